@@ -1,0 +1,354 @@
+"""The pipeline file: one frozen pydantic model per stage, extra keys refused, read from TOML.
+
+Every value that changes a result has its default here and nowhere else. How a run is carried out (workers,
+batch size, devices, concurrency, where it lies) is config too, but no part of a fingerprint (`run.plan` leaves it out).
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from autointerp.assets import asset_folder
+from autointerp.errors import PipelineError
+
+ScorerName = Literal["detection", "fuzzing", "embedding", "recall"]
+NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbour", "silent_token"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CorpusConfig(_Frozen):
+    """Where the text comes from, and how it is cut into blocks."""
+
+    kind: Literal["docstrings", "text", "jsonl", "parquet", "huggingface"] = Field(
+        "docstrings", description="docstrings: of the Python packages on this machine; the others read `path`"
+    )
+    path: str | None = Field(None, description="file or folder, or the Hugging Face dataset's name")
+    column: str = Field("text", description="field (jsonl), column (parquet, huggingface) that holds the text")
+    subset: str | None = Field(None, description="configuration name of a Hugging Face dataset")
+    dataset_split: str = Field("train", description="split of a Hugging Face dataset")
+    revision: str | None = Field(None, description="revision of a Hugging Face dataset")
+    n_tokens: int = Field(1_000_000, gt=0, description="stop after the block that reaches this many counted tokens")
+    block_length: int = Field(128, ge=8, description="tokens in a block, special tokens included")
+    min_block_tokens: int = Field(8, ge=1, description="shorter tails of documents are dropped")
+    special_tokens: Literal["tokenizer", "bos", "none"] = Field(
+        "tokenizer", description="which special tokens stand around each block: the tokenizer's own, BOS only, none"
+    )
+    count_special: bool = Field(False, description="whether special tokens count in statistics and samples")
+    blocks_per_shard: int = Field(1024, gt=0, description="blocks in a shard, the unit of work and of resuming")
+
+    @model_validator(mode="after")
+    def _path_where_it_is_needed(self) -> Self:
+        if (self.kind == "docstrings") != (self.path is None):
+            wanted = "takes no `path`" if self.kind == "docstrings" else "needs a `path`"
+            raise ValueError(f"corpus.kind = {self.kind!r} {wanted}")
+        return self
+
+
+class SubjectConfig(_Frozen):
+    """The language model under study."""
+
+    model: str = Field("all-minilm-l6-v2", description="the embedded model, a folder, or a name on the hub")
+    revision: str | None = Field(None, description="revision on the hub")
+    name: str | None = Field(None, description="name in ids; by default the last part of `model`")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the weights while running")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+
+
+class CoderConfig(_Frozen):
+    """The sparse autoencoder or transcoder: a SAELens folder, or a release and an id in it."""
+
+    path: str | None = Field(None, description="folder in SAELens' format; `data/…` names an embedded one")
+    release: str | None = Field(None, description="SAELens release, for example gpt2-small-res-jb")
+    sae_id: str | None = Field(None, description="id in the release, for example blocks.8.hook_resid_pre")
+    hook: str | None = Field(None, description="hook point; by default the one that the coder's own config names")
+    name: str | None = Field(None, description="source's name in ids; by default made from the hook and width")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the weights while running")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.path is None) == (self.release is None):
+            raise ValueError("coder needs either `path` or `release` with `sae_id`")
+        if (self.release is None) != (self.sae_id is None):
+            raise ValueError("coder.release and coder.sae_id go together")
+        return self
+
+
+class CollectConfig(_Frozen):
+    """What the pass over the corpus keeps."""
+
+    n_top: int = Field(40, gt=0, description="blocks with the highest peaks kept per feature")
+    n_fired: int = Field(100, gt=0, description="blocks kept per feature as a uniform sample of those where it fires")
+    n_pool_blocks: int = Field(2048, gt=0, description="blocks of which every firing is kept")
+    context_length: int = Field(32, ge=4, description="tokens in a context")
+    peak_fraction: float = Field(0.75, ge=0, le=1, description="where in the context the peak stands")
+    n_top_tokens: int = Field(30, gt=0, description="tokens listed per feature, those it fires on most")
+    dense_above: float = Field(0.5, gt=0, le=1, description="share of tokens above which a feature is called dense")
+    batch_size: int = Field(32, gt=0, description="blocks in one forward pass; changes results by rounding only")
+
+
+class FeaturesConfig(_Frozen):
+    """Which features are labelled."""
+
+    indices: str | None = Field(None, description='for example "0-99,650"; by default all that can be labelled')
+    sample: int | None = Field(None, gt=0, description="a uniform sample of this many of those that can be labelled")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.indices is not None and self.sample is not None:
+            raise ValueError("features.indices and features.sample exclude each other")
+        return self
+
+    @field_validator("indices")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_indices(value)
+        return value
+
+
+class ContextsConfig(_Frozen):
+    """How contexts are split and which negatives go with them."""
+
+    n_explain: int = Field(40, gt=0, description="active contexts an explainer may see")
+    top_share: float = Field(0.5, ge=0, le=1, description="share of these from the top set; the rest by quantile")
+    n_score: int = Field(20, gt=0, description="active contexts that grade, stratified over activation quantiles")
+    min_explain: int = Field(5, gt=0, description="fewer active explain contexts: the feature has too few")
+    min_score: int = Field(5, gt=0, description="fewer active score contexts: the feature has too few")
+    n_quantiles: int = Field(10, gt=0, description="activation quantiles of the feature's firing blocks")
+    negatives: tuple[NegativeKind, ...] = Field(
+        ("silent_random", "silent_similar"), min_length=1, description="kinds of silent contexts, in equal shares"
+    )
+    n_pool_tiles: int = Field(2048, gt=0, description="windows of the pool's blocks, drawn uniformly")
+    near_duplicate: float = Field(
+        0.5, gt=0, le=1, description="contexts whose token trigrams overlap (Jaccard) by this or more are duplicates"
+    )
+    explain_share: float = Field(0.5, gt=0, lt=1, description="share of documents that go to the explain split")
+
+
+class ModelConfig(_Frozen):
+    """A language model. Keys come from the environment only, never from here."""
+
+    provider: Literal["openai", "anthropic"] = Field("openai", description="whose protocol the server speaks")
+    model: str = Field("gpt-5-mini", description="the provider's name of the model")
+    base_url: str | None = Field(None, description="another server of the same protocol: vLLM, llama.cpp, Ollama, …")
+    api_key_env: str | None = Field(None, description="environment variable with the key, if not the provider's own")
+    temperature: float | None = Field(None, ge=0, le=2, description="unset: the provider's default")
+    max_output_tokens: int = Field(1024, gt=0, description="per call")
+    timeout_s: float = Field(60.0, gt=0, description="per attempt")
+    max_attempts: int = Field(6, gt=0, description="of one call, on 429, 5xx, timeouts and dropped connections")
+    concurrency: int = Field(16, gt=0, description="calls in flight")
+    usd_per_million_input: float | None = Field(None, ge=0, description="price; unset: unknown, never zero")
+    usd_per_million_cached_input: float | None = Field(None, ge=0, description="price; unset: as input")
+    usd_per_million_output: float | None = Field(None, ge=0, description="price; unset: unknown, never zero")
+
+
+class ExplainConfig(_Frozen):
+    """Who writes labels."""
+
+    explainer: Literal["keywords", "examples"] = Field("keywords", description="keywords: local; examples: an LLM")
+    model: ModelConfig | None = Field(None, description="the LLM; required by `examples`")
+    n_contexts: int = Field(40, gt=0, description="contexts shown to the LLM")
+    n_keywords: int = Field(6, gt=0, description="words in a `keywords` label")
+
+    @model_validator(mode="after")
+    def _model_where_it_is_needed(self) -> Self:
+        if self.explainer == "examples" and self.model is None:
+            raise ValueError("explain.explainer = 'examples' needs a table [explain.model]")
+        return self
+
+
+class JudgeConfig(_Frozen):
+    """Who answers the scorers' questions."""
+
+    kind: Literal["local", "llm"] = Field("local", description="local: similarity by the embedder; llm: [judge.model]")
+    model: ModelConfig | None = Field(None, description="the LLM; required by kind = 'llm'")
+    contexts_per_prompt: int = Field(10, gt=0, description="contexts in one question to an LLM")
+
+    @model_validator(mode="after")
+    def _model_where_it_is_needed(self) -> Self:
+        if self.kind == "llm" and self.model is None:
+            raise ValueError("judge.kind = 'llm' needs a table [judge.model]")
+        return self
+
+
+class ScoreConfig(_Frozen):
+    """Which scorers grade, and how much."""
+
+    scorers: tuple[ScorerName, ...] = Field(("detection", "fuzzing", "embedding", "recall"), min_length=1)
+    n_recall_candidates: int = Field(20, gt=0, description="pool contexts retrieved as likely false positives")
+    n_recall_random: int = Field(20, gt=0, description="further pool contexts drawn uniformly")
+    n_bootstrap: int = Field(1000, gt=0, description="resamples behind intervals that have no closed form")
+    baseline: bool = Field(True, description="score shuffled labels too")
+    n_baseline: int | None = Field(None, gt=0, description="labelled features in the baseline; unset: all")
+
+
+class EmbedderConfig(_Frozen):
+    """The sentence embedder, for label search, similar negatives, the embedding scorer and the local judge."""
+
+    model: str = Field("all-minilm-l6-v2", description="the embedded model, a folder, or a sentence-transformers name")
+    device: str = Field("auto", description="auto, cpu, cuda, …")
+    batch_size: int = Field(128, gt=0)
+
+
+class RayConfig(_Frozen):
+    """Where collecting runs."""
+
+    n_workers: int = Field(0, ge=0, description="0: in this process; else Ray actors")
+    address: str | None = Field(None, description="a running cluster, for example auto; unset: local workers")
+    gpus_per_worker: float = Field(0.0, ge=0)
+    cpus_per_worker: float = Field(1.0, gt=0)
+
+
+class Pipeline(_Frozen):
+    """A whole pipeline file."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="of the run folder")
+    runs: str = Field("runs", description="folder that holds run folders")
+    seed: int = Field(0, ge=0)
+    corpus: CorpusConfig = CorpusConfig()
+    subject: SubjectConfig = SubjectConfig()
+    coder: CoderConfig
+    collect: CollectConfig = CollectConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    contexts: ContextsConfig = ContextsConfig()
+    explain: ExplainConfig = ExplainConfig()
+    judge: JudgeConfig = JudgeConfig()
+    score: ScoreConfig = ScoreConfig()
+    embedder: EmbedderConfig = EmbedderConfig()
+    ray: RayConfig = RayConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.collect.context_length > self.corpus.block_length:
+            raise ValueError("collect.context_length must be at most corpus.block_length")
+        return self
+
+    @property
+    def run_folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.runs) / self.name
+
+
+def parse_indices(text: str) -> tuple[int, ...]:
+    """Read "0-99,650" as ascending, distinct feature indices.
+
+    Raises:
+        ValueError: If a part is neither an index nor an ascending range.
+    """
+    indices: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ValueError(f"{part.strip()!r} is not a feature index or a range such as 0-99")
+        if dash and int(last) < int(first):
+            raise ValueError(f"the range {part.strip()!r} ends before it begins")
+        indices.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(indices))
+
+
+def ready_made() -> tuple[str, ...]:
+    """Names of the pipelines that come with the program."""
+    return tuple(sorted(p.stem for p in asset_folder("pipelines").glob("*.toml")))
+
+
+def pipeline_path(name_or_path: str) -> Path:
+    """The file of a pipeline given by path or by the name of a ready-made one.
+
+    Raises:
+        PipelineError: If there is neither.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    if name_or_path in ready_made():
+        return asset_folder("pipelines") / f"{name_or_path}.toml"
+    raise PipelineError(
+        f"no pipeline file {name_or_path!r}",
+        f"give a TOML file, or one of {', '.join(ready_made())}; `autointerp new my.toml` writes a starting file",
+    )
+
+
+def load_pipeline(name_or_path: str, overrides: tuple[str, ...] = ()) -> Pipeline:
+    """Read a pipeline file, apply `key=value` overrides, and validate.
+
+    Args:
+        name_or_path: A TOML file, or the name of a ready-made pipeline.
+        overrides: For example `corpus.n_tokens=100000`. The value is read as TOML, and as a string where it is none;
+            `unset` takes the key away.
+
+    Raises:
+        PipelineError: One line, naming the first wrong key and what is allowed there.
+    """
+    path = pipeline_path(name_or_path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path} is not valid TOML ({error})", "mend that line") from error
+    except OSError as error:
+        raise PipelineError(f"{path} can't be read ({error.strerror})", "check its permissions") from error
+    for override in overrides:
+        _apply_override(content, override)
+    try:
+        return Pipeline.model_validate(content)
+    except ValidationError as error:
+        raise PipelineError(f"{path}: {_first_problem(error)}", _what_to_do(error)) from error
+
+
+def _apply_override(content: dict[str, Any], override: str) -> None:
+    """Set one dotted key; the value `unset` takes a key away, so that its default holds."""
+    dotted, equals, text = override.partition("=")
+    keys = dotted.strip().split(".")
+    if not equals or not all(keys):
+        raise PipelineError(f"--set {override!r} is not key=value", "write it as --set corpus.n_tokens=100000")
+    table = content
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise PipelineError(f"--set {dotted}: {key!r} is a value, not a table", "check the key's spelling")
+    if text.strip() == "unset":
+        table.pop(keys[-1], None)
+    else:
+        table[keys[-1]] = _toml_value(text.strip())
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"there is no key `{key}`"
+    if first["type"] == "missing":
+        return f"the key `{key}` is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+def _what_to_do(error: ValidationError) -> str:
+    first = error.errors()[0]
+    if first["type"] == "extra_forbidden":
+        table = _table_at(first["loc"][:-1])
+        return f"the keys there are {', '.join(table.model_fields)}" if table else "remove it"
+    return "correct it in the file, or with --set key=value"
+
+
+def _table_at(loc: tuple[int | str, ...]) -> type[BaseModel] | None:
+    table: type[BaseModel] = Pipeline
+    for part in loc:
+        annotation = table.model_fields[str(part)].annotation if str(part) in table.model_fields else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        tables = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not tables:
+            return None
+        table = tables[0]
+    return table

@@ -1,0 +1,81 @@
+"""Names, fingerprints and keyed hashes: the three ways in which something here is the same thing twice.
+
+- A source is `model@source`, a feature `model@source:index`; each has a UUID, uuid5 of that string.
+- A fingerprint is the SHA-256 of canonical JSON. A stage's fingerprint covers what changes its result, and the
+  fingerprints upstream of it; resuming compares fingerprints.
+- A keyed hash orders candidates for a random choice. A sample of k is the k smallest hashes, which merges exactly, in
+  any order, on any number of workers. The mixer is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom
+  number generators", OOPSLA 2014), whose finaliser is a bijection on 64 bits, so distinct inputs under one key never
+  collide.
+"""
+
+import hashlib
+import json
+import uuid
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "autointerp")
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+def source_id(model: str, source: str) -> str:
+    """Name a source as Neuronpedia does, for example `all-minilm-l6-v2@3-res-2k`."""
+    return f"{model}@{source}"
+
+
+def feature_id(source: str, feature_index: int) -> str:
+    """Name a feature as Neuronpedia does, for example `all-minilm-l6-v2@3-res-2k:650`."""
+    return f"{source}:{feature_index}"
+
+
+def parse_feature_id(text: str) -> tuple[str | None, int] | None:
+    """Split `model@source:index` or a bare index; None where the text is neither."""
+    source, _, index = text.rpartition(":")
+    if not (index.isascii() and index.isdigit()):
+        return None
+    return (source or None, int(index))
+
+
+def stable_uuid(name: str) -> str:
+    """The UUID of a source, a feature or a record, the same on every machine."""
+    return str(uuid.uuid5(_NAMESPACE, name))
+
+
+def fingerprint(*parts: Any) -> str:
+    """SHA-256, in hexadecimal, of the canonical JSON of `parts` (sorted keys, no spaces, no NaN)."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hash_key(seed: int, *names: str) -> int:
+    """The 64-bit key under which `keyed_hash` orders candidates, from a seed and the names of the choice."""
+    digest = hashlib.blake2b(json.dumps([seed, *names]).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def keyed_hash(key: int, *indices: NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
+    """Hash rows of non-negative indices under a key.
+
+    Args:
+        key: From `hash_key`.
+        indices: Integer arrays of one shape (or broadcastable), for example features and blocks.
+
+    Returns:
+        Hashes of the broadcast shape, uniform over 64 bits; distinct for distinct values of a single index.
+    """
+    state = np.full(np.broadcast_shapes(*(i.shape for i in indices)), np.uint64(key), dtype=np.uint64)
+    for index in indices:
+        state = _mix(state + (index.astype(np.uint64) + np.uint64(1)) * _GAMMA)
+    return state
+
+
+def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    z = (z ^ (z >> np.uint64(30))) * _MIX_1
+    z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed

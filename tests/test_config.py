@@ -1,0 +1,102 @@
+"""Pipeline files: what is read, what is refused, and what the one-line errors say."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autointerp.config import Pipeline, load_pipeline, parse_indices, ready_made
+from autointerp.errors import PipelineError
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "p.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+MINIMAL = 'name = "p"\n[coder]\npath = "c"\n'
+
+
+@pytest.mark.parametrize("name", ready_made())
+def test_a_ready_made_pipeline_validates(name: str) -> None:
+    assert load_pipeline(name).name == name
+
+
+def test_an_unknown_key_is_refused_and_the_known_ones_are_listed(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError) as caught:
+        load_pipeline(write(tmp_path, MINIMAL + "[collect]\nn_topp = 3\n"))
+    assert "there is no key `collect.n_topp`" in str(caught.value)
+    assert "n_top" in caught.value.remedy
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="the key `coder` is missing"):
+        load_pipeline(write(tmp_path, 'name = "p"\n'))
+
+
+def test_a_value_of_the_wrong_kind_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"collect\.n_top"):
+        load_pipeline(write(tmp_path, MINIMAL + '[collect]\nn_top = "many"\n'))
+
+
+def test_a_coder_needs_exactly_one_origin(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="either `path` or `release`"):
+        load_pipeline(write(tmp_path, 'name = "p"\n[coder]\npath = "c"\nrelease = "r"\nsae_id = "s"\n'))
+
+
+def test_an_explainer_that_needs_a_model_says_so(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"\[explain.model\]"):
+        load_pipeline(write(tmp_path, MINIMAL + '[explain]\nexplainer = "examples"\n'))
+
+
+def test_broken_toml_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="is not valid TOML"):
+        load_pipeline(write(tmp_path, "name = \n"))
+
+
+def test_a_missing_file_lists_the_ready_made_ones() -> None:
+    with pytest.raises(PipelineError, match="demo"):
+        load_pipeline("no-such-pipeline")
+
+
+def test_overrides_reach_any_depth_and_keep_their_types(tmp_path: Path) -> None:
+    overrides = ("corpus.n_tokens=1234", "subject.model=my-model", 'contexts.negatives=["silent_random"]')
+    pipeline = load_pipeline(write(tmp_path, MINIMAL), overrides)
+    assert pipeline.corpus.n_tokens == 1234
+    assert pipeline.subject.model == "my-model"
+    assert pipeline.contexts.negatives == ("silent_random",)
+
+
+def test_unset_takes_a_key_away(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "[features]\nsample = 5\n")
+    chosen = load_pipeline(path, ("features.sample=unset", 'features.indices="3-5"'))
+    assert (chosen.features.sample, chosen.features.indices) == (None, "3-5")
+
+
+@pytest.mark.parametrize("override", ["corpus.n_tokens", "=3", "name.deeper=3"])
+def test_a_malformed_override_is_refused(tmp_path: Path, override: str) -> None:
+    with pytest.raises(PipelineError, match="--set"):
+        load_pipeline(write(tmp_path, MINIMAL), (override,))
+
+
+def test_a_context_longer_than_a_block_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="context_length"):
+        load_pipeline(write(tmp_path, MINIMAL), ("collect.context_length=64", "corpus.block_length=32"))
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, unique=True))
+def test_indices_read_back_in_order(indices: list[int]) -> None:
+    assert parse_indices(",".join(map(str, indices))) == tuple(sorted(indices))
+
+
+@pytest.mark.parametrize("text", ["", "a", "5-3", "1,,2", "-4", "1-", "0x10"])
+def test_indices_that_cannot_be_read_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="."):
+        parse_indices(text)
+
+
+def test_defaults_stand_in_config_only(tmp_path: Path) -> None:
+    assert load_pipeline(write(tmp_path, MINIMAL)) == Pipeline.model_validate({"name": "p", "coder": {"path": "c"}})

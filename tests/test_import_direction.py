@@ -1,0 +1,84 @@
+"""Imports go one way: from a later line of DESIGN.md's layout to an earlier one."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "autointerp"
+ORDER = (
+    "errors",
+    "records",
+    "identity",
+    "assets",
+    "config",
+    "corpus",
+    "subject",
+    "collect",
+    "embedder",
+    "contexts",
+    "llm",
+    "explain",
+    "score",
+    "store",
+    "search",
+    "export",
+    "run",
+    "serve",
+    "library",
+    "cli",
+)
+
+
+def modules() -> list[Path]:
+    return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def imported_rooms(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names = [node.module or ""]
+        for name in names:
+            if name.startswith("autointerp."):
+                yield room(name)
+            assert name != "autointerp", f"{path} imports the package's surface"
+
+
+def test_every_module_stands_in_a_room_of_the_layout() -> None:
+    for path in modules():
+        name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        assert name in ORDER, f"{name} has no place in the layout"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_module_imports_from_earlier_rooms_only(path: Path) -> None:
+    own = ORDER.index(path.relative_to(PACKAGE).parts[0].removesuffix(".py"))
+    for imported in imported_rooms(path):
+        assert ORDER.index(imported) <= own, f"{path.relative_to(PACKAGE)} imports autointerp.{imported}"
+
+
+def test_only_the_ray_executor_imports_ray() -> None:
+    importing = [p.name for p in modules() if "import ray" in p.read_text(encoding="utf-8")]
+    assert importing == ["ray_executor.py"]
+
+
+@pytest.mark.parametrize("part", ["autointerp.collect", "autointerp.subject"])
+def test_what_runs_on_a_gpu_machine_imports_without_the_rest(part: str) -> None:
+    blocked = ("ray", "duckdb", "pydantic", "sae_lens", "sentence_transformers")
+    code = f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\nimport {part}, pkgutil, importlib\n"
+    code += (
+        f"for m in pkgutil.walk_packages({part}.__path__, '{part}.'): importlib.import_module(m.name)\nprint('imported')"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "imported", result.stderr
