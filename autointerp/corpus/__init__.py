@@ -1,0 +1,7 @@
+"""Text sources to documents to token blocks."""
+
+from autointerp.corpus.blocks import cut_shards, load_shard, save_shard
+from autointerp.corpus.documents import iter_documents
+from autointerp.corpus.pieces import TokenPieces
+
+__all__ = ["TokenPieces", "cut_shards", "iter_documents", "load_shard", "save_shard"]

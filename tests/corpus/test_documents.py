@@ -1,0 +1,137 @@
+"""Every kind of source, and every way in which one can be wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from autointerp.config import CorpusConfig
+from autointerp.corpus import iter_documents
+from autointerp.errors import CorpusError
+from autointerp.records import Document
+
+
+def read(**settings: Any) -> list[Document]:
+    return list(iter_documents(CorpusConfig(**settings)))
+
+
+def write_parquet(path: Path, **columns: list[Any]) -> None:
+    pq.write_table(pa.table(columns), path)
+
+
+def test_a_text_file_is_one_document_named_after_it(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Grüße\naus Köln", encoding="utf-8")
+    assert read(kind="text", path=str(tmp_path / "a.txt")) == [Document("a.txt", "Grüße\naus Köln")]
+
+
+def test_a_folder_may_mix_formats_and_is_read_in_sorted_order(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "z.md").write_text("last")
+    (tmp_path / "b.jsonl").write_text('{"text": "two"}\n\n{"text": "three"}\n')
+    write_parquet(tmp_path / "c.parquet", text=["four", None, "five"])
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "ignored.png").write_bytes(b"\x89PNG")
+    assert read(kind="text", path=str(tmp_path)) == [
+        Document("a.txt", "one"),
+        Document("b.jsonl#1", "two"),
+        Document("b.jsonl#3", "three"),
+        Document("c.parquet#0", "four"),
+        Document("c.parquet#2", "five"),
+        Document("notes/z.md", "last"),
+    ]
+
+
+def test_jsonl_and_parquet_take_the_column_they_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"body": "one", "text": "not this"}\n')
+    write_parquet(tmp_path / "a.parquet", body=["one"], text=["not this"])
+    for kind in ("jsonl", "parquet"):
+        texts = [document.text for document in read(kind=kind, path=str(tmp_path), column="body")]
+        assert texts == ["one"]
+
+
+def test_a_hugging_face_dataset_folder_is_streamed(tmp_path: Path) -> None:
+    rows = [{"text": "Добрый день"}, {"text": ""}, {"text": "お早うございます"}]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read(kind="huggingface", path=str(tmp_path)) == [
+        Document(f"{tmp_path}/train#0", "Добрый день"),
+        Document(f"{tmp_path}/train#2", "お早うございます"),
+    ]
+
+
+def test_a_hugging_face_dataset_without_the_column_names_those_it_has(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text('{"body": "one"}\n')
+    with pytest.raises(CorpusError, match=r"has no 'text': set corpus\.column to one of body"):
+        read(kind="huggingface", path=str(tmp_path))
+
+
+def test_a_hugging_face_split_that_does_not_exist_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text('{"text": "one"}\n')
+    with pytest.raises(CorpusError, match="can't be loaded") as raised:
+        read(kind="huggingface", path=str(tmp_path), dataset_split="no_such_split")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_bad_json_line_is_named_by_its_number(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "two"\n')
+    with pytest.raises(CorpusError, match=r"a\.jsonl line 2 is not JSON"):
+        read(kind="jsonl", path=str(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('["one"]', "line 1 is not a JSON object"),
+        ('{"body": "one"}', r"set corpus\.column to one of body"),
+        ('{"text": 7}', "is int, not text"),
+    ],
+)
+def test_a_json_line_of_another_shape_is_refused(tmp_path: Path, line: str, problem: str) -> None:
+    (tmp_path / "a.jsonl").write_text(line)
+    with pytest.raises(CorpusError, match=problem):
+        read(kind="jsonl", path=str(tmp_path / "a.jsonl"))
+
+
+def test_a_parquet_file_without_the_column_names_those_it_has(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", body=["one"], id=[1])
+    with pytest.raises(CorpusError, match=r"has no 'text': set corpus\.column to one of body, id"):
+        read(kind="parquet", path=str(tmp_path / "a.parquet"))
+
+
+def test_a_parquet_column_of_numbers_is_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", text=[1, 2])
+    with pytest.raises(CorpusError, match="is int, not text"):
+        read(kind="parquet", path=str(tmp_path / "a.parquet"))
+
+
+def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_text("not parquet")
+    with pytest.raises(CorpusError, match="not a readable parquet file"):
+        read(kind="parquet", path=str(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize("kind", ["text", "jsonl"])
+def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ("a.txt" if kind == "text" else "a.jsonl")
+    path.write_bytes("Grüße".encode("latin-1"))
+    with pytest.raises(CorpusError, match="is not UTF-8 text"):
+        read(kind=kind, path=str(path))
+
+
+@pytest.mark.parametrize("kind", ["text", "jsonl", "parquet"])
+def test_a_missing_path_is_refused(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(CorpusError, match="there is no file or folder"):
+        read(kind=kind, path=str(tmp_path / "nowhere"))
+
+
+def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="holds no"):
+        read(kind="text", path=str(tmp_path))
+
+
+def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(" \n")
+    with pytest.raises(CorpusError, match="holds no text"):
+        read(kind="text", path=str(tmp_path))
