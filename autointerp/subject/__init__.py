@@ -1,0 +1,1 @@
+"""The model and the sparse coder under study: loading, hook points, encoding."""

