@@ -1,0 +1,1 @@
+"""Samples to contexts: windows, splits, negatives, and their rendering as text."""

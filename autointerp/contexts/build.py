@@ -1,0 +1,289 @@
+"""Samples to contexts: the stage `contexts`, feature by feature.
+
+For each feature:
+
+1. Choose active contexts for both splits from the top set and the uniform sample (`select`).
+2. Choose silent contexts for both splits from the pool (`negatives`): as many as there are active ones, on the explain
+   side at most 20, which is what a judge's threshold needs.
+3. Check that the splits are apart (`splits.check_no_leak`).
+
+A feature that can't have contexts gives a `Failure` with the reason. Features go through in chunks, so that the corpus
+is read and texts are embedded for many at a time; the result does not depend on the chunks.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64
+
+from autointerp.collect.windows import join_rows, take_rows
+from autointerp.config import CollectConfig, ContextsConfig
+from autointerp.contexts.negatives import NegativeHints, choose_silent, rank_silent_tiles
+from autointerp.contexts.pool import PoolTiles, TextEmbedder
+from autointerp.contexts.select import ActiveChoices, Choice, choose_active
+from autointerp.contexts.splits import DuplicateFilter, check_no_leak, document_split, trigram_sets
+from autointerp.contexts.windows import Pieces, Windows, cut_windows, window_context
+from autointerp.corpus.reader import BlockSource
+from autointerp.identity import hash_key
+from autointerp.records import Collected, Context, Failure, FeatureContexts, SampledWindows, Split
+
+logger = logging.getLogger(__name__)
+
+MAX_SILENT_EXPLAIN = 20
+N_EMBEDDED = 10  # explain contexts whose mean embedding stands for the feature in `silent_similar`
+_FEATURES_PER_CHUNK = 64
+
+Neighbors = Mapping[int, Sequence[int]] | Int32[np.ndarray, "feature neighbor"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """The windows of some features, and where each feature's stand among them."""
+
+    windows: Windows
+    trigrams: list[frozenset[int]]
+    splits: list[Split]
+    top_rows: list[Int64[np.ndarray, " row"]]
+    fired_rows: list[Int64[np.ndarray, " row"]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """What is the same for every feature."""
+
+    collected: Collected
+    reader: BlockSource
+    pieces: Pieces
+    pool: PoolTiles
+    embedder: TextEmbedder
+    config: ContextsConfig
+    seed: int
+    source_id: str
+    neighbors: Neighbors | None
+    fingerprint: str
+
+    def chunk(self, features: Sequence[int]) -> Iterator[FeatureContexts | Failure]:
+        """Build the contexts of some features, in their order."""
+        n_active = self.collected.statistics.n_active
+        outcomes: dict[int, FeatureContexts | Failure] = {
+            feature: self._failure(feature, "DeadFeature", "it never fires in this corpus")
+            for feature in features
+            if n_active[feature] == 0
+        }
+        alive = [feature for feature in features if feature not in outcomes]
+        chunk = self._read(alive)
+        key = hash_key(self.seed, "active contexts", self.source_id)
+        active: dict[int, ActiveChoices] = {}
+        for place, feature in enumerate(alive):
+            choices = choose_active(
+                chunk.windows,
+                chunk.trigrams,
+                chunk.splits,
+                chunk.top_rows[place],
+                chunk.fired_rows[place],
+                self.config,
+                key,
+            )
+            n_explain, n_score = len(choices.explain), len(choices.score)
+            if n_explain < self.config.min_explain or n_score < self.config.min_score:
+                outcomes[feature] = self._failure(
+                    feature,
+                    "TooFewContexts",
+                    f"{n_explain} explain and {n_score} score contexts, where {self.config.min_explain} and "
+                    f"{self.config.min_score} are needed; it fires in "
+                    f"{self.collected.statistics.n_active_blocks[feature]} blocks",
+                )
+            else:
+                active[feature] = choices
+        similarity = self._similarities(chunk, active)
+        for feature, choices in active.items():
+            outcomes[feature] = self._finish(feature, chunk, choices, similarity.get(feature))
+        for feature in features:
+            yield outcomes[feature]
+
+    def _read(self, features: Sequence[int]) -> _Chunk:
+        """Cut all sampled windows of some features, top sets first."""
+        top, fired = self.collected.top, self.collected.fired
+        top_rows, top_places = _rows_of(top, features)
+        fired_rows, fired_places = _rows_of(fired, features)
+        samples = join_rows([take_rows(top, top_rows), take_rows(fired, fired_rows)])
+        windows = cut_windows(samples, self.reader)
+        return _Chunk(
+            windows=windows,
+            trigrams=trigram_sets(windows.token_ids, windows.length),
+            splits=[document_split(name, self.seed, self.config.explain_share) for name in windows.document_ids],
+            top_rows=top_places,
+            fired_rows=[places + top_rows.size for places in fired_places],
+        )
+
+    def _similarities(
+        self, chunk: _Chunk, active: Mapping[int, ActiveChoices]
+    ) -> dict[int, Float32[np.ndarray, " tile"]]:
+        """Similarity of each tile to the mean of some of each feature's explain contexts."""
+        if "silent_similar" not in self.config.negatives or not active:
+            return {}
+        texts: list[str] = []
+        n_texts: list[int] = []
+        for choices in active.values():
+            spread = np.unique(np.linspace(0, len(choices.explain) - 1, N_EMBEDDED).round().astype(int))
+            for place in spread.tolist():
+                row = choices.explain[place].row
+                token_ids = chunk.windows.token_ids[row, : chunk.windows.length[row]].tolist()
+                texts.append("".join(self.pieces.pieces(token_ids)).strip())
+            n_texts.append(spread.size)
+        embedded = self.embedder.embed(texts)
+        first = np.cumsum([0, *n_texts[:-1]])
+        means = np.add.reduceat(embedded, first, axis=0) / np.array(n_texts, dtype=np.float32)[:, None]
+        tiles = self.pool.embeddings(self.embedder)
+        # Feature by feature and not by BLAS, whose rounding may change with the size of a product and with threads.
+        return {feature: np.einsum("td,d->t", tiles, mean) for feature, mean in zip(active, means, strict=True)}
+
+    def _finish(
+        self,
+        feature: int,
+        chunk: _Chunk,
+        choices: ActiveChoices,
+        similarity: Float32[np.ndarray, " tile"] | None,
+    ) -> FeatureContexts | Failure:
+        """Add the negatives of a feature, and check."""
+        seen = DuplicateFilter(self.config.near_duplicate)
+        active_explain = self._contexts(chunk, choices.explain, "explain", seen)
+        active_score = self._contexts(chunk, choices.score, "score", seen)
+        hints = NegativeHints(
+            similarity=similarity,
+            neighbors=self._neighbors_of(feature),
+            peak_tokens=_peak_tokens(active_explain),
+        )
+        kinds = self.config.negatives
+        key = hash_key(self.seed, "silent contexts", self.source_id)
+        ranked = rank_silent_tiles(self.pool, feature, kinds, hints, key)
+        n_explain = min(len(active_explain), MAX_SILENT_EXPLAIN)
+        explain = choose_silent(self.pool, feature, "explain", n_explain, kinds, ranked, seen)
+        score = choose_silent(self.pool, feature, "score", len(active_score), kinds, ranked, seen)
+        if len(explain) < min(self.config.min_explain, n_explain) or len(score) < self.config.min_score:
+            n_silent = int(ranked["silent_random"].size)
+            return self._failure(
+                feature,
+                "NoSilentContexts",
+                f"{len(explain)} explain and {len(score)} score contexts in which it is silent, where "
+                f"{min(self.config.min_explain, n_explain)} and {self.config.min_score} are needed; it is silent in "
+                f"the blocks of {n_silent} of {self.pool.n_tiles} pool windows",
+            )
+        contexts = FeatureContexts(
+            source_id=self.source_id,
+            feature_index=feature,
+            contexts=(*active_explain, *explain, *active_score, *score),
+        )
+        check_no_leak(contexts, self.config.near_duplicate)
+        return contexts
+
+    def _contexts(self, chunk: _Chunk, choices: Sequence[Choice], split: Split, seen: DuplicateFilter) -> list[Context]:
+        contexts: list[Context] = []
+        for row, kind, quantile in choices:
+            is_distinct = seen.admit(chunk.trigrams[row])
+            assert is_distinct, "near-duplicates among the active contexts"
+            contexts.append(
+                window_context(
+                    chunk.windows,
+                    row,
+                    source_id=self.source_id,
+                    kind=kind,
+                    split=split,
+                    quantile=quantile,
+                    pieces=self.pieces,
+                )
+            )
+        return contexts
+
+    def _neighbors_of(self, feature: int) -> Sequence[int]:
+        if "silent_neighbour" not in self.config.negatives:
+            return ()
+        assert self.neighbors is not None, "silent_neighbour needs the decoder's neighbours"
+        if isinstance(self.neighbors, np.ndarray):
+            return [neighbor for neighbor in self.neighbors[feature].tolist() if neighbor >= 0]
+        return self.neighbors.get(feature, ())
+
+    def _failure(self, feature: int, error_type: str, message: str) -> Failure:
+        return Failure(
+            stage="contexts",
+            source_id=self.source_id,
+            feature_index=feature,
+            error_type=error_type,
+            message=message,
+            raw=None,
+            retry=False,
+            created_at=datetime.now(UTC),
+            fingerprint=self.fingerprint,
+        )
+
+
+def build_contexts(
+    features: Sequence[int],
+    collected: Collected,
+    reader: BlockSource,
+    pieces: Pieces,
+    pool: PoolTiles,
+    embedder: TextEmbedder,
+    config: ContextsConfig,
+    collect: CollectConfig,
+    seed: int,
+    source_id: str,
+    neighbors: Neighbors | None,
+    fingerprint: str,
+) -> Iterator[FeatureContexts | Failure]:
+    """Build the contexts of features, or say why one has none.
+
+    Args:
+        features: Distinct feature indices, in any order; the contexts of a feature don't depend on the others.
+        collected: Samples, statistics and pool of the source.
+        reader: The corpus they were collected from.
+        pieces: Of the subject's vocabulary.
+        pool: Made of `collected.pool` with the same `config` and `seed`.
+        embedder: Finds similar texts for `silent_similar`.
+        config: How many contexts of which kinds.
+        collect: What the samples were collected with.
+        seed: Of all random choices.
+        source_id: `model@source`.
+        neighbors: For each feature the features with the closest decoder directions, closest first (-1 where there are
+            no more); only `silent_neighbour` needs them.
+        fingerprint: Stands in the failures.
+
+    Yields:
+        One outcome a feature, in the order of `features`: its contexts (explain before score, active before silent),
+        or a failure `DeadFeature`, `TooFewContexts` or `NoSilentContexts`.
+
+    Raises:
+        LeakError: If a score context shares its document, or nearly its text, with an explain context.
+        ShardError: If the samples are of another corpus.
+    """
+    assert collected.fired.activations.shape[1] == collect.context_length, "samples of another context length"
+    builder = _Builder(collected, reader, pieces, pool, embedder, config, seed, source_id, neighbors, fingerprint)
+    n_failed = 0
+    for first in range(0, len(features), _FEATURES_PER_CHUNK):
+        for outcome in builder.chunk(features[first : first + _FEATURES_PER_CHUNK]):
+            n_failed += isinstance(outcome, Failure)
+            yield outcome
+    logger.info("contexts: %d features, %d of them without", len(features), n_failed)
+
+
+def _rows_of(
+    samples: SampledWindows, features: Sequence[int]
+) -> tuple[Int64[np.ndarray, " row"], list[Int64[np.ndarray, " row"]]]:
+    """Rows of some features in the samples, and for each feature its places among these rows."""
+    wanted = np.array(features, dtype=samples.feature.dtype)
+    first = np.searchsorted(samples.feature, wanted, side="left")
+    last = np.searchsorted(samples.feature, wanted, side="right")
+    ranges = [np.arange(start, end, dtype=np.int64) for start, end in zip(first, last, strict=True)]
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *ranges])
+    places = np.split(np.arange(rows.size, dtype=np.int64), np.cumsum(last - first)[:-1]) if features else []
+    return rows, places
+
+
+def _peak_tokens(contexts: Sequence[Context]) -> list[int]:
+    """Tokens at the peaks of contexts, most often first, ties by id."""
+    counts = Counter(context.token_ids[context.peak] for context in contexts)
+    return sorted(counts, key=lambda token_id: (-counts[token_id], token_id))

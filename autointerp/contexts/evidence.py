@@ -1,0 +1,27 @@
+"""What an explainer may see of a feature."""
+
+from collections.abc import Sequence
+
+from autointerp.records import FeatureContexts, FeatureEvidence, FeatureStatistics, TokenCount
+
+
+def feature_evidence(
+    contexts: FeatureContexts, statistics: FeatureStatistics, top_tokens: Sequence[TokenCount]
+) -> FeatureEvidence:
+    """Gather a feature's explain split and its statistics; nothing of the score split goes in.
+
+    Args:
+        contexts: All contexts of the feature.
+        statistics: Of the source.
+        top_tokens: The tokens the feature fires on most, most often first.
+    """
+    feature_index = contexts.feature_index
+    return FeatureEvidence(
+        source_id=contexts.source_id,
+        feature_index=feature_index,
+        density=int(statistics.n_active[feature_index]) / max(statistics.n_tokens, 1),
+        max_activation=float(statistics.max_activation[feature_index]),
+        active=contexts.of("explain", active=True),
+        silent=contexts.of("explain", active=False),
+        top_tokens=tuple(top_tokens),
+    )

@@ -1,0 +1,144 @@
+"""Contexts in which a feature is silent, and which of them are hard.
+
+All are tiles of the pool whose whole block is silent for the feature, so each is proven silent on every token. The
+kinds differ in the order in which tiles are considered:
+
+- `silent_random`: by keyed hash of feature and tile, a uniform sample.
+- `silent_similar`: by similarity of the tile's text to the mean of the feature's explain contexts.
+- `silent_neighbour`: tiles where a feature with a close decoder direction fires, strongest first, neighbours in turn.
+- `silent_token`: tiles that hold a token on which this feature peaks most, in random order.
+
+Each kind gives an equal share. One that runs short is made up for by `silent_random`, and the contexts say so by their
+kind. No tile serves twice, and none nearly repeats another context of the feature.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from autointerp.config import NegativeKind
+from autointerp.contexts.pool import PoolTiles
+from autointerp.contexts.splits import DuplicateFilter
+from autointerp.identity import keyed_hash
+from autointerp.records import Context, Split
+
+# Beyond the third the token is no longer one that the feature peaks on most.
+_N_PEAK_TOKENS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class NegativeHints:
+    """What is known of a feature from its explain split and its decoder, for finding hard negatives.
+
+    Attributes:
+        similarity: Similarity of each tile's text to the feature's explain contexts; None unless asked for.
+        neighbors: Features with a close decoder direction, closest first.
+        peak_tokens: Tokens on which the feature peaks, most often first.
+    """
+
+    similarity: Float32[np.ndarray, " tile"] | None = None
+    neighbors: Sequence[int] = ()
+    peak_tokens: Sequence[int] = ()
+
+
+def rank_silent_tiles(
+    pool: PoolTiles, feature_index: int, kinds: Sequence[NegativeKind], hints: NegativeHints, key: int
+) -> Mapping[NegativeKind, Int64[np.ndarray, " candidate"]]:
+    """Order the tiles on which a feature is silent, for each kind of negative.
+
+    Args:
+        pool: Tiles with every feature's firings.
+        feature_index: The feature.
+        kinds: Kinds asked for; `silent_random` is ranked in any case.
+        hints: What the kinds need.
+        key: Of random orders, from `hash_key`.
+
+    Returns:
+        Tiles of each kind, best first. All are silent in their whole block; `silent_neighbour` and `silent_token` hold
+        only tiles that are what they say.
+    """
+    silent = pool.block_is_silent(feature_index)
+    hashes = keyed_hash(key, np.array([feature_index]), pool.block_index, pool.start)
+    by_hash = np.argsort(hashes, kind="stable")
+    ranked: dict[NegativeKind, Int64[np.ndarray, " candidate"]] = {"silent_random": by_hash[silent[by_hash]]}
+    if "silent_similar" in kinds:
+        assert hints.similarity is not None, "silent_similar needs embeddings"
+        by_similarity = np.argsort(-hints.similarity, kind="stable")
+        ranked["silent_similar"] = by_similarity[silent[by_similarity]]
+    if "silent_neighbour" in kinds:
+        ranked["silent_neighbour"] = _neighbour_tiles(pool, feature_index, hints.neighbors, silent)
+    if "silent_token" in kinds:
+        holders = [by_hash[(pool.holds(token) & silent)[by_hash]] for token in hints.peak_tokens[:_N_PEAK_TOKENS]]
+        ranked["silent_token"] = _first_occurrences(np.concatenate([np.empty(0, dtype=np.int64), *holders]))
+    return ranked
+
+
+def choose_silent(
+    pool: PoolTiles,
+    feature_index: int,
+    split: Split,
+    n_wanted: int,
+    kinds: Sequence[NegativeKind],
+    ranked: Mapping[NegativeKind, Int64[np.ndarray, " candidate"]],
+    seen: DuplicateFilter,
+) -> list[Context]:
+    """Choose silent contexts of one split, in equal shares over kinds.
+
+    Args:
+        pool: Tiles with every feature's firings.
+        feature_index: The feature.
+        split: Only tiles of documents of this split are chosen.
+        n_wanted: Contexts to choose; fewer are chosen if fewer tiles are silent.
+        kinds: Kinds to choose from; the first ones get one more where `n_wanted` does not divide.
+        ranked: From `rank_silent_tiles`.
+        seen: Holds the feature's contexts so far; gets the chosen ones.
+
+    Returns:
+        Silent contexts, by kind.
+    """
+    in_split = pool.is_score if split == "score" else ~pool.is_score
+    shares = {kind: (n_wanted + len(kinds) - 1 - place) // len(kinds) for place, kind in enumerate(kinds)}
+    # The uniform sample goes first: after the others it would be one of what they left over.
+    first = sorted(kinds, key=lambda kind: kind != "silent_random")
+    contexts: list[Context] = []
+
+    def choose(kind: NegativeKind, n: int) -> None:
+        candidates = ranked[kind]
+        for tile in candidates[in_split[candidates]].tolist():
+            if n == 0:
+                return
+            # A tile that another kind has taken is refused here too: it repeats itself.
+            if seen.admit(pool.trigrams[tile]):
+                contexts.append(pool.context(tile, feature_index, kind))
+                n -= 1
+
+    for kind in first:
+        choose(kind, shares[kind])
+    choose("silent_random", n_wanted - len(contexts))
+    return contexts
+
+
+def _neighbour_tiles(
+    pool: PoolTiles, feature_index: int, neighbors: Sequence[int], silent: Bool[np.ndarray, " tile"]
+) -> Int64[np.ndarray, " candidate"]:
+    """Silent tiles on which neighbours fire: each neighbour's strongest, then each one's next."""
+    places: list[Int64[np.ndarray, " candidate"]] = []
+    tiles: list[Int64[np.ndarray, " candidate"]] = []
+    for neighbor in neighbors:
+        if neighbor == feature_index:
+            continue
+        peaks = pool.peaks(neighbor)
+        strongest = np.argsort(-peaks, kind="stable")
+        strongest = strongest[silent[strongest] & (peaks[strongest] > 0)]
+        places.append(np.arange(strongest.size))
+        tiles.append(strongest)
+    if not tiles:
+        return np.empty(0, dtype=np.int64)
+    in_turn = np.argsort(np.concatenate(places), kind="stable")
+    return _first_occurrences(np.concatenate(tiles)[in_turn])
+
+
+def _first_occurrences(tiles: Int64[np.ndarray, " candidate"]) -> Int64[np.ndarray, " candidate"]:
+    return np.array(list(dict.fromkeys(tiles.tolist())), dtype=np.int64)

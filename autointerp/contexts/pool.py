@@ -1,0 +1,270 @@
+"""The pool as windows: a uniform sample of the corpus, with the truth about every feature at every token.
+
+1. The counted span of each of the pool's blocks is cut into as few windows of at most `context_length` tokens as will
+   do, of equal length up to one token: every counted token of the pool lies in exactly one window, and none is a stub.
+2. The `n_pool_tiles` windows of smallest keyed hash are the tiles. All features share them.
+3. The pool's firings are sorted by feature once, so that one feature's are a slice.
+
+A tile is silent for a feature only in the strong sense if its whole block is: `block_is_silent`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, Int64
+
+from autointerp.config import CollectConfig, ContextsConfig
+from autointerp.contexts.splits import document_split, trigram_sets
+from autointerp.contexts.windows import Pieces, make_context
+from autointerp.corpus.reader import Blocks, BlockSource
+from autointerp.identity import hash_key, keyed_hash
+from autointerp.records import Context, ContextKind, Pool, Split
+
+
+class TextEmbedder(Protocol):
+    """What gives texts a direction (`embedder.Embedder`)."""
+
+    @property
+    def name(self) -> str:
+        """Of the model; embeddings of different names don't compare."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
+        """One unit row a text."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Firings:
+    """The pool's firings by feature, then by place in the pool.
+
+    Attributes:
+        feature: Ascending.
+        pool_block: Row of `Pool.block_index`.
+        tile: Tile that holds the firing, -1 where none does.
+        offset: Offset in the tile; undefined where there is none.
+        activation: Above 0.
+    """
+
+    feature: Int32[np.ndarray, " firing"]
+    pool_block: Int32[np.ndarray, " firing"]
+    tile: Int32[np.ndarray, " firing"]
+    offset: Int32[np.ndarray, " firing"]
+    activation: Float32[np.ndarray, " firing"]
+
+    def of(self, feature_index: int) -> slice:
+        """The firings of one feature."""
+        # Of the array's own dtype: otherwise each look-up would convert, and so copy, the whole array.
+        ends = np.array([feature_index, feature_index + 1], dtype=self.feature.dtype)
+        first, last = np.searchsorted(self.feature, ends)
+        return slice(int(first), int(last))
+
+
+@dataclass(frozen=True, eq=False)
+class PoolTiles:
+    """Windows drawn uniformly from the pool's blocks, with every feature's activations on them.
+
+    Tiles are in corpus order. Make one with `PoolTiles.build`.
+
+    Attributes:
+        source_id: `model@source`.
+        n_blocks: Blocks in the pool.
+        n_windows: Windows into which the pool's blocks are cut; the tiles are a uniform sample of them.
+        block_index: Block of each tile.
+        start: Position of each tile's first token in its block.
+        length: Tokens of each tile.
+        token_ids: Tokens; 0 past the tile's end.
+        document_ids: Document of each tile.
+        is_score: True for tiles of the score split, False for those of the explain split.
+        tokens: Text pieces of each tile.
+        texts: Text of each tile, without leading or trailing space.
+        trigrams: Hashed token trigrams of each tile, for finding near-duplicates.
+    """
+
+    source_id: str
+    n_blocks: int
+    n_windows: int
+    block_index: Int64[np.ndarray, " tile"]
+    start: Int32[np.ndarray, " tile"]
+    length: Int32[np.ndarray, " tile"]
+    token_ids: Int32[np.ndarray, "tile offset"]
+    document_ids: tuple[str, ...]
+    is_score: Bool[np.ndarray, " tile"]
+    tokens: tuple[tuple[str, ...], ...]
+    texts: list[str]
+    trigrams: tuple[frozenset[int], ...]
+    _pool_block: Int32[np.ndarray, " tile"]
+    _firings: _Firings
+    _embeddings: dict[str, Float32[np.ndarray, "tile dim"]] = field(default_factory=dict)
+
+    @classmethod
+    def build(
+        cls,
+        pool: Pool,
+        reader: BlockSource,
+        pieces: Pieces,
+        config: ContextsConfig,
+        collect: CollectConfig,
+        *,
+        seed: int,
+        source_id: str,
+    ) -> "PoolTiles":
+        """Cut the pool's blocks into windows, draw the tiles, and index the firings by feature.
+
+        Costs a read of the pool's blocks and one sort of its firings; nothing is written, a later stage builds it
+        again from what `collect` kept.
+
+        Args:
+            pool: Sampled blocks with every firing.
+            reader: The corpus that the pool was sampled from.
+            pieces: Of the subject's vocabulary.
+            config: Number of tiles, split of documents.
+            collect: Length of a context.
+            seed: Of the draw and of the split.
+            source_id: `model@source`.
+
+        Raises:
+            ShardError: If a block is not in the corpus.
+        """
+        blocks = reader.blocks(pool.block_index)
+        pool_block, start, length = _cut(blocks, collect.context_length)
+        key = hash_key(seed, "pool tiles")
+        order = np.argsort(keyed_hash(key, pool.block_index[pool_block], start), kind="stable")
+        drawn = np.sort(order[: config.n_pool_tiles])
+        n_windows = start.size
+        pool_block, start, length = pool_block[drawn], start[drawn], length[drawn]
+
+        offsets = np.arange(collect.context_length)[None, :]
+        inside = offsets < length[:, None]
+        positions = np.where(inside, start[:, None] + offsets, 0)
+        token_ids = np.where(inside, blocks.token_ids[pool_block[:, None], positions], 0).astype(np.int32)
+        document_ids = tuple(blocks.document_ids[block] for block in pool_block.tolist())
+        tokens = tuple(
+            tuple(pieces.pieces(row[:n])) for row, n in zip(token_ids.tolist(), length.tolist(), strict=True)
+        )
+        splits = [document_split(document_id, seed, config.explain_share) for document_id in document_ids]
+        return cls(
+            source_id=source_id,
+            n_blocks=pool.block_index.size,
+            n_windows=n_windows,
+            block_index=pool.block_index[pool_block],
+            start=start,
+            length=length,
+            token_ids=token_ids,
+            document_ids=document_ids,
+            is_score=np.array([split == "score" for split in splits], dtype=np.bool_),
+            tokens=tokens,
+            texts=["".join(row).strip() for row in tokens],
+            trigrams=tuple(trigram_sets(token_ids, length)),
+            _pool_block=pool_block,
+            _firings=_index(pool, pool_block, start, length, blocks.token_ids.shape[1]),
+        )
+
+    @property
+    def n_tiles(self) -> int:
+        """Number of tiles, at most `n_pool_tiles`."""
+        return self.start.size
+
+    def split(self, tile: int) -> Split:
+        """The split of a tile's document."""
+        return "score" if self.is_score[tile] else "explain"
+
+    def peaks(self, feature_index: int) -> Float32[np.ndarray, " tile"]:
+        """A feature's largest activation in each tile, 0 where it does not fire."""
+        firings = self._firings.of(feature_index)
+        tile = self._firings.tile[firings]
+        inside = tile >= 0
+        peaks = np.zeros(self.n_tiles, dtype=np.float32)
+        np.maximum.at(peaks, tile[inside], self._firings.activation[firings][inside])
+        return peaks
+
+    def block_is_silent(self, feature_index: int) -> Bool[np.ndarray, " tile"]:
+        """Whether a feature is silent on every counted token of each tile's whole block."""
+        silent = np.ones(self.n_blocks, dtype=np.bool_)
+        silent[self._firings.pool_block[self._firings.of(feature_index)]] = False
+        tiles: Bool[np.ndarray, " tile"] = silent[self._pool_block]
+        return tiles
+
+    def holds(self, token_id: int) -> Bool[np.ndarray, " tile"]:
+        """Whether each tile holds a token."""
+        inside = np.arange(self.token_ids.shape[1]) < self.length[:, None]
+        held: Bool[np.ndarray, " tile"] = ((self.token_ids == token_id) & inside).any(axis=1)
+        return held
+
+    def activations(self, tile: int, feature_index: int) -> Float32[np.ndarray, " offset"]:
+        """A feature's activation at each token of a tile."""
+        firings = self._firings.of(feature_index)
+        here = self._firings.tile[firings] == tile
+        activations = np.zeros(int(self.length[tile]), dtype=np.float32)
+        activations[self._firings.offset[firings][here]] = self._firings.activation[firings][here]
+        return activations
+
+    def context(self, tile: int, feature_index: int, kind: ContextKind = "pool") -> Context:
+        """A tile as a context of a feature, with the feature's true activations.
+
+        Raises:
+            AssertionError: If `kind` is a silent one and the feature fires in the tile.
+        """
+        return make_context(
+            self.token_ids[tile, : self.length[tile]].tolist(),
+            self.activations(tile, feature_index).tolist(),
+            source_id=self.source_id,
+            feature_index=feature_index,
+            kind=kind,
+            split=self.split(tile),
+            quantile=None,
+            document_id=self.document_ids[tile],
+            block_index=int(self.block_index[tile]),
+            start=int(self.start[tile]),
+            tokens=self.tokens[tile],
+        )
+
+    def embeddings(self, embedder: TextEmbedder) -> Float32[np.ndarray, "tile dim"]:
+        """Embeddings of the tiles' texts, unit rows; computed at the first call and kept."""
+        if embedder.name not in self._embeddings:
+            self._embeddings[embedder.name] = embedder.embed(self.texts)
+        return self._embeddings[embedder.name]
+
+
+def _cut(
+    blocks: Blocks, context_length: int
+) -> tuple[Int32[np.ndarray, " window"], Int32[np.ndarray, " window"], Int32[np.ndarray, " window"]]:
+    """Cut counted spans into windows: row of the block, first position and length of each, in corpus order."""
+    span = (blocks.span_end - blocks.span_start).astype(np.int64)
+    n_windows = -(-span // context_length)
+    block = np.repeat(np.arange(span.size), n_windows)
+    number = np.arange(block.size) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
+    # Window j of n over a span of s tokens is [j s // n, (j + 1) s // n): lengths differ by at most one.
+    first = number * span[block] // n_windows[block]
+    last = (number + 1) * span[block] // n_windows[block]
+    start = blocks.span_start[block] + first
+    return block.astype(np.int32), start.astype(np.int32), (last - first).astype(np.int32)
+
+
+def _index(
+    pool: Pool,
+    pool_block: Int32[np.ndarray, " tile"],
+    start: Int32[np.ndarray, " tile"],
+    length: Int32[np.ndarray, " tile"],
+    n_positions: int,
+) -> _Firings:
+    """Sort the firings by feature and find the tile of each."""
+    n_blocks = pool.block_index.size
+    tile_at = np.full((n_blocks, n_positions), -1, dtype=np.int32)
+    tile = np.repeat(np.arange(start.size, dtype=np.int32), length)
+    offset = np.arange(tile.size) - np.repeat(np.cumsum(length) - length, length)
+    tile_at[pool_block[tile], start[tile] + offset] = tile
+
+    order = np.argsort(pool.feature, kind="stable")
+    row = np.repeat(np.arange(n_blocks, dtype=np.int32), np.diff(pool.offsets))[order]
+    position = pool.position[order]
+    tile_of = tile_at[row, position]
+    return _Firings(
+        feature=pool.feature[order],
+        pool_block=row,
+        tile=tile_of,
+        offset=np.where(tile_of >= 0, position - start[tile_of], 0).astype(np.int32),
+        activation=pool.activation[order],
+    )

@@ -1,0 +1,131 @@
+"""Which contexts may be shown to the explainer and which only grade, and the proof that the two are apart.
+
+1. A document belongs to one split, by a keyed hash of its id: the same for every feature, source and run of a seed.
+2. Two contexts are near-duplicates if the Jaccard overlap of their sets of token trigrams reaches a threshold. Of two
+   near-duplicates the one that comes first stays.
+3. The finished contexts of a feature are checked again, by another computation: a score context that shares a document
+   with an explain context, or nearly repeats one, raises `LeakError`.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float64, Int32, UInt64
+
+from autointerp.errors import LeakError
+from autointerp.identity import feature_id, hash_key, keyed_hash
+from autointerp.records import Context, FeatureContexts, Split
+
+_TRIGRAM_KEY = hash_key(0, "token trigram")
+
+
+@lru_cache(maxsize=1 << 18)
+def document_split(document_id: str, seed: int, explain_share: float) -> Split:
+    """The split of a document, and so of every context cut from it."""
+    return "explain" if hash_key(seed, "document split", document_id) < explain_share * 2.0**64 else "score"
+
+
+def trigram_sets(token_ids: Int32[np.ndarray, "row offset"], length: Int32[np.ndarray, " row"]) -> list[frozenset[int]]:
+    """The set of hashed token trigrams of each row.
+
+    A row of fewer than three tokens has one element, which stands for all its tokens, so that only equal ones match.
+
+    Args:
+        token_ids: Tokens of each row, of which the first `length` count.
+        length: Tokens of each row, at least 1.
+    """
+    hashes = _trigrams(token_ids, length)
+    n_trigrams = np.maximum(length - 2, 1).tolist()
+    return [frozenset(row[:n]) for row, n in zip(hashes.tolist(), n_trigrams, strict=True)]
+
+
+def _trigrams(
+    token_ids: Int32[np.ndarray, "row offset"], length: Int32[np.ndarray, " row"]
+) -> UInt64[np.ndarray, "row trigram"]:
+    """Hash of the three tokens from each offset on; the shift by one keeps token 0 apart from a missing token."""
+    n_rows, n_offsets = token_ids.shape
+    shifted = np.zeros((n_rows, max(n_offsets, 3)), dtype=np.int64)
+    shifted[:, :n_offsets] = np.where(np.arange(n_offsets) < length[:, None], token_ids.astype(np.int64) + 1, 0)
+    return keyed_hash(_TRIGRAM_KEY, shifted[:, :-2], shifted[:, 1:-1], shifted[:, 2:])
+
+
+class DuplicateFilter:
+    """Lets contexts through in order of rank, unless they nearly repeat one that was let through."""
+
+    def __init__(self, near_duplicate: float) -> None:
+        """Start empty; `near_duplicate` is the overlap from which on two contexts count as duplicates."""
+        self._near_duplicate = near_duplicate
+        self._admitted: list[frozenset[int]] = []
+        self._all_trigrams: set[int] = set()
+
+    def admit(self, trigrams: frozenset[int]) -> bool:
+        """Let a context through and remember it, or say that it nearly repeats an earlier one."""
+        # The overlap with one context is at most this share with all of them, which is mostly far below.
+        at_most = len(trigrams & self._all_trigrams) / len(trigrams)
+        if at_most >= self._near_duplicate and any(self._repeats(trigrams, other) for other in self._admitted):
+            return False
+        self._admitted.append(trigrams)
+        self._all_trigrams |= trigrams
+        return True
+
+    def _repeats(self, trigrams: frozenset[int], other: frozenset[int]) -> bool:
+        n_shared = len(trigrams & other)
+        return n_shared / (len(trigrams) + len(other) - n_shared) >= self._near_duplicate
+
+
+def check_no_leak(contexts: FeatureContexts, near_duplicate: float) -> None:
+    """Check that nothing in the score split, active or silent, could have been seen in the explain split.
+
+    Args:
+        contexts: All contexts of one feature.
+        near_duplicate: Overlap of token trigrams from which on two contexts count as duplicates.
+
+    Raises:
+        LeakError: If a score context shares its document, or nearly its text, with an explain context.
+    """
+    explain = [context for context in contexts.contexts if context.split == "explain"]
+    score = [context for context in contexts.contexts if context.split == "score"]
+    if not explain or not score:
+        return
+    name = feature_id(contexts.source_id, contexts.feature_index)
+    remedy = "report this as a bug; the scores of this feature can't be trusted"
+    shared = {context.document_id for context in explain} & {context.document_id for context in score}
+    if shared:
+        raise LeakError(f"feature {name} has document {min(shared)!r} in both splits", remedy)
+    overlap = _jaccard(explain, score)
+    if (overlap >= near_duplicate).any():
+        row, column = np.unravel_index(int(overlap.argmax()), overlap.shape)
+        raise LeakError(
+            f"feature {name}: score context {score[column].context_id} repeats {overlap.max():.0%} of explain context "
+            f"{explain[row].context_id}",
+            remedy,
+        )
+
+
+def _jaccard(first: Sequence[Context], second: Sequence[Context]) -> Float64[np.ndarray, "first second"]:
+    """Overlap of the trigram sets of each pair, from their incidence on the trigrams that occur on both sides."""
+    both = [*first, *second]
+    length = np.array([len(context.token_ids) for context in both], dtype=np.int32)
+    token_ids = np.zeros((len(both), int(length.max())), dtype=np.int32)
+    for row, context in enumerate(both):
+        token_ids[row, : len(context.token_ids)] = context.token_ids
+    hashes = _trigrams(token_ids, length)
+    used = np.arange(hashes.shape[1]) < np.maximum(length - 2, 1)[:, None]
+    distinct, place = np.unique(hashes[used], return_inverse=True)
+    row_of, place_of = np.divmod(np.unique(np.nonzero(used)[0] * distinct.size + place.ravel()), distinct.size)
+    sizes = np.bincount(row_of, minlength=len(both))
+
+    on_first, on_second = (np.zeros(distinct.size, dtype=np.bool_) for _ in range(2))
+    on_first[place_of[row_of < len(first)]] = True
+    on_second[place_of[row_of >= len(first)]] = True
+    on_both = on_first & on_second
+    column = np.cumsum(on_both) - 1
+    incidence = np.zeros((len(both), int(on_both.sum())), dtype=np.int64)
+    kept = on_both[place_of]
+    incidence[row_of[kept], column[place_of[kept]]] = 1
+    shared = incidence[: len(first)] @ incidence[len(first) :].T
+    overlap: Float64[np.ndarray, "first second"] = shared / (
+        sizes[: len(first), None] + sizes[None, len(first) :] - shared
+    )
+    return overlap

@@ -1,0 +1,318 @@
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autointerp.config import ContextsConfig
+from autointerp.contexts import build
+from autointerp.contexts.build import build_contexts
+from autointerp.contexts.evidence import feature_evidence
+from autointerp.contexts.splits import DuplicateFilter, document_split
+from autointerp.corpus.blocks import save_shard
+from autointerp.corpus.reader import BlockReader
+from autointerp.errors import LeakError, ShardError
+from autointerp.records import SILENT_KINDS, BlockShard, Context, Failure, FeatureContexts, Split, TokenCount
+from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, BagOfWords, NumberedWords, World, jaccard, make_world
+
+EVERY_KIND = CONTEXTS.model_copy(
+    update={"negatives": ("silent_random", "silent_similar", "silent_neighbour", "silent_token")}
+)
+NEIGHBORS: Mapping[int, Sequence[int]] = {1: [2, 3], 2: [3], 3: [1, 2]}
+DEAD, RARE, USUAL, COMMON, ALWAYS = range(5)
+FEATURES = (DEAD, RARE, USUAL, COMMON, ALWAYS)
+
+
+def outcomes(
+    world: World,
+    config: ContextsConfig = CONTEXTS,
+    features: Sequence[int] = FEATURES,
+    *,
+    seed: int = 0,
+    neighbors: Mapping[int, Sequence[int]] | np.ndarray | None = None,
+) -> dict[int, FeatureContexts | Failure]:
+    """Outcome of each feature, in the order given."""
+    built = build_contexts(
+        features,
+        world.collected(),
+        world,
+        NumberedWords(),
+        world.tiles(config, seed=seed),
+        BagOfWords(),
+        config,
+        COLLECT,
+        seed,
+        SOURCE,
+        neighbors,
+        "f" * 64,
+    )
+    return {outcome.feature_index: outcome for outcome in built}
+
+
+def contexts_in(world: World, config: ContextsConfig = CONTEXTS, *, seed: int = 0) -> list[FeatureContexts]:
+    built = outcomes(world, config, seed=seed, neighbors=NEIGHBORS).values()
+    return [outcome for outcome in built if isinstance(outcome, FeatureContexts)]
+
+
+def of_split(contexts: FeatureContexts, split: Split) -> list[Context]:
+    return [context for context in contexts.contexts if context.split == split]
+
+
+worlds = st.builds(
+    make_world, st.integers(0, 10_000), n_words=st.sampled_from([4, 30, 400]), duplicated=st.sampled_from([0.0, 0.4])
+)
+any_config = st.sampled_from([CONTEXTS, EVERY_KIND, CONTEXTS.model_copy(update={"near_duplicate": 0.2})])
+
+
+@given(worlds, any_config, st.integers(0, 5))
+@settings(max_examples=25, deadline=None)
+def test_splits_share_no_document_and_no_near_duplicate(world: World, config: ContextsConfig, seed: int) -> None:
+    for contexts in contexts_in(world, config, seed=seed):
+        explain, score = of_split(contexts, "explain"), of_split(contexts, "score")
+        assert not {c.document_id for c in explain} & {c.document_id for c in score}
+        for first, second in itertools.combinations(contexts.contexts, 2):
+            assert jaccard(first.token_ids, second.token_ids) < config.near_duplicate
+        for context in contexts.contexts:
+            assert context.split == document_split(context.document_id, seed, config.explain_share)
+
+
+@given(worlds, any_config)
+@settings(max_examples=25, deadline=None)
+def test_every_context_says_of_the_activations_what_is_so(world: World, config: ContextsConfig) -> None:
+    for contexts in contexts_in(world, config):
+        assert len({context.context_id for context in contexts.contexts}) == len(contexts.contexts)
+        for context in contexts.contexts:
+            at = slice(context.start, context.start + len(context.tokens))
+            true = world.dense[context.block_index, :, contexts.feature_index]
+            assert context.activations == tuple(true[at].tolist())
+            assert context.token_ids == tuple(world.token_ids[context.block_index, at].tolist())
+            assert world.counted[context.block_index, at].all()
+            assert context.document_id == world.document_ids[context.block_index]
+            assert context.max_activation == true.max()
+            assert context.is_active == (context.kind not in SILENT_KINDS)
+            assert (context.quantile is None) == (context.kind in SILENT_KINDS)
+
+
+@given(st.integers(0, 10_000), st.permutations(FEATURES))
+@settings(max_examples=10, deadline=None)
+def test_contexts_do_not_depend_on_which_features_come_with_them(seed: int, order: list[int]) -> None:
+    world = make_world(seed)
+    straight = outcomes(world, EVERY_KIND, neighbors=NEIGHBORS)
+    shuffled = outcomes(world, EVERY_KIND, order, neighbors=NEIGHBORS)
+    assert list(shuffled) == order
+    alone = outcomes(world, EVERY_KIND, [USUAL], neighbors=NEIGHBORS)
+    for feature, outcome in straight.items():
+        if isinstance(outcome, FeatureContexts):
+            assert shuffled[feature] == outcome
+    if isinstance(straight[USUAL], FeatureContexts):
+        assert alone[USUAL] == straight[USUAL]
+
+
+def test_chunks_do_not_change_the_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world(5)
+    whole = contexts_in(world)
+    monkeypatch.setattr(build, "_FEATURES_PER_CHUNK", 2)
+    assert contexts_in(world) == whole
+    assert len(whole) >= 2
+
+
+def ok(outcome: FeatureContexts | Failure) -> FeatureContexts:
+    assert isinstance(outcome, FeatureContexts)
+    return outcome
+
+
+def test_a_usual_feature_has_the_contexts_that_the_config_asks_for() -> None:
+    contexts = ok(outcomes(make_world(5, n_documents=200))[COMMON])
+    assert Counter((c.split, c.kind) for c in contexts.contexts) == {
+        ("explain", "top"): 5,
+        ("explain", "quantile"): 5,
+        ("explain", "silent_random"): 5,
+        ("explain", "silent_similar"): 5,
+        ("score", "quantile"): 8,
+        ("score", "silent_random"): 4,
+        ("score", "silent_similar"): 4,
+    }
+    assert Counter(c.quantile for c in contexts.of("score", active=True)) == {0: 2, 1: 2, 2: 2, 3: 2}
+
+
+def test_the_explain_side_has_at_most_twenty_silent_contexts() -> None:
+    config = CONTEXTS.model_copy(update={"n_explain": 30, "explain_share": 0.8})
+    contexts = ok(outcomes(make_world(5, n_documents=200), config)[COMMON])
+    assert len(contexts.of("explain", active=True)) > 20
+    assert len(contexts.of("explain", active=False)) == 20
+
+
+def test_quantiles_are_of_the_feature_s_own_firing_blocks() -> None:
+    world = make_world(5, densities=(0.0, 0.002, 0.008))
+    contexts = ok(outcomes(world, features=[USUAL])[USUAL])
+    firing = np.flatnonzero(world.dense[:, :, USUAL].max(axis=1) > 0)
+    assert firing.size <= COLLECT.n_fired, "the sample is complete, so quantiles are exact"
+    ordered = sorted(firing.tolist(), key=lambda block: (world.dense[block, :, USUAL].max(), block))
+    expected = {block: place * CONTEXTS.n_quantiles // len(ordered) for place, block in enumerate(ordered)}
+    active = [context for context in contexts.contexts if context.is_active]
+    assert [context.quantile for context in active] == [expected[context.block_index] for context in active]
+
+
+def test_a_dead_feature_is_recorded_as_dead() -> None:
+    failure = outcomes(make_world(5))[DEAD]
+    assert isinstance(failure, Failure)
+    assert (failure.stage, failure.error_type, failure.retry) == ("contexts", "DeadFeature", False)
+    assert (failure.source_id, failure.feature_index, failure.fingerprint) == (SOURCE, DEAD, "f" * 64)
+    assert failure.created_at.tzinfo is not None
+
+
+def test_a_feature_with_few_contexts_is_recorded_with_their_numbers() -> None:
+    failure = outcomes(make_world(5), CONTEXTS.model_copy(update={"min_score": 8}))[RARE]
+    assert isinstance(failure, Failure)
+    assert failure.error_type == "TooFewContexts"
+    assert "explain and" in failure.message
+    assert "where 3 and 8 are needed" in failure.message
+    assert "\n" not in failure.message
+
+
+def test_a_feature_that_always_fires_is_recorded_as_never_silent() -> None:
+    failure = outcomes(make_world(5))[ALWAYS]
+    assert isinstance(failure, Failure)
+    assert failure.error_type == "NoSilentContexts"
+    assert failure.message.startswith("0 explain and 0 score contexts in which it is silent")
+    assert "silent in the blocks of 0 of 150 pool windows" in failure.message
+
+
+def test_documents_shorter_than_a_context_have_contexts_of_their_own_length() -> None:
+    contexts = contexts_in(make_world(5, n_documents=200))
+    lengths = {len(context.tokens) for one in contexts for context in one.contexts}
+    assert max(lengths) == COLLECT.context_length
+    assert min(lengths) < COLLECT.context_length
+
+
+def test_a_split_that_depends_on_who_asks_is_caught_as_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world(5)
+    n_asked = itertools.count()
+
+    def fickle(document_id: str, seed: int, explain_share: float) -> Split:
+        return "explain" if next(n_asked) % 2 else "score"
+
+    monkeypatch.setattr(build, "document_split", fickle)
+    with pytest.raises(LeakError, match="in both splits"):
+        outcomes(world)
+
+
+def test_a_duplicate_that_slips_through_is_caught_as_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world(5, n_words=4)
+
+    class Blind(DuplicateFilter):
+        def admit(self, trigrams: frozenset[int]) -> bool:
+            return True
+
+    monkeypatch.setattr(build, "DuplicateFilter", Blind)
+    with pytest.raises(LeakError, match="repeats"):
+        outcomes(world)
+
+
+def test_neighbours_may_come_as_an_array() -> None:
+    world = make_world(5)
+    table = np.full((5, 3), -1, dtype=np.int32)
+    for feature, near in NEIGHBORS.items():
+        table[feature, : len(near)] = near
+    from_mapping = outcomes(world, EVERY_KIND, [USUAL], neighbors=NEIGHBORS)[USUAL]
+    assert outcomes(world, EVERY_KIND, [USUAL], neighbors=table)[USUAL] == from_mapping
+    assert "silent_neighbour" in {context.kind for context in ok(from_mapping).contexts}
+
+
+def test_token_negatives_hold_a_token_on_which_the_feature_peaks_most() -> None:
+    config = CONTEXTS.model_copy(update={"negatives": ("silent_token",)})
+    contexts = ok(outcomes(make_world(5, n_words=30, duplicated=0.0), config, [USUAL])[USUAL])
+    peaks = Counter(c.token_ids[c.peak] for c in contexts.of("explain", active=True))
+    most = sorted(peaks, key=lambda token_id: (-peaks[token_id], token_id))[:3]
+    holding = [c for c in contexts.contexts if c.kind == "silent_token"]
+    assert len(holding) > 5
+    assert all(set(most) & set(c.token_ids) for c in holding)
+    assert any(most[0] in c.token_ids for c in holding)
+
+
+def test_another_seed_gives_other_contexts() -> None:
+    world = make_world(5)
+    assert contexts_in(world, seed=0) == contexts_in(world, seed=0)
+    assert contexts_in(world, seed=0) != contexts_in(world, seed=1)
+
+
+def test_no_features_give_no_contexts() -> None:
+    assert outcomes(make_world(5), features=[]) == {}
+
+
+def test_only_dead_features_read_nothing() -> None:
+    assert all(isinstance(outcome, Failure) for outcome in outcomes(make_world(5), features=[DEAD]).values())
+
+
+def test_samples_of_another_corpus_are_refused(tmp_path: Path) -> None:
+    world = make_world(5)
+
+    save_shard(
+        BlockShard(
+            shard_index=0,
+            first_block=0,
+            token_ids=world.token_ids[:2],
+            n_tokens=world.counted[:2].sum(axis=1).astype(np.int32) + 2,
+            counted=world.counted[:2],
+            document_index=np.zeros(2, dtype=np.int32),
+            document_ids=("document 0",),
+        ),
+        tmp_path / "0.npz",
+    )
+    built = build_contexts(
+        [USUAL],
+        world.collected(),
+        BlockReader(tmp_path),
+        NumberedWords(),
+        world.tiles(),
+        BagOfWords(),
+        CONTEXTS,
+        COLLECT,
+        0,
+        SOURCE,
+        None,
+        "",
+    )
+    with pytest.raises(ShardError, match="is not among the 2 blocks"):
+        list(built)
+
+
+def test_the_explainer_sees_nothing_of_the_score_split() -> None:
+    world = make_world(5, n_documents=200)
+    contexts = ok(outcomes(world)[COMMON])
+    tops = (TokenCount("w5", 3, 2.0),)
+    statistics = world.collected().statistics
+    evidence = feature_evidence(contexts, statistics, tops)
+    assert {context.split for context in (*evidence.active, *evidence.silent)} == {"explain"}
+    assert all(context.is_active for context in evidence.active)
+    assert not any(context.is_active for context in evidence.silent)
+    assert (len(evidence.active), len(evidence.silent)) == (10, 10)
+    assert evidence.top_tokens == tops
+    fires = world.dense[:, :, COMMON] > 0
+    assert evidence.density == pytest.approx(fires.sum() / world.counted.sum())
+    assert evidence.max_activation == world.dense[:, :, COMMON].max()
+    assert (evidence.source_id, evidence.feature_index) == (SOURCE, COMMON)
+
+
+def test_samples_of_another_context_length_are_refused() -> None:
+    world = make_world(5)
+    built = build_contexts(
+        [USUAL],
+        world.collected(),
+        world,
+        NumberedWords(),
+        world.tiles(),
+        BagOfWords(),
+        CONTEXTS,
+        COLLECT.model_copy(update={"context_length": 9}),
+        0,
+        SOURCE,
+        None,
+        "",
+    )
+    with pytest.raises(AssertionError, match="another context length"):
+        list(built)

@@ -1,0 +1,130 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from autointerp.config import NegativeKind
+from autointerp.contexts.negatives import NegativeHints, choose_silent, rank_silent_tiles
+from autointerp.contexts.pool import PoolTiles
+from autointerp.contexts.splits import DuplicateFilter
+from autointerp.records import Context, Split
+from tests.contexts.world import World, make_world
+
+SPLITS: tuple[Split, Split] = ("explain", "score")
+EVERY_KIND: tuple[NegativeKind, ...] = ("silent_random", "silent_similar", "silent_neighbour", "silent_token")
+FEATURE, NEIGHBOR, OTHER_NEIGHBOR = 2, 3, 1
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return make_world(1, densities=(0.0, 0.01, 0.02, 0.05, 1.0), n_documents=90)
+
+
+@pytest.fixture(scope="module")
+def tiles(world: World) -> PoolTiles:
+    return world.tiles()
+
+
+def hints_for(tiles: PoolTiles) -> NegativeHints:
+    common = int(np.bincount(tiles.token_ids.ravel())[4:].argmax()) + 4
+    return NegativeHints(
+        similarity=np.cos(np.arange(tiles.n_tiles)).astype(np.float32),
+        neighbors=[FEATURE, NEIGHBOR, OTHER_NEIGHBOR],
+        peak_tokens=[common, 3, 5, 6],
+    )
+
+
+def choose(
+    tiles: PoolTiles, kinds: tuple[NegativeKind, ...], n_wanted: int, split: Split = "score", *, feature: int = FEATURE
+) -> list[Context]:
+    ranked = rank_silent_tiles(tiles, feature, kinds, hints_for(tiles), key=9)
+    return choose_silent(tiles, feature, split, n_wanted, kinds, ranked, DuplicateFilter(0.5))
+
+
+def test_kinds_have_equal_shares_and_the_first_ones_the_odd_ones(tiles: PoolTiles) -> None:
+    kinds: tuple[NegativeKind, ...] = ("silent_random", "silent_similar", "silent_neighbour")
+    counts = Counter(context.kind for context in choose(tiles, kinds, 8))
+    assert counts == {"silent_random": 3, "silent_similar": 3, "silent_neighbour": 2}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_negatives_are_silent_of_their_split_and_all_different(world: World, tiles: PoolTiles, split: Split) -> None:
+    contexts = choose(tiles, EVERY_KIND, 20, split)
+    assert len(contexts) == 20
+    assert all(context.split == split for context in contexts)
+    assert all(world.dense[context.block_index, :, FEATURE].max() == 0 for context in contexts)
+    assert len({(context.block_index, context.start) for context in contexts}) == 20
+
+
+def test_similar_negatives_are_the_closest_silent_tiles(tiles: PoolTiles) -> None:
+    hints = hints_for(tiles)
+    assert hints.similarity is not None
+    ranked = rank_silent_tiles(tiles, FEATURE, EVERY_KIND, hints, key=9)
+    silent = tiles.block_is_silent(FEATURE)
+    similarity = hints.similarity[ranked["silent_similar"]]
+    assert similarity[0] == hints.similarity[silent].max()
+    assert (np.diff(similarity) <= 0).all()
+    assert ranked["silent_similar"].size == silent.sum()
+
+
+def test_neighbour_negatives_are_where_a_neighbour_fires_strongest_first(tiles: PoolTiles) -> None:
+    ranked = rank_silent_tiles(tiles, FEATURE, EVERY_KIND, hints_for(tiles), key=9)["silent_neighbour"]
+    silent = tiles.block_is_silent(FEATURE)
+    first, second = (np.where(silent, tiles.peaks(neighbor), 0) for neighbor in (NEIGHBOR, OTHER_NEIGHBOR))
+    assert set(ranked.tolist()) == set(np.flatnonzero((first > 0) | (second > 0)).tolist())
+    assert first[ranked[0]] == first.max()
+    assert second[ranked[1]] == second.max()
+    assert len(set(ranked.tolist())) == ranked.size
+
+
+def test_token_negatives_hold_the_token_that_the_feature_peaks_on(tiles: PoolTiles) -> None:
+    hints = hints_for(tiles)
+    ranked = rank_silent_tiles(tiles, FEATURE, EVERY_KIND, hints, key=9)["silent_token"].tolist()
+    silent = tiles.block_is_silent(FEATURE)
+    holders = [set(np.flatnonzero(tiles.holds(token) & silent).tolist()) for token in hints.peak_tokens]
+    assert holders[0]
+    assert set(ranked[: len(holders[0])]) == holders[0]
+    assert set(ranked) == holders[0] | holders[1] | holders[2]
+    assert len(set(ranked)) == len(ranked)
+
+
+def test_a_kind_that_runs_short_is_filled_from_the_random_one_and_says_so(tiles: PoolTiles) -> None:
+    kinds: tuple[NegativeKind, ...] = ("silent_neighbour",)
+    ranked = rank_silent_tiles(tiles, FEATURE, kinds, NegativeHints(neighbors=[]), key=9)
+    contexts = choose_silent(tiles, FEATURE, "score", 6, kinds, ranked, DuplicateFilter(0.5))
+    assert Counter(context.kind for context in contexts) == {"silent_random": 6}
+
+
+def test_random_negatives_do_not_depend_on_the_other_kinds(tiles: PoolTiles) -> None:
+    alone = choose(tiles, ("silent_random",), 4)
+    last = choose(tiles, ("silent_similar", "silent_random"), 8)
+    assert [c.context_id for c in last if c.kind == "silent_random"] == [c.context_id for c in alone]
+
+
+def test_features_have_different_random_negatives(tiles: PoolTiles) -> None:
+    blocks = [
+        {(c.block_index, c.start) for c in choose(tiles, ("silent_random",), 10, feature=feature)} for feature in (0, 1)
+    ]
+    assert blocks[0] != blocks[1]
+
+
+def test_a_feature_that_always_fires_has_no_negatives(tiles: PoolTiles) -> None:
+    assert choose(tiles, EVERY_KIND, 10, feature=4) == []
+
+
+def test_a_tile_that_repeats_an_earlier_context_is_passed_over(tiles: PoolTiles) -> None:
+    ranked = rank_silent_tiles(tiles, FEATURE, ("silent_random",), NegativeHints(), key=9)
+    seen = DuplicateFilter(0.5)
+    first = next(tile for tile in ranked["silent_random"].tolist() if tiles.is_score[tile])
+    seen.admit(tiles.trigrams[first])
+    contexts = choose_silent(tiles, FEATURE, "score", 5, ("silent_random",), ranked, seen)
+    assert len(contexts) == 5
+    assert all(set(context.token_ids) != set(tiles.token_ids[first]) for context in contexts)
+
+
+def test_all_silent_tiles_are_used_where_they_are_few() -> None:
+    world = make_world(2, n_documents=8, duplicated=0.0)
+    tiles = world.tiles()
+    n_silent = int((tiles.block_is_silent(0) & tiles.is_score).sum())
+    contexts = choose(tiles, ("silent_random", "silent_similar"), 1000, feature=0)
+    assert len(contexts) == n_silent > 0
