@@ -1,0 +1,51 @@
+"""From an answer's type to the schema that providers accept, and from a model's words back to the type."""
+
+import re
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from autointerp.llm.protocol import AnswerModel, AnswerT
+
+_FENCED = re.compile(r"\A```(?:json)?[ \t]*\n(?P<body>.*)\n```\Z", re.DOTALL)
+_DROPPED = frozenset({"title", "description", "default"})
+
+
+@cache
+def answer_schema(answer: type[AnswerModel]) -> dict[str, Any]:
+    """The JSON schema of an answer, in the part of the language that both providers accept."""
+    schema: dict[str, Any] = _plain(answer.model_json_schema())
+    return schema
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {}
+    for key, value in node.items():
+        if key in ("properties", "$defs"):
+            kept[key] = {name: _plain(child) for name, child in value.items()}
+        elif key not in _DROPPED:
+            kept[key] = _plain(value)
+    return kept
+
+
+def parse_answer(text: str, answer: type[AnswerT]) -> AnswerT | str:
+    """Read a model's words as the wanted answer.
+
+    One fenced block that is the whole text is opened; nothing else is guessed.
+
+    Returns:
+        The answer, or one line on what is wrong with it.
+    """
+    body = text.strip()
+    fenced = _FENCED.match(body)
+    try:
+        return answer.model_validate_json(fenced["body"] if fenced else body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return f"{place}: {first['msg']}" if place else first["msg"]

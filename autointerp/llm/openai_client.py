@@ -1,0 +1,130 @@
+"""OpenAI's chat completions, and every server that speaks them, through the `openai` SDK.
+
+The SDK signs, sends and receives; its own retries are off. The answer's envelope is read here, since servers that
+imitate the protocol differ in what they leave out, and the SDK does not check what it is given.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI
+
+from autointerp.config import ModelConfig
+from autointerp.llm.answers import answer_schema
+from autointerp.llm.keys import without_key
+from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
+from autointerp.llm.troubles import HttpProblem, not_an_answer, read_problem, refuses_structure
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageParam
+
+
+class _Cached(pydantic.BaseModel):
+    cached_tokens: int | None = None
+
+
+class _Usage(pydantic.BaseModel):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Cached | None = None
+
+
+class _Message(pydantic.BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(pydantic.BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Completion(pydantic.BaseModel):
+    choices: list[_Choice] = pydantic.Field(min_length=1)
+    usage: _Usage | None = None
+    model: str | None = None
+
+
+class OpenAIProvider:
+    """One attempt at OpenAI or at a compatible server; see `protocol.Provider`."""
+
+    def __init__(self, config: ModelConfig, key: str) -> None:
+        self._config = config
+        self._key = key
+        self._structured = True
+        self._client = AsyncOpenAI(api_key=key, base_url=config.base_url, max_retries=0, timeout=config.timeout_s)
+
+    @property
+    def base_url(self) -> str:
+        """Where the calls go."""
+        return str(self._client.base_url)
+
+    async def send(self, request: Request[AnswerT], repair: Repair | None) -> RawAnswer | Trouble:
+        """Make one attempt; a server that can't do structured answers is asked again without."""
+        structured = self._structured
+        outcome = await self._create(request, repair, structured)
+        if structured and isinstance(outcome, HttpProblem) and refuses_structure(outcome):
+            self._structured = False
+            outcome = await self._create(request, repair, structured=False)
+        return read_problem(outcome, self._config) if isinstance(outcome, HttpProblem) else outcome
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _create(
+        self, request: Request[AnswerT], repair: Repair | None, structured: bool
+    ) -> RawAnswer | Trouble | HttpProblem:
+        settings: dict[str, Any] = {_limit_name(self._config): request.max_output_tokens}
+        if request.temperature is not None:
+            settings["temperature"] = request.temperature
+        if structured:
+            wanted = {"name": "answer", "strict": True, "schema": answer_schema(request.answer)}
+            settings["response_format"] = {"type": "json_schema", "json_schema": wanted}
+        try:
+            response = await self._client.chat.completions.with_raw_response.create(
+                model=self._config.model, messages=_messages(request, repair), **settings
+            )
+        except APITimeoutError:
+            return Trouble("Timeout", f"no answer within {self._config.timeout_s:g} s", retriable=True)
+        except APIConnectionError as error:
+            reason = type(error.__cause__).__name__ if error.__cause__ else "connection error"
+            return Trouble("ConnectionDropped", f"the connection failed ({reason})", retriable=True)
+        except APIStatusError as error:
+            body = without_key(error.response.text, self._key)
+            return HttpProblem(error.status_code, body, dict(error.response.headers))
+        return _read(response.http_response.status_code, without_key(response.http_response.text, self._key))
+
+
+def _limit_name(config: ModelConfig) -> str:
+    # OpenAI's reasoning models refuse `max_tokens`; most compatible servers know only that.
+    return "max_completion_tokens" if config.base_url is None else "max_tokens"
+
+
+def _messages(request: Request[AnswerT], repair: Repair | None) -> "list[ChatCompletionMessageParam]":
+    messages: list[ChatCompletionMessageParam] = [
+        {"role": "system", "content": request.system},
+        {"role": "user", "content": request.user},
+    ]
+    if repair is not None:
+        messages.append({"role": "assistant", "content": repair.bad_answer})
+        messages.append({"role": "user", "content": repair.complaint})
+    return messages
+
+
+def _read(status: int, body: str) -> RawAnswer | Trouble:
+    try:
+        completion = _Completion.model_validate_json(body)
+    except pydantic.ValidationError as error:
+        return not_an_answer(status, body, error.errors(include_url=False, include_input=False)[0]["msg"])
+    choice, usage = completion.choices[0], completion.usage or _Usage()
+    refused = choice.message.refusal or (choice.finish_reason == "content_filter" and "stopped by the content filter")
+    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
+    return RawAnswer(
+        text=choice.message.content or choice.message.refusal or "",
+        stop="refusal" if refused else "truncated" if choice.finish_reason == "length" else "complete",
+        model=completion.model or "",
+        input_tokens=usage.prompt_tokens,
+        cached_input_tokens=cached or 0,
+        output_tokens=usage.completion_tokens,
+    )

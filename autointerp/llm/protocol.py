@@ -1,0 +1,191 @@
+"""What callers and language models say to each other, and what a provider's client says to our own layer.
+
+A call's outcome is a value that the caller matches: a `Reply`, or a `CallFailure` of this one call. Exceptions are left
+for what no further call can mend (no key, a refused key, an unknown model): they stop the run.
+"""
+
+from dataclasses import dataclass, field
+from typing import Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from autointerp.records import Usage
+
+CallErrorType = Literal[
+    "Refusal",
+    "Truncated",
+    "ParseFailure",
+    "Timeout",
+    "RateLimited",
+    "ServerError",
+    "ConnectionDropped",
+    "BadRequest",
+]
+
+
+class AnswerModel(BaseModel):
+    """Base of the answers that can be asked for: what is not in the schema is refused, nothing is converted.
+
+    A range belongs to whoever reads the answer: providers' structured answers know types and names only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+AnswerT = TypeVar("AnswerT", bound=AnswerModel)
+AnswerT_co = TypeVar("AnswerT_co", bound=AnswerModel, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Generic[AnswerT]):
+    """One question to a language model.
+
+    Attributes:
+        system: The fixed part, equal over many requests, so that a provider can cache it.
+        user: The part of this request only.
+        answer: The wanted answer; its JSON schema is sent where the provider can, and checked always.
+        max_output_tokens: Per call.
+        temperature: None for the provider's default.
+    """
+
+    system: str
+    user: str
+    answer: type[AnswerT]
+    max_output_tokens: int
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[AnswerT_co]):
+    """An answer that fits the schema.
+
+    Attributes:
+        text: The answer as it came.
+        answer: The same, parsed.
+        usage: Of all calls this answer took (two where the first had to be repaired), whenever they were paid.
+        model: The model that answered, as the provider names it.
+        from_journal: Whether every call was answered by the journal, so that nothing was paid now.
+    """
+
+    text: str
+    answer: AnswerT_co
+    usage: Usage
+    model: str
+    from_journal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailure:
+    """One call that gave no usable answer; the next may.
+
+    Attributes:
+        error_type: `Refusal`, `Truncated` and `ParseFailure` were answered and paid; `Timeout`, `RateLimited`,
+            `ServerError` and `ConnectionDropped` outlasted every attempt; `BadRequest` was refused as it stands.
+        message: One line.
+        raw: What came back, if anything did.
+        usage: What was paid for it.
+    """
+
+    error_type: CallErrorType
+    message: str
+    raw: str | None = None
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def may_pass_later(self) -> bool:
+        """Whether asking again may fare better: not for what the server refuses as it stands."""
+        return self.error_type != "BadRequest"
+
+
+class LanguageModel(Protocol):
+    """Answers requests, each paid for once."""
+
+    @property
+    def name(self) -> str:
+        """The model's name in the config."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What was paid through this object; answers from the journal cost nothing again."""
+        ...
+
+    async def ask(self, request: Request[AnswerT]) -> Reply[AnswerT] | CallFailure:
+        """Ask, at most once where the journal has the answer.
+
+        Raises:
+            LanguageModelError: If no further call can succeed.
+        """
+        ...
+
+
+# --- between a provider's client and our own layer ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A second turn: the answer that did not fit, and what was wrong with it."""
+
+    bad_answer: str
+    complaint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """What a provider sent and charged for, before it is read: this is what the journal keeps.
+
+    Attributes:
+        text: The model's words; empty if there are none.
+        stop: `complete`, `truncated` at a token limit, or `refusal`.
+        model: The model that answered, as the provider names it.
+        input_tokens: All input tokens, cached ones included.
+        cached_input_tokens: Input tokens read from the provider's cache.
+        output_tokens: Output tokens, reasoning included.
+    """
+
+    text: str
+    stop: Literal["complete", "truncated", "refusal"]
+    model: str
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One attempt that brought no answer.
+
+    Attributes:
+        error_type: As in `CallFailure`.
+        message: One line, without the key.
+        raw: Start of the body, if there was one, without the key.
+        retriable: Whether another attempt may succeed.
+        retry_after_s: How long the server asked to be left alone, in seconds; None if it did not say.
+    """
+
+    error_type: CallErrorType
+    message: str
+    raw: str | None = None
+    retriable: bool = False
+    retry_after_s: float | None = None
+
+
+class Provider(Protocol):
+    """One attempt at one provider, through its SDK."""
+
+    @property
+    def base_url(self) -> str:
+        """Where the calls go; part of the journal's key."""
+        ...
+
+    async def send(self, request: Request[AnswerT], repair: Repair | None) -> RawAnswer | Trouble:
+        """Make one attempt.
+
+        Raises:
+            LanguageModelError: If no further call can succeed.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...

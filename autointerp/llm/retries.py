@@ -1,0 +1,63 @@
+"""When to ask again, and after how long.
+
+The wait before attempt n + 1 is `first_delay_s * 2^(n-1)`, at most `longest_delay_s`, times a factor in [1/2, 1] that
+a keyed hash of the request and the attempt gives: spread over requests, and the same in every run. Where the server
+says how long to wait, that is the least.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from autointerp.identity import hash_key
+from autointerp.llm.protocol import RawAnswer, Trouble
+
+_LOG = logging.getLogger(__name__)
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How attempts follow each other.
+
+    Attributes:
+        max_attempts: Attempts of one call, the first included.
+        first_delay_s: Wait after the first attempt, before the factor.
+        longest_delay_s: Longest wait of our own choosing.
+        longest_obeyed_s: A server that asks for more than this ends the call instead.
+    """
+
+    max_attempts: int
+    first_delay_s: float = 0.5
+    longest_delay_s: float = 30.0
+    longest_obeyed_s: float = 600.0
+
+    def delay_s(self, attempt: int, key: str, retry_after_s: float | None) -> float:
+        """Wait after an attempt that failed.
+
+        Args:
+            attempt: Its number, from 1.
+            key: The request's key.
+            retry_after_s: What the server asked for.
+        """
+        factor = 0.5 + hash_key(attempt, "retry", key) / 2**65
+        own = min(self.longest_delay_s, self.first_delay_s * 2.0 ** (attempt - 1)) * factor
+        return max(own, retry_after_s or 0.0)
+
+
+async def with_retries(
+    attempt: Callable[[], Awaitable[RawAnswer | Trouble]], key: str, retries: Retries, sleep: Sleep
+) -> RawAnswer | Trouble:
+    """Attempt until there is an answer, trouble that no repetition mends, or no attempt left."""
+    for number in range(1, retries.max_attempts + 1):
+        outcome = await attempt()
+        if isinstance(outcome, RawAnswer) or not outcome.retriable:
+            return outcome
+        too_long = (outcome.retry_after_s or 0.0) > retries.longest_obeyed_s
+        if number == retries.max_attempts or too_long:
+            asked = f"; the server asks to wait {outcome.retry_after_s:.0f} s" if too_long else ""
+            return replace(outcome, message=f"{outcome.message} (attempt {number}{asked})")
+        delay_s = retries.delay_s(number, key, outcome.retry_after_s)
+        _LOG.info("attempt %d: %s; again in %.1f s", number, outcome.message, delay_s)
+        await sleep(delay_s)
+    raise AssertionError("max_attempts is at least 1")

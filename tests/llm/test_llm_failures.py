@@ -1,0 +1,272 @@
+"""Every way in which a provider fails, for both, through the real SDKs."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from autointerp.errors import KeyRefusedError, LanguageModelError, ModelNotServedError
+from autointerp.llm import CallFailure, Reply
+from autointerp.records import Usage
+from tests.llm.asking import Asker, Label, label_request
+from tests.loopback.server import (
+    Always,
+    Call,
+    CutBody,
+    Drop,
+    Http,
+    LoopbackServer,
+    Outcome,
+    Provider,
+    Raw,
+    Say,
+    Script,
+    Stall,
+)
+
+GOOD = Always(Say('{"label": "months"}', tokens=(10, 0, 5)))
+PASSING: dict[str, Outcome] = {
+    "too_many_requests": Http(429, "slow down", kind="rate_limit_error"),
+    "internal_error": Http(500),
+    "unavailable": Http(503),
+    "overloaded": Http(529, kind="overloaded_error"),
+    "request_timeout": Http(408),
+    "conflict": Http(409),
+    "dropped": Drop(),
+    "body_cut": CutBody(),
+    "html_with_200": Raw("<html><body>Log in to the hotel</body></html>"),
+    "html_with_502": Raw("<html><body>Bad gateway</body></html>", status=502),
+    "half_a_json_document": Raw('{"id": "x", "choi', content_type="application/json"),
+    "json_of_another_kind": Raw('["what?"]', content_type="application/json"),
+    "empty_body": Raw("", content_type="application/json"),
+    "error_with_200": Raw('{"error": {"message": "upstream failed"}}', content_type="application/json"),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_what_may_pass_is_tried_again(asker: Asker, provider: Provider, fault: Outcome) -> None:
+    with LoopbackServer(Script(fault, fault, then=GOOD)) as server:
+        outcome = asker.ask_one(server, provider=provider)
+        assert isinstance(outcome, Reply)
+        assert outcome.answer == Label(label="months")
+        assert len(server.calls) == 3
+    assert len(asker.waits.seconds) == 2
+    assert all(0.25 <= wait <= 1.0 for wait in asker.waits.seconds)
+
+
+def test_a_stalled_call_is_given_up_and_tried_again(asker: Asker, provider: Provider) -> None:
+    with LoopbackServer(Script(Stall(60), then=GOOD)) as server:
+        outcome = asker.ask_one(server, provider=provider, timeout_s=0.3)
+        assert isinstance(outcome, Reply)
+        assert len(server.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "error_type"),
+    [
+        (Http(429), "RateLimited"),
+        (Http(500), "ServerError"),
+        (Raw("<html>"), "ServerError"),
+        (Drop(), "ConnectionDropped"),
+        (CutBody(), "ConnectionDropped"),
+        (Stall(60), "Timeout"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_what_does_not_pass_is_a_failure_of_its_kind_after_the_last_attempt(
+    asker: Asker, provider: Provider, fault: Outcome, error_type: str
+) -> None:
+    with LoopbackServer(Always(fault)) as server:
+        outcome = asker.ask_one(server, provider=provider, max_attempts=3, timeout_s=0.3)
+        assert isinstance(outcome, CallFailure)
+        assert outcome.error_type == error_type
+        assert outcome.usage == Usage()
+        assert outcome.may_pass_later
+        assert "\n" not in outcome.message
+        assert len(server.calls) == 3
+    assert len(asker.waits.seconds) == 2
+
+
+def test_nobody_listening_is_a_dropped_connection(asker: Asker, provider: Provider) -> None:
+    with LoopbackServer(GOOD) as server:
+        pass
+    outcome = asker.ask_one(server, provider=provider, max_attempts=2)
+    assert isinstance(outcome, CallFailure)
+    assert outcome.error_type == "ConnectionDropped"
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [({"Retry-After": "7"}, 7.0), ({"retry-after-ms": "2500", "Retry-After": "9"}, 2.5)],
+    ids=["seconds", "milliseconds"],
+)
+def test_retry_after_is_obeyed(asker: Asker, provider: Provider, headers: dict[str, str], wait: float) -> None:
+    with LoopbackServer(Script(Http(429, headers=headers), then=GOOD)) as server:
+        assert isinstance(asker.ask_one(server, provider=provider), Reply)
+    assert asker.waits.seconds == [wait]
+
+
+def test_a_date_in_retry_after_is_obeyed(asker: Asker, provider: Provider) -> None:
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    with LoopbackServer(Script(Http(503, headers={"Retry-After": then}), then=GOOD)) as server:
+        assert isinstance(asker.ask_one(server, provider=provider), Reply)
+    assert 60 < asker.waits.seconds[0] <= 90
+
+
+@pytest.mark.parametrize("value", ["soon", "", "-5", "nan", "inf", "Mon, 99 Foo 2026 25:00:00 GMT"])
+def test_a_retry_after_that_says_nothing_leaves_the_usual_wait(asker: Asker, value: str) -> None:
+    with LoopbackServer(Script(Http(429, headers={"Retry-After": value}), then=GOOD)) as server:
+        assert isinstance(asker.ask_one(server), Reply)
+    assert 0.25 <= asker.waits.seconds[0] <= 0.5
+
+
+def test_a_server_that_asks_for_hours_ends_the_call(asker: Asker) -> None:
+    with LoopbackServer(Always(Http(429, headers={"Retry-After": "7200"}))) as server:
+        outcome = asker.ask_one(server)
+        assert isinstance(outcome, CallFailure)
+        assert outcome.error_type == "RateLimited"
+        assert "7200 s" in outcome.message
+        assert len(server.calls) == 1
+    assert asker.waits.seconds == []
+
+
+def test_a_refusal_is_kept_with_its_words_and_its_cost(asker: Asker, provider: Provider) -> None:
+    with LoopbackServer(Always(Say("I'd rather not.", stop="refusal", tokens=(10, 0, 5)))) as server:
+        outcome = asker.ask_one(server, provider=provider, usd_per_million_input=1.0, usd_per_million_output=2.0)
+        assert len(server.calls) == 1
+    assert outcome == CallFailure(
+        "Refusal", "the model refuses to answer", "I'd rather not.", Usage(1, 10, 0, 5, 20e-6)
+    )
+
+
+def test_an_answer_cut_at_its_limit_is_truncated_and_not_repaired(asker: Asker, provider: Provider) -> None:
+    with LoopbackServer(Always(Say('{"label": "mon', stop="truncated"))) as server:
+        outcome = asker.ask_one(server, provider=provider)
+        assert isinstance(outcome, CallFailure)
+        assert (outcome.error_type, outcome.raw) == ("Truncated", '{"label": "mon')
+        assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize("bad", ['{"label": "mon', "months", '{"label": 3}', '{"label": "a", "why": "b"}', "{}", ""])
+def test_an_answer_that_does_not_fit_is_repaired_once(asker: Asker, provider: Provider, bad: str) -> None:
+    oracle = Script(Say(bad, tokens=(10, 0, 5)), then=Always(Say('{"label": "months"}', tokens=(30, 0, 5))))
+    with LoopbackServer(oracle) as server:
+        outcome = asker.ask_one(server, provider=provider)
+        assert isinstance(outcome, Reply)
+        assert outcome.answer.label == "months"
+        assert outcome.usage == Usage(2, 40, 0, 10, None)
+        repair = server.calls[1].turns
+        assert [role for role, _ in repair] == ["user", "assistant", "user"]
+        assert "can't be used" in repair[2][1]
+        assert '"label"' in repair[2][1]
+
+
+def test_an_answer_that_never_fits_is_a_parse_failure(asker: Asker, provider: Provider) -> None:
+    with LoopbackServer(Always(Say("months!", tokens=(10, 0, 5)))) as server:
+        outcome = asker.ask_one(server, provider=provider)
+        assert isinstance(outcome, CallFailure)
+        assert (outcome.error_type, outcome.raw, outcome.usage.n_calls) == ("ParseFailure", "months!", 2)
+        assert len(server.calls) == 2
+
+
+def test_a_repair_that_fails_still_counts_what_was_paid(asker: Asker, provider: Provider) -> None:
+    with LoopbackServer(Script(Say("months!", tokens=(10, 0, 5)), then=Always(Http(500)))) as server:
+        outcome = asker.ask_one(server, provider=provider, max_attempts=2)
+        assert isinstance(outcome, CallFailure)
+        assert outcome.error_type == "ServerError"
+        assert outcome.usage.n_calls == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Http(401, "invalid key", kind="authentication_error"),
+        Http(403, "not allowed", kind="permission_error"),
+        Http(402, "no credit", kind="billing_error"),
+        Http(429, "You exceeded your current quota", code="insufficient_quota", kind="insufficient_quota"),
+        Http(400, "Your credit balance is too low to access the API", kind="invalid_request_error"),
+        Raw("<html>401</html>", status=401),
+    ],
+    ids=["401", "403", "402", "quota", "credit", "html"],
+)
+def test_a_refused_key_stops_at_once(asker: Asker, provider: Provider, fault: Outcome) -> None:
+    requests = [label_request(f"feature {i}") for i in range(50)]
+    with LoopbackServer(Always(fault), latency_s=0.01) as server:
+        with pytest.raises(KeyRefusedError, match="refuses the key"):
+            asker.ask(server, *requests, provider=provider, concurrency=3)
+        assert len(server.calls) <= 3
+    assert asker.waits.seconds == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Http(404, "The model `m` does not exist", code="model_not_found", kind="not_found_error"), Raw("no", status=404)],
+    ids=["model", "path"],
+)
+def test_an_unknown_model_stops_at_once(asker: Asker, provider: Provider, fault: Outcome) -> None:
+    with LoopbackServer(Always(fault)) as server:
+        with pytest.raises(ModelNotServedError, match="does not serve the model 'm'"):
+            asker.ask_one(server, provider=provider)
+        assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "settings"),
+    [
+        (Http(400, "`temperature` is deprecated for this model"), {"temperature": 0.0}),
+        (Http(400, "use another limit", code="unsupported_parameter"), {}),
+    ],
+    ids=["temperature", "parameter"],
+)
+def test_a_setting_that_the_model_refuses_stops_at_once(
+    asker: Asker, fault: Outcome, settings: dict[str, float]
+) -> None:
+    with LoopbackServer(Always(fault)) as server:
+        with pytest.raises(LanguageModelError, match="refuses a setting"):
+            asker.ask_one(server, **settings)
+        assert len(server.calls) == 1
+
+
+def test_a_request_that_is_refused_as_it_stands_is_a_failure_of_that_call(asker: Asker, provider: Provider) -> None:
+    with LoopbackServer(Always(Http(400, "prompt is too long", kind="invalid_request_error"))) as server:
+        outcome = asker.ask_one(server, provider=provider)
+        assert isinstance(outcome, CallFailure)
+        assert outcome.error_type == "BadRequest"
+        assert "prompt is too long" in outcome.message
+        assert not outcome.may_pass_later
+        assert len(server.calls) == 1
+
+
+def test_a_flagged_prompt_is_a_refusal_not_a_refused_key(asker: Asker) -> None:
+    with LoopbackServer(Always(Http(403, "your input was flagged"))) as server:
+        outcome = asker.ask_one(server)
+    assert isinstance(outcome, CallFailure)
+    assert outcome.error_type == "Refusal"
+
+
+def test_all_calls_failed_are_as_many_failures(asker: Asker, provider: Provider) -> None:
+    requests = [label_request(f"feature {i}") for i in range(20)]
+    with LoopbackServer(Always(Http(500))) as server:
+        outcomes = asker.ask(server, *requests, provider=provider, max_attempts=2)
+        assert len(server.calls) == 40
+    assert [type(o) for o in outcomes] == [CallFailure] * 20
+
+
+def test_a_mixture_of_faults_loses_no_call_and_answers_none_twice(asker: Asker, provider: Provider) -> None:
+    faults = [*PASSING.values(), Say("no", stop="refusal"), Say("not json")]
+    seen: dict[str, int] = {}
+
+    def moody(call: Call) -> Outcome:
+        seen[call.user] = seen.get(call.user, 0) + 1
+        number = int(call.user.split()[-1])
+        return faults[number % len(faults)] if seen[call.user] == 1 else Say(f'{{"label": "{number}"}}')
+
+    requests = [label_request(f"feature {i}") for i in range(64)]
+    with LoopbackServer(Always(moody)) as server:
+        outcomes = asker.ask(server, *requests, provider=provider)
+    for number, outcome in enumerate(outcomes):
+        if isinstance(outcome, Reply):
+            assert outcome.answer.label == str(number)
+        else:
+            assert (outcome.error_type, number % 16) == ("Refusal", 14)
+    assert sum(isinstance(o, CallFailure) for o in outcomes) == 4

@@ -1,0 +1,99 @@
+"""An oracle that knows what each feature is about, and answers our own prompts accordingly.
+
+    truth = TruthOracle({"names of months": lambda text, marked: any(m in MONTHS for m in marked or text.split())})
+    with LoopbackServer(truth) as server: ...
+
+- Detection and fuzzing: the predicate of the prompt's label is asked about each numbered context, with its plain text
+  and the pieces of text that are marked (none in detection). A label that is not in the mapping is true where its text
+  occurs: in a marked piece if there are marks, else anywhere.
+- Explanation: `explain` is given the contexts, each with its marked pieces; by default the label is the most frequent
+  marked piece, in lower case, ties by the alphabet.
+- A share `error_rate` of the judge's answers is turned round, chosen by a hash of label and context, so that the same
+  question always gets the same answer.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from autointerp.llm.prompts import load_prompt
+from tests.loopback.server import Call, Outcome, Say
+
+Predicate = Callable[[str, Sequence[str]], bool]
+_NUMBERED = re.compile(r'^(\d+): ("(?:[^"\\]|\\.)*")', re.MULTILINE)
+_MARKED = re.compile(r"<<(.*?)>>")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A context of a prompt: its number, its text without marks, and the pieces that were marked."""
+
+    number: int
+    text: str
+    marked: tuple[str, ...]
+
+
+def most_frequent_mark(contexts: Sequence[Shown]) -> str:
+    """The most frequent marked piece, in lower case; ties by the alphabet."""
+    counts = Counter(piece.strip().lower() for context in contexts for piece in context.marked)
+    return min(counts, key=lambda piece: (-counts[piece], piece))
+
+
+class TruthOracle:
+    """See the module.
+
+    Args:
+        truths: For each label, whether it is true of a text with marked pieces.
+        explain: The label for the contexts of an explanation prompt.
+        error_rate: Share of the judge's answers that are turned round.
+    """
+
+    def __init__(
+        self,
+        truths: Mapping[str, Predicate] | None = None,
+        *,
+        explain: Callable[[Sequence[Shown]], str] = most_frequent_mark,
+        error_rate: float = 0.0,
+    ) -> None:
+        self._truths = dict(truths or {})
+        self._explain = explain
+        self._error_rate = error_rate
+
+    def reply(self, call: Call) -> Outcome:
+        contexts = shown_contexts(call.user)
+        if call.system == load_prompt("explain_examples").system:
+            return Say(json.dumps({"label": self._explain(contexts)}))
+        judges = {load_prompt(name).system for name in ("judge_detection", "judge_fuzzing")}
+        assert call.system in judges, f"not one of our prompts: {call.system[:80]}"
+        label = json.loads(call.user.splitlines()[0].removeprefix("Label: "))
+        answers = [self._judge(label, context) for context in contexts]
+        return Say(json.dumps({"answers": answers}))
+
+    def _judge(self, label: str, context: Shown) -> dict[str, object]:
+        truth = self._truths.get(label)
+        holds = truth(context.text, context.marked) if truth else _occurs(label, context.text, context.marked)
+        yes = holds != self.errs(label, context)
+        return {"id": context.number, "yes": yes, "probability": 0.95 if yes else 0.05}
+
+    def errs(self, label: str, context: Shown) -> bool:
+        """Whether the answer about a context is turned round."""
+        digest = hashlib.sha256(json.dumps([label, context.text, context.marked]).encode()).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64 < self._error_rate
+
+
+def shown_contexts(user: str) -> list[Shown]:
+    """The numbered contexts of a prompt's user part."""
+    shown = []
+    for number, text in _NUMBERED.findall(user):
+        marked_text: str = json.loads(text)
+        pieces = tuple(_MARKED.findall(marked_text))
+        shown.append(Shown(int(number), _MARKED.sub(r"\1", marked_text), pieces))
+    return shown
+
+
+def _occurs(label: str, text: str, marked: Sequence[str]) -> bool:
+    places = marked or (text,)
+    return any(label.casefold() in place.casefold() for place in places)
