@@ -1,0 +1,109 @@
+"""The explainer `keywords`: the words that set a feature's contexts apart from the corpus. Local, no language model.
+
+1. Each active context of the explain split is cut into whole words. A word's mass is its activation over the context's
+   peak, once per context: a feature that fires on pieces of a word is shown the word.
+2. A word's evidence is `mass x ln(share of the mass / base rate)`: how much more often than by chance the feature
+   fires on it, weighted by how often it does (the pointwise Kullback-Leibler divergence that Tomokiyo and Hurst 2003
+   rank phrases by). A base rate of one more than counted keeps rare words from winning on no evidence.
+3. Inflections are merged (deque, deques): the one with most evidence stands for all.
+4. The best `n_keywords` are the label, the most telling first, apart by commas.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from autointerp.config import ExplainConfig
+from autointerp.explain.words import BaseRates, firing_words, stem
+from autointerp.identity import feature_id, fingerprint, stable_uuid
+from autointerp.records import Context, Explanation, Failure, FeatureEvidence
+
+NAME = "keywords"
+
+
+class KeywordsExplainer:
+    """An `Explainer` that lists words; see the module's steps.
+
+    Args:
+        base_rates: Of the source's corpus, counted on the explain split.
+        config: With the number of words.
+    """
+
+    def __init__(self, base_rates: BaseRates, config: ExplainConfig) -> None:
+        self._base_rates = base_rates
+        self._n_keywords = config.n_keywords
+        self._fingerprint = fingerprint(NAME, 1, config.n_keywords, base_rates.fingerprint)
+
+    @property
+    def name(self) -> str:
+        """`keywords`."""
+        return NAME
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the number of words and the base rates."""
+        return self._fingerprint
+
+    async def explain(self, evidence: FeatureEvidence) -> Explanation | Failure:
+        """Write a label; `NoContexts` where no context of the explain split holds a firing word."""
+        words = telling_words(evidence.active, self._base_rates)[: self._n_keywords]
+        if not words:
+            return Failure(
+                stage="explain",
+                source_id=evidence.source_id,
+                feature_index=evidence.feature_index,
+                error_type="NoContexts",
+                message="no context of the explain split holds a word on which the feature fires",
+                raw=None,
+                retry=False,
+                created_at=datetime.now(UTC),
+                fingerprint=self._fingerprint,
+            )
+        feature = feature_id(evidence.source_id, evidence.feature_index)
+        return Explanation(
+            explanation_id=stable_uuid(f"{feature}/{self._fingerprint}"),
+            source_id=evidence.source_id,
+            feature_index=evidence.feature_index,
+            label=render_label(words),
+            explainer=NAME,
+            model="local",
+            prompt_sha256=None,
+            cost_usd=0.0,
+            created_at=datetime.now(UTC),
+            fingerprint=self._fingerprint,
+        )
+
+
+def telling_words(active: Sequence[Context], base_rates: BaseRates) -> list[str]:
+    """The words that a feature fires on, most evidence first, inflections merged.
+
+    Args:
+        active: Contexts in which it fires.
+        base_rates: How common words are.
+
+    Returns:
+        Words in lower case, ties in alphabetic order; none with evidence against it (rarer than by chance).
+    """
+    mass: defaultdict[str, float] = defaultdict(float)
+    for context in active:
+        strongest: defaultdict[str, float] = defaultdict(float)
+        for word, activation in firing_words(context):
+            if activation > 0:
+                strongest[word] = max(strongest[word], activation / context.max_activation)
+        for word, share in strongest.items():
+            mass[word] += share
+    total = sum(mass.values()) + 1.0
+    evidence = {word: m * math.log(m / total / base_rates.rate(word)) for word, m in mass.items()}
+    ranked = sorted((word for word, e in evidence.items() if e > 0), key=lambda word: (-evidence[word], word))
+    by_stem: dict[str, str] = {}
+    for word in ranked:
+        by_stem.setdefault(stem(word), word)
+    return list(by_stem.values())
+
+
+def render_label(words: Sequence[str]) -> str:
+    """Words apart by commas; punctuation marks in quotes."""
+    return ", ".join(word if word[0].isalnum() else f'"{word}"' for word in words)
