@@ -1,0 +1,160 @@
+"""The judge without a language model: it says yes where label and text are similar enough.
+
+1. Each question becomes texts. Detection: the context. Fuzzing: each run of marked tokens, widened to whole words.
+2. A question's similarity is the embedder's similarity of the label and its text; over several runs of marks, the mean.
+3. On `solved`, questions of the explain split with known answers, a one-dimensional logistic regression is fitted, the
+   two classes weighted alike. Where it gives 1/2 is the threshold: a smooth stand-in for the cut of best balanced
+   accuracy, which jumps about when there are a few dozen questions. The weights are those of a Platt scaling (Platt,
+   "Probabilistic outputs for support vector machines", 1999) with his targets, so that classes that are told apart
+   perfectly don't give infinite slopes.
+
+A label that is less similar to what it describes than to what it doesn't gets the slope that it deserves, 0: yes is
+never said because of dissimilarity. Then every answer has probability 1/2, and the verdict is no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64
+
+from autointerp.identity import fingerprint
+from autointerp.records import Context
+from autointerp.score.protocol import Answer, Question, Solved, Task
+
+_N_NEWTON_STEPS = 50
+_SLOPE_PENALTY = 1e-3
+
+
+class SimilarityEmbedder(Protocol):
+    """What tells how close a label and texts are (`embedder.Embedder`)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model and of the way in which similarity is computed."""
+        ...
+
+    def similarity(self, label: str, texts: Sequence[str]) -> Float32[np.ndarray, " text"]:
+        """One number a text, larger where the label describes it better."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A logistic regression on one similarity.
+
+    Attributes:
+        slope: Log odds per unit of similarity, >= 0.
+        threshold: Similarity at which the odds are even; infinite where the slope is 0.
+    """
+
+    slope: float
+    threshold: float
+
+    def probability(self, similarity: Float64[np.ndarray, " question"]) -> Float64[np.ndarray, " question"]:
+        """Probability of yes, were both answers equally frequent."""
+        if self.slope == 0.0:
+            return np.full(similarity.shape, 0.5)
+        log_odds = np.clip(self.slope * (similarity - self.threshold), -30.0, 30.0)
+        probability: Float64[np.ndarray, " question"] = 1.0 / (1.0 + np.exp(-log_odds))
+        return probability
+
+
+class LocalJudge:
+    """Answers by similarity; see the module's steps.
+
+    Args:
+        embedder: Gives the similarities.
+    """
+
+    name = "local"
+
+    def __init__(self, embedder: SimilarityEmbedder) -> None:
+        self._embedder = embedder
+        self.fingerprint = fingerprint("judge", self.name, 1, embedder.fingerprint)
+
+    async def answer(
+        self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]
+    ) -> Sequence[Answer]:
+        """Answer every question, in order; none where `solved` lacks one of the two classes."""
+        truth = np.array([s.truth for s in solved], dtype=bool)
+        for kind, n in (("true", int(truth.sum())), ("false", int((~truth).sum()))):
+            if n == 0:
+                reason = f"no question of the explain split is {kind}, so there is no threshold"
+                return [Answer(verdict=None, unanswered=reason)] * len(questions)
+        similarity = self._similarities(label, [*(s.question for s in solved), *questions])
+        calibration = calibrate(similarity[: truth.size], truth)
+        return [
+            Answer(verdict=bool(p > 0.5), probability=float(p))
+            for p in calibration.probability(similarity[truth.size :])
+        ]
+
+    def _similarities(self, label: str, questions: Sequence[Question]) -> Float64[np.ndarray, " question"]:
+        texts = [marked_texts(q.context, q.marked) if q.marked else [q.context.text] for q in questions]
+        similarity = self._embedder.similarity(label, [text for of_one in texts for text in of_one])
+        ends = np.cumsum([len(of_one) for of_one in texts])[:-1]
+        return np.array([part.mean(dtype=np.float64) for part in np.split(similarity, ends)], dtype=np.float64)
+
+
+def marked_texts(context: Context, marked: Sequence[int]) -> list[str]:
+    """The text of each run of marked tokens, widened to whole words.
+
+    Args:
+        context: The context.
+        marked: Offsets of the marked tokens, at least one.
+
+    Returns:
+        One text a run, in order; runs in one word, or in words that touch, make one.
+    """
+    text = "".join(context.tokens)
+    ends = np.cumsum([len(token) for token in context.tokens])
+    spans: list[list[int]] = []
+    for offset in sorted(marked):
+        start, end = int(ends[offset]) - len(context.tokens[offset]), int(ends[offset])
+        while start < end and text[start].isspace():
+            start += 1
+        while start > 0 and start < len(text) and text[start - 1].isalnum() and text[start].isalnum():
+            start -= 1
+        while end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
+            end += 1
+        if spans and not text[spans[-1][1] : start].strip():
+            spans[-1][1] = max(end, spans[-1][1])
+        else:
+            spans.append([start, end])
+    return [text[start:end] for start, end in spans]
+
+
+def calibrate(similarity: Float64[np.ndarray, " question"], truth: Bool[np.ndarray, " question"]) -> Calibration:
+    """Fit the probability of yes to a similarity, by Newton's method, the two classes weighing alike.
+
+    Args:
+        similarity: Of each solved question.
+        truth: Its answer; both classes appear.
+
+    Returns:
+        The calibration; slope 0 where yes does not go with a larger similarity.
+    """
+    n_true, n_false = int(truth.sum()), int((~truth).sum())
+    assert n_true and n_false, "a threshold needs both classes"
+    scale = float(similarity.std())
+    if scale < 1e-9 or similarity[truth].mean() <= similarity[~truth].mean():
+        return Calibration(0.0, np.inf)
+    x = (similarity - similarity.mean()) / scale
+    target = np.where(truth, (n_true + 1.0) / (n_true + 2.0), 1.0 / (n_false + 2.0))
+    weight = np.where(truth, 0.5 / n_true, 0.5 / n_false)
+    slope, bias = 1.0, 0.0
+    for _ in range(_N_NEWTON_STEPS):
+        p = 1.0 / (1.0 + np.exp(-np.clip(slope * x + bias, -30.0, 30.0)))
+        error, curve = weight * (p - target), weight * p * (1.0 - p)
+        gradient = np.array([(error * x).sum() + _SLOPE_PENALTY * slope, error.sum()])
+        hessian = np.array([[(curve * x * x).sum() + _SLOPE_PENALTY, (curve * x).sum()], [(curve * x).sum(), curve.sum() + 1e-9]])
+        step = np.linalg.solve(hessian, gradient)
+        slope, bias = slope - float(step[0]), bias - float(step[1])
+        if np.abs(step).max() < 1e-10:
+            break
+    if slope <= 0.0:
+        return Calibration(0.0, np.inf)
+    return Calibration(slope / scale, float(similarity.mean()) - bias / slope * scale)

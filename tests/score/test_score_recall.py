@@ -1,0 +1,210 @@
+import itertools
+from dataclasses import replace
+from fractions import Fraction as F
+
+import numpy as np
+import pytest
+
+from autointerp.config import ScoreConfig
+from autointerp.contexts.pool import PoolTiles
+from autointerp.score import metrics
+from autointerp.score.protocol import Answer, Question, ScoreEvidence, Task
+from autointerp.score.recall import LIKELY, REST, RecallScorer, build_questions, measure
+from autointerp.score.trials import Answered, Posed, answered, context_rate
+from tests.score.world import (
+    ANIMALS,
+    COLOURS,
+    SOURCE,
+    WINDOW,
+    BagOfWords,
+    Scripted,
+    World,
+    explanation_of,
+    failed,
+    graded,
+    read,
+)
+
+CAT, COLOUR, EVERYWHERE = 0, 1, 2
+CONFIG = ScoreConfig(n_recall_candidates=20, n_recall_random=20, n_bootstrap=300)
+
+
+def scorer(judge: Scripted, config: ScoreConfig = CONFIG) -> RecallScorer:
+    return RecallScorer(judge, BagOfWords(), config, 0)
+
+
+def silent_tiles(pool: PoolTiles, feature: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    return np.flatnonzero(pool.is_score & (pool.peaks(feature) == 0))
+
+
+def drawn(world: World, pool: PoolTiles, feature: int, label: str, config: ScoreConfig = CONFIG) -> tuple[Posed, ...]:
+    similarity = BagOfWords().similarity(label, pool.texts)
+    return build_questions(world.contexts(feature), pool, similarity, config, 1)
+
+
+def test_known_answers_give_the_fractions_worked_out_by_hand(world: World, pool: PoolTiles) -> None:
+    """18 of 20 firing contexts, 5 of 20 likely tiles and 1 of 20 others get a yes; the base rate is 1/10."""
+    posed = drawn(world, pool, CAT, "cat dog")
+    left = {"firing": 2, LIKELY: 15, REST: 19}
+    answers = []
+    for p in posed:
+        left[p.part] -= 1
+        answers.append(Answer(verdict=left[p.part] < 0))
+    of = answered(posed, answers)
+    assert isinstance(of, Answered)
+    n_rest = silent_tiles(pool, CAT).size - 20
+    rng = np.random.default_rng(0)
+    strata = (metrics.Stratum(20, 20, 5), metrics.Stratum(n_rest, 20, 1))
+    headline, detail = measure(of, strata, metrics.Rate(0.1, np.full(300, 0.1)), rng)
+
+    alarm = (F(5) + F(n_rest, 20)) / (20 + n_rest)
+    precision = F(1, 10) * F(18, 20) / (F(1, 10) * F(18, 20) + F(9, 10) * alarm)
+    done = detail.done()
+    assert done["context_recall"] == pytest.approx(float(F(18, 20)))
+    assert done["mass_recall"] == pytest.approx(0.9)  # the cat feature has an activation of 1, mostly once a context
+    assert done["false_alarm_rate"] == pytest.approx(float(alarm))
+    assert done["precision"] == pytest.approx(float(precision))
+    recall = done["mass_recall"]
+    assert headline.value == pytest.approx(2 * float(precision) * recall / (float(precision) + recall))
+
+
+def test_mass_recall_weighs_contexts_by_their_activations(world: World, pool: PoolTiles) -> None:
+    """Saying yes to strong colours only recovers more of the mass than of the contexts."""
+    result = graded(scorer(Scripted(read)).score(explanation_of(COLOUR, "white black"), world.evidence(COLOUR, pool)))
+    known = {c.context_id: sum(c.activations) for c in world.contexts(COLOUR).contexts}
+    firing = [t for t in result.trials if t.truth]
+    mass = sum(known[t.context_id] for t in firing if t.verdict) / sum(known[t.context_id] for t in firing)
+    detail = result.score.detail
+    assert detail["mass_recall"] == pytest.approx(mass)
+    assert detail["mass_recall"] > detail["context_recall"]
+    assert detail["mass_recall_by_quantile"]["9"] == 1.0
+    assert detail["sensitivity_by_quantile"]["0"] == 0.0
+
+
+def test_a_perfect_label_scores_one_and_says_how_little_that_proves(world: World, pool: PoolTiles) -> None:
+    score = graded(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), world.evidence(CAT, pool))).score
+    assert score.detail["metric"] == "F1 at the natural base rate, of activation-mass recall and precision"
+    assert score.value == score.ci_high == 1.0
+    assert score.ci_low < 0.8
+
+
+def test_any_text_has_full_recall_and_a_low_score(world: World, pool: PoolTiles) -> None:
+    score = graded(scorer(Scripted(read)).score(explanation_of(CAT, "any text"), world.evidence(CAT, pool))).score
+    base = score.detail["base_rate"]
+    assert (score.detail["mass_recall"], score.detail["false_alarm_rate"]) == (1.0, 1.0)
+    assert score.detail["precision"] == pytest.approx(base)
+    assert score.value == pytest.approx(2 * base / (1 + base))
+    assert score.value < 0.2
+
+
+def test_true_beats_too_broad_and_too_narrow_which_beat_false(world: World, pool: PoolTiles) -> None:
+    def value(feature: int, label: str) -> float:
+        evidence = world.evidence(feature, pool)
+        return graded(scorer(Scripted(read)).score(explanation_of(feature, label), evidence)).score.value
+
+    assert value(CAT, "cat") == 1.0
+    assert 1.0 > value(CAT, "cat dog") > value(CAT, "cat dog horse") > value(CAT, "any text") > value(CAT, "green")
+    assert 1.0 > value(COLOUR, " ".join(COLOURS[2:])) > value(COLOUR, " ".join(ANIMALS))
+    assert value(COLOUR, " ".join(COLOURS[3:])) < value(COLOUR, " ".join(COLOURS[2:]))
+
+
+def test_the_estimate_holds_the_truth_that_the_whole_pool_gives(world: World, pool: PoolTiles) -> None:
+    """The label "cat dog" claims every dog: its precision over all text is known exactly."""
+    score = graded(scorer(Scripted(read)).score(explanation_of(CAT, "cat dog"), world.evidence(CAT, pool))).score
+    claimed = np.array([bool({"cat", "dog"} & set(text.split())) for text in pool.texts])
+    fires = pool.peaks(CAT) > 0
+    truth = float((claimed & fires).sum() / claimed.sum())
+    interval = score.detail["precision_interval"]
+    assert interval["low"] <= truth <= interval["high"]
+
+
+def test_retrieved_tiles_are_the_most_similar_silent_ones_and_the_rest_stand_for_all_others(
+    world: World, pool: PoolTiles
+) -> None:
+    posed = drawn(world, pool, CAT, "dog")
+    silent = silent_tiles(pool, CAT)
+    similarity = BagOfWords().similarity("dog", pool.texts)
+    likely = {p.question.context.text for p in posed if p.part == LIKELY}
+    assert likely == {pool.texts[t] for t in silent[np.argsort(-similarity[silent], kind="stable")][:20]}
+    assert all("dog" in text for text in likely)
+    rest = [p for p in posed if p.part == REST]
+    assert sum(p.weight for p in posed if p.part != "firing") == pytest.approx(silent.size)
+    assert {p.weight for p in rest} == {(silent.size - 20) / 20}
+    assert {p.question.context.kind for p in posed if p.part != "firing"} == {"pool"}
+    assert {p.question.context.split for p in posed} == {"score"}
+    assert not any(p.question.context.is_active for p in posed if p.part != "firing")
+
+
+def test_a_pool_smaller_than_what_is_asked_for_is_judged_in_full(world: World, pool: PoolTiles) -> None:
+    everything = ScoreConfig(n_recall_candidates=5000, n_recall_random=20, n_bootstrap=100)
+    posed = drawn(world, pool, CAT, "dog", everything)
+    assert sum(p.part == LIKELY for p in posed) == silent_tiles(pool, CAT).size
+    assert not any(p.part == REST for p in posed)
+    evidence = world.evidence(CAT, pool)
+    score = graded(scorer(Scripted(read), everything).score(explanation_of(CAT, "cat dog"), evidence)).score
+    with_dog = np.mean(["dog" in pool.texts[t].split() for t in silent_tiles(pool, CAT)])
+    assert score.detail["false_alarm_rate"] == pytest.approx(with_dog)
+
+
+def test_pool_contexts_come_back_with_the_score_so_that_every_trial_opens(world: World, pool: PoolTiles) -> None:
+    evidence = world.evidence(CAT, pool)
+    result = graded(scorer(Scripted(read)).score(explanation_of(CAT, "dog"), evidence))
+    known = {c.context_id for c in (*evidence.contexts.contexts, *result.contexts)}
+    assert {t.context_id for t in result.trials} <= known
+    assert len(result.contexts) == 40
+    assert (result.score.n_trials, len(result.trials)) == (60, 60)
+
+
+def test_questions_of_firing_and_silent_contexts_are_mixed(world: World, pool: PoolTiles) -> None:
+    truths = [p.truth for p in drawn(world, pool, CAT, "dog")]
+    assert sum(a != b for a, b in itertools.pairwise(truths)) > 5
+
+
+def test_a_part_of_the_pool_without_any_answer_is_a_failure_to_try_again(world: World, pool: PoolTiles) -> None:
+    def refuses_pool_text(label: str, task: Task, question: Question) -> Answer:
+        if question.context.kind == "pool":
+            return Answer(verdict=None, unanswered="refused")
+        return Answer(verdict=True)
+
+    failure = failed(scorer(Scripted(refuses_pool_text)).score(explanation_of(CAT, "x"), world.evidence(CAT, pool)))
+    assert (failure.stage, failure.error_type, failure.retry) == ("score:recall", "AllUnanswered", True)
+
+
+def test_unanswered_pool_tiles_change_neither_the_size_nor_the_rate_of_their_part(
+    world: World, pool: PoolTiles
+) -> None:
+    n_asked = {"pool": 0}
+
+    def every_other(label: str, task: Task, question: Question) -> Answer:
+        if question.context.kind == "pool":
+            n_asked["pool"] += 1
+            if n_asked["pool"] % 2:
+                return Answer(verdict=None, unanswered="timeout")
+        return Answer(verdict=True)
+
+    score = graded(scorer(Scripted(every_other)).score(explanation_of(CAT, "x"), world.evidence(CAT, pool))).score
+    assert score.n_unanswered == 20
+    assert score.detail["false_alarm_rate"] == pytest.approx(1.0)
+    assert score.detail["n_silent_tiles"] == silent_tiles(pool, CAT).size
+
+
+def test_a_feature_that_is_never_silent_fails_for_good(world: World, pool: PoolTiles) -> None:
+    failure = failed(scorer(Scripted(read)).score(explanation_of(EVERYWHERE, "x"), world.evidence(EVERYWHERE, pool)))
+    assert (failure.error_type, failure.retry) == ("OneClassOnly", False)
+
+
+def test_the_base_rate_of_a_feature_that_no_tile_holds_comes_from_its_density(world: World, pool: PoolTiles) -> None:
+    """A feature number that the pool does not know, with the contexts of one that fires once a window."""
+    unseen = replace(world.contexts(CAT), feature_index=99)
+    evidence = ScoreEvidence(contexts=unseen, pool=pool, density=1e-6)
+    rate = context_rate(evidence, 300, np.random.default_rng(0))
+    assert 0 < rate.value < 2e-6 * WINDOW
+    assert rate.estimate.low < 1e-6 * WINDOW < rate.estimate.high
+    assert pool.source_id == SOURCE
+
+
+def test_the_same_seed_gives_the_same_score_to_the_last_bit(world: World, pool: PoolTiles) -> None:
+    evidence = world.evidence(COLOUR, pool)
+    one = graded(scorer(Scripted(read)).score(explanation_of(COLOUR, "red cat"), evidence))
+    other = graded(scorer(Scripted(read)).score(explanation_of(COLOUR, "red cat"), evidence))
+    assert one == other
