@@ -1,0 +1,1 @@
+"""Scored explanations with their provenance, as files: JSON lines, CSV, Parquet."""

@@ -1,0 +1,33 @@
+"""CSV of RFC 4180 in UTF-8: flat columns, an empty cell where there is no value.
+
+A text cell that a spreadsheet would run as a formula (it begins with =, +, -, @, a tab or a carriage return) gets an
+apostrophe in front, as OWASP advises ("CSV Injection").
+"""
+
+import csv
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from autointerp.export.flat import Cell, flat_columns, flat_row
+from autointerp.export.items import ExportItem, Provenance
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_csv(items: Iterable[ExportItem], known: Provenance, path: Path) -> int:
+    """Write the lines to a new file, and return their number."""
+    n_rows = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(flat_columns(known)))
+        writer.writeheader()
+        for item in items:
+            writer.writerow({name: _cell(value) for name, value in flat_row(item, known).items()})
+            n_rows += 1
+    return n_rows
+
+
+def _cell(value: Cell) -> Cell:
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return value.isoformat() if isinstance(value, datetime) else value

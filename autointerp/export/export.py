@@ -1,0 +1,95 @@
+"""Exporting a run: the format by name or by the file's suffix, the file in place only when it is whole."""
+
+import errno
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from autointerp.errors import DiskFullError, ExportError
+from autointerp.export.csv import write_csv
+from autointerp.export.items import ExportOptions, Provenance, export_items, provenance
+from autointerp.export.jsonl import write_jsonl
+from autointerp.export.parquet import write_parquet
+from autointerp.store.reader import Reader
+
+ExportFormat = Literal["jsonl", "csv", "parquet"]
+FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        path: The file.
+        format: Its format.
+        n_rows: Lines: one a label, and one for each feature without a label.
+    """
+
+    path: Path
+    format: ExportFormat
+    n_rows: int
+
+
+def export_run(
+    run: str | Path | Reader,
+    path: str | Path,
+    format_name: str | None = None,
+    options: ExportOptions | None = None,
+) -> Exported:
+    """Write a run's scored explanations, with their provenance, to one file.
+
+    Features without a label have a line too, with their status and failures, unless the options leave them out. Memory
+    is bounded, and a run that is going on is not held up. The file has a temporary name until it is whole.
+
+    Args:
+        run: The run folder, or a reader of its store.
+        path: The file; one that exists is replaced.
+        format_name: `jsonl`, `csv` or `parquet`; by default the file's suffix.
+        options: What is exported; by default all current true labels and all features without one.
+
+    Raises:
+        ExportError: If the format is unknown, the options don't fit it, or the file can't be written.
+        DiskFullError: If there is no room; an earlier file of this name is kept.
+    """
+    target = Path(path)
+    chosen = options or ExportOptions()
+    wanted = _format_of(target, format_name)
+    if chosen.contexts and wanted != "jsonl":
+        raise ExportError(f"{wanted} has no room for contexts", "export jsonl, or leave contexts out")
+    reader = run if isinstance(run, Reader) else Reader(run)
+    known = provenance(reader)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        n_rows = _write(wanted, reader, chosen, known, unfinished)
+        unfinished.replace(target)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DiskFullError(f"no space left while writing {target}", "free some space and export again") from error
+        reason = error.strerror or str(error)
+        raise ExportError(f"{target} can't be written ({reason})", "give another file") from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+    return Exported(target, wanted, n_rows)
+
+
+def _write(wanted: ExportFormat, reader: Reader, options: ExportOptions, known: Provenance, path: Path) -> int:
+    items = export_items(reader, options, known)
+    if wanted == "csv":
+        return write_csv(items, known, path)
+    if wanted == "parquet":
+        return write_parquet(items, known, path)
+    return write_jsonl(items, known, path, contexts=options.contexts)
+
+
+def _format_of(path: Path, format_name: str | None) -> ExportFormat:
+    name = format_name if format_name is not None else path.suffix.removeprefix(".").lower()
+    found = next((known for known in FORMATS if known == name), None)
+    if found is None:
+        what = f"the suffix of {path}" if format_name is None else f"{format_name!r}"
+        raise ExportError(f"{what} names no export format", f"one of {', '.join(FORMATS)}")
+    return found

@@ -1,0 +1,162 @@
+"""What the store answers beyond the records of the stages: its run, its stages, and summaries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int32
+from numpy.typing import NDArray
+
+from autointerp.records import Explanation, Failure, FeatureRecord, Score, SourceRecord
+
+StageState = Literal["running", "done", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The run that a store belongs to.
+
+    Attributes:
+        name: Name of the pipeline.
+        pipeline: The pipeline file's content, with overrides.
+        program_version: Version of autointerp that wrote last.
+        created_at: UTC, of the first run.
+    """
+
+    name: str
+    pipeline: Mapping[str, Any]
+    program_version: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """A row of `stages`: what counts as the stage's result now.
+
+    Attributes:
+        stage: `collect`, `contexts`, `explain`, `baseline`, `score:detection`, …, `index`.
+        fingerprint: The fingerprint that the stage's current records carry.
+        status: `running`, `done`, or `stopped` (budget, interrupt, error).
+        n_asked: Features or explanations that the stage was asked for, where it said.
+        cost_usd: What the stage cost, where it said.
+        summary: Further numbers for people.
+        finished_at: UTC; None while it is running.
+    """
+
+    stage: str
+    fingerprint: str
+    status: StageState
+    n_asked: int | None
+    cost_usd: float | None
+    summary: Mapping[str, Any]
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """How far a stage is.
+
+    Attributes:
+        stage: As in `StageRecord`.
+        status: As in `StageRecord`; None where the stage has not begun.
+        n_done: Features (or explanations, for `score:…` and `index`) with a current result.
+        n_failed: Those with a failure instead.
+        n_pending: Those upstream that have neither.
+        cost_usd: Known cost; None where unknown.
+        finished_at: UTC; None while it is running.
+    """
+
+    stage: str
+    status: StageState | None
+    n_done: int
+    n_failed: int
+    n_pending: int
+    cost_usd: float | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerSummary:
+    """One scorer over all current labels, beside the same scorer on shuffled labels.
+
+    Attributes:
+        scorer: Name of the scorer.
+        judge: Name of the judge.
+        metric: What the value is (`detail["metric"]`), where the scorer says.
+        n: True labels with this score.
+        lower_quartile: Of the true labels' values.
+        median: Of the true labels' values.
+        upper_quartile: Of the true labels' values.
+        n_baseline: Shuffled labels with this score.
+        baseline_median: Median of the shuffled labels' values; None without a baseline.
+        n_paired: Features that have both.
+        win_rate: Share of these where the true label's value is higher, ties counting half; None without a pair.
+    """
+
+    scorer: str
+    judge: str
+    metric: str | None
+    n: int
+    lower_quartile: float | None
+    median: float | None
+    upper_quartile: float | None
+    n_baseline: int
+    baseline_median: float | None
+    n_paired: int
+    win_rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelEmbeddings:
+    """Embeddings of current labels, one row each, ascending by (source, feature, explanation).
+
+    Attributes:
+        embedder: Name of the embedder.
+        source_ids: Source of each row.
+        feature_index: Feature of each row.
+        explanation_ids: Explanation of each row.
+        labels: Label of each row.
+        matrix: Unit rows.
+        density: Of each row's feature; NaN where the feature itself is not in the store.
+        scorers: Names of the columns of `values`, ascending.
+        values: Current score of each label by each scorer; NaN where it has none.
+    """
+
+    embedder: str
+    source_ids: NDArray[np.object_]
+    feature_index: Int32[np.ndarray, " row"]
+    explanation_ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    matrix: Float32[np.ndarray, "row dim"]
+    density: Float64[np.ndarray, " row"]
+    scorers: tuple[str, ...]
+    values: Float64[np.ndarray, "row scorer"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFeature:
+    """One feature with one of its labels and that label's scores; or without a label, and why.
+
+    Attributes:
+        source: The feature's source.
+        feature: Its statistics.
+        explanation: One current explanation; None where the feature has none.
+        scores: Current scores of the explanation, by scorer.
+        failures: Current failures of the feature, in every stage; of scoring, those of this explanation.
+    """
+
+    source: SourceRecord
+    feature: FeatureRecord
+    explanation: Explanation | None
+    scores: tuple[Score, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredLabel:
+    """An explanation with its current scores, ordered by scorer."""
+
+    explanation: Explanation
+    scores: tuple[Score, ...]

@@ -1,0 +1,258 @@
+"""Records to Arrow tables and back: the only place that knows which field is which column.
+
+Arrow because DuckDB inserts and returns it in bulk; a row-by-row `execute` costs a hundred times as much.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32
+
+from autointerp.errors import StoreError
+from autointerp.records import Context, Explanation, Failure, FeatureRecord, Graded, Score, TokenCount, Trial
+
+_TEXT = pa.string()
+_INT = pa.int32()
+_LONG = pa.int64()
+_REAL = pa.float64()
+_FLAG = pa.bool_()
+_TIME = pa.timestamp("us")
+
+FEATURES = pa.schema(
+    {
+        "source_id": _TEXT,
+        "feature_index": _INT,
+        "n_active": _LONG,
+        "density": _REAL,
+        "max_activation": _REAL,
+        "mean_activation": _REAL,
+        "histogram": pa.list_(_LONG),
+        "status": _TEXT,
+        "top_tokens": pa.list_(pa.struct({"token": _TEXT, "n_active": _LONG, "mean_activation": _REAL})),
+    }
+)
+CONTEXTS = pa.schema(
+    {
+        "context_id": _TEXT,
+        "source_id": _TEXT,
+        "feature_index": _INT,
+        "kind": _TEXT,
+        "split": _TEXT,
+        "tokens": pa.list_(_TEXT),
+        "token_ids": pa.list_(_INT),
+        "activations": pa.list_(pa.float32()),
+        "max_activation": pa.float32(),
+        "peak": _INT,
+        "quantile": _INT,
+        "document_id": _TEXT,
+        "block_index": _LONG,
+        "start": _INT,
+        "place": _INT,
+        "fingerprint": _TEXT,
+    }
+)
+EXPLANATIONS = pa.schema(
+    {
+        "explanation_id": _TEXT,
+        "source_id": _TEXT,
+        "feature_index": _INT,
+        "label": _TEXT,
+        "explainer": _TEXT,
+        "model": _TEXT,
+        "prompt_sha256": _TEXT,
+        "cost_usd": _REAL,
+        "created_at": _TIME,
+        "fingerprint": _TEXT,
+        "label_from": _INT,
+    }
+)
+SCORES = pa.schema(
+    {
+        "explanation_id": _TEXT,
+        "scorer": _TEXT,
+        "judge": _TEXT,
+        "value": _REAL,
+        "ci_low": _REAL,
+        "ci_high": _REAL,
+        "n_trials": _INT,
+        "n_unanswered": _INT,
+        "detail": _TEXT,
+        "source_id": _TEXT,
+        "feature_index": _INT,
+        "fingerprint": _TEXT,
+    }
+)
+TRIALS = pa.schema(
+    {
+        "explanation_id": _TEXT,
+        "scorer": _TEXT,
+        "judge": _TEXT,
+        "context_id": _TEXT,
+        "truth": _FLAG,
+        "verdict": _FLAG,
+        "probability": _REAL,
+        "marked": pa.list_(_INT),
+        "weight": _REAL,
+        "unanswered": _TEXT,
+        "source_id": _TEXT,
+        "feature_index": _INT,
+        "place": _INT,
+        "fingerprint": _TEXT,
+    }
+)
+FAILURES = pa.schema(
+    {
+        "stage": _TEXT,
+        "source_id": _TEXT,
+        "feature_index": _INT,
+        "error_type": _TEXT,
+        "message": _TEXT,
+        "raw": _TEXT,
+        "retry": _FLAG,
+        "created_at": _TIME,
+        "fingerprint": _TEXT,
+        "explanation_id": _TEXT,
+    }
+)
+
+
+def feature_table(features: Sequence[FeatureRecord]) -> pa.Table:
+    """Rows of `features`."""
+    extra: dict[str, Sequence[Any]] = {
+        "top_tokens": [
+            [{"token": t.token, "n_active": t.n_active, "mean_activation": t.mean_activation} for t in f.top_tokens]
+            for f in features
+        ]
+    }
+    return _table(FEATURES, features, extra)
+
+
+def context_table(contexts: Sequence[Context], places: Sequence[int | None], fingerprints: Sequence[str]) -> pa.Table:
+    """Rows of `contexts`, with each one's place among its feature's and the fingerprint of what made it."""
+    extra: dict[str, Sequence[Any]] = {"place": places, "fingerprint": fingerprints}
+    return _table(CONTEXTS, contexts, extra)
+
+
+def explanation_table(explanations: Sequence[Explanation]) -> pa.Table:
+    """Rows of `explanations`."""
+    return _table(EXPLANATIONS, explanations, {"created_at": [_naive(e.created_at) for e in explanations]})
+
+
+def score_table(graded: Sequence[Graded], owners: Sequence[tuple[str, int]]) -> pa.Table:
+    """Rows of `scores`; `owners` are the source and feature of each."""
+    extra: dict[str, Sequence[Any]] = {
+        "detail": [json_text(g.score.detail, f"the {g.score.scorer} score") for g in graded],
+        "source_id": [source for source, _ in owners],
+        "feature_index": [feature for _, feature in owners],
+    }
+    return _table(SCORES, [g.score for g in graded], extra)
+
+
+def trial_table(graded: Sequence[Graded], owners: Sequence[tuple[str, int]]) -> pa.Table:
+    """Rows of `trials`, in the order in which each scorer put them."""
+    extra: dict[str, list[Any]] = {"source_id": [], "feature_index": [], "place": [], "fingerprint": []}
+    trials: list[Trial] = []
+    for one, (source, feature) in zip(graded, owners, strict=True):
+        n_trials = len(one.trials)
+        trials.extend(one.trials)
+        extra["source_id"].extend([source] * n_trials)
+        extra["feature_index"].extend([feature] * n_trials)
+        extra["place"].extend(range(n_trials))
+        extra["fingerprint"].extend([one.score.fingerprint] * n_trials)
+    return _table(TRIALS, trials, extra)
+
+
+def failure_table(failures: Sequence[Failure]) -> pa.Table:
+    """Rows of `failures`."""
+    return _table(FAILURES, failures, {"created_at": [_naive(f.created_at) for f in failures]})
+
+
+def embedding_table(
+    explanation_ids: Sequence[str], embedder: str, embeddings: Float32[np.ndarray, "text dim"]
+) -> pa.Table:
+    """Rows of `label_embeddings`, but for the source and feature."""
+    n_texts, width = embeddings.shape
+    flat = pa.array(np.ascontiguousarray(embeddings, dtype=np.float32).ravel())
+    offsets = pa.array(np.arange(n_texts + 1, dtype=np.int64) * width)
+    return pa.table(
+        {
+            "explanation_id": pa.array(explanation_ids, _TEXT),
+            "embedder": pa.array([embedder] * n_texts, _TEXT),
+            "embedding": pa.LargeListArray.from_arrays(offsets, flat),
+        }
+    )
+
+
+def features_of(rows: Iterable[Mapping[str, Any]]) -> list[FeatureRecord]:
+    """Records of rows of `features`."""
+    return [
+        FeatureRecord(
+            **{
+                **row,
+                "histogram": tuple(row["histogram"]),
+                "top_tokens": tuple(TokenCount(**token) for token in row["top_tokens"]),
+            }
+        )
+        for row in rows
+    ]
+
+
+def contexts_of(rows: Iterable[Mapping[str, Any]]) -> list[Context]:
+    """Records of rows of `contexts`."""
+    lists = ("tokens", "token_ids", "activations")
+    return [Context(**{**row, **{name: tuple(row[name]) for name in lists}}) for row in rows]
+
+
+def explanations_of(rows: Iterable[Mapping[str, Any]]) -> list[Explanation]:
+    """Records of rows of `explanations`."""
+    return [Explanation(**{**row, "created_at": row["created_at"].replace(tzinfo=UTC)}) for row in rows]
+
+
+def scores_of(rows: Iterable[Mapping[str, Any]]) -> list[Score]:
+    """Records of rows of `scores`."""
+    return [Score(**{**row, "detail": json.loads(row["detail"])}) for row in rows]
+
+
+def trials_of(rows: Iterable[Mapping[str, Any]]) -> list[Trial]:
+    """Records of rows of `trials`."""
+    return [Trial(**{**row, "marked": tuple(row["marked"])}) for row in rows]
+
+
+def failures_of(rows: Iterable[Mapping[str, Any]]) -> list[Failure]:
+    """Records of rows of `failures`."""
+    return [Failure(**{**row, "created_at": row["created_at"].replace(tzinfo=UTC)}) for row in rows]
+
+
+def json_text(value: Mapping[str, Any], what: str) -> str:
+    """Canonical JSON of a mapping of numbers and texts; NumPy's numbers count as numbers.
+
+    Raises:
+        StoreError: If a number is not finite.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, allow_nan=False, default=_plain)
+    except ValueError as error:
+        raise StoreError(
+            f"{what} holds a number that is not finite", "an undefined measure is None; report this as a bug"
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _table(schema: pa.Schema, records: Sequence[Any], extra: Mapping[str, Sequence[Any]]) -> pa.Table:
+    columns = {
+        name: extra[name] if name in extra else [getattr(record, name) for record in records] for name in schema.names
+    }
+    return pa.table(columns, schema=schema)
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)

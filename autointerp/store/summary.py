@@ -1,0 +1,118 @@
+"""How far the stages are, and how good the labels are: sums over the current rows."""
+
+from collections.abc import Sequence
+from datetime import UTC
+
+import duckdb
+
+from autointerp.store.results import ScorerSummary, StageStatus
+
+_FAILED = """
+SELECT stage, count(DISTINCT CASE WHEN explanation_id IS NULL
+                                  THEN source_id || ':' || feature_index ELSE explanation_id END)
+FROM current_failures GROUP BY stage
+"""
+_DONE = """
+SELECT 'collect', count(*) FROM features
+UNION ALL SELECT 'contexts', count(DISTINCT (source_id, feature_index)) FROM current_contexts WHERE kind <> 'pool'
+UNION ALL SELECT 'explain', count(DISTINCT (source_id, feature_index)) FROM current_explanations
+    WHERE label_from IS NULL
+UNION ALL SELECT 'baseline', count(DISTINCT (source_id, feature_index)) FROM current_explanations
+    WHERE label_from IS NOT NULL
+UNION ALL SELECT 'score:' || scorer, count(DISTINCT explanation_id) FROM current_scores
+    SEMI JOIN current_explanations USING (explanation_id) GROUP BY scorer
+UNION ALL SELECT 'index', count(DISTINCT explanation_id) FROM label_embeddings
+    SEMI JOIN (SELECT explanation_id FROM current_explanations WHERE label_from IS NULL) USING (explanation_id)
+"""
+_UPSTREAM = """
+SELECT 'collect', coalesce(sum(n_features), 0) FROM sources
+UNION ALL SELECT 'score', count(*) FROM current_explanations
+UNION ALL SELECT 'index', count(*) FROM current_explanations WHERE label_from IS NULL
+"""
+_SCORES = """
+WITH graded AS (
+    SELECT s.scorer, s.judge, s.value, s.detail ->> '$.metric' AS metric, e.source_id, e.feature_index,
+        e.label_from IS NOT NULL AS is_baseline
+    FROM current_scores s JOIN current_explanations e USING (explanation_id)
+), paired AS (
+    SELECT scorer, judge, count(*) AS n_paired,
+        avg(CASE WHEN own > other THEN 1.0 WHEN own = other THEN 0.5 ELSE 0.0 END) AS win_rate
+    FROM (
+        SELECT scorer, judge, avg(value) FILTER (NOT is_baseline) AS own, avg(value) FILTER (is_baseline) AS other
+        FROM graded GROUP BY scorer, judge, source_id, feature_index
+    ) WHERE own IS NOT NULL AND other IS NOT NULL GROUP BY scorer, judge
+)
+SELECT g.scorer, g.judge, max(g.metric), count(*) FILTER (NOT is_baseline),
+    quantile_cont(value, 0.25) FILTER (NOT is_baseline),
+    quantile_cont(value, 0.5) FILTER (NOT is_baseline),
+    quantile_cont(value, 0.75) FILTER (NOT is_baseline),
+    count(*) FILTER (is_baseline), quantile_cont(value, 0.5) FILTER (is_baseline),
+    coalesce(any_value(p.n_paired), 0), any_value(p.win_rate)
+FROM graded g LEFT JOIN paired p USING (scorer, judge)
+GROUP BY g.scorer, g.judge ORDER BY g.scorer, g.judge
+"""
+
+
+def stage_status(connection: duckdb.DuckDBPyConnection) -> list[StageStatus]:
+    """Every stage in the order of the data flow; the baseline only where it was asked for.
+
+    What is pending is counted against the stage before: labels against features with contexts, scores and embeddings
+    against labels. For contexts and the baseline it is what was asked for that has no result yet.
+    """
+    rows = connection.execute("SELECT stage, status, n_asked, cost_usd, finished_at FROM stages").fetchall()
+    known = {str(stage): rest for stage, *rest in rows}
+    done = {str(stage): int(n) for stage, n in connection.execute(_DONE).fetchall()}
+    failed = {str(stage): int(n) for stage, n in connection.execute(_FAILED).fetchall()}
+    upstream = {str(stage): int(n) for stage, n in connection.execute(_UPSTREAM).fetchall()}
+    upstream["explain"] = done["contexts"]
+    ((explain_cost,),) = connection.execute(
+        "SELECT sum(cost_usd) FROM current_explanations HAVING count(*) = count(cost_usd)"
+    ).fetchall() or [(None,)]
+
+    statuses = []
+    for stage in _stages_of([*known, *done, *failed]):
+        if stage == "baseline" and not (stage in known or done[stage]):
+            continue
+        status, n_asked, cost_usd, finished_at = known.get(stage, (None, None, None, None))
+        settled = done.get(stage, 0) + failed.get(stage, 0)
+        wanted = upstream.get(stage.partition(":")[0], n_asked if n_asked is not None else settled)
+        statuses.append(
+            StageStatus(
+                stage=stage,
+                status=status,
+                n_done=done.get(stage, 0),
+                n_failed=failed.get(stage, 0),
+                n_pending=max(0, wanted - settled),
+                cost_usd=explain_cost if stage == "explain" and cost_usd is None else cost_usd,
+                finished_at=None if finished_at is None else finished_at.replace(tzinfo=UTC),
+            )
+        )
+    return statuses
+
+
+def score_summary(connection: duckdb.DuckDBPyConnection) -> list[ScorerSummary]:
+    """Each scorer's quartiles over the current labels, beside the shuffled labels of the same features."""
+    return [ScorerSummary(*row) for row in connection.execute(_SCORES).fetchall()]
+
+
+def ranked_explanations(
+    connection: duckdb.DuckDBPyConnection, scorer: str | None, n: int, *, best: bool
+) -> list[tuple[str, float]]:
+    """Ids of current true labels by one scorer's value, or by the mean of all their scorers; ties by feature."""
+    direction = "DESC" if best else "ASC"
+    rows = connection.execute(
+        f"""
+        SELECT explanation_id, avg(s.value) AS value
+        FROM current_explanations e JOIN current_scores s USING (explanation_id)
+        WHERE e.label_from IS NULL AND ($scorer IS NULL OR s.scorer = $scorer)
+        GROUP BY explanation_id, e.source_id, e.feature_index
+        ORDER BY value {direction}, e.source_id, e.feature_index, explanation_id LIMIT $n
+        """,
+        {"scorer": scorer, "n": n},
+    ).fetchall()
+    return [(str(explanation), float(value)) for explanation, value in rows]
+
+
+def _stages_of(found: Sequence[str]) -> list[str]:
+    scorers = sorted({stage for stage in found if stage.startswith("score:")})
+    return ["collect", "contexts", "explain", "baseline", *scorers, "index"]

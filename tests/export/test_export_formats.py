@@ -1,0 +1,189 @@
+"""Exports read back equal, in every format; nothing vanishes; a file is there whole or not at all."""
+
+import csv
+import errno
+import json
+import shutil
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from autointerp.errors import DiskFullError, ExportError, StoreError
+from autointerp.export import export
+from autointerp.export.export import Exported, export_run
+from autointerp.export.flat import flat_columns, flat_row
+from autointerp.export.items import ExportItem, ExportOptions, Provenance, export_items, provenance
+from autointerp.identity import stable_uuid
+from autointerp.store.reader import Reader
+from autointerp.store.results import RunRecord
+from autointerp.store.writer import Writer
+from tests.store.making import make
+
+LABEL = replace(make.explanation(1, '=HYPERLINK("x"), "quoted";\nsecond line — 熱'), cost_usd=None)
+BASELINE = make.explanation(1, "shuffled", fingerprint="b1", label_from=2)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four features: 0 failed, 1 has a label and a baseline, 2 an unscored label, 3 is dead."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    writer = Writer(folder)
+    writer.set_run(RunRecord("small", {}, "0.1.0", make.moment))
+    writer.add_source(make.source(4))
+    writer.add_features([*(make.feature(i, density=i / 100) for i in range(3)), make.feature(3, 0.0, "dead")])
+    writer.add_contexts([make.contexts(1)], "c1")
+    writer.add_explanations([LABEL, BASELINE, make.explanation(2, "plain")])
+    writer.add_graded([make.graded(LABEL), make.graded(LABEL, "recall", 0.5), make.graded(BASELINE, value=0.25)])
+    writer.add_failures([make.failure(0)])
+    return folder
+
+
+@pytest.fixture
+def run(whole_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole_run, tmp_path / "run"))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_json_lines_hold_every_field_of_the_records(run: Path, tmp_path: Path) -> None:
+    exported = export_run(run, tmp_path / "out" / "labels.jsonl")
+    assert exported == Exported(tmp_path / "out" / "labels.jsonl", "jsonl", 4)
+    lines = read_lines(exported.path)
+    as_json = {"created_at": make.moment.isoformat()}
+    feature = asdict(make.feature(1, 0.01))
+    assert lines[1] == {
+        "feature_id": "tiny@1-res-64:1",
+        "feature_uuid": stable_uuid("tiny@1-res-64:1"),
+        "label": LABEL.label,
+        "source": asdict(make.source(4)),
+        "feature": json.loads(json.dumps(feature)),
+        "explanation": {**asdict(LABEL), **as_json},
+        "scores": [asdict(make.graded(LABEL).score), asdict(make.graded(LABEL, "recall", 0.5).score)],
+        "failures": [],
+        "run": "small",
+        "program_version": "0.1.0",
+    }
+    assert (lines[0]["label"], lines[0]["failures"]) == (None, [{**asdict(make.failure(0)), **as_json}])
+    assert [line["feature"]["status"] for line in lines] == ["ok", "ok", "ok", "dead"]
+
+
+def test_contexts_go_into_json_lines_where_asked_for(run: Path, tmp_path: Path) -> None:
+    path = export_run(run, tmp_path / "x.jsonl", options=ExportOptions(contexts=True)).path
+    contexts = [line["contexts"] for line in read_lines(path)]
+    assert contexts == [[], json.loads(json.dumps([asdict(c) for c in make.contexts(1).contexts])), [], []]
+    with pytest.raises(ExportError, match="no room for contexts"):
+        export_run(run, tmp_path / "x.csv", options=ExportOptions(contexts=True))
+
+
+def flat_rows(run: Path, options: ExportOptions) -> tuple[list[dict[str, Any]], Provenance]:
+    reader = Reader(run)
+    known = provenance(reader)
+    return [dict(flat_row(item, known)) for item in export_items(reader, options, known)], known
+
+
+def test_parquet_reads_back_as_typed_rows(run: Path, tmp_path: Path) -> None:
+    options = ExportOptions(baselines=True)
+    rows, known = flat_rows(run, options)
+    table = pq.read_table(export_run(run, tmp_path / "x.parquet", options=options).path)
+    assert table.to_pylist() == rows
+    assert table.column_names == list(flat_columns(known))
+    assert [str(table.schema.field(n).type) for n in ("feature_index", "recall", "created_at")] == [
+        "int64",
+        "double",
+        "timestamp[us, tz=UTC]",
+    ]
+    assert rows[1]["label"] == LABEL.label
+    assert (rows[1]["detection"], rows[1]["detection_n_unanswered"], rows[1]["recall"]) == (0.75, 1, 0.5)
+    assert (rows[2]["label_from"], rows[2]["detection"], rows[2]["recall"]) == (2, 0.25, None)
+    assert rows[0]["failures"] == "explain: Refusal: the model would not answer"
+
+
+def test_csv_reads_back_equal_with_formulas_disarmed(run: Path, tmp_path: Path) -> None:
+    rows, known = flat_rows(run, ExportOptions())
+    with export_run(run, tmp_path / "x.csv").path.open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    kinds = flat_columns(known)
+
+    def typed(name: str, cell: str) -> Any:
+        if cell == "":
+            return None
+        if kinds[name] is datetime:
+            return datetime.fromisoformat(cell).astimezone(UTC)
+        return kinds[name](cell.removeprefix("'"))
+
+    assert found[1]["label"] == f"'{LABEL.label}"
+    assert [{name: typed(name, cell) for name, cell in row.items()} for row in found] == rows
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+def test_no_text_cell_begins_like_a_formula(run: Path, tmp_path: Path, text: str) -> None:
+    Writer(run).add_explanations([make.explanation(3, text)])
+    with export_run(run, tmp_path / "x.csv").path.open(encoding="utf-8", newline="") as file:
+        assert list(csv.DictReader(file))[3]["label"] == f"'{text}"
+
+
+def test_filters_choose_lines(run: Path) -> None:
+    def chosen(options: ExportOptions) -> list[tuple[int, bool]]:
+        reader = Reader(run)
+        items: list[ExportItem] = list(export_items(reader, options, provenance(reader)))
+        return [(i.labelled.feature.feature_index, i.labelled.explanation is not None) for i in items]
+
+    assert chosen(ExportOptions()) == [(0, False), (1, True), (2, True), (3, False)]
+    assert chosen(ExportOptions(baselines=True)) == [(0, False), (1, True), (1, True), (2, True), (3, False)]
+    assert chosen(ExportOptions(labelled_only=True)) == [(1, True), (2, True)]
+    assert chosen(ExportOptions(min_score={"detection": 0.75})) == [(1, True)]
+    assert chosen(ExportOptions(min_score={"detection": 0.76})) == []
+    assert chosen(ExportOptions(min_density=0.01, max_density=0.01)) == [(1, True)]
+
+
+def test_a_filter_on_a_scorer_that_graded_nothing_is_told(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="scorers are detection, recall"):
+        export_run(run, tmp_path / "x.csv", options=ExportOptions(min_score={"f1": 0.5}))
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_the_format_is_named_or_taken_from_the_suffix(run: Path, tmp_path: Path) -> None:
+    assert export_run(run, tmp_path / "x.txt", "csv").format == "csv"
+    assert export_run(Reader(run), tmp_path / "x.PARQUET").format == "parquet"
+    for path, name in (("x.xlsx", None), ("x.csv", "xlsx"), ("x", None)):
+        with pytest.raises(ExportError, match="one of jsonl, csv, parquet"):
+            export_run(run, tmp_path / path, name)
+
+
+@pytest.mark.parametrize("format_name", ["jsonl", "csv", "parquet"])
+def test_an_export_that_fails_leaves_the_earlier_file_and_no_other(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_name: str
+) -> None:
+    target = tmp_path / "out" / "x"
+    export_run(run, target, format_name)
+    before = target.read_bytes()
+
+    def fail_midway(*arguments: Any) -> Any:
+        yield from list(export_items(*arguments))[:2]
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(export, "export_items", fail_midway)
+    with pytest.raises(DiskFullError, match="no space left"):
+        export_run(run, target, format_name)
+    assert target.read_bytes() == before
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_place_that_can_t_be_written_is_told(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match="can't be written"):
+        export_run(run, tmp_path / "file" / "x.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ExportError, match="can't be written"):
+        export_run(run, tmp_path / "folder.csv")
+
+
+def test_a_run_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no store"):
+        export_run(tmp_path / "nothing", tmp_path / "x.csv")

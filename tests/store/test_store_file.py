@@ -1,0 +1,222 @@
+"""The file itself: locked, killed, full, broken, older, newer, not ours."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from autointerp.errors import DiskFullError, NewerStoreError, StoreBusyError, StoreError
+from autointerp.store import connection, schema
+from autointerp.store.connection import reading, writing
+from autointerp.store.reader import Reader
+from autointerp.store.writer import Writer
+from tests.store.making import make
+
+
+def start(program: str, *arguments: str) -> "subprocess.Popen[str]":
+    """Run a Python program beside the test, up to its first line of output."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+HOLD_FOR_WRITING = """
+import sys
+from pathlib import Path
+from autointerp.store.connection import writing
+with writing(Path(sys.argv[1]), 10) as connection:
+    connection.execute("INSERT INTO neighbors SELECT 'tiny@1-res-64', range, 'decoder', 0, 1, 0.5 FROM range(10000)")
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+READ_ALL_THE_TIME = """
+import sys
+from autointerp.store.reader import Reader
+reader = Reader(sys.argv[1])
+n_last, n_reads = -1, 0
+print("ready", flush=True)
+while n_last < 12:
+    explanations = reader.explanations()
+    assert len(explanations) >= n_last, "a label has vanished"
+    assert len(explanations) % 3 == 0, "half a transaction was seen"
+    n_last, n_reads = len(explanations), n_reads + 1
+print(n_reads)
+"""
+
+FILL_THE_DISK = """
+import resource, sys
+from pathlib import Path
+from autointerp.errors import DiskFullError
+from autointerp.store.writer import Writer
+from tests.store.making import make
+writer = Writer(sys.argv[1])
+room = Path(writer.path).stat().st_size + 50_000
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+try:
+    writer.add_explanations([make.explanation(i, str(i) * 2000) for i in range(2000)])
+except DiskFullError as error:
+    print(error)
+"""
+
+
+def test_a_reader_in_another_process_works_while_a_run_is_writing(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    process = start(READ_ALL_THE_TIME, str(tmp_path))
+    for first in range(0, 12, 3):
+        writer.add_explanations([make.explanation(first + i) for i in range(3)])
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert int(output) >= 1
+
+
+def test_a_store_that_stays_locked_is_an_error_that_says_so(tmp_path: Path) -> None:
+    store = Writer(tmp_path).path
+    holder = start(HOLD_FOR_WRITING, str(store))
+    try:
+        with pytest.raises(StoreBusyError, match="another process"):
+            Reader(tmp_path, timeout_s=0.1).sources()
+        with pytest.raises(StoreBusyError, match="another process"):
+            Writer(tmp_path, timeout_s=0.1)
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_a_writer_killed_in_a_transaction_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    writer.add_explanations([make.explanation(1)])
+    before = writer.content_digest()
+    holder = start(HOLD_FOR_WRITING, str(writer.path))
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    assert Reader(tmp_path).content_digest() == before
+    writer.add_explanations([make.explanation(2)])
+    assert [e.feature_index for e in Reader(tmp_path).explanations()] == [1, 2]
+
+
+def test_an_exception_in_a_transaction_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    before = writer.content_digest()
+
+    def write_half() -> None:
+        with writing(writer.path, 1) as opened:
+            opened.execute("INSERT INTO stages VALUES ('explain', 'f', 'done', 1, 0, '{}', NULL)")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert writer.content_digest() == before
+
+
+def test_a_full_disk_is_said_and_what_was_finished_is_kept(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    writer.add_explanations([make.explanation(1, "kept")])
+    before = writer.content_digest()
+    done = subprocess.run(
+        [sys.executable, "-c", FILL_THE_DISK, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith(f"no space left while writing {writer.path}")
+    assert Reader(tmp_path).content_digest() == before
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (duckdb.IOException('IO Error: Could not write file "x": No space left on device'), DiskFullError),
+        (OSError(122, "Disk quota exceeded"), DiskFullError),
+        (PermissionError(13, "Permission denied"), StoreError),
+        (duckdb.Error("Corrupt database file: computed checksum"), StoreError),
+    ],
+)
+def test_what_duckdb_or_the_system_says_becomes_an_error_of_ours(
+    tmp_path: Path, said: Exception, error: type[StoreError]
+) -> None:
+    assert type(connection.store_error(said, tmp_path / "store.duckdb")) is error
+
+
+def test_a_folder_without_a_store_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no store at"):
+        Reader(tmp_path / "nothing").sources()
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database at all" * 1000])
+def test_a_file_that_is_no_database_is_told_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    store = tmp_path / "store.duckdb"
+    store.write_bytes(content)
+    with pytest.raises(StoreError, match="can't be read as a store"):
+        Reader(tmp_path).sources()
+    if content:
+        with pytest.raises(StoreError, match="can't be read as a store"):
+            Writer(tmp_path)
+        assert store.read_bytes() == content
+
+
+def test_a_store_cut_short_is_told(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    writer.add_explanations([make.explanation(i, "label" * i) for i in range(2000)])
+    whole = writer.path.read_bytes()
+    writer.path.write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(StoreError, match="can't be read as a store"):
+        Reader(tmp_path).explanations()
+
+
+def test_another_program_s_duckdb_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    store = tmp_path / "store.duckdb"
+    with duckdb.connect(str(store)) as other:
+        other.execute("CREATE TABLE accounts (id INTEGER)")
+    for open_it in (lambda: Reader(tmp_path).sources(), lambda: Writer(tmp_path)):
+        with pytest.raises(StoreError, match="no store of autointerp"):
+            open_it()
+    with duckdb.connect(str(store)) as other:
+        assert other.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("accounts",)]
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    with duckdb.connect(str(writer.path)) as newer:
+        newer.execute("INSERT INTO schema_version VALUES (9999)")
+    for open_it in (lambda: Reader(tmp_path).sources(), lambda: Writer(tmp_path)):
+        with pytest.raises(NewerStoreError, match="schema version 9999"):
+            open_it()
+
+
+def test_a_store_of_an_older_version_is_migrated_when_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(tmp_path)
+    writer.add_explanations([make.explanation(1)])
+    known = schema.known_migrations()
+    step = schema.Migration(len(known) + 1, "ALTER TABLE explanations ADD COLUMN mood VARCHAR DEFAULT 'fair'")
+    for module in (schema, connection):
+        monkeypatch.setattr(module, "known_migrations", lambda: (*known, step))
+    assert Reader(tmp_path).dataframe("explanations")["mood"].tolist() == ["fair"]
+    with reading(writer.path, 1) as opened:
+        assert schema.store_version(opened, writer.path) == len(known) + 1
+
+
+def test_a_migration_that_fails_leaves_the_older_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(tmp_path)
+    known = schema.known_migrations()
+    step = schema.Migration(len(known) + 1, "CREATE TABLE half (x INTEGER); SELECT nonsense")
+    with monkeypatch.context() as patch:
+        for module in (schema, connection):
+            patch.setattr(module, "known_migrations", lambda: (*known, step))
+        with pytest.raises(StoreError):
+            Reader(tmp_path).sources()
+    with reading(writer.path, 1) as opened:
+        assert schema.store_version(opened, writer.path) == len(known)
+
+
+def test_what_a_killed_process_left_of_a_new_store_is_in_nobody_s_way(tmp_path: Path) -> None:
+    (tmp_path / "store.duckdb.new").write_bytes(b"half")
+    Writer(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["store.duckdb"]

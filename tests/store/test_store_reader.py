@@ -1,0 +1,186 @@
+"""Current rows, summaries, and clear errors."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autointerp.errors import StoreError, UnknownFeatureError
+from autointerp.store.reader import Reader
+from autointerp.store.results import ScorerSummary
+from autointerp.store.writer import Writer
+from tests.store.making import make
+
+
+@pytest.fixture(scope="module")
+def four_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    writer = Writer(tmp_path_factory.mktemp("four_features"))
+    writer.add_source(make.source(4))
+    writer.add_features([make.feature(i, status="dead" if i == 3 else "ok") for i in range(4)])
+    return writer.path
+
+
+@pytest.fixture
+def writer(four_features: Path, tmp_path: Path) -> Writer:
+    return Writer(shutil.copy(four_features, tmp_path))
+
+
+@pytest.fixture
+def reader(writer: Writer) -> Reader:
+    return Reader(writer.path)
+
+
+def test_an_unknown_feature_is_told_with_the_valid_range(reader: Reader) -> None:
+    for ask in (lambda: reader.feature(4), lambda: reader.contexts(-1), lambda: reader.neighbors(99, "decoder", 1)):
+        with pytest.raises(UnknownFeatureError, match="its features are 0 to 3"):
+            ask()
+
+
+def test_an_unknown_source_is_told_with_those_there_are(reader: Reader) -> None:
+    with pytest.raises(StoreError, match=make.source_id):
+        reader.source("nobody@1")
+
+
+def test_labels_of_earlier_settings_stay_but_are_not_mixed(writer: Writer, reader: Reader) -> None:
+    old, new = make.explanation(1, "old", "e1"), make.explanation(1, "new", "e2")
+    baseline = make.explanation(1, "shuffled", "b1", label_from=2)
+    writer.add_explanations([old, new, baseline])
+    assert len(reader.explanations()) == 2, "no stage has named its fingerprint yet"
+    writer.set_stage("explain", "e2", "running")
+    assert reader.explanations() == [new]
+    assert reader.explanations(baselines=True) == [new, baseline]
+    assert {e.label for e in reader.explanations(superseded=True)} == {"old", "new"}
+    writer.set_stage("baseline", "b2", "running")
+    assert reader.explanations(baselines=True) == [new]
+
+
+def test_scores_trials_failures_and_contexts_of_earlier_settings_are_not_mixed(writer: Writer, reader: Reader) -> None:
+    label = make.explanation(1)
+    writer.add_explanations([label])
+    writer.add_contexts([make.contexts(1)], "c1")
+    writer.add_contexts([make.contexts(1), make.contexts(2)], "c2")
+    writer.add_graded([make.graded(label, value=0.25, fingerprint="s1")])
+    writer.add_graded([make.graded(label, value=0.75, fingerprint="s2")])
+    writer.add_failures([make.failure(2, fingerprint="e1"), make.failure(2, fingerprint="e2")])
+    writer.set_stage("score:detection", "s2", "done")
+    writer.set_stage("contexts", "c2", "done")
+    writer.set_stage("explain", "e1", "done")
+
+    assert [score.value for score in reader.scores()] == [0.75]
+    assert len(reader.trials(label.explanation_id)) == 2
+    assert reader.feature_contexts(range(4)) == [make.contexts(1), make.contexts(2)]
+    assert reader.contexts(1) == [*make.contexts(1).contexts, *make.graded(label).contexts]
+    assert reader.failures() == [make.failure(2, fingerprint="e1")]
+
+
+def test_contexts_are_chosen_by_split_and_kind(writer: Writer, reader: Reader) -> None:
+    writer.add_contexts([make.contexts(1)], "c1")
+    assert [c.kind for c in reader.contexts(1, "score")] == ["quantile", "silent_similar"]
+    assert [c.split for c in reader.contexts(1, kind="quantile")] == ["explain", "score"]
+    assert reader.contexts(2) == []
+
+
+def test_the_summary_sets_true_labels_beside_shuffled_ones(writer: Writer, reader: Reader) -> None:
+    labels = [make.explanation(i) for i in range(3)]
+    baselines = [make.explanation(i, label_from=(i + 1) % 3) for i in range(2)]
+    writer.add_explanations([*labels, *baselines])
+    writer.add_graded([make.graded(e, value=v) for e, v in zip(labels, (0.5, 0.75, 1.0), strict=True)])
+    writer.add_graded([make.graded(e, value=v) for e, v in zip(baselines, (0.5, 0.25), strict=True)])
+    # Feature 0 ties with its baseline (half a win), feature 1 wins: 1.5 of 2.
+    assert reader.score_summary() == [
+        ScorerSummary("detection", "local", "balanced_accuracy", 3, 0.625, 0.75, 0.875, 2, 0.375, 2, 0.75)
+    ]
+
+
+def test_without_scores_or_without_a_baseline_the_summary_says_so(writer: Writer, reader: Reader) -> None:
+    assert reader.score_summary() == []
+    writer.add_explanations([make.explanation(1)])
+    writer.add_graded([make.graded(make.explanation(1), value=0.5)])
+    assert reader.score_summary() == [
+        ScorerSummary("detection", "local", "balanced_accuracy", 1, 0.5, 0.5, 0.5, 0, None, 0, None)
+    ]
+
+
+def test_best_and_worst_labels_come_with_all_their_scores_and_ties_in_feature_order(
+    writer: Writer, reader: Reader
+) -> None:
+    labels = [make.explanation(i) for i in range(4)]
+    writer.add_explanations([*labels, make.explanation(0, label_from=1)])
+    writer.add_graded([make.graded(e, value=v) for e, v in zip(labels, (0.5, 0.9, 0.5, 0.7), strict=True)])
+    writer.add_graded([make.graded(labels[3], "recall", value=0.1)])
+    assert [b.explanation.feature_index for b in reader.best(2, "detection")] == [1, 3]
+    assert [w.explanation.feature_index for w in reader.worst(2, "detection")] == [0, 2]
+    by_mean = reader.worst(9)
+    assert [w.explanation.feature_index for w in by_mean] == [3, 0, 2, 1]
+    assert [score.scorer for score in by_mean[0].scores] == ["detection", "recall"]
+
+
+def test_the_status_counts_done_failed_and_pending_against_the_stage_before(writer: Writer, reader: Reader) -> None:
+    writer.add_contexts([make.contexts(i) for i in range(3)], "c1")
+    writer.add_explanations([replace(make.explanation(0), cost_usd=0.25), replace(make.explanation(1), cost_usd=0.5)])
+    writer.add_failures([make.failure(3, "contexts", "c1"), make.failure(2, fingerprint="old")])
+    writer.add_graded([make.graded(make.explanation(0))])
+    writer.set_stage("contexts", "c1", "done", n_asked=4)
+    writer.set_stage("explain", "e1", "running")
+    found = {s.stage: (s.status, s.n_done, s.n_failed, s.n_pending, s.cost_usd) for s in reader.status()}
+    assert found == {
+        "collect": (None, 4, 0, 0, None),
+        "contexts": ("done", 3, 1, 0, None),
+        "explain": ("running", 2, 0, 1, 0.75),
+        "score:detection": (None, 1, 0, 1, None),
+        "index": (None, 0, 0, 2, None),
+    }
+
+
+def test_one_label_without_a_known_price_makes_the_cost_unknown(writer: Writer, reader: Reader) -> None:
+    writer.add_explanations([replace(make.explanation(0), cost_usd=0.25), replace(make.explanation(1), cost_usd=None)])
+    assert {s.stage: s.cost_usd for s in reader.status()}["explain"] is None
+
+
+def test_every_feature_is_listed_with_its_labels_or_with_the_reason_for_none(writer: Writer, reader: Reader) -> None:
+    label, baseline = make.explanation(1), make.explanation(1, fingerprint="b1", label_from=2)
+    writer.add_explanations([label, baseline])
+    writer.add_graded([make.graded(label)])
+    scoring = make.failure(1, "score:recall", "s1", explanation_id=baseline.explanation_id)
+    writer.add_failures([make.failure(2), scoring])
+    found = list(reader.labelled_features(baselines=True))
+    assert [(f.feature.feature_index, f.explanation, f.scores, f.failures) for f in found] == [
+        (0, None, (), ()),
+        (1, label, (make.graded(label).score,), ()),
+        (1, baseline, (), (scoring,)),
+        (2, None, (), (make.failure(2),)),
+        (3, None, (), ()),
+    ]
+
+
+def test_a_table_comes_as_a_data_frame_and_nothing_else_does(writer: Writer, reader: Reader) -> None:
+    assert reader.dataframe("features")["feature_index"].tolist() == [0, 1, 2, 3]
+    assert reader.dataframe("current_explanations").empty
+    with pytest.raises(StoreError, match="no table"):
+        reader.dataframe("features; DROP TABLE features")
+
+
+def test_a_session_sees_one_state_and_then_lets_go(writer: Writer, reader: Reader) -> None:
+    with reader.session() as session:
+        first = session.features()
+        with session.session():
+            assert session.features() == first
+        assert session.features() == first
+    writer.add_explanations([make.explanation(1)])
+    assert reader.explanations() == [make.explanation(1)]
+
+
+def test_values_are_bound_never_spelled_into_a_statement(writer: Writer, reader: Reader) -> None:
+    hostile = "x' OR '1'='1"
+    asks: tuple[Callable[[], list[object]], ...] = (
+        lambda: list(reader.scores(scorer=hostile)),
+        lambda: list(reader.trials(hostile)),
+        lambda: list(reader.failures(stage=hostile)),
+    )
+    writer.add_explanations([make.explanation(1, hostile)])
+    writer.add_graded([make.graded(make.explanation(1))])
+    writer.add_failures([make.failure(2)])
+    assert [ask() for ask in asks] == [[], [], []]
+    assert reader.explanations() == [make.explanation(1, hostile)]
