@@ -1,0 +1,37 @@
+"""Label the features of sparse autoencoders and transcoders, and score how far each label can be trusted.
+
+    from autointerp import open_run
+
+    run = open_run("runs/demo")
+    for hit in run.search("error handling", top_k=5):
+        print(hit.feature_index, hit.label, hit.scores)
+
+The names below are loaded when they are first used, so that `autointerp.collect` and `autointerp.subject` work on a
+machine that has only torch, transformers and numpy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autointerp.config import Pipeline, load_pipeline
+    from autointerp.errors import AutointerpError
+    from autointerp.run.pipeline import run_pipeline
+    from autointerp.search.library import Run, open_run
+
+__all__ = ["AutointerpError", "Pipeline", "Run", "load_pipeline", "open_run", "run_pipeline"]
+
+_HOMES = {
+    "AutointerpError": "autointerp.errors",
+    "Pipeline": "autointerp.config",
+    "Run": "autointerp.search.library",
+    "load_pipeline": "autointerp.config",
+    "open_run": "autointerp.search.library",
+    "run_pipeline": "autointerp.run.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'autointerp' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

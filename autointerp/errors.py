@@ -19,6 +19,8 @@
     │   ├── NewerStoreError         written by a newer version of this program
     │   ├── StoreBusyError          another process holds the file for longer than we wait
     │   └── UnknownFeatureError     no such feature in this store
+    ├── SearchError                 a query or one of its options can't be answered
+    ├── ExportError                 an export's file or options are wrong
     ├── RunError                    the run folder
     │   └── RunMismatchError        the folder belongs to another configuration
     └── DiskFullError               no space left where the run is written
@@ -117,6 +119,14 @@ class StoreBusyError(StoreError):
 
 class UnknownFeatureError(StoreError):
     """No such feature in this store."""
+
+
+class SearchError(AutointerpError):
+    """A query or one of its options can't be answered."""
+
+
+class ExportError(AutointerpError):
+    """An export's file or options are wrong."""
 
 
 class RunError(AutointerpError):

@@ -1,0 +1,52 @@
+"""`autointerp demo`: the main job on the embedded default, and what came of it."""
+
+import typer
+
+from autointerp.cli.reporting import ConsoleReporter
+from autointerp.cli.tables import hit_rows, label_rows, summary_rows
+from autointerp.config import Pipeline
+from autointerp.run.pipeline import run_pipeline
+from autointerp.search.library import Run, open_run
+from autointerp.store.results import ScoredLabel
+
+QUERIES = ("raising an exception", "probability distributions", "network connections")
+_N_SHOWN = 8
+
+
+def run_demo(pipeline: Pipeline) -> None:
+    """Run every stage, then print the best and the worst labels, each scorer's summary, and example searches."""
+    with ConsoleReporter() as reporter:
+        outcome = run_pipeline(pipeline, reporter=reporter)
+    run = open_run(pipeline.run_folder)
+    for line in demo_lines(run):
+        typer.echo(line)
+    folder = pipeline.run_folder
+    typer.echo(f"\nThe run lies in {folder}. Look further with")
+    typer.echo(f"  autointerp search {folder} 'your words'")
+    typer.echo(f"  autointerp show {folder} {run.reader.best(1)[0].explanation.feature_index}")
+    typer.echo(f"  autointerp status {folder}")
+    if outcome.n_failed:
+        raise typer.Exit(1)
+
+
+def demo_lines(run: Run) -> list[str]:
+    """What the demo prints of a finished run."""
+    n_labels = len(run.reader.explanations())
+    best, worst = run.reader.best(_N_SHOWN), run.reader.worst(_N_SHOWN)
+    shuffled = _shuffled(run, [scored.explanation.feature_index for scored in (*best, *worst)])
+    lines = ["", f"The best of {n_labels} labels, by the mean of all scores; behind each score that of a shuffled label:"]
+    lines += label_rows(best, shuffled)
+    lines += ["", "The worst:", *label_rows(worst, shuffled)]
+    lines += ["", "Over all labels:", *summary_rows(run.score_summary())]
+    for query in QUERIES:
+        lines += ["", f"Search: {query!r}", *hit_rows(run.search(query, top_k=3))]
+    return lines
+
+
+def _shuffled(run: Run, features: list[int]) -> dict[int, ScoredLabel]:
+    baselines = [e for e in run.reader.explanations(features, baselines=True) if e.is_baseline]
+    scores = run.reader.scores(explanation_ids=[e.explanation_id for e in baselines])
+    return {
+        e.feature_index: ScoredLabel(e, tuple(s for s in scores if s.explanation_id == e.explanation_id))
+        for e in baselines
+    }

@@ -1,0 +1,164 @@
+"""Commands that look at a run: search, neighbors, show, status, export. They work while the run is going on."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autointerp.errors import PipelineError, UnknownFeatureError
+from autointerp.identity import parse_feature_id
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, for example runs/demo")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+TopOption = Annotated[int, typer.Option("--top-k", "-k", help="features to print")]
+_CONTEXTS_SHOWN = 8
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (search, neighbors, show, export, status):
+        app.command()(command)
+
+
+def search(
+    run: RunArgument,
+    query: Annotated[str, typer.Argument(help="what the features should be about")],
+    top_k: TopOption = 10,
+    min_score: Annotated[
+        list[str] | None, typer.Option(metavar="SCORER=VALUE", help="least score, for example detection=.8; repeatable")
+    ] = None,
+    min_density: Annotated[float | None, typer.Option(help="least share of tokens on which the feature fires")] = None,
+    max_density: Annotated[float | None, typer.Option(help="largest share")] = None,
+    rerank: Annotated[bool, typer.Option("--rerank", help="order the hits by a closer look at their contexts")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find features by the meaning of their labels."""
+    from autointerp.cli.tables import hit_rows
+    from autointerp.search.library import open_run
+
+    opened = open_run(run)
+    hits = opened.search(
+        query, top_k, min_score=_least_scores(min_score), min_density=min_density, max_density=max_density
+    )
+    if rerank and hits:
+        hits = opened.rerank([hit.feature_index for hit in hits], query)
+    _print(hits, hit_rows(hits), as_json=as_json)
+
+
+def neighbors(
+    run: RunArgument,
+    feature: Annotated[str, typer.Argument(help="index, or model@source:index")],
+    space: Annotated[str, typer.Option(help="label, decoder or coactivation")] = "label",
+    top_k: TopOption = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the features closest to one, in a named space."""
+    from autointerp.cli.tables import hit_rows
+    from autointerp.search.library import open_run
+
+    source, index = _feature(feature)
+    hits = open_run(run).neighbors(index, space, top_k, source)
+    _print(hits, hit_rows(hits), as_json=as_json)
+
+
+def show(
+    run: RunArgument,
+    feature: Annotated[str, typer.Argument(help="index, or model@source:index")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show all that a run knows of one feature: statistics, labels, scores, contexts, failures."""
+    from autointerp.cli.feature_page import feature_lines
+    from autointerp.search.library import open_run
+
+    source, index = _feature(feature)
+    view = open_run(run).feature(index, source)
+    _print(view, feature_lines(view, _CONTEXTS_SHOWN), as_json=as_json)
+
+
+def export(
+    run: RunArgument,
+    file: Annotated[Path, typer.Argument(help="the file to write: .jsonl, .csv or .parquet")],
+    contexts: Annotated[bool, typer.Option("--contexts", help="write each feature's contexts too (.jsonl)")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines", help="write shuffled labels too")] = False,
+) -> None:
+    """Write every feature's labels and scores with their provenance."""
+    from autointerp.export.export import export_run
+    from autointerp.export.items import ExportOptions
+
+    written = export_run(run, file, options=ExportOptions(contexts=contexts, baselines=baselines))
+    typer.echo(f"Wrote {written.n_rows} rows to {written.path}")
+
+
+def status(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Show how far each stage is, what it cost, and why something failed."""
+    from autointerp.cli.tables import summary_rows, table
+    from autointerp.search.library import open_run
+
+    opened = open_run(run)
+    stages, scores, failures = opened.status(), opened.score_summary(), opened.reader.failures()
+    counts: dict[tuple[str, str], int] = {}
+    example: dict[tuple[str, str], str] = {}
+    for failure in failures:
+        kind = (failure.stage, failure.error_type)
+        counts[kind] = counts.get(kind, 0) + 1
+        example.setdefault(kind, f"feature {failure.feature_index}: {failure.message}")
+    rows = [
+        [
+            s.stage,
+            s.status or "not begun",
+            str(s.n_done),
+            str(s.n_failed),
+            str(s.n_pending),
+            "unknown" if s.cost_usd is None else f"${s.cost_usd:.4f}",
+        ]
+        for s in stages
+    ]
+    lines = table(["stage", "state", "done", "failed", "pending", "cost"], rows, left=2)
+    if scores:
+        lines += ["", *summary_rows(scores)]
+    if counts:
+        failed = [[*kind, str(n), example[kind]] for kind, n in sorted(counts.items())]
+        lines += ["", *table(["failed in", "reason", "n", "for example"], failed, left=4)]
+    content = {"stages": stages, "scores": scores, "failures": failures}
+    _print(content, lines, as_json=as_json)
+
+
+def _print(content: Any, lines: Iterable[str], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(_plain(content), ensure_ascii=False, indent=1))
+    else:
+        typer.echo("\n".join(lines))
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(inner) for name, inner in asdict(value).items()}
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _feature(text: str) -> tuple[str | None, int]:
+    parsed = parse_feature_id(text)
+    if parsed is None:
+        raise UnknownFeatureError(f"{text!r} is not a feature", "give an index such as 650, or model@source:650")
+    return parsed
+
+
+def _least_scores(options: list[str] | None) -> dict[str, float]:
+    least: dict[str, float] = {}
+    for option in options or []:
+        name, equals, value = option.partition("=")
+        try:
+            least[name.strip()] = float(value)
+        except ValueError as error:
+            raise PipelineError(f"--min-score {option!r} is not SCORER=VALUE", "for example detection=.8") from error
+        if not equals:
+            raise PipelineError(f"--min-score {option!r} is not SCORER=VALUE", "for example detection=.8")
+    return least

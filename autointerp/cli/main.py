@@ -1,0 +1,154 @@
+"""The command `autointerp`: exit status 0 only when everything asked for was done.
+
+What a user can cause ends in one line and status 1, without a traceback. The heavy imports stand inside the commands,
+so that `--help` and mistakes in a pipeline file answer at once.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autointerp.cli import look
+from autointerp.config import Pipeline, load_pipeline
+from autointerp.errors import AutointerpError
+
+app = typer.Typer(
+    name="autointerp",
+    help="Label the features of sparse autoencoders and transcoders, and score how far each label can be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+look.add_commands(app)
+
+PipelineArgument = Annotated[str, typer.Argument(metavar="FILE", help="a pipeline file, or a ready-made one's name")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override any key; repeatable")]
+FeaturesOption = Annotated[str | None, typer.Option("--features", help="label only these, for example 0-99,650")]
+SampleOption = Annotated[int | None, typer.Option("--sample", help="label a uniform sample of this many features")]
+ResumeOption = Annotated[bool, typer.Option("--resume/--no-resume", help="go on from what is finished, or start over")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+@app.callback()
+def _before(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log what the library does")] = False) -> None:
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+
+
+def _load(file: str, overrides: list[str] | None, features: str | None, sample: int | None) -> Pipeline:
+    chosen = list(overrides or [])
+    if features is not None:
+        chosen += [f'features.indices="{features}"', "features.sample=unset"]
+    if sample is not None:
+        chosen += [f"features.sample={sample}", "features.indices=unset"]
+    return load_pipeline(file, tuple(chosen))
+
+
+def _run(pipeline: Pipeline, stages: tuple[str, ...], *, resume: bool) -> None:
+    from autointerp.cli.reporting import ConsoleReporter
+    from autointerp.run.pipeline import run_pipeline
+
+    with ConsoleReporter() as reporter:
+        outcome = run_pipeline(pipeline, stages, reporter, fresh=not resume)
+    typer.echo(f"The run lies in {pipeline.run_folder}")
+    if outcome.n_failed:
+        typer.echo(f"{outcome.n_failed} items have no result; `autointerp status {pipeline.run_folder}` says why", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    runs: Annotated[str, typer.Option(help="folder that holds run folders")] = "runs",
+    text: Annotated[Path | None, typer.Option("--text", help="your own text in the corpus's place: file or folder")] = None,
+    sample: SampleOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Label, score and search the features of an embedded model: no network, no key."""
+    from autointerp.cli.demo import run_demo
+
+    overrides = [f'runs="{runs}"', *(set_ or [])]
+    if text is not None:
+        overrides += ['corpus.kind="text"', f'corpus.path="{text}"', 'name="demo-text"']
+    run_demo(_load("demo", overrides, None, sample))
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(help="the file to write")],
+    origin: Annotated[str, typer.Option("--from", help="begin from this ready-made pipeline")] = "demo",
+) -> None:
+    """Write a commented starting file."""
+    from autointerp.cli.starting_file import write_starting_file
+
+    write_starting_file(file, origin)
+    typer.echo(f"Wrote {file}; run it with: autointerp run {file}")
+
+
+@app.command()
+def run(
+    file: PipelineArgument,
+    set_: SetOption = None,
+    features: FeaturesOption = None,
+    sample: SampleOption = None,
+    resume: ResumeOption = True,
+) -> None:
+    """Run all stages, going on from what an earlier run finished."""
+    from autointerp.run.pipeline import STAGES
+
+    _run(_load(file, set_, features, sample), STAGES, resume=resume)
+
+
+@app.command()
+def collect(file: PipelineArgument, set_: SetOption = None, resume: ResumeOption = True) -> None:
+    """Cut the corpus into blocks and collect every feature's statistics and samples."""
+    _run(_load(file, set_, None, None), ("corpus", "collect"), resume=resume)
+
+
+@app.command()
+def explain(
+    file: PipelineArgument, set_: SetOption = None, features: FeaturesOption = None, sample: SampleOption = None
+) -> None:
+    """Build the chosen features' contexts and write their labels."""
+    _run(_load(file, set_, features, sample), ("contexts", "explain"), resume=True)
+
+
+@app.command()
+def score(
+    file: PipelineArgument, set_: SetOption = None, features: FeaturesOption = None, sample: SampleOption = None
+) -> None:
+    """Score the labels, and shuffled labels beside them."""
+    _run(_load(file, set_, features, sample), ("score",), resume=True)
+
+
+@app.command()
+def index(file: PipelineArgument, set_: SetOption = None) -> None:
+    """Embed the labels for search."""
+    _run(_load(file, set_, None, None), ("index",), resume=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the console script."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        app(arguments, standalone_mode=True)
+    except AutointerpError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from what is finished", err=True)
+        sys.exit(130)
+    except OSError as error:
+        from autointerp.errors import DiskFullError
+        from autointerp.run.folder import is_disk_full
+
+        if not is_disk_full(error):
+            raise
+        _fail(DiskFullError("no space is left on the disk", "free some and run the same command again"))
+
+
+def _fail(error: AutointerpError) -> None:
+    typer.echo(f"autointerp: {' '.join(str(error).split())}", err=True)
+    sys.exit(1)

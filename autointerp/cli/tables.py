@@ -1,0 +1,107 @@
+"""What commands print for people: plain text that survives a pipe, a log and eighty columns, numbers with intervals."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.cells import cell_len, set_cell_size
+
+from autointerp.records import Context, Score, SearchHit
+from autointerp.store.results import ScoredLabel, ScorerSummary
+
+SCORERS = ("detection", "fuzzing", "embedding", "recall")
+_LABEL_WIDTH = 46
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> list[str]:
+    """Lines of a table; the first `left` columns are flush left, the others right."""
+    cells = [list(header), *(list(row) for row in rows)]
+    widths = [max(cell_len(row[column]) for row in cells) for column in range(len(header))]
+    return ["  ".join(_pad(cell, width, place < left) for place, (cell, width) in enumerate(zip(row, widths, strict=True)))
+            .rstrip() for row in cells]
+
+
+def number(value: float | None) -> str:
+    """A share to two places without its leading zero; a dash where it is undefined."""
+    if value is None:
+        return "-"
+    text = f"{value:.2f}"
+    return text.removeprefix("0") if text != "0.00" else ".00"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with two significant digits or two places."""
+    return f"{100 * share:.2f} %" if share >= 0.001 else f"{100 * share:.2g} %"
+
+
+def with_interval(score: Score) -> str:
+    """A score's value and 95 % interval."""
+    return f"{number(score.value)} [{number(score.ci_low)} {number(score.ci_high)}]"
+
+
+def label_rows(labels: Sequence[ScoredLabel], baselines: Mapping[int, ScoredLabel]) -> list[str]:
+    """Labels with every scorer's value and interval, and the value of a shuffled label on the same feature."""
+    rows = []
+    for scored in labels:
+        other = baselines.get(scored.explanation.feature_index)
+        row = [str(scored.explanation.feature_index), shorten(scored.explanation.label)]
+        for name in SCORERS:
+            own = next((s for s in scored.scores if s.scorer == name), None)
+            shuffled = next((s for s in other.scores if s.scorer == name), None) if other else None
+            cell = with_interval(own) if own else "-"
+            row.append(f"{cell} {number(shuffled.value) if shuffled else '  -'}")
+        rows.append(row)
+    return table(["feature", "label", *(f"{name} [95 %] shuffled" for name in SCORERS)], rows, left=2)
+
+
+def summary_rows(summaries: Sequence[ScorerSummary]) -> list[str]:
+    """Each scorer's median and quartiles over all labels, beside shuffled labels."""
+    rows = [
+        [
+            s.scorer,
+            s.metric or "-",
+            s.judge,
+            str(s.n),
+            number(s.median),
+            f"{number(s.lower_quartile)}-{number(s.upper_quartile)}",
+            number(s.baseline_median),
+            "-" if s.win_rate is None else f"{100 * s.win_rate:.0f} % of {s.n_paired}",
+        ]
+        for s in sorted(summaries, key=lambda s: SCORERS.index(s.scorer) if s.scorer in SCORERS else len(SCORERS))
+    ]
+    header = ["scorer", "metric", "judge", "labels", "median", "quartiles", "shuffled", "true label wins"]
+    return table(header, rows, left=3)
+
+
+def hit_rows(hits: Sequence[SearchHit]) -> list[str]:
+    """Search hits."""
+    rows = [
+        [
+            str(hit.feature_index),
+            shorten(hit.label),
+            number(hit.relevance),
+            percent(hit.density),
+            *(number(hit.scores.get(name)) for name in SCORERS),
+        ]
+        for hit in hits
+    ]
+    return table(["feature", "label", "relevance", "density", *SCORERS], rows, left=2)
+
+
+def marked(context: Context, width: int = 100) -> str:
+    """A context on one line, its active tokens between « and », clipped around the peak."""
+    parts: list[str] = []
+    for token, activation in zip(context.tokens, context.activations, strict=True):
+        space = token[: len(token) - len(token.lstrip())]
+        parts.append(f"{space}«{token.strip()}»" if activation > 0 and token.strip() else token)
+    line = " ".join("".join(parts).replace("»«", "").split())
+    return line if len(line) <= width else f"…{line[-width:]}"
+
+
+def shorten(text: str, width: int = _LABEL_WIDTH) -> str:
+    """A text on one line, cut to a width with an ellipsis."""
+    line = " ".join(text.split())
+    return line if cell_len(line) <= width else set_cell_size(line, width - 1).rstrip() + "…"
+
+
+def _pad(text: str, width: int, left: bool) -> str:
+    space = " " * (width - cell_len(text))
+    return text + space if left else space + text

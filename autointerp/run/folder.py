@@ -1,0 +1,151 @@
+"""The run folder: where a run lies, whose it is, and the lock that keeps a second process out of it.
+
+    runs/NAME/
+      run.json          the resolved pipeline and the settings that decide its contexts
+      corpus/           token blocks in shards; manifest.json is written last
+      collect/          one file a shard, then collected.npz
+      store.duckdb      everything else
+      journal.sqlite    paid answers, by request
+"""
+
+import errno
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autointerp.config import Pipeline
+from autointerp.errors import DiskFullError, RunError, RunMismatchError
+from autointerp.run.plan import identity_settings
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths of one run.
+
+    Attributes:
+        path: The run folder.
+        settings: What decides its contexts, as in `plan.identity_settings`.
+    """
+
+    path: Path
+    settings: dict[str, Any]
+
+    @property
+    def corpus(self) -> Path:
+        """Folder of token blocks."""
+        return self.path / "corpus"
+
+    @property
+    def collect(self) -> Path:
+        """Folder of what the pass over the corpus kept."""
+        return self.path / "collect"
+
+    @property
+    def store(self) -> Path:
+        """The DuckDB file."""
+        return self.path / "store.duckdb"
+
+    @property
+    def journal(self) -> Path:
+        """The journal of paid answers."""
+        return self.path / "journal.sqlite"
+
+
+@contextmanager
+def hold_run_folder(pipeline: Pipeline, *, fresh: bool = False) -> Iterator[RunFolder]:
+    """Create or reopen the pipeline's run folder, and keep other processes from writing to it meanwhile.
+
+    Args:
+        pipeline: The pipeline; its `run_folder` is used.
+        fresh: Remove what an earlier run left there first.
+
+    Raises:
+        RunMismatchError: If the folder belongs to another configuration; names the first key that differs.
+        RunError: If another process is running there, or the folder holds something else.
+        DiskFullError: If the disk fills up, here or in the `with` block.
+    """
+    path = pipeline.run_folder
+    with disk_full_named(path):
+        settings = identity_settings(pipeline)
+        _check_folder(path)
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / "run.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(f"another process is running in {path}", "wait for it, or choose another name") from error
+            if fresh:
+                _empty(path)
+            _claim(path, pipeline, settings)
+            yield RunFolder(path, settings)
+
+
+@contextmanager
+def disk_full_named(path: Path) -> Iterator[None]:
+    """Turn the operating system's "no space left" into DiskFullError."""
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise DiskFullError(
+            f"no space is left on the disk of {path}",
+            "free some and run the same command again; it goes on from what is finished",
+        ) from error
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether the operating system says that no space, or no quota, is left."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
+def read_run_file(path: Path) -> dict[str, Any]:
+    """The content of a run folder's `run.json`.
+
+    Raises:
+        RunError: If there is no run in this folder.
+    """
+    try:
+        content: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"there is no run in {path}", "give a run folder, for example runs/demo") from error
+    except (json.JSONDecodeError, NotADirectoryError) as error:
+        raise RunError(f"{path}/run.json can't be read", "the run is damaged; start it again with --no-resume") from error
+    return content
+
+
+def _check_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path} is a file", "choose another `name` or `runs` folder")
+    if path.is_dir() and not (path / "run.json").exists() and any(p.name != "run.lock" for p in path.iterdir()):
+        raise RunError(f"{path} holds files but no run", "choose another `name` or `runs` folder")
+
+
+def _claim(path: Path, pipeline: Pipeline, settings: dict[str, Any]) -> None:
+    file = path / "run.json"
+    if file.exists():
+        found = read_run_file(path)["settings"]
+        differing = [key for key in settings.keys() | found.keys() if settings.get(key) != found.get(key)]
+        if differing:
+            key = min(differing)
+            raise RunMismatchError(
+                f"{path} belongs to another configuration ({key} is {found.get(key)!r} there, {settings.get(key)!r} now)",
+                "choose another `name`, restore the setting, or start over with --no-resume",
+            )
+    content = {"settings": settings, "pipeline": pipeline.model_dump(mode="json")}
+    temporary = path / "run.json.part"
+    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.replace(file)
+
+
+def _empty(path: Path) -> None:
+    for name in ("corpus", "collect"):
+        shutil.rmtree(path / name, ignore_errors=True)
+    for pattern in ("run.json*", "store.duckdb*", "journal.sqlite*"):
+        for file in path.glob(pattern):
+            file.unlink()

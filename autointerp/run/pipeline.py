@@ -1,0 +1,112 @@
+"""A run from top to bottom: the stages in order, each going on from what is finished.
+
+    corpus ─▶ collect ─▶ contexts ─▶ explain ─▶ score ─▶ index
+
+Killed anywhere and run again, the result is that of an uninterrupted run: every stage writes whole records under a
+fingerprint and does what has none.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Literal
+
+from autointerp.config import Pipeline
+from autointerp.run.folder import RunFolder, hold_run_folder
+from autointerp.run.models import Models, check_keys
+from autointerp.run.progress import LogReporter, Reporter
+from autointerp.run.selection import select_features
+from autointerp.run.session import Session
+from autointerp.run.stages.collect import run_collect
+from autointerp.run.stages.contexts import run_contexts
+from autointerp.run.stages.corpus import run_corpus
+from autointerp.run.stages.explain import run_explain
+from autointerp.run.stages.index import run_index
+from autointerp.run.stages.score import run_score
+from autointerp.store.results import RunRecord
+
+Stage = Literal["corpus", "collect", "contexts", "explain", "score", "index"]
+STAGES: tuple[Stage, ...] = ("corpus", "collect", "contexts", "explain", "score", "index")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        folder: Where it lies.
+        features: The features it was asked for, ascending; empty where only text was read.
+        n_failed: Labels and scores of these features that are missing for a reason in `failures`. Features that can't
+            have contexts (dead, too rare) are recorded there too, and don't count here: that is a finding.
+    """
+
+    folder: RunFolder
+    features: tuple[int, ...]
+    n_failed: int
+
+
+def run_pipeline(
+    pipeline: Pipeline, stages: Sequence[Stage] = STAGES, reporter: Reporter | None = None, *, fresh: bool = False
+) -> Outcome:
+    """Run stages of a pipeline.
+
+    Args:
+        pipeline: What to run.
+        stages: Which stages, carried out in the order of the data flow.
+        reporter: Told of progress; by default the log.
+        fresh: Remove what an earlier run left in the run folder first.
+
+    Raises:
+        AutointerpError: What a user can cause; what is finished stays.
+    """
+    reporter = reporter or LogReporter()
+    check_keys(pipeline, explains="explain" in stages, scores="score" in stages)
+    with hold_run_folder(pipeline, fresh=fresh) as folder:
+        session = Session(pipeline, folder)
+        if "corpus" in stages:
+            run_corpus(session, reporter)
+        if "collect" in stages:
+            run_collect(session, reporter)
+        features: list[int] = []
+        if {"contexts", "explain", "score", "index"} & set(stages):
+            _say_which_run(session)
+        if {"contexts", "explain", "score"} & set(stages):
+            features = select_features(
+                pipeline.features,
+                pipeline.contexts,
+                session.collected.statistics.n_active_blocks,
+                source_id=session.source_id,
+                seed=pipeline.seed,
+            )
+        if "contexts" in stages:
+            run_contexts(session, features, reporter)
+        if {"explain", "score"} & set(stages):
+            asyncio.run(_ask(session, stages, features, reporter))
+        if "index" in stages:
+            run_index(session, reporter)
+        return Outcome(folder, tuple(features), _count_failures(session, features) if features else 0)
+
+
+async def _ask(session: Session, stages: Sequence[Stage], features: Sequence[int], reporter: Reporter) -> None:
+    async with Models(session) as models:
+        if "explain" in stages:
+            await run_explain(session, models, features, reporter)
+        if "score" in stages:
+            await run_score(session, models, features, reporter)
+
+
+def _say_which_run(session: Session) -> None:
+    record = RunRecord(
+        name=session.pipeline.name,
+        pipeline=session.pipeline.model_dump(mode="json"),
+        program_version=version("autointerp"),
+        created_at=datetime.now(UTC),
+    )
+    session.writer.set_run(record)
+
+
+def _count_failures(session: Session, features: Sequence[int]) -> int:
+    failures = session.reader.failures(features, source_id=session.source_id)
+    return sum(1 for failure in failures if failure.stage != "contexts")

@@ -1,0 +1,75 @@
+"""What decides a run's results, and their fingerprints.
+
+The run folder's identity covers everything up to the contexts: text, model, coder, what is kept of the pass, splits and
+negatives. Another explainer, judge, set of scorers or choice of features may go on in the same folder: their records
+carry fingerprints of their own. How a run is carried out is no part of either.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from autointerp.assets import asset_folder
+from autointerp.config import Pipeline
+from autointerp.identity import fingerprint
+
+_HOW_NOT_WHAT = {
+    "subject": {"device"},
+    "collect": {"batch_size"},
+    "embedder": {"device", "batch_size"},
+}
+_IDENTITY_TABLES = ("corpus", "subject", "coder", "collect", "contexts", "embedder")
+_DIGESTED_BYTES = 1 << 20
+
+
+def identity_settings(pipeline: Pipeline) -> dict[str, Any]:
+    """The settings that decide a run's contexts, as plain values by dotted key, with digests of local weights."""
+    settings: dict[str, Any] = {"seed": pipeline.seed}
+    for table in _IDENTITY_TABLES:
+        values = getattr(pipeline, table).model_dump(mode="json", exclude=_HOW_NOT_WHAT.get(table))
+        settings |= {f"{table}.{key}": value for key, value in values.items()}
+    for key, location in (("coder.path", pipeline.coder.path), ("subject.model", pipeline.subject.model)):
+        digest = folder_digest(location)
+        if digest is not None:
+            settings[f"{key} (content)"] = digest
+    return settings
+
+
+def contexts_fingerprint(settings: dict[str, Any], corpus_digest: str) -> str:
+    """Fingerprint of the contexts: the run's identity and the text that was in fact read."""
+    return fingerprint("contexts", settings, corpus_digest)
+
+
+def folder_digest(location: str | None) -> str | None:
+    """A digest of the weights and configs in a local folder, from names, sizes and each file's first and last MiB.
+
+    Args:
+        location: A path, an embedded asset such as `data/…`, or a name on a hub.
+
+    Returns:
+        Hexadecimal SHA-256; None where `location` is no local folder.
+    """
+    folder = local_folder(location)
+    if folder is None:
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in {".safetensors", ".json", ".bin", ".pt", ".npz"}:
+            continue
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_DIGESTED_BYTES))
+            file.seek(max(0, size - _DIGESTED_BYTES))
+            digest.update(file.read(_DIGESTED_BYTES))
+    return digest.hexdigest()
+
+
+def local_folder(location: str | None) -> Path | None:
+    """The folder a path or an embedded asset names; None for anything else."""
+    if location is None:
+        return None
+    if location.startswith("data/") and not Path(location).is_dir():
+        embedded = asset_folder("data") / location.removeprefix("data/")
+        return embedded if embedded.is_dir() else None
+    return Path(location) if Path(location).is_dir() else None

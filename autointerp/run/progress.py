@@ -1,0 +1,66 @@
+"""What a run tells whoever watches it: how far a stage is, and how it ended."""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StageSummary:
+    """How a stage ended.
+
+    Attributes:
+        stage: For example `collect`.
+        n_done: Items finished now.
+        n_failed: Items recorded as failures now.
+        n_skipped: Items that an earlier run had finished, or failed for good.
+        seconds: Wall-clock.
+        cost_usd: What was paid now; None where a price is unknown.
+        note: One line more, for example tokens per second.
+    """
+
+    stage: str
+    n_done: int
+    n_failed: int = 0
+    n_skipped: int = 0
+    seconds: float = 0.0
+    cost_usd: float | None = 0.0
+    note: str = ""
+
+    def line(self) -> str:
+        """The summary as one line."""
+        cost = "unknown" if self.cost_usd is None else f"${self.cost_usd:.4f}"
+        counts = f"{self.n_done} done, {self.n_failed} failed, {self.n_skipped} skipped"
+        return f"{self.stage:<9} {counts} in {self.seconds:.1f} s, cost {cost}" + (f"; {self.note}" if self.note else "")
+
+
+class Reporter(Protocol):
+    """Watches a run."""
+
+    def progress(self, stage: str, n_done: int, n_total: int, note: str = "") -> None:
+        """Called often; `n_done` never falls within a stage."""
+        ...
+
+    def finished(self, summary: StageSummary) -> None:
+        """Called once at a stage's end."""
+        ...
+
+
+class LogReporter:
+    """Writes each stage's summary, and its progress at most every ten seconds, to the log."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def progress(self, stage: str, n_done: int, n_total: int, note: str = "") -> None:
+        """Log how far the stage is, if it is time to."""
+        if time.monotonic() - self._last >= 10.0:
+            self._last = time.monotonic()
+            _log.info("%s: %d of %d %s", stage, n_done, n_total, note)
+
+    def finished(self, summary: StageSummary) -> None:
+        """Log the summary."""
+        _log.info("%s", summary.line())

@@ -1,0 +1,134 @@
+"""Shards on Ray: actors that each hold a source, and take one shard after another.
+
+A shard goes to whichever worker is free; its part is a file that only depends on the shard. A worker that dies (its
+machine is lost, it runs out of memory) is replaced, and its shard is done again; since a part is one file under one
+name, it counts once. This is the only file that imports Ray.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+# Read by Ray on import.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+import ray
+import torch
+
+from autointerp.collect.settings import CollectSettings
+from autointerp.errors import AutointerpError, CollectError
+from autointerp.run.executor import ShardTask, do_shard
+from autointerp.subject.source import Source, load_source
+
+if TYPE_CHECKING:
+    from autointerp.config import Pipeline
+
+logger = logging.getLogger(__name__)
+
+_MOST_DEATHS_A_SHARD = 3
+
+
+class CollectWorker:
+    """What runs in a worker's process."""
+
+    def __init__(self, pipeline: "Pipeline", settings: CollectSettings) -> None:
+        self._pipeline = pipeline
+        self._settings = settings
+        self._source: Source | None = None
+
+    def collect(self, task: ShardTask) -> int | AutointerpError:
+        """Do one shard; an error of ours comes back as a value, since Ray would wrap one that is raised."""
+        torch.set_num_threads(1)  # as in `executor.one_thread_a_shard`
+        try:
+            if self._source is None:
+                self._source = load_source(self._pipeline.subject, self._pipeline.coder)
+            return do_shard(self._source, self._settings, task)
+        except AutointerpError as error:
+            return error
+
+
+def collect_on_ray(pipeline: "Pipeline", settings: CollectSettings, todo: list[ShardTask]) -> Iterator[int]:
+    """Do shards on Ray workers.
+
+    Args:
+        pipeline: `pipeline.ray` says how many workers, with which resources, and on which cluster; without an
+            address, Ray is started on this machine, reachable from it alone, and stopped at the end.
+        settings: What to collect.
+        todo: The shards.
+
+    Yields:
+        Counted tokens of each shard, as they are done.
+
+    Raises:
+        AutointerpError: What a worker raised.
+        CollectError: If workers die again and again over one shard, or Ray can't be reached.
+    """
+    with _ray(pipeline):
+        config = pipeline.ray
+        worker_class = ray.remote(num_cpus=config.cpus_per_worker, num_gpus=config.gpus_per_worker)(CollectWorker)
+        waiting = list(reversed(todo))
+        n_deaths = dict.fromkeys(todo, 0)
+        n_workers = min(config.n_workers, len(todo))
+        idle = [worker_class.remote(pipeline, settings) for _ in range(n_workers)]
+        busy: dict[ray.ObjectRef, tuple[ray.actor.ActorHandle, ShardTask]] = {}
+        try:
+            while waiting or busy:
+                while idle and waiting:
+                    worker, task = idle.pop(), waiting.pop()
+                    busy[worker.collect.remote(task)] = (worker, task)
+                finished, _ = ray.wait(list(busy), num_returns=1)
+                worker, task = busy.pop(finished[0])
+                try:
+                    result = ray.get(finished[0])
+                except ray.exceptions.RayActorError as error:
+                    n_deaths[task] += 1
+                    if n_deaths[task] >= _MOST_DEATHS_A_SHARD:
+                        raise CollectError(
+                            f"{n_deaths[task]} workers died over the shard {task.shard_file}",
+                            "see Ray's logs; if memory ran out, lower collect.batch_size or corpus.blocks_per_shard",
+                        ) from error
+                    logger.warning("a worker died over %s; the shard is done again", task.shard_file)
+                    waiting.append(task)
+                    idle.append(worker_class.remote(pipeline, settings))
+                    continue
+                if isinstance(result, AutointerpError):
+                    raise result
+                idle.append(worker)
+                yield result
+        finally:
+            for worker in [*idle, *(worker for worker, _ in busy.values())]:
+                ray.kill(worker)
+
+
+@contextlib.contextmanager
+def _ray(pipeline: "Pipeline") -> Iterator[None]:
+    """Ray as the caller has it, or on the cluster at `ray.address`, or started here for this once."""
+    if ray.is_initialized():
+        yield
+        return
+    config = pipeline.ray
+    try:
+        if config.address is None:
+            n_cpus = int(-(-config.n_workers * config.cpus_per_worker // 1))
+            ray.init(
+                num_cpus=max(1, n_cpus),
+                num_gpus=int(-(-config.n_workers * config.gpus_per_worker // 1)),
+                _node_ip_address="127.0.0.1",
+                include_dashboard=False,
+                configure_logging=True,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        else:
+            ray.init(address=config.address, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = config.address or "this machine"
+        first_line = str(error).strip().splitlines()[0]
+        raise CollectError(
+            f"Ray can't be started on {where} ({first_line})", "check ray.address, or set ray.n_workers = 0"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

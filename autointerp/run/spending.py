@@ -1,0 +1,52 @@
+"""A stage's row in the store: how far it is, and what it has used in this process and in those before."""
+
+from autointerp.records import Usage
+from autointerp.store.reader import Reader
+from autointerp.store.results import StageState
+from autointerp.store.writer import Writer
+
+
+class StageLedger:
+    """Writes a stage's state and its spending; what earlier processes used under the same fingerprint counts in.
+
+    Args:
+        writer: Of the run's store.
+        reader: Of the same.
+        stage: For example `explain`.
+        fingerprint: Of the stage's records.
+        n_asked: Features or explanations that the stage was asked for.
+    """
+
+    def __init__(self, writer: Writer, reader: Reader, stage: str, fingerprint: str, n_asked: int) -> None:
+        self._writer = writer
+        self._stage = stage
+        self._fingerprint = fingerprint
+        self._n_asked = n_asked
+        found = next((s for s in reader.stages() if s.stage == stage and s.fingerprint == fingerprint), None)
+        self._before = Usage()
+        if found is not None and found.summary:
+            counts = {name: int(found.summary[name]) for name in _COUNTS}
+            self._before = Usage(cost_usd=found.cost_usd, **counts)
+        self.record("running", Usage())
+
+    def record(self, status: StageState, now: Usage) -> None:
+        """Write the stage's row: `now` is what this process has used."""
+        total = self._before + now
+        self._writer.set_stage(
+            self._stage,
+            self._fingerprint,
+            status,
+            n_asked=self._n_asked,
+            cost_usd=total.cost_usd,
+            summary={name: getattr(total, name) for name in _COUNTS},
+        )
+
+
+_COUNTS = ("n_calls", "input_tokens", "cached_input_tokens", "output_tokens")
+
+
+def tokens_used(usage: Usage) -> str:
+    """What a stage used, for its summary line; empty where no model was called."""
+    if usage.n_calls == 0:
+        return ""
+    return f"{usage.n_calls} calls, {usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"

@@ -1,0 +1,140 @@
+"""A model, a coder and a corpus whose features are known: each fires on words that we chose.
+
+The model is a small GPT-2 with random token embeddings; the coder reads them where they enter (`blocks.0.hook_resid_pre`)
+and each of its features points along the embeddings of its words. Positions carry a strength along one direction of
+their own, so that activations differ from place to place. The words of a feature are the truth about it.
+"""
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from sae_lens import StandardSAE, StandardSAEConfig
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
+
+COLOURS = ("red", "green", "blue")
+FEATURES: tuple[tuple[str, ...], ...] = (
+    ("ship",),
+    ("river",),
+    COLOURS,
+    (),  # dead
+    ("the",),  # in every block
+    ("quasar",),  # too rare
+    ("bread",),
+    ("piano",),
+    ("window",),
+    ("tiger",),
+    ("candle",),
+    ("forest",),
+)
+DEAD, EVERYWHERE, RARE = 3, 4, 5
+LABELLED = tuple(index for index in range(len(FEATURES)) if index not in {DEAD, EVERYWHERE, RARE})
+_FILLERS = (
+    "and of to in a is was it for on with as at by from that this they she he we you all not but had were when out "
+    "said up no more some could them then its about so into only other new two may first any my now such like our "
+    "over man me even most made after also did many before must through back years where much your way well down"
+).split()
+_WIDTH = 128
+_N_POSITIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """Where the parts lie."""
+
+    model: Path
+    coder: Path
+    corpus: Path
+
+    def toml(self, name: str, runs: Path, *more: str) -> str:
+        """A pipeline over the parts, for quick runs."""
+        return "\n".join(
+            [
+                f'name = "{name}"',
+                f'runs = "{runs}"',
+                "[corpus]",
+                'kind = "jsonl"',
+                f'path = "{self.corpus}"',
+                "n_tokens = 1_000_000",
+                "block_length = 64",
+                'special_tokens = "none"',
+                "blocks_per_shard = 128",
+                "[subject]",
+                f'model = "{self.model}"',
+                'name = "planted"',
+                "[coder]",
+                f'path = "{self.coder}"',
+                "[collect]",
+                "n_pool_blocks = 256",
+                "context_length = 16",
+                *more,
+            ]
+        )
+
+
+def plant(folder: Path) -> Planted:
+    """Make and save model, coder and corpus."""
+    texts = _texts()
+    tokenizer = _tokenizer(texts)
+    torch.manual_seed(0)
+    model = GPT2Model(GPT2Config(vocab_size=len(tokenizer), n_positions=_N_POSITIONS, n_embd=_WIDTH, n_layer=2, n_head=2))
+    strength = torch.nn.functional.normalize(torch.randn(_WIDTH), dim=0)
+    with torch.no_grad():
+        embeddings = torch.nn.functional.normalize(torch.randn(len(tokenizer), _WIDTH), dim=1)
+        embeddings -= (embeddings @ strength)[:, None] * strength
+        embeddings /= embeddings.norm(dim=1, keepdim=True)
+        model.wte.weight.copy_(embeddings)
+        model.wpe.weight.copy_((torch.rand(_N_POSITIONS) - 0.5)[:, None] * strength)
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    _coder(tokenizer, embeddings, strength).save_model(folder / "coder")
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    return Planted(folder / "model", folder / "coder", corpus)
+
+
+def _texts() -> list[str]:
+    draw = random.Random(0)
+    words = [word for feature in FEATURES for word in feature if word not in {"the", "quasar"}]
+    texts = []
+    for number in range(360):
+        chosen = draw.sample(words, 3)
+        text = [draw.choice(_FILLERS) for _ in range(55)]
+        for place in draw.sample(range(55), 6):
+            text[place] = draw.choice(chosen)
+        text[draw.randrange(55)] = "the"
+        if number % 120 == 0:
+            text[draw.randrange(55)] = "quasar"
+        texts.append(" ".join(text))
+    return texts
+
+
+def _tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=2000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+def _coder(tokenizer: PreTrainedTokenizerFast, embeddings: torch.Tensor, strength: torch.Tensor) -> StandardSAE:
+    sae = StandardSAE(StandardSAEConfig(d_in=_WIDTH, d_sae=len(FEATURES), apply_b_dec_to_input=False))
+    directions = torch.zeros(len(FEATURES), _WIDTH)
+    for index, words in enumerate(FEATURES):
+        for word in words:
+            (token_id,) = tokenizer.encode(word)
+            directions[index] += embeddings[token_id]
+        if words:
+            directions[index] += 0.3 * strength
+    with torch.no_grad():
+        sae.W_enc.copy_(directions.T)
+        sae.b_enc.fill_(-0.55)
+        sae.W_dec.copy_(directions)
+        sae.b_dec.zero_()
+    sae.cfg.metadata.hook_name = "blocks.0.hook_resid_pre"
+    sae.cfg.metadata.model_name = "planted"
+    return sae

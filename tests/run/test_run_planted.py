@@ -1,0 +1,202 @@
+"""The whole pipeline on features whose truth is known, against language models that know it."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from autointerp import load_pipeline, open_run, run_pipeline
+from autointerp.config import Pipeline
+from autointerp.errors import KeyRefusedError, NoKeyError, RunMismatchError, UnknownFeatureError
+from tests.loopback.server import Always, Http, LoopbackServer, Oracle, Provider
+from tests.loopback.truth import Shown, TruthOracle, most_frequent_mark
+from tests.run.planted import COLOURS, DEAD, EVERYWHERE, FEATURES, LABELLED, RARE, Planted
+
+KEY = "sk-planted-0123456789"
+NAME_OF_COLOURS = "names of colours"
+
+
+def explain(contexts: Sequence[Shown]) -> str:
+    word = most_frequent_mark(contexts)
+    return NAME_OF_COLOURS if word in COLOURS else word
+
+
+def words_asked_about(text: str, marked: Sequence[str]) -> set[str]:
+    return {word for piece in marked or (text,) for word in piece.split()}
+
+
+def is_a_colour(text: str, marked: Sequence[str]) -> bool:
+    return bool(words_asked_about(text, marked) & set(COLOURS))
+
+
+def has_word(word: str) -> Callable[[str, Sequence[str]], bool]:
+    return lambda text, marked: word in words_asked_about(text, marked)
+
+
+def knowing(error_rate: float = 0.0) -> TruthOracle:
+    truths = {words[0]: has_word(words[0]) for words in FEATURES if len(words) == 1}
+    return TruthOracle({**truths, NAME_OF_COLOURS: is_a_colour}, explain=explain, error_rate=error_rate)
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+
+
+def asked_pipeline(
+    planted: Planted, folder: Path, url: str, *overrides: str, provider: Provider = "openai", name: str = "asked"
+) -> Pipeline:
+    model = [f'provider = "{provider}"', 'model = "m"', f'base_url = "{url}"', "usd_per_million_input = 1.0"]
+    model += ["usd_per_million_output = 2.0", "concurrency = 4", "max_attempts = 1"]
+    more = ["[explain]", 'explainer = "examples"', "[explain.model]", *model]
+    more += ["[judge]", 'kind = "llm"', "[judge.model]", *model]
+    path = folder / f"{name}.toml"
+    path.write_text(planted.toml(name, folder / "runs", *more), encoding="utf-8")
+    return load_pipeline(str(path), overrides)
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_a_judge_that_knows_the_truth_gives_every_true_label_full_marks(
+    planted: Planted, tmp_path: Path, provider: Provider
+) -> None:
+    with LoopbackServer(knowing()) as server:
+        pipeline = asked_pipeline(planted, tmp_path, server.base_url(provider), provider=provider)
+        outcome = run_pipeline(pipeline)
+        n_calls = len(server.calls)
+        run_pipeline(pipeline)
+        assert len(server.calls) == n_calls, "a rerun with nothing left to do asked again"
+    run = open_run(pipeline.run_folder)
+    assert outcome.n_failed == 0
+    labels = {e.feature_index: e.label for e in run.reader.explanations()}
+    assert {index: labels[index] for index in LABELLED} == {
+        index: NAME_OF_COLOURS if FEATURES[index] == COLOURS else FEATURES[index][0] for index in LABELLED
+    }
+    for scorer in ("detection", "fuzzing", "recall"):
+        values = {s.explanation_id: s.value for s in run.reader.scores(scorer=scorer)}
+        for explanation in run.reader.explanations():
+            assert values[explanation.explanation_id] == pytest.approx(1.0), (scorer, explanation.label)
+    summary = {s.scorer: s for s in run.score_summary()}
+    assert summary["detection"].baseline_median is not None
+    assert summary["detection"].baseline_median < 0.7
+    stages = {s.stage: s for s in run.status()}
+    assert stages["explain"].cost_usd is not None
+    assert stages["explain"].cost_usd > 0
+
+
+def test_a_judge_that_errs_scores_what_its_own_answers_say(planted: Planted, tmp_path: Path) -> None:
+    with LoopbackServer(knowing(error_rate=0.25)) as server:
+        pipeline = asked_pipeline(planted, tmp_path, server.url + "/v1", 'score.scorers=["detection"]')
+        run_pipeline(pipeline)
+    run = open_run(pipeline.run_folder)
+    below_one = 0
+    for explanation in run.reader.explanations():
+        trials = run.reader.trials(explanation.explanation_id, "detection")
+        rates = []
+        for truth in (True, False):
+            verdicts = [t.verdict for t in trials if t.truth == truth]
+            assert None not in verdicts
+            rates.append(sum(v == truth for v in verdicts) / len(verdicts))
+        (score,) = run.reader.scores(explanation_ids=[explanation.explanation_id])
+        assert score.value == pytest.approx(sum(rates) / 2)
+        assert score.ci_low <= score.value <= score.ci_high
+        below_one += score.value < 1.0
+    assert below_one >= len(LABELLED) - 1
+
+
+def test_features_that_cannot_be_labelled_are_recorded_with_the_reason(planted: Planted, tmp_path: Path) -> None:
+    with LoopbackServer(knowing()) as server:
+        pipeline = asked_pipeline(
+            planted, tmp_path, server.url + "/v1", f'features.indices="0,{DEAD}-{RARE}"', 'score.scorers=["detection"]'
+        )
+        run_pipeline(pipeline)
+    run = open_run(pipeline.run_folder)
+    reasons = {f.feature_index: f.error_type for f in run.reader.failures(stage="contexts")}
+    assert reasons == {DEAD: "DeadFeature", EVERYWHERE: "NoSilentContexts", RARE: "TooFewContexts"}
+    assert [e.feature_index for e in run.reader.explanations()] == [0]
+    assert len(run.reader.features()) == len(FEATURES)
+    assert run.reader.feature(DEAD).status == "dead"
+
+
+def test_a_later_run_with_more_features_goes_on_from_there(planted: Planted, tmp_path: Path) -> None:
+    with LoopbackServer(knowing()) as server:
+        first = asked_pipeline(
+            planted, tmp_path, server.url + "/v1", 'features.indices="0-1"', 'score.scorers=["detection"]'
+        )
+        run_pipeline(first)
+        explained = {e.feature_index: e.created_at for e in open_run(first.run_folder).reader.explanations()}
+        more = asked_pipeline(
+            planted, tmp_path, server.url + "/v1", 'features.indices="0-2,6"', 'score.scorers=["detection"]'
+        )
+        run_pipeline(more)
+    later = {e.feature_index: e.created_at for e in open_run(first.run_folder).reader.explanations()}
+    assert sorted(later) == [0, 1, 2, 6]
+    assert {index: later[index] for index in explained} == explained
+
+
+def test_a_refused_key_stops_the_run_at_once_and_what_was_collected_stays(planted: Planted, tmp_path: Path) -> None:
+    refusing: Oracle = Always(Http(401, '{"error": {"message": "Incorrect API key", "code": "invalid_api_key"}}'))
+    with LoopbackServer(refusing) as server:
+        pipeline = asked_pipeline(planted, tmp_path, server.url + "/v1")
+        with pytest.raises(KeyRefusedError):
+            run_pipeline(pipeline)
+        assert len(server.calls) <= 4
+    assert len(open_run(pipeline.run_folder).reader.features()) == len(FEATURES)
+
+
+def test_a_missing_key_is_told_before_anything_is_asked(
+    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+    with LoopbackServer(knowing()) as server:
+        pipeline = asked_pipeline(planted, tmp_path, server.anthropic_url, provider="anthropic")
+        with pytest.raises(NoKeyError, match="ANTHROPIC_API_KEY"):
+            run_pipeline(pipeline)
+        assert server.calls == []
+    assert not pipeline.run_folder.exists(), "the key is looked for before hours of collecting"
+
+
+def test_the_key_is_nowhere_in_the_run_folder(planted: Planted, tmp_path: Path) -> None:
+    with LoopbackServer(knowing()) as server:
+        pipeline = asked_pipeline(
+            planted, tmp_path, server.url + "/v1", 'features.indices="0-1"', 'score.scorers=["detection"]'
+        )
+        run_pipeline(pipeline)
+    for file in pipeline.run_folder.rglob("*"):
+        if file.is_file():
+            assert KEY.encode() not in file.read_bytes(), file
+
+
+def test_a_folder_of_another_configuration_is_refused_and_left_alone(planted: Planted, tmp_path: Path) -> None:
+    with LoopbackServer(knowing()) as server:
+        pipeline = asked_pipeline(planted, tmp_path, server.url + "/v1", 'features.indices="0"')
+        run_pipeline(pipeline, ("corpus", "collect"))
+        before = (pipeline.run_folder / "run.json").read_text()
+        other = asked_pipeline(planted, tmp_path, server.url + "/v1", "contexts.n_score=7")
+        with pytest.raises(RunMismatchError, match=r"contexts\.n_score is 20 there, 7 now"):
+            run_pipeline(other)
+    assert (pipeline.run_folder / "run.json").read_text() == before
+
+
+def test_a_feature_past_the_width_is_an_error_that_names_the_range(planted: Planted, tmp_path: Path) -> None:
+    pipeline = asked_pipeline(planted, tmp_path, "http://127.0.0.1:9/v1", 'features.indices="0-12"')
+    with pytest.raises(UnknownFeatureError, match="0 to 11"):
+        run_pipeline(pipeline)
+
+
+def test_the_judges_name_and_every_trial_are_kept(planted: Planted, tmp_path: Path) -> None:
+    with LoopbackServer(knowing()) as server:
+        pipeline = asked_pipeline(
+            planted, tmp_path, server.url + "/v1", 'features.indices="6"', 'score.scorers=["fuzzing"]', "score.baseline=false"
+        )
+        run_pipeline(pipeline)
+    run = open_run(pipeline.run_folder)
+    (explanation,) = run.reader.explanations()
+    (score,) = run.reader.scores()
+    trials = run.reader.trials(explanation.explanation_id)
+    known = {context.context_id for context in run.reader.contexts(6)}
+    assert score.n_trials == len(trials) > 10
+    assert {trial.judge for trial in trials} == {"m"}
+    assert {trial.context_id for trial in trials} <= known
+    assert json.dumps(dict(score.detail))
