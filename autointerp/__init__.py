@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autointerp.config import Pipeline, load_pipeline
     from autointerp.errors import AutointerpError
+    from autointerp.export.export import export_run
     from autointerp.run.pipeline import run_pipeline
     from autointerp.search.library import Run, open_run
 
-__all__ = ["AutointerpError", "Pipeline", "Run", "load_pipeline", "open_run", "run_pipeline"]
+__all__ = ["AutointerpError", "Pipeline", "Run", "export_run", "load_pipeline", "open_run", "run_pipeline"]
 
 _HOMES = {
     "AutointerpError": "autointerp.errors",
     "Pipeline": "autointerp.config",
     "Run": "autointerp.search.library",
+    "export_run": "autointerp.export.export",
     "load_pipeline": "autointerp.config",
     "open_run": "autointerp.search.library",
     "run_pipeline": "autointerp.run.pipeline",

@@ -138,7 +138,7 @@ class ModelConfig(_Frozen):
     base_url: str | None = Field(None, description="another server of the same protocol: vLLM, llama.cpp, Ollama, …")
     api_key_env: str | None = Field(None, description="environment variable with the key, if not the provider's own")
     temperature: float | None = Field(None, ge=0, le=2, description="unset: the provider's default")
-    max_output_tokens: int = Field(1024, gt=0, description="per call")
+    max_output_tokens: int = Field(4096, gt=0, description="per call, a reasoning model's thoughts included")
     timeout_s: float = Field(60.0, gt=0, description="per attempt")
     max_attempts: int = Field(6, gt=0, description="of one call, on 429, 5xx, timeouts and dropped connections")
     concurrency: int = Field(16, gt=0, description="calls in flight")
@@ -167,7 +167,7 @@ class JudgeConfig(_Frozen):
 
     kind: Literal["local", "llm"] = Field("local", description="local: similarity by the embedder; llm: [judge.model]")
     model: ModelConfig | None = Field(None, description="the LLM; required by kind = 'llm'")
-    contexts_per_prompt: int = Field(10, gt=0, description="contexts in one question to an LLM")
+    contexts_per_prompt: int = Field(20, gt=0, description="contexts in one question to an LLM")
 
     @model_validator(mode="after")
     def _model_where_it_is_needed(self) -> Self:

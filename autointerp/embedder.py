@@ -1,8 +1,9 @@
 """The sentence embedder: unit vectors of texts, and the similarity of a label and a context.
 
 A text's vector must not depend on which other texts are embedded with it, or a resumed run would differ from an
-uninterrupted one. Therefore only texts of exactly the same number of tokens share a batch: without padding, every row
-goes through the same arithmetic (on the CPUs we tried, the same to the last bit for any batch).
+uninterrupted one. Therefore only texts of exactly the same number of tokens share a batch, so that there is no padding,
+and a batch of few tokens is filled up with copies of its last text, because products of small matrices add in another
+order. Vectors then agree to the last bit on the CPUs we tried; count on 1e-6.
 
 The similarity of a label and a context is a late interaction of words, as in ColBERT (Khattab and Zaharia 2020,
 2004.12832): a feature of an early layer stands for a word or two, and the vector of a whole context drowns them.
@@ -44,20 +45,24 @@ logger = logging.getLogger(__name__)
 
 EMBEDDED_MODEL = "all-minilm-l6-v2"
 MAX_CACHED_TEXTS = 65_536
+MIN_BATCH_TOKENS = 64
 SHARPNESS = 10.0
 LENGTH_SLOPE = 0.03
 
 # A word, a character of a script that is written without spaces, or a punctuation mark.
-WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W_]+(?:['’][^\W_]+)?|[^\w\s]|_")
-_QUOTED = re.compile(r"[\"“”«»]([^\"“”«»]+)[\"“”«»]")
+WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W_]+(?:['\u2019][^\W_]+)?|[^\w\s]|_")
+QUOTES = frozenset('"“”«»')
+_QUOTED = re.compile(r"'([\"“”«»])'|[\"“”«»]([^\"“”«»]+)[\"“”«»]")
 _ITEM_END = re.compile(r"[,;·|\n]")
-_FUNCTION_WORDS = frozenset(
-    "a about after all also an and any are as at be been before being but by can do does each for from has have how i "
-    "if in into is it its may more most no nor not of on one only or other over own s so some such t than that the "
-    "their them then there these they this those to up used uses using was we were what when where which while who "
-    "will with within would you your word words token tokens text texts feature features fires activates mention "
-    "mentions related context contexts phrase phrases term terms".split()
-)
+_FUNCTION_WORD_LIST = """
+a about after all also an and any are as at be been before being but by can do does each for from has have how i if in
+into is it its may more most no nor not of on one only or other over own s so some such t than that the their them then
+there these they this those to up used uses using was we were what when where which while who will with within would
+you your word words token tokens text texts feature features fires activates mention mentions related context contexts
+phrase phrases term terms
+"""
+# The last lines are what people who write labels say about any feature.
+_FUNCTION_WORDS = frozenset(_FUNCTION_WORD_LIST.split())
 
 
 def words_of(text: str) -> list[str]:
@@ -67,7 +72,7 @@ def words_of(text: str) -> list[str]:
 
 def label_words(label: str) -> list[str]:
     """The words of a label that say something, each once, in order; see step 1 of the module."""
-    words = [word for part in _QUOTED.findall(label) for word in words_of(part)]
+    words = [word for quoted in _QUOTED.finditer(label) for word in words_of(quoted[1] or quoted[2])]
     for item in _ITEM_END.split(_QUOTED.sub(",", label)):
         of_item = words_of(item)
         if len(of_item) == 1:
@@ -174,16 +179,16 @@ class Embedder:
             same_length = list(places)
             for first in range(0, len(same_length), self._batch_size):
                 batch = same_length[first : first + self._batch_size]
-                ids = torch.tensor([token_ids[place] for place in batch], device=self._model.device)
+                rows = [token_ids[place] for place in batch]
+                rows.extend(rows[-1:] * (-(-MIN_BATCH_TOKENS // max(1, len(rows[0]))) - len(rows)))
+                ids = torch.tensor(rows, device=self._model.device)
                 with torch.inference_mode():
                     features = self._model({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
                     vectors = torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
-                yield [texts[place] for place in batch], vectors.cpu().numpy()
+                yield [texts[place] for place in batch], vectors[: len(batch)].cpu().numpy()
 
 
-def combine(
-    similarity: Float32[np.ndarray, "text word"], n_words: Sequence[int]
-) -> Float32[np.ndarray, " text"]:
+def combine(similarity: Float32[np.ndarray, "text word"], n_words: Sequence[int]) -> Float32[np.ndarray, " text"]:
     """Put a label's words together and take the length of the texts off: steps 4 and 5 of the module.
 
     Args:

@@ -15,9 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 Split = Literal["explain", "score"]
-ContextKind = Literal[
-    "top", "quantile", "silent_random", "silent_similar", "silent_neighbour", "silent_token", "pool"
-]
+ContextKind = Literal["top", "quantile", "silent_random", "silent_similar", "silent_neighbour", "silent_token", "pool"]
 ACTIVE_KINDS: frozenset[ContextKind] = frozenset({"top", "quantile"})
 SILENT_KINDS: frozenset[ContextKind] = frozenset(
     {"silent_random", "silent_similar", "silent_neighbour", "silent_token"}

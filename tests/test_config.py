@@ -94,7 +94,7 @@ def test_indices_read_back_in_order(indices: list[int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "5-3", "1,,2", "-4", "1-", "0x10"])
 def test_indices_that_cannot_be_read_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"index|ends before"):
         parse_indices(text)
 
 

@@ -77,8 +77,7 @@ def test_only_the_ray_executor_imports_ray() -> None:
 def test_what_runs_on_a_gpu_machine_imports_without_the_rest(part: str) -> None:
     blocked = ("ray", "duckdb", "pydantic", "sae_lens", "sentence_transformers")
     code = f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\nimport {part}, pkgutil, importlib\n"
-    code += (
-        f"for m in pkgutil.walk_packages({part}.__path__, '{part}.'): importlib.import_module(m.name)\nprint('imported')"
-    )
+    code += f"for m in pkgutil.walk_packages({part}.__path__, '{part}.'): importlib.import_module(m.name)\n"
+    code += "print('imported')"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.stdout.strip() == "imported", result.stderr

@@ -34,7 +34,10 @@ def demo_lines(run: Run) -> list[str]:
     n_labels = len(run.reader.explanations())
     best, worst = run.reader.best(_N_SHOWN), run.reader.worst(_N_SHOWN)
     shuffled = _shuffled(run, [scored.explanation.feature_index for scored in (*best, *worst)])
-    lines = ["", f"The best of {n_labels} labels, by the mean of all scores; behind each score that of a shuffled label:"]
+    lines = [
+        "",
+        f"The best of {n_labels} labels, by the mean of all scores; behind each score that of a shuffled label:",
+    ]
     lines += label_rows(best, shuffled)
     lines += ["", "The worst:", *label_rows(worst, shuffled)]
     lines += ["", "Over all labels:", *summary_rows(run.score_summary())]

@@ -7,14 +7,18 @@ so that `--help` and mistakes in a pipeline file answer at once.
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autointerp.cli import look
 from autointerp.config import Pipeline, load_pipeline
 from autointerp.errors import AutointerpError
+
+if TYPE_CHECKING:
+    from autointerp.run.pipeline import Stage
 
 app = typer.Typer(
     name="autointerp",
@@ -35,7 +39,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 @app.callback()
-def _before(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log what the library does")] = False) -> None:
+def _before(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log what the library does")] = False,
+) -> None:
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
 
 
@@ -48,7 +54,7 @@ def _load(file: str, overrides: list[str] | None, features: str | None, sample: 
     return load_pipeline(file, tuple(chosen))
 
 
-def _run(pipeline: Pipeline, stages: tuple[str, ...], *, resume: bool) -> None:
+def _run(pipeline: Pipeline, stages: "Sequence[Stage]", *, resume: bool) -> None:
     from autointerp.cli.reporting import ConsoleReporter
     from autointerp.run.pipeline import run_pipeline
 
@@ -56,14 +62,18 @@ def _run(pipeline: Pipeline, stages: tuple[str, ...], *, resume: bool) -> None:
         outcome = run_pipeline(pipeline, stages, reporter, fresh=not resume)
     typer.echo(f"The run lies in {pipeline.run_folder}")
     if outcome.n_failed:
-        typer.echo(f"{outcome.n_failed} items have no result; `autointerp status {pipeline.run_folder}` says why", err=True)
+        typer.echo(
+            f"{outcome.n_failed} items have no result; `autointerp status {pipeline.run_folder}` says why", err=True
+        )
         raise typer.Exit(1)
 
 
 @app.command()
 def demo(
     runs: Annotated[str, typer.Option(help="folder that holds run folders")] = "runs",
-    text: Annotated[Path | None, typer.Option("--text", help="your own text in the corpus's place: file or folder")] = None,
+    text: Annotated[
+        Path | None, typer.Option("--text", help="your own text in the corpus's place: file or folder")
+    ] = None,
     sample: SampleOption = None,
     set_: SetOption = None,
 ) -> None:

@@ -15,8 +15,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1
     """Lines of a table; the first `left` columns are flush left, the others right."""
     cells = [list(header), *(list(row) for row in rows)]
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(header))]
-    return ["  ".join(_pad(cell, width, place < left) for place, (cell, width) in enumerate(zip(row, widths, strict=True)))
-            .rstrip() for row in cells]
+    return [
+        "  ".join(
+            _pad(cell, width, place < left) for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
 
 
 def number(value: float | None) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from autointerp.config import ExplainConfig
+from autointerp.embedder import QUOTES
 from autointerp.explain.words import BaseRates, firing_words, stem
 from autointerp.identity import feature_id, fingerprint, stable_uuid
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence
@@ -105,5 +106,11 @@ def telling_words(active: Sequence[Context], base_rates: BaseRates) -> list[str]
 
 
 def render_label(words: Sequence[str]) -> str:
-    """Words apart by commas; punctuation marks in quotes."""
-    return ", ".join(word if word[0].isalnum() else f'"{word}"' for word in words)
+    """Words apart by commas; punctuation marks in quotes, so that `embedder.label_words` reads the same words back."""
+    return ", ".join(_render(word) for word in words)
+
+
+def _render(word: str) -> str:
+    if word[0].isalnum():
+        return word
+    return f"'{word}'" if word in QUOTES else f'"{word}"'

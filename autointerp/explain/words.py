@@ -51,7 +51,7 @@ def firing_words(context: Context) -> list[FiringWord]:
 
 # In the order in which they are tried; what is put in their place makes copies and copied copy.
 _SUFFIXES = (
-    ("'s", ""), ("’s", ""), ("ies", "y"), ("ied", "y"), ("sses", "ss"), ("ss", "ss"), ("ing", ""), ("ed", ""),
+    ("'s", ""), ("\u2019s", ""), ("ies", "y"), ("ied", "y"), ("sses", "ss"), ("ss", "ss"), ("ing", ""), ("ed", ""),
     ("es", ""), ("s", ""), ("e", ""),
 )  # fmt: skip
 _MIN_STEM = 4

@@ -213,10 +213,19 @@ class ConnectedModel:
             answer = await with_retries(attempt, key, self._retries, self._sleep)
             if isinstance(answer, Trouble):
                 return answer
-            await asyncio.to_thread(self._journal.put, key, answer)
+            await self._keep(key, answer)
         usage = self._prices.usage(answer)
         self._usage = self._usage + usage
         return _Call(answer, usage, from_journal=False)
+
+    async def _keep(self, key: str, answer: RawAnswer) -> None:
+        """Write a paid answer; a run that stops meanwhile waits for it."""
+        write = asyncio.create_task(asyncio.to_thread(self._journal.put, key, answer))
+        try:
+            await asyncio.shield(write)
+        except asyncio.CancelledError:
+            await write
+            raise
 
     async def _attempt(self, request: Request[AnswerT], repair: Repair | None) -> RawAnswer | Trouble:
         self._raise_if_stopped()

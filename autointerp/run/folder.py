@@ -1,11 +1,11 @@
 """The run folder: where a run lies, whose it is, and the lock that keeps a second process out of it.
 
-    runs/NAME/
-      run.json          the resolved pipeline and the settings that decide its contexts
-      corpus/           token blocks in shards; manifest.json is written last
-      collect/          one file a shard, then collected.npz
-      store.duckdb      everything else
-      journal.sqlite    paid answers, by request
+runs/NAME/
+  run.json          the resolved pipeline and the settings that decide its contexts
+  corpus/           token blocks in shards; manifest.json is written last
+  collect/          one file a shard, then collected.npz
+  store.duckdb      everything else
+  journal.sqlite    paid answers, by request
 """
 
 import errno
@@ -78,7 +78,9 @@ def hold_run_folder(pipeline: Pipeline, *, fresh: bool = False) -> Iterator[RunF
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise RunError(f"another process is running in {path}", "wait for it, or choose another name") from error
+                raise RunError(
+                    f"another process is running in {path}", "wait for it, or choose another name"
+                ) from error
             if fresh:
                 _empty(path)
             _claim(path, pipeline, settings)
@@ -115,7 +117,9 @@ def read_run_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise RunError(f"there is no run in {path}", "give a run folder, for example runs/demo") from error
     except (json.JSONDecodeError, NotADirectoryError) as error:
-        raise RunError(f"{path}/run.json can't be read", "the run is damaged; start it again with --no-resume") from error
+        raise RunError(
+            f"{path}/run.json can't be read", "the run is damaged; start it again with --no-resume"
+        ) from error
     return content
 
 
@@ -133,8 +137,9 @@ def _claim(path: Path, pipeline: Pipeline, settings: dict[str, Any]) -> None:
         differing = [key for key in settings.keys() | found.keys() if settings.get(key) != found.get(key)]
         if differing:
             key = min(differing)
+            there, now = found.get(key), settings.get(key)
             raise RunMismatchError(
-                f"{path} belongs to another configuration ({key} is {found.get(key)!r} there, {settings.get(key)!r} now)",
+                f"{path} belongs to another configuration ({key} is {there!r} there, {now!r} now)",
                 "choose another `name`, restore the setting, or start over with --no-resume",
             )
     content = {"settings": settings, "pipeline": pipeline.model_dump(mode="json")}

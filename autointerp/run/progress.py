@@ -34,7 +34,9 @@ class StageSummary:
         """The summary as one line."""
         cost = "unknown" if self.cost_usd is None else f"${self.cost_usd:.4f}"
         counts = f"{self.n_done} done, {self.n_failed} failed, {self.n_skipped} skipped"
-        return f"{self.stage:<9} {counts} in {self.seconds:.1f} s, cost {cost}" + (f"; {self.note}" if self.note else "")
+        return f"{self.stage:<9} {counts} in {self.seconds:.1f} s, cost {cost}" + (
+            f"; {self.note}" if self.note else ""
+        )
 
 
 class Reporter(Protocol):

@@ -5,8 +5,8 @@
 3. On `solved`, questions of the explain split with known answers, a one-dimensional logistic regression is fitted, the
    two classes weighted alike. Where it gives 1/2 is the threshold: a smooth stand-in for the cut of best balanced
    accuracy, which jumps about when there are a few dozen questions. The weights are those of a Platt scaling (Platt,
-   "Probabilistic outputs for support vector machines", 1999) with his targets, so that classes that are told apart
-   perfectly don't give infinite slopes.
+   "Probabilistic outputs for support vector machines", 1999) with his targets, those of the smaller class for both, so
+   that classes that are told apart perfectly don't give infinite slopes.
 
 A label that is less similar to what it describes than to what it doesn't gets the slope that it deserves, 0: yes is
 never said because of dissimilarity. Then every answer has probability 1/2, and the verdict is no.
@@ -138,19 +138,20 @@ def calibrate(similarity: Float64[np.ndarray, " question"], truth: Bool[np.ndarr
         The calibration; slope 0 where yes does not go with a larger similarity.
     """
     n_true, n_false = int(truth.sum()), int((~truth).sum())
-    assert n_true and n_false, "a threshold needs both classes"
+    assert min(n_true, n_false) > 0, "a threshold needs both classes"
     scale = float(similarity.std())
     if scale < 1e-9 or similarity[truth].mean() <= similarity[~truth].mean():
         return Calibration(0.0, np.inf)
     x = (similarity - similarity.mean()) / scale
-    target = np.where(truth, (n_true + 1.0) / (n_true + 2.0), 1.0 / (n_false + 2.0))
+    target = np.abs(truth - 1.0 / (min(n_true, n_false) + 2.0))
     weight = np.where(truth, 0.5 / n_true, 0.5 / n_false)
     slope, bias = 1.0, 0.0
     for _ in range(_N_NEWTON_STEPS):
         p = 1.0 / (1.0 + np.exp(-np.clip(slope * x + bias, -30.0, 30.0)))
         error, curve = weight * (p - target), weight * p * (1.0 - p)
         gradient = np.array([(error * x).sum() + _SLOPE_PENALTY * slope, error.sum()])
-        hessian = np.array([[(curve * x * x).sum() + _SLOPE_PENALTY, (curve * x).sum()], [(curve * x).sum(), curve.sum() + 1e-9]])
+        mixed = (curve * x).sum()
+        hessian = np.array([[(curve * x * x).sum() + _SLOPE_PENALTY, mixed], [mixed, curve.sum() + 1e-9]])
         step = np.linalg.solve(hessian, gradient)
         slope, bias = slope - float(step[0]), bias - float(step[1])
         if np.abs(step).max() < 1e-10:

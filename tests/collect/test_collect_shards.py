@@ -147,7 +147,7 @@ def test_a_dictionary_of_one_feature_has_no_neighbours() -> None:
 @settings(deadline=None, max_examples=50)
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 6))), st.integers(1, 30))
 def test_coactivation_neighbours_are_those_of_a_loop_over_pairs(fires: np.ndarray, chunk: int) -> None:
-    block, position, feature = np.nonzero(fires)
+    _, position, feature = np.nonzero(fires)
     pool = Pool(
         block_index=np.arange(len(fires)) * 3,
         offsets=np.append(0, np.cumsum(fires.sum(axis=(1, 2)))),

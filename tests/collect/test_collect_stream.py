@@ -101,7 +101,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def arrays_of(record: Any, prefix: str = "") -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for f in fields(record):
         value = getattr(record, f.name)
         found |= arrays_of(value, f"{prefix}{f.name}.") if is_dataclass(value) else {prefix + f.name: value}

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,28 @@ def test_a_repaired_answer_is_read_again_without_paying(asker: Asker, provider: 
     assert isinstance(again, Reply)
     assert again.usage == first.usage
     assert again.from_journal
+
+
+def test_an_answer_that_has_come_is_kept_though_the_run_stops_meanwhile(asker: Asker, tmp_path: Path) -> None:
+    class SlowJournal(Journal):
+        begun = threading.Event()
+
+        def put(self, key: str, answer: RawAnswer) -> None:
+            self.begun.set()
+            time.sleep(0.2)
+            super().put(key, answer)
+
+    async def cancel(server: LoopbackServer, journal: SlowJournal) -> None:
+        async with connect(asker.config(server), journal) as model:
+            asking = asyncio.create_task(model.ask(label_request()))
+            await asyncio.to_thread(journal.begun.wait)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            assert len(journal) == 1
+
+    with LoopbackServer(Always(echo)) as server, SlowJournal(tmp_path / "slow.sqlite") as journal:
+        asyncio.run(cancel(server, journal))
 
 
 def test_an_answer_comes_back_as_it_went_in_any_script(journal: Journal) -> None:

@@ -1,8 +1,8 @@
 """A model, a coder and a corpus whose features are known: each fires on words that we chose.
 
-The model is a small GPT-2 with random token embeddings; the coder reads them where they enter (`blocks.0.hook_resid_pre`)
-and each of its features points along the embeddings of its words. Positions carry a strength along one direction of
-their own, so that activations differ from place to place. The words of a feature are the truth about it.
+The model is a small GPT-2 with random token embeddings; the coder reads them where they enter, and each of its features
+points along the embeddings of its words. Positions carry a strength along one direction of their own, so that
+activations differ from place to place. The words of a feature are the truth about it.
 """
 
 import json
@@ -32,11 +32,11 @@ FEATURES: tuple[tuple[str, ...], ...] = (
 )
 DEAD, EVERYWHERE, RARE = 3, 4, 5
 LABELLED = tuple(index for index in range(len(FEATURES)) if index not in {DEAD, EVERYWHERE, RARE})
-_FILLERS = (
+_FILLERS = tuple(
     "and of to in a is was it for on with as at by from that this they she he we you all not but had were when out "
     "said up no more some could them then its about so into only other new two may first any my now such like our "
-    "over man me even most made after also did many before must through back years where much your way well down"
-).split()
+    "over man me even most made after also did many before must through back years where much your way well".split()
+)
 _WIDTH = 128
 _N_POSITIONS = 64
 
@@ -80,7 +80,9 @@ def plant(folder: Path) -> Planted:
     texts = _texts()
     tokenizer = _tokenizer(texts)
     torch.manual_seed(0)
-    model = GPT2Model(GPT2Config(vocab_size=len(tokenizer), n_positions=_N_POSITIONS, n_embd=_WIDTH, n_layer=2, n_head=2))
+    model = GPT2Model(
+        GPT2Config(vocab_size=len(tokenizer), n_positions=_N_POSITIONS, n_embd=_WIDTH, n_layer=2, n_head=2)
+    )
     strength = torch.nn.functional.normalize(torch.randn(_WIDTH), dim=0)
     with torch.no_grad():
         embeddings = torch.nn.functional.normalize(torch.randn(len(tokenizer), _WIDTH), dim=1)
@@ -116,7 +118,9 @@ def _tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=2000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 

@@ -1,5 +1,8 @@
 """A small GPT-2 and coders that SAELens saved, through the whole pass, by each executor."""
 
+import contextlib
+import os
+import signal
 import warnings
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -7,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import ray
 import torch
@@ -193,9 +195,8 @@ def test_no_one_and_two_ray_workers_give_equal_results_also_when_a_worker_dies(
     def kill_the_worker(progress: CollectProgress) -> None:
         n_done.append(progress.n_done)
         if progress.n_done == 1:
-            workers = [p for p in psutil.Process().children(recursive=True) if "CollectWorker" in " ".join(p.cmdline())]
-            assert len(workers) == 1
-            workers[0].kill()
+            (worker,) = _our_workers()
+            os.kill(worker, signal.SIGKILL)
 
     one = collect_shards(make_pipeline(n_workers=1), shard_files, tmp_path / "1", kill_the_worker)
     assert n_done == [1, 2, 3]
@@ -203,6 +204,21 @@ def test_no_one_and_two_ray_workers_give_equal_results_also_when_a_worker_dies(
     assert not ray.is_initialized()
     for mine, first, second in zip(here, one, two, strict=True):
         assert mine.read_bytes() == first.read_bytes() == second.read_bytes()
+
+
+def _our_workers() -> list[int]:
+    """Ids of the worker processes that descend from this one."""
+    parents, workers = {}, []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if b"ray::CollectWorker" in (folder / "cmdline").read_bytes():
+                workers.append(int(folder.name))
+
+    def is_ours(process: int) -> bool:
+        return process == os.getpid() or (process in parents and is_ours(parents[process]))
+
+    return [worker for worker in workers if is_ours(worker)]
 
 
 def test_a_worker_gives_an_error_of_ours_back_as_a_value(

@@ -188,7 +188,12 @@ def test_a_feature_past_the_width_is_an_error_that_names_the_range(planted: Plan
 def test_the_judges_name_and_every_trial_are_kept(planted: Planted, tmp_path: Path) -> None:
     with LoopbackServer(knowing()) as server:
         pipeline = asked_pipeline(
-            planted, tmp_path, server.url + "/v1", 'features.indices="6"', 'score.scorers=["fuzzing"]', "score.baseline=false"
+            planted,
+            tmp_path,
+            server.url + "/v1",
+            'features.indices="6"',
+            'score.scorers=["fuzzing"]',
+            "score.baseline=false",
         )
         run_pipeline(pipeline)
     run = open_run(pipeline.run_folder)

@@ -156,7 +156,7 @@ def test_gpt2_equals_saelens_hooked_transformer(centers: bool, tiny_model: Calla
         torch.ones_like(TOKENS),
     )
     for name, value in zip(names, ours, strict=True):
-        torch.testing.assert_close(value, cache[name], rtol=1e-4, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(value, cache[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_centring_is_without_effect_where_readers_do_not_subtract_the_mean(tiny_model: Callable[[str], Any]) -> None:

@@ -61,6 +61,7 @@ async def run_explain(session: Session, models: Models, features: Sequence[int],
     n_skipped = len(features) - len(pending)
     seconds = time.monotonic() - started
     reporter.finished(
-        StageSummary("explain", counts["done"], counts["failed"], n_skipped, seconds, usage.cost_usd, tokens_used(usage))
+        StageSummary(
+            "explain", counts["done"], counts["failed"], n_skipped, seconds, usage.cost_usd, tokens_used(usage)
+        )
     )
-

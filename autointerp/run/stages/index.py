@@ -16,6 +16,4 @@ def run_index(session: Session, reporter: Reporter) -> None:
     indexed = index_labels(session.reader, session.writer, session.embedder)
     session.writer.set_stage("index", mark, "done", n_asked=indexed.n_labels)
     n_skipped = indexed.n_labels - indexed.n_added
-    reporter.finished(
-        StageSummary("index", indexed.n_added, n_skipped=n_skipped, seconds=time.monotonic() - started)
-    )
+    reporter.finished(StageSummary("index", indexed.n_added, n_skipped=n_skipped, seconds=time.monotonic() - started))

@@ -70,9 +70,7 @@ async def run_score(session: Session, models: Models, features: Sequence[int], r
                 _Job(scorer, marks[scorer.name], by_id[explanation_id], evidence)
                 for scorer, explanation_id in pending[contexts.feature_index]
             ]
-        await ask_all(
-            jobs, grade, keep, n_at_once=models.n_judged_at_once, batch_size=_SCORES_PER_TRANSACTION
-        )
+        await ask_all(jobs, grade, keep, n_at_once=models.n_judged_at_once, batch_size=_SCORES_PER_TRANSACTION)
     usage = models.usage("score")
     # One judge serves several scorers, so what it cost stands with the first of them.
     for place, ledger in enumerate(ledgers):
@@ -97,7 +95,9 @@ def _with_baseline(session: Session, features: Sequence[int]) -> list[Explanatio
     existing = [e for e in session.reader.explanations(source_id=session.source_id, baselines=True) if e.is_baseline]
     rows = shuffled_explanations(labels, seed, existing, config.n_baseline)
     baseline = [
-        replace(row, fingerprint=mark, explanation_id=stable_uuid(f"{feature_id(row.source_id, row.feature_index)}/{mark}"))
+        replace(
+            row, fingerprint=mark, explanation_id=stable_uuid(f"{feature_id(row.source_id, row.feature_index)}/{mark}")
+        )
         for row in rows
     ]
     session.writer.add_explanations(baseline)

@@ -1,0 +1,1 @@
+"""Scorers and judges: how far a label describes contexts that the explainer never saw."""
