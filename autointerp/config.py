@@ -123,6 +123,10 @@ class ContextsConfig(_Frozen):
     negatives: tuple[NegativeKind, ...] = Field(
         ("silent_random", "silent_similar"), min_length=1, description="kinds of silent contexts, in equal shares"
     )
+    n_explain_silent: int = Field(20, gt=0, description="silent contexts at most on the explain side, for thresholds")
+    n_similar_to: int = Field(
+        5, gt=0, description="explain contexts whose mean embedding stands for the feature in silent_similar"
+    )
     n_pool_tiles: int = Field(2048, gt=0, description="windows of the pool's blocks, drawn uniformly")
     near_duplicate: float = Field(
         0.5, gt=0, le=1, description="contexts whose token trigrams overlap (Jaccard) by this or more are duplicates"

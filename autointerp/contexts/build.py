@@ -4,7 +4,7 @@ For each feature:
 
 1. Choose active contexts for both splits from the top set and the uniform sample (`select`).
 2. Choose silent contexts for both splits from the pool (`negatives`): as many as there are active ones, on the explain
-   side at most 20, which is what a judge's threshold needs.
+   side at most `n_explain_silent`, which is what a judge's threshold needs.
 3. Check that the splits are apart (`splits.check_no_leak`).
 
 A feature that can't have contexts gives a `Failure` with the reason. Features go through in chunks, so that the corpus
@@ -33,8 +33,6 @@ from autointerp.records import Collected, Context, Failure, FeatureContexts, Sam
 
 logger = logging.getLogger(__name__)
 
-MAX_SILENT_EXPLAIN = 20
-N_EMBEDDED = 10  # explain contexts whose mean embedding stands for the feature in `silent_similar`
 _FEATURES_PER_CHUNK = 64
 
 Neighbors = Mapping[int, Sequence[int]] | Int32[np.ndarray, "feature neighbor"]
@@ -129,7 +127,7 @@ class _Builder:
         texts: list[str] = []
         n_texts: list[int] = []
         for choices in active.values():
-            spread = np.unique(np.linspace(0, len(choices.explain) - 1, N_EMBEDDED).round().astype(int))
+            spread = np.unique(np.linspace(0, len(choices.explain) - 1, self.config.n_similar_to).round().astype(int))
             for place in spread.tolist():
                 row = choices.explain[place].row
                 token_ids = chunk.windows.token_ids[row, : chunk.windows.length[row]].tolist()
@@ -161,7 +159,7 @@ class _Builder:
         kinds = self.config.negatives
         key = hash_key(self.seed, "silent contexts", self.source_id)
         ranked = rank_silent_tiles(self.pool, feature, kinds, hints, key)
-        n_explain = min(len(active_explain), MAX_SILENT_EXPLAIN)
+        n_explain = min(len(active_explain), self.config.n_explain_silent)
         explain = choose_silent(self.pool, feature, "explain", n_explain, kinds, ranked, seen)
         score = choose_silent(self.pool, feature, "score", len(active_score), kinds, ranked, seen)
         if len(explain) < min(self.config.min_explain, n_explain) or len(score) < self.config.min_score:

@@ -5,14 +5,16 @@
 2. A word's evidence is `mass x ln(share of the mass / base rate)`: how much more often than by chance the feature
    fires on it, weighted by how often it does (the pointwise Kullback-Leibler divergence that Tomokiyo and Hurst 2003
    rank phrases by). A base rate of one more than counted keeps rare words from winning on no evidence.
-3. Inflections are merged (deque, deques): the one with most evidence stands for all.
-4. The best `n_keywords` are the label, the most telling first, apart by commas.
+3. Words that fire in two contexts or more go before those of one context only, which follow by evidence too: they
+   say what else is meant, and leaving them out cost more than their oddity does.
+4. Inflections are merged (deque, deques): the first of them stands for all.
+5. The first `n_keywords` are the label, apart by commas.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -79,7 +81,7 @@ class KeywordsExplainer:
 
 
 def telling_words(active: Sequence[Context], base_rates: BaseRates) -> list[str]:
-    """The words that a feature fires on, most evidence first, inflections merged.
+    """The words that a feature fires on, most evidence first, inflections merged; see steps 1 to 4 of the module.
 
     Args:
         active: Contexts in which it fires.
@@ -89,6 +91,7 @@ def telling_words(active: Sequence[Context], base_rates: BaseRates) -> list[str]
         Words in lower case, ties in alphabetic order; none with evidence against it (rarer than by chance).
     """
     mass: defaultdict[str, float] = defaultdict(float)
+    n_contexts: Counter[str] = Counter()
     for context in active:
         strongest: defaultdict[str, float] = defaultdict(float)
         for word, activation in firing_words(context):
@@ -96,9 +99,12 @@ def telling_words(active: Sequence[Context], base_rates: BaseRates) -> list[str]
                 strongest[word] = max(strongest[word], activation / context.max_activation)
         for word, share in strongest.items():
             mass[word] += share
+            n_contexts[word] += 1
     total = sum(mass.values()) + 1.0
     evidence = {word: m * math.log(m / total / base_rates.rate(word)) for word, m in mass.items()}
-    ranked = sorted((word for word, e in evidence.items() if e > 0), key=lambda word: (-evidence[word], word))
+    ranked = sorted(
+        (word for word, e in evidence.items() if e > 0), key=lambda word: (n_contexts[word] < 2, -evidence[word], word)
+    )
     by_stem: dict[str, str] = {}
     for word in ranked:
         by_stem.setdefault(stem(word), word)

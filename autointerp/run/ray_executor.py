@@ -9,11 +9,8 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-# Read by Ray on import.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-import ray
 import torch
 
 from autointerp.collect.settings import CollectSettings
@@ -64,14 +61,15 @@ def collect_on_ray(pipeline: "Pipeline", settings: CollectSettings, todo: list[S
         AutointerpError: What a worker raised.
         CollectError: If workers die again and again over one shard, or Ray can't be reached.
     """
-    with _ray(pipeline):
-        config = pipeline.ray
+    config = pipeline.ray
+    ray = _import_ray(config.address)
+    with _running(ray, pipeline):
         worker_class = ray.remote(num_cpus=config.cpus_per_worker, num_gpus=config.gpus_per_worker)(CollectWorker)
         waiting = list(reversed(todo))
         n_deaths = dict.fromkeys(todo, 0)
         n_workers = min(config.n_workers, len(todo))
         idle = [worker_class.remote(pipeline, settings) for _ in range(n_workers)]
-        busy: dict[ray.ObjectRef, tuple[ray.actor.ActorHandle, ShardTask]] = {}
+        busy: dict[Any, tuple[Any, ShardTask]] = {}
         try:
             while waiting or busy:
                 while idle and waiting:
@@ -101,8 +99,19 @@ def collect_on_ray(pipeline: "Pipeline", settings: CollectSettings, todo: list[S
                 ray.kill(worker)
 
 
+def _import_ray(address: str | None) -> Any:
+    """Import Ray with the environment that it reads on import."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None:
+        # Without it Ray, told to be on 127.0.0.1, takes the machine's outside address, and listens on all of them.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    import ray
+
+    return ray
+
+
 @contextlib.contextmanager
-def _ray(pipeline: "Pipeline") -> Iterator[None]:
+def _running(ray: Any, pipeline: "Pipeline") -> Iterator[None]:
     """Ray as the caller has it, or on the cluster at `ray.address`, or started here for this once."""
     if ray.is_initialized():
         yield

@@ -53,7 +53,7 @@ def load_subject(config: "SubjectConfig") -> Subject:
     tokenizer = load_tokenizer(config)
     from transformers import AutoModel
 
-    with _quiet_transformers():
+    with quiet_transformers():
         try:
             model = AutoModel.from_pretrained(place, revision=config.revision, dtype=_DTYPES[config.dtype])
         except _LOAD_ERRORS as error:
@@ -85,7 +85,7 @@ def load_tokenizer(config: "SubjectConfig") -> Any:
     from transformers import AutoTokenizer
 
     is_folder = Path(place).is_dir()
-    with _quiet_transformers():
+    with quiet_transformers():
         try:
             tokenizer = AutoTokenizer.from_pretrained(place, revision=config.revision)
         except _LOAD_ERRORS as error:
@@ -168,7 +168,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Without transformers' progress bars and its table of unused heads, which say nothing that a user can act on."""
     from transformers.utils import logging as transformers_logging
 

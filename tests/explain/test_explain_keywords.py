@@ -85,6 +85,14 @@ def test_a_word_repeated_in_one_context_counts_once() -> None:
     assert telling_words([repeated, *spread], BaseRates(CORPUS))[0] == "eggs"
 
 
+def test_words_of_one_context_come_after_those_of_several() -> None:
+    shared = [context([(" tensor", 0.1), (" x", 2.0)], i) for i in range(2)]
+    single = context([(" higgsaudio", 2.0)], 2)
+    words = telling_words([*shared, single], BaseRates(["tensor and x and more of it"] * 9))
+    assert words.index("higgsaudio") > words.index("x")
+    assert set(words) <= {"x", "tensor", "higgsaudio"}
+
+
 def test_at_most_n_keywords_are_listed() -> None:
     active = [context([(f" word{chr(97 + i)}", 1.0)], i) for i in range(9)]
     result = explain(active, n_keywords=4)

@@ -32,10 +32,10 @@ FEATURES: tuple[tuple[str, ...], ...] = (
 )
 DEAD, EVERYWHERE, RARE = 3, 4, 5
 LABELLED = tuple(index for index in range(len(FEATURES)) if index not in {DEAD, EVERYWHERE, RARE})
-_FILLERS = tuple(
+_FILLERS = (
     "and of to in a is was it for on with as at by from that this they she he we you all not but had were when out "
     "said up no more some could them then its about so into only other new two may first any my now such like our "
-    "over man me even most made after also did many before must through back years where much your way well".split()
+    "over man me even most made after also did many before must through back years where much your way well down"
 )
 _WIDTH = 128
 _N_POSITIONS = 64
@@ -100,11 +100,12 @@ def plant(folder: Path) -> Planted:
 
 def _texts() -> list[str]:
     draw = random.Random(0)
+    fillers = _FILLERS.split()
     words = [word for feature in FEATURES for word in feature if word not in {"the", "quasar"}]
     texts = []
     for number in range(360):
         chosen = draw.sample(words, 3)
-        text = [draw.choice(_FILLERS) for _ in range(55)]
+        text = [draw.choice(fillers) for _ in range(55)]
         for place in draw.sample(range(55), 6):
             text[place] = draw.choice(chosen)
         text[draw.randrange(55)] = "the"

@@ -63,7 +63,10 @@ async def run_score(session: Session, models: Models, features: Sequence[int], r
     waiting = sorted(pending)
     for first in range(0, len(waiting), _FEATURES_PER_READ):
         jobs: list[_Job] = []
-        for contexts in session.reader.feature_contexts(waiting[first : first + _FEATURES_PER_READ], session.source_id):
+        chunk = session.reader.feature_contexts(waiting[first : first + _FEATURES_PER_READ], session.source_id)
+        labels = [by_id[name].label for of in chunk for _, name in pending[of.feature_index]]
+        models.prepare(sorted(set(labels)), chunk)
+        for contexts in chunk:
             n_active = int(session.collected.statistics.n_active[contexts.feature_index])
             evidence = ScoreEvidence(contexts, session.pool, n_active / session.collected.statistics.n_tokens)
             jobs += [
