@@ -7,7 +7,7 @@ For every labelled feature of a finished run, over its score split:
 - `keywords`: the run's own labels, by the embedding scorer's similarity (a late interaction of words);
 - `keywords, cosine`: the same labels by the cosine of sentence embeddings;
 - `most frequent token`: the one token that the feature's explain contexts peak on most often;
-- `five word pieces`: the naive trial: the five tokens most often at the peak against their base rate in silent contexts;
+- `five word pieces`: the naive trial: the five tokens most telling at the peak, against their rate in silent contexts;
 - `shuffled`: the run's own labels, each on the next feature.
 """
 

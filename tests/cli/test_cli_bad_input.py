@@ -80,7 +80,7 @@ def test_parts_that_do_not_exist(
 def test_a_coder_of_another_width(planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     override = "subject.model=all-minilm-l6-v2"
     line = complaint(capsys, "collect", pipeline_file(planted, tmp_path), "--set", override)
-    assert "reads 128 numbers a token" in line
+    assert "width 128" in line
     assert "384" in line
 
 
