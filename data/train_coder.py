@@ -1,6 +1,6 @@
 """Train the demo's coder again, from nothing but what is installed.
 
-    python data/train_coder.py --out data/all-minilm-l6-v2-5-res-2k
+    python data/train_coder.py --out data/all-minilm-l6-v2-3-res-2k
 
 1. Cut the embedded docstring corpus into blocks; the last `--held-out-tokens` of them are kept for measuring.
 2. Run all-MiniLM-L6-v2 up to the hook point; keep the activation of every counted token in memory, in half precision.
@@ -65,8 +65,8 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line; the defaults are those of the committed coder."""
     parser = argparse.ArgumentParser(description="Train the demo's coder again.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--layer", type=int, default=5, help="encoder layer whose output is coded, from 0")
-    parser.add_argument("--k", type=float, default=16, help="active features on a token, on average")
+    parser.add_argument("--layer", type=int, default=3, help="encoder layer whose output is coded, from 0")
+    parser.add_argument("--k", type=float, default=3, help="active features on a token, on average")
     parser.add_argument("--tokens", type=int, default=2_300_000, help="tokens to train on")
     parser.add_argument("--held-out-tokens", type=int, default=100_000, help="tokens after them, to measure on")
     parser.add_argument("--epochs", type=float, default=1.0, help="passes over the training tokens")
