@@ -13,10 +13,10 @@ QUERIES = ("raising an exception", "probability distributions", "network connect
 _N_SHOWN = 8
 
 
-def run_demo(pipeline: Pipeline) -> None:
+def run_demo(pipeline: Pipeline, *, resume: bool = True) -> None:
     """Run every stage, then print the best and the worst labels, each scorer's summary, and example searches."""
     with ConsoleReporter() as reporter:
-        outcome = run_pipeline(pipeline, reporter=reporter)
+        outcome = run_pipeline(pipeline, reporter=reporter, fresh=not resume)
     run = open_run(pipeline.run_folder)
     for line in demo_lines(run):
         typer.echo(line)

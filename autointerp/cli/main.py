@@ -4,6 +4,7 @@ What a user can cause ends in one line and status 1, without a traceback. The he
 so that `--help` and mistakes in a pipeline file answer at once.
 """
 
+import json
 import logging
 import os
 import sys
@@ -15,7 +16,7 @@ import typer
 
 from autointerp.cli import look
 from autointerp.config import Pipeline, load_pipeline
-from autointerp.errors import AutointerpError
+from autointerp.errors import AutointerpError, PipelineError
 
 if TYPE_CHECKING:
     from autointerp.run.pipeline import Stage
@@ -47,8 +48,10 @@ def _before(
 
 def _load(file: str, overrides: list[str] | None, features: str | None, sample: int | None) -> Pipeline:
     chosen = list(overrides or [])
+    if features is not None and sample is not None:
+        raise PipelineError("--features and --sample exclude each other", "give one of them")
     if features is not None:
-        chosen += [f'features.indices="{features}"', "features.sample=unset"]
+        chosen += [f"features.indices={json.dumps(features)}", "features.sample=unset"]
     if sample is not None:
         chosen += [f"features.sample={sample}", "features.indices=unset"]
     return load_pipeline(file, tuple(chosen))
@@ -76,14 +79,15 @@ def demo(
     ] = None,
     sample: SampleOption = None,
     set_: SetOption = None,
+    resume: ResumeOption = True,
 ) -> None:
     """Label, score and search the features of an embedded model: no network, no key."""
     from autointerp.cli.demo import run_demo
 
-    overrides = [f'runs="{runs}"', *(set_ or [])]
+    overrides = [f"runs={json.dumps(runs)}"]
     if text is not None:
-        overrides += ['corpus.kind="text"', f'corpus.path="{text}"', 'name="demo-text"']
-    run_demo(_load("demo", overrides, None, sample))
+        overrides += ['corpus.kind="text"', f"corpus.path={json.dumps(str(text))}", 'name="demo-text"']
+    run_demo(_load("demo", [*overrides, *(set_ or [])], None, sample), resume=resume)
 
 
 @app.command()

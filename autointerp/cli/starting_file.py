@@ -1,6 +1,7 @@
 """A commented starting file for `autointerp new`: every key there is, set or with its default behind a comment sign."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from types import NoneType
@@ -39,7 +40,7 @@ def write_starting_file(path: Path, origin: str) -> None:
 def starting_file(origin: Path, path: Path) -> str:
     """The text of a starting file, valid TOML that loads to the same pipeline but for its name."""
     content = tomllib.loads(origin.read_text(encoding="utf-8"))
-    content["name"] = path.stem
+    content["name"] = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
     parts = [_HEADER.format(origin=origin.stem, file=path), *_lines(Pipeline, content, prefix="")]
     return "\n".join(parts) + "\n"
 

@@ -3,8 +3,8 @@
 For each feature:
 
 1. Choose active contexts for both splits from the top set and the uniform sample (`select`).
-2. Choose silent contexts for both splits from the pool (`negatives`): as many as there are active ones, on the explain
-   side at most `n_explain_silent`, which is what a judge's threshold needs.
+2. Choose silent contexts for both splits from the pool (`negatives`): as many as there are active ones and of the same
+   lengths, on the explain side at most `n_explain_silent`, which is what a judge's threshold needs.
 3. Check that the splits are apart (`splits.check_no_leak`).
 
 A feature that can't have contexts gives a `Failure` with the reason. Features go through in chunks, so that the corpus
@@ -160,8 +160,10 @@ class _Builder:
         key = hash_key(self.seed, "silent contexts", self.source_id)
         ranked = rank_silent_tiles(self.pool, feature, kinds, hints, key)
         n_explain = min(len(active_explain), self.config.n_explain_silent)
-        explain = choose_silent(self.pool, feature, "explain", n_explain, kinds, ranked, seen)
-        score = choose_silent(self.pool, feature, "score", len(active_score), kinds, ranked, seen)
+        explain_lengths = _spread_lengths(active_explain, n_explain)
+        explain = choose_silent(self.pool, feature, "explain", explain_lengths, kinds, ranked, seen)
+        score_lengths = _spread_lengths(active_score, len(active_score))
+        score = choose_silent(self.pool, feature, "score", score_lengths, kinds, ranked, seen)
         if len(explain) < min(self.config.min_explain, n_explain) or len(score) < self.config.min_score:
             n_silent = int(ranked["silent_random"].size)
             return self._failure(
@@ -279,6 +281,12 @@ def _rows_of(
     rows = np.concatenate([np.empty(0, dtype=np.int64), *ranges])
     places = np.split(np.arange(rows.size, dtype=np.int64), np.cumsum(last - first)[:-1]) if features else []
     return rows, places
+
+
+def _spread_lengths(contexts: Sequence[Context], n_wanted: int) -> list[int]:
+    """Lengths of some of the contexts, distributed as those of all: the middles of `n_wanted` equal parts."""
+    ordered = sorted(len(context.tokens) for context in contexts)
+    return [ordered[(2 * place + 1) * len(ordered) // (2 * n_wanted)] for place in range(n_wanted)]
 
 
 def _peak_tokens(contexts: Sequence[Context]) -> list[int]:

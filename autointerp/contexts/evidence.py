@@ -8,12 +8,16 @@ from autointerp.records import FeatureContexts, FeatureEvidence, FeatureStatisti
 def feature_evidence(
     contexts: FeatureContexts, statistics: FeatureStatistics, top_tokens: Sequence[TokenCount]
 ) -> FeatureEvidence:
-    """Gather a feature's explain split and its statistics; nothing of the score split goes in.
+    """Gather a feature's explain split and its statistics.
+
+    No context of the score split goes in. The density, the largest activation and the top tokens are of the whole
+    corpus though, the documents of the score split included: an explainer that reads them knows on which tokens the
+    feature fires there too, but nothing of the text around them.
 
     Args:
         contexts: All contexts of the feature.
-        statistics: Of the source.
-        top_tokens: The tokens the feature fires on most, most often first.
+        statistics: Of the source, over all counted tokens of the corpus.
+        top_tokens: The tokens of the corpus the feature fires on most, most often first.
     """
     feature_index = contexts.feature_index
     return FeatureEvidence(

@@ -10,8 +10,14 @@ kinds differ in the order in which tiles are considered:
 
 Each kind gives an equal share. One that runs short is made up for by `silent_random`, and the contexts say so by their
 kind. No tile serves twice, and none nearly repeats another context of the feature.
+
+Silent contexts have the lengths of the active ones, since otherwise the number of tokens tells them apart: features
+seldom fire in short documents. For each full-length active context a kind gives its next full-length tile, for each
+shorter one the short tile closest in length, the better one of equally close ones. Where the pool has too few tiles of
+one sort left, tiles of the other, again the closest in length, stand in.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,19 +85,19 @@ def choose_silent(
     pool: PoolTiles,
     feature_index: int,
     split: Split,
-    n_wanted: int,
+    lengths: Sequence[int],
     kinds: Sequence[NegativeKind],
     ranked: Mapping[NegativeKind, Int64[np.ndarray, " candidate"]],
     seen: DuplicateFilter,
 ) -> list[Context]:
-    """Choose silent contexts of one split, in equal shares over kinds.
+    """Choose silent contexts of one split, in equal shares over kinds and of given lengths.
 
     Args:
         pool: Tiles with every feature's firings.
         feature_index: The feature.
         split: Only tiles of documents of this split are chosen.
-        n_wanted: Contexts to choose; fewer are chosen if fewer tiles are silent.
-        kinds: Kinds to choose from; the first ones get one more where `n_wanted` does not divide.
+        lengths: Tokens that each chosen context should have; fewer are chosen if fewer tiles are silent.
+        kinds: Kinds to choose from; the first ones get one more where the number of lengths does not divide.
         ranked: From `rank_silent_tiles`.
         seen: Holds the feature's contexts so far; gets the chosen ones.
 
@@ -99,24 +105,38 @@ def choose_silent(
         Silent contexts, by kind.
     """
     in_split = pool.is_score if split == "score" else ~pool.is_score
-    shares = {kind: (n_wanted + len(kinds) - 1 - place) // len(kinds) for place, kind in enumerate(kinds)}
+    is_full = pool.length == pool.context_length
+    # Dealt in turn from the longest on, so that the kinds have like lengths.
+    longest_first = sorted(lengths, reverse=True)
+    shares = {kind: longest_first[place :: len(kinds)] for place, kind in enumerate(kinds)}
     # The uniform sample goes first: after the others it would be one of what they left over.
     first = sorted(kinds, key=lambda kind: kind != "silent_random")
     contexts: list[Context] = []
 
-    def choose(kind: NegativeKind, n: int) -> None:
-        candidates = ranked[kind]
-        for tile in candidates[in_split[candidates]].tolist():
-            if n == 0:
-                return
-            # A tile that another kind has taken is refused here too: it repeats itself.
-            if seen.admit(pool.trigrams[tile]):
-                contexts.append(pool.context(tile, feature_index, kind))
-                n -= 1
+    def choose(kind: NegativeKind, wanted: Sequence[int], among: Bool[np.ndarray, " tile"]) -> list[int]:
+        """Choose a tile for each length, and give back the lengths for which there was none."""
+        candidates = ranked[kind][(in_split & among)[ranked[kind]]]
+        unmet: list[int] = []
+        for length, n_wanted in Counter(wanted).items():
+            n_left = n_wanted
+            closest_first = candidates[np.argsort(np.abs(pool.length[candidates] - length), kind="stable")]
+            for tile in closest_first.tolist():
+                if n_left == 0:
+                    break
+                # A tile that was taken before is refused here too: it repeats itself.
+                if seen.admit(pool.trigrams[tile]):
+                    contexts.append(pool.context(tile, feature_index, kind))
+                    n_left -= 1
+            unmet += [length] * n_left
+        return unmet
 
-    for kind in first:
-        choose(kind, shares[kind])
-    choose("silent_random", n_wanted - len(contexts))
+    def choose_alike(kind: NegativeKind, wanted: Sequence[int]) -> list[int]:
+        full, short = ([n for n in wanted if (n == pool.context_length) == sort] for sort in (True, False))
+        return choose(kind, full, is_full) + choose(kind, short, ~is_full)
+
+    unmet = [length for kind in first for length in choose_alike(kind, shares[kind])]
+    unmet = choose_alike("silent_random", unmet)
+    choose("silent_random", unmet, np.ones_like(is_full))
     return contexts
 
 

@@ -1,7 +1,9 @@
 """The pool as windows: a uniform sample of the corpus, with the truth about every feature at every token.
 
-1. The counted span of each of the pool's blocks is cut into as few windows of at most `context_length` tokens as will
-   do, of equal length up to one token: every counted token of the pool lies in exactly one window, and none is a stub.
+1. The counted span of each of the pool's blocks is cut into windows of `context_length` tokens, one after the other;
+   the last one is shifted back so that it ends with the span. Every counted token of the pool lies in a window, those
+   on which the last window meets the one before in both. Only a span shorter than `context_length` makes a shorter
+   window. The windows around a feature's peaks have the same lengths, so that length tells nothing about firing.
 2. The `n_pool_tiles` windows of smallest keyed hash are the tiles. All features share them.
 3. The pool's firings are sorted by feature once, so that one feature's are a slice.
 
@@ -16,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
 from autointerp.config import CollectConfig, ContextsConfig
-from autointerp.contexts.splits import document_split, trigram_sets
+from autointerp.contexts.splits import DuplicateIndex, context_trigrams, document_split, trigram_sets
 from autointerp.contexts.windows import Pieces, make_context
 from autointerp.corpus.reader import Blocks, BlockSource
 from autointerp.identity import hash_key, keyed_hash
@@ -38,7 +40,7 @@ class TextEmbedder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Firings:
-    """The pool's firings by feature, then by place in the pool.
+    """The pool's firings by feature; one that lies in two tiles stands here twice.
 
     Attributes:
         feature: Ascending.
@@ -81,6 +83,8 @@ class PoolTiles:
         tokens: Text pieces of each tile.
         texts: Text of each tile, without leading or trailing space.
         trigrams: Hashed token trigrams of each tile, for finding near-duplicates.
+        context_length: Tokens of a tile, unless its block's counted span is shorter.
+        near_duplicate: Overlap of token trigrams from which on two contexts count as duplicates.
     """
 
     source_id: str
@@ -95,8 +99,11 @@ class PoolTiles:
     tokens: tuple[tuple[str, ...], ...]
     texts: list[str]
     trigrams: tuple[frozenset[int], ...]
+    context_length: int
+    near_duplicate: float
     _pool_block: Int32[np.ndarray, " tile"]
     _firings: _Firings
+    _duplicates: DuplicateIndex
     _embeddings: dict[str, Float32[np.ndarray, "tile dim"]] = field(default_factory=dict)
 
     @classmethod
@@ -120,7 +127,7 @@ class PoolTiles:
             pool: Sampled blocks with every firing.
             reader: The corpus that the pool was sampled from.
             pieces: Of the subject's vocabulary.
-            config: Number of tiles, split of documents.
+            config: Number of tiles, split of documents, what a near-duplicate is.
             collect: Length of a context.
             seed: Of the draw and of the split.
             source_id: `model@source`.
@@ -145,6 +152,7 @@ class PoolTiles:
             tuple(pieces.pieces(row[:n])) for row, n in zip(token_ids.tolist(), length.tolist(), strict=True)
         )
         splits = [document_split(document_id, seed, config.explain_share) for document_id in document_ids]
+        trigrams = tuple(trigram_sets(token_ids, length))
         return cls(
             source_id=source_id,
             n_blocks=pool.block_index.size,
@@ -157,9 +165,12 @@ class PoolTiles:
             is_score=np.array([split == "score" for split in splits], dtype=np.bool_),
             tokens=tokens,
             texts=["".join(row).strip() for row in tokens],
-            trigrams=tuple(trigram_sets(token_ids, length)),
+            trigrams=trigrams,
+            context_length=collect.context_length,
+            near_duplicate=config.near_duplicate,
             _pool_block=pool_block,
             _firings=_index(pool, pool_block, start, length, blocks.token_ids.shape[1]),
+            _duplicates=DuplicateIndex(trigrams),
         )
 
     @property
@@ -192,6 +203,10 @@ class PoolTiles:
         inside = np.arange(self.token_ids.shape[1]) < self.length[:, None]
         held: Bool[np.ndarray, " tile"] = ((self.token_ids == token_id) & inside).any(axis=1)
         return held
+
+    def repeats(self, contexts: Sequence[Context]) -> Bool[np.ndarray, " tile"]:
+        """Whether each tile nearly repeats one of some contexts."""
+        return self._duplicates.repeats(context_trigrams(contexts), self.near_duplicate)
 
     def activations(self, tile: int, feature_index: int) -> Float32[np.ndarray, " offset"]:
         """A feature's activation at each token of a tile."""
@@ -231,16 +246,18 @@ class PoolTiles:
 def _cut(
     blocks: Blocks, context_length: int
 ) -> tuple[Int32[np.ndarray, " window"], Int32[np.ndarray, " window"], Int32[np.ndarray, " window"]]:
-    """Cut counted spans into windows: row of the block, first position and length of each, in corpus order."""
+    """Cut counted spans into windows: row of the block, first position and length of each, in corpus order.
+
+    Window j begins `j * context_length` tokens into its span, or earlier where it would not end within it.
+    """
     span = (blocks.span_end - blocks.span_start).astype(np.int64)
     n_windows = -(-span // context_length)
+    length = np.minimum(span, context_length)
     block = np.repeat(np.arange(span.size), n_windows)
     number = np.arange(block.size) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
-    # Window j of n over a span of s tokens is [j s // n, (j + 1) s // n): lengths differ by at most one.
-    first = number * span[block] // n_windows[block]
-    last = (number + 1) * span[block] // n_windows[block]
+    first = np.minimum(number * context_length, (span - length)[block])
     start = blocks.span_start[block] + first
-    return block.astype(np.int32), start.astype(np.int32), (last - first).astype(np.int32)
+    return block.astype(np.int32), start.astype(np.int32), length[block].astype(np.int32)
 
 
 def _index(
@@ -250,21 +267,32 @@ def _index(
     length: Int32[np.ndarray, " tile"],
     n_positions: int,
 ) -> _Firings:
-    """Sort the firings by feature and find the tile of each."""
+    """Sort the firings by feature and find the tiles of each: none, one, or the last two of its block."""
     n_blocks = pool.block_index.size
-    tile_at = np.full((n_blocks, n_positions), -1, dtype=np.int32)
-    tile = np.repeat(np.arange(start.size, dtype=np.int32), length)
-    offset = np.arange(tile.size) - np.repeat(np.cumsum(length) - length, length)
-    tile_at[pool_block[tile], start[tile] + offset] = tile
+    row = np.repeat(np.arange(n_blocks, dtype=np.int32), np.diff(pool.offsets))
+    # Tiles are in corpus order, so one that meets another comes right behind it; a third never meets the two.
+    meets = np.zeros(start.size, dtype=np.bool_)
+    meets[1:] = (pool_block[1:] == pool_block[:-1]) & (start[1:] < (start + length)[:-1])
+    firing_of: list[Int64[np.ndarray, " firing"]] = []
+    tile_of: list[Int32[np.ndarray, " firing"]] = []
+    for apart in (~meets, meets):
+        tile_at = np.full((n_blocks, n_positions), -1, dtype=np.int32)
+        tile = np.repeat(np.flatnonzero(apart).astype(np.int32), length[apart])
+        offset = np.arange(tile.size) - np.repeat(np.cumsum(length[apart]) - length[apart], length[apart])
+        tile_at[pool_block[tile], start[tile] + offset] = tile
+        here = tile_at[row, pool.position]
+        # A firing outside all tiles stays, once: it tells that its block is not silent.
+        kept = np.flatnonzero(here >= 0) if firing_of else np.arange(here.size)
+        firing_of.append(kept)
+        tile_of.append(here[kept])
 
-    order = np.argsort(pool.feature, kind="stable")
-    row = np.repeat(np.arange(n_blocks, dtype=np.int32), np.diff(pool.offsets))[order]
-    position = pool.position[order]
-    tile_of = tile_at[row, position]
+    firing, tile = np.concatenate(firing_of), np.concatenate(tile_of)
+    order = np.argsort(pool.feature[firing], kind="stable")
+    firing, tile = firing[order], tile[order]
     return _Firings(
-        feature=pool.feature[order],
-        pool_block=row,
-        tile=tile_of,
-        offset=np.where(tile_of >= 0, position - start[tile_of], 0).astype(np.int32),
-        activation=pool.activation[order],
+        feature=pool.feature[firing],
+        pool_block=row[firing],
+        tile=tile,
+        offset=np.where(tile >= 0, pool.position[firing] - start[tile], 0).astype(np.int32),
+        activation=pool.activation[firing],
     )

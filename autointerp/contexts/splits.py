@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float64, Int32, UInt64
+from jaxtyping import Bool, Float64, Int32, UInt64
 
 from autointerp.errors import LeakError
 from autointerp.identity import feature_id, hash_key, keyed_hash
@@ -74,6 +74,55 @@ class DuplicateFilter:
         return n_shared / (len(trigrams) + len(other) - n_shared) >= self._near_duplicate
 
 
+class DuplicateIndex:
+    """Many contexts by the trigrams they hold, to find at once which of them nearly repeat one of a few others."""
+
+    def __init__(self, trigrams: Sequence[frozenset[int]]) -> None:
+        """Index contexts, given by their sets of trigrams."""
+        self._sizes = np.array([len(one) for one in trigrams], dtype=np.int64)
+        hashes = np.array([trigram for one in trigrams for trigram in one], dtype=np.uint64)
+        order = np.argsort(hashes, kind="stable")
+        self._hashes = hashes[order]
+        self._holders = np.repeat(np.arange(self._sizes.size), self._sizes)[order]
+
+    def repeats(self, others: Sequence[frozenset[int]], near_duplicate: float) -> Bool[np.ndarray, " context"]:
+        """Whether each indexed context nearly repeats one of the others.
+
+        Args:
+            others: Sets of trigrams.
+            near_duplicate: Overlap from which on two contexts count as duplicates.
+        """
+        n_contexts = self._sizes.size
+        sizes = np.array([len(other) for other in others], dtype=np.int64)
+        wanted = np.array([trigram for other in others for trigram in other], dtype=np.uint64)
+        first = np.searchsorted(self._hashes, wanted, side="left")
+        n_holders = np.searchsorted(self._hashes, wanted, side="right") - first
+        # The sparse product of both incidences: each trigram of each other meets all contexts that hold it.
+        place = np.arange(n_holders.sum()) + np.repeat(first - np.cumsum(n_holders) + n_holders, n_holders)
+        other_of = np.repeat(np.repeat(np.arange(sizes.size), sizes), n_holders)
+        pairs = other_of * n_contexts + self._holders[place]
+        shared = np.bincount(pairs, minlength=sizes.size * n_contexts).reshape(sizes.size, n_contexts)
+        overlap = shared / (sizes[:, None] + self._sizes[None, :] - shared)
+        repeated: Bool[np.ndarray, " context"] = (overlap >= near_duplicate).any(axis=0)
+        return repeated
+
+
+def context_trigrams(contexts: Sequence[Context]) -> list[frozenset[int]]:
+    """The set of hashed token trigrams of each context."""
+    return trigram_sets(*_padded(contexts)) if contexts else []
+
+
+def _padded(
+    contexts: Sequence[Context],
+) -> tuple[Int32[np.ndarray, "context offset"], Int32[np.ndarray, " context"]]:
+    """Tokens of contexts, 0 past the end of each, and their lengths."""
+    length = np.array([len(context.token_ids) for context in contexts], dtype=np.int32)
+    token_ids = np.zeros((len(contexts), int(length.max())), dtype=np.int32)
+    for row, context in enumerate(contexts):
+        token_ids[row, : len(context.token_ids)] = context.token_ids
+    return token_ids, length
+
+
 def check_no_leak(contexts: FeatureContexts, near_duplicate: float) -> None:
     """Check that nothing in the score split, active or silent, could have been seen in the explain split.
 
@@ -106,10 +155,7 @@ def check_no_leak(contexts: FeatureContexts, near_duplicate: float) -> None:
 def _jaccard(first: Sequence[Context], second: Sequence[Context]) -> Float64[np.ndarray, "first second"]:
     """Overlap of the trigram sets of each pair, from their incidence on the trigrams that occur on both sides."""
     both = [*first, *second]
-    length = np.array([len(context.token_ids) for context in both], dtype=np.int32)
-    token_ids = np.zeros((len(both), int(length.max())), dtype=np.int32)
-    for row, context in enumerate(both):
-        token_ids[row, : len(context.token_ids)] = context.token_ids
+    token_ids, length = _padded(both)
     hashes = _trigrams(token_ids, length)
     used = np.arange(hashes.shape[1]) < np.maximum(length - 2, 1)[:, None]
     distinct, place = np.unique(hashes[used], return_inverse=True)

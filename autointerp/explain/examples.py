@@ -61,7 +61,7 @@ class ExamplesExplainer:
             NAME,
             [self._config.provider, self._config.model, self._config.temperature, self._config.max_output_tokens],
             self._n_contexts,
-            self._prompt.sha256,
+            [self._prompt.sha256, load_prompt("repair").sha256],
         )
 
     async def explain(self, evidence: FeatureEvidence) -> Explanation | Failure:
@@ -87,7 +87,7 @@ class ExamplesExplainer:
         label = " ".join(outcome.answer.label.split())
         if problem := label_problem(outcome.answer.label, f"{request.system}\n{request.user}"):
             error_type, message = problem
-            return self._failure(evidence, error_type, message, outcome.text, retry=True)
+            return self._failure(evidence, error_type, message, outcome.text, retry=False)
         own_fingerprint = self.fingerprint
         return Explanation(
             explanation_id=stable_uuid(f"{feature_id(evidence.source_id, evidence.feature_index)}/{own_fingerprint}"),

@@ -22,6 +22,8 @@ from autointerp.config import Pipeline
 from autointerp.errors import DiskFullError, RunError, RunMismatchError
 from autointerp.run.plan import identity_settings
 
+_OWN_NAMES = frozenset({"run.lock", "run.json.part", "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"})
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
@@ -62,7 +64,7 @@ def hold_run_folder(pipeline: Pipeline, *, fresh: bool = False) -> Iterator[RunF
 
     Args:
         pipeline: The pipeline; its `run_folder` is used.
-        fresh: Remove what an earlier run left there first.
+        fresh: Remove what an earlier run left there first, but for the journal of paid answers.
 
     Raises:
         RunMismatchError: If the folder belongs to another configuration; names the first key that differs.
@@ -73,8 +75,7 @@ def hold_run_folder(pipeline: Pipeline, *, fresh: bool = False) -> Iterator[RunF
     with disk_full_named(path):
         settings = identity_settings(pipeline)
         _check_folder(path)
-        path.mkdir(parents=True, exist_ok=True)
-        with (path / "run.lock").open("w") as lock:
+        with _claimable(path).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -85,6 +86,20 @@ def hold_run_folder(pipeline: Pipeline, *, fresh: bool = False) -> Iterator[RunF
                 _empty(path)
             _claim(path, pipeline, settings)
             yield RunFolder(path, settings)
+
+
+def _claimable(path: Path) -> Path:
+    """The lock file of a run folder, which is made if it is missing."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "run.lock").touch()
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RunError(
+            f"{path} can't be a folder: a file is in its place", "choose another `name` or `runs`"
+        ) from error
+    except PermissionError as error:
+        raise RunError(f"{path} can't be written", "check its permissions, or choose another `runs` folder") from error
+    return path / "run.lock"
 
 
 @contextmanager
@@ -116,7 +131,7 @@ def read_run_file(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError(f"there is no run in {path}", "give a run folder, for example runs/demo") from error
-    except (json.JSONDecodeError, NotADirectoryError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, NotADirectoryError) as error:
         raise RunError(
             f"{path}/run.json can't be read", "the run is damaged; start it again with --no-resume"
         ) from error
@@ -124,9 +139,7 @@ def read_run_file(path: Path) -> dict[str, Any]:
 
 
 def _check_folder(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise RunError(f"{path} is a file", "choose another `name` or `runs` folder")
-    if path.is_dir() and not (path / "run.json").exists() and any(p.name != "run.lock" for p in path.iterdir()):
+    if path.is_dir() and not (path / "run.json").exists() and any(p.name not in _OWN_NAMES for p in path.iterdir()):
         raise RunError(f"{path} holds files but no run", "choose another `name` or `runs` folder")
 
 
@@ -149,8 +162,10 @@ def _claim(path: Path, pipeline: Pipeline, settings: dict[str, Any]) -> None:
 
 
 def _empty(path: Path) -> None:
+    # The journal stays: its answers are paid for, and keyed by whole requests. run.json goes last, so that a folder
+    # that was left half empty is still known for a run's.
     for name in ("corpus", "collect"):
         shutil.rmtree(path / name, ignore_errors=True)
-    for pattern in ("run.json*", "store.duckdb*", "journal.sqlite*"):
+    for pattern in ("store.duckdb*", "run.json*"):
         for file in path.glob(pattern):
             file.unlink()

@@ -36,8 +36,10 @@ def write_manifest(manifest: CorpusManifest, folder: Path) -> None:
 
 
 def has_manifest(folder: Path) -> bool:
-    """Whether the corpus in this folder is whole."""
-    return (folder / "manifest.json").exists()
+    """Whether the corpus in this folder is whole: every shard that the manifest names is there."""
+    if not (folder / "manifest.json").exists():
+        return False
+    return all(path.exists() for path in read_manifest(folder).paths(folder))
 
 
 def read_manifest(folder: Path) -> CorpusManifest:

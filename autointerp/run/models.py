@@ -31,7 +31,8 @@ def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
     """
     if explains and pipeline.explain.explainer == "examples" and pipeline.explain.model is not None:
         read_key(pipeline.explain.model)
-    if scores and pipeline.judge.kind == "llm" and pipeline.judge.model is not None:
+    asks_a_judge = scores and set(pipeline.score.scorers) != {"embedding"}
+    if asks_a_judge and pipeline.judge.kind == "llm" and pipeline.judge.model is not None:
         read_key(pipeline.judge.model)
 
 
@@ -136,5 +137,6 @@ class Models:
     def _connect(self, stage: str, config: ModelConfig) -> ConnectedModel:
         if self._journal is None:
             self._journal = Journal(self._session.folder.journal)
-        self._connected[stage] = connect(config, self._journal)
+        # What was paid for and could not be used comes back only through a feature's failure, once a run: ask anew.
+        self._connected[stage] = connect(config, self._journal, retry_failures=True)
         return self._connected[stage]

@@ -65,28 +65,38 @@ def run_pipeline(
     check_keys(pipeline, explains="explain" in stages, scores="score" in stages)
     with hold_run_folder(pipeline, fresh=fresh) as folder:
         session = Session(pipeline, folder)
-        if "corpus" in stages:
-            run_corpus(session, reporter)
-        if "collect" in stages:
-            run_collect(session, reporter)
-        features: list[int] = []
-        if {"contexts", "explain", "score", "index"} & set(stages):
-            _say_which_run(session)
-        if {"contexts", "explain", "score"} & set(stages):
-            features = select_features(
-                pipeline.features,
-                pipeline.contexts,
-                session.collected.statistics.n_active_blocks,
-                source_id=session.source_id,
-                seed=pipeline.seed,
-            )
-        if "contexts" in stages:
-            run_contexts(session, features, reporter)
-        if {"explain", "score"} & set(stages):
-            asyncio.run(_ask(session, stages, features, reporter))
-        if "index" in stages:
-            run_index(session, reporter)
-        return Outcome(folder, tuple(features), _count_failures(session, features) if features else 0)
+        try:
+            return _run_stages(session, stages, reporter)
+        except BaseException:
+            # Killed outright it stays "running"; otherwise readers are told that nothing is.
+            if folder.store.exists():
+                session.writer.stop_stages()
+            raise
+
+
+def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -> Outcome:
+    if "corpus" in stages:
+        run_corpus(session, reporter)
+    if "collect" in stages:
+        run_collect(session, reporter)
+    features: list[int] = []
+    if {"contexts", "explain", "score", "index"} & set(stages):
+        _say_which_run(session)
+    if {"contexts", "explain", "score"} & set(stages):
+        features = select_features(
+            session.pipeline.features,
+            session.pipeline.contexts,
+            session.collected.statistics.n_active_blocks,
+            source_id=session.source_id,
+            seed=session.pipeline.seed,
+        )
+    if "contexts" in stages:
+        run_contexts(session, features, reporter)
+    if {"explain", "score"} & set(stages):
+        asyncio.run(_ask(session, stages, features, reporter))
+    if "index" in stages:
+        run_index(session, reporter)
+    return Outcome(session.folder, tuple(features), _count_failures(session, stages, features))
 
 
 async def _ask(session: Session, stages: Sequence[Stage], features: Sequence[int], reporter: Reporter) -> None:
@@ -98,6 +108,7 @@ async def _ask(session: Session, stages: Sequence[Stage], features: Sequence[int
 
 
 def _say_which_run(session: Session) -> None:
+    assert session.source_record.n_features > 0, "a source has features"
     record = RunRecord(
         name=session.pipeline.name,
         pipeline=session.pipeline.model_dump(mode="json"),
@@ -107,6 +118,11 @@ def _say_which_run(session: Session) -> None:
     session.writer.set_run(record)
 
 
-def _count_failures(session: Session, features: Sequence[int]) -> int:
+def _count_failures(session: Session, stages: Sequence[Stage], features: Sequence[int]) -> int:
+    asked = {"explain"} & set(stages)
+    if "score" in stages:
+        asked |= {f"score:{name}" for name in session.pipeline.score.scorers}
+    if not asked or not features:
+        return 0
     failures = session.reader.failures(features, source_id=session.source_id)
-    return sum(1 for failure in failures if failure.stage != "contexts")
+    return sum(1 for failure in failures if failure.stage in asked)

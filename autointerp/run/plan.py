@@ -9,9 +9,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from autointerp.assets import asset_folder
 from autointerp.config import Pipeline
 from autointerp.identity import fingerprint
+from autointerp.subject.coder import coder_folder
 
 _HOW_NOT_WHAT = {
     "subject": {"device"},
@@ -19,6 +19,10 @@ _HOW_NOT_WHAT = {
     "embedder": {"device", "batch_size"},
 }
 _IDENTITY_TABLES = ("corpus", "subject", "coder", "collect", "contexts", "embedder")
+_WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".npz"})
+_CONFIG_NAMES = frozenset(
+    {"cfg.json", "config.json", "modules.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"}
+)
 _DIGESTED_BYTES = 1 << 20
 
 
@@ -28,7 +32,12 @@ def identity_settings(pipeline: Pipeline) -> dict[str, Any]:
     for table in _IDENTITY_TABLES:
         values = getattr(pipeline, table).model_dump(mode="json", exclude=_HOW_NOT_WHAT.get(table))
         settings |= {f"{table}.{key}": value for key, value in values.items()}
-    for key, location in (("coder.path", pipeline.coder.path), ("subject.model", pipeline.subject.model)):
+    local = (
+        ("coder.path", pipeline.coder.path),
+        ("subject.model", pipeline.subject.model),
+        ("embedder.model", pipeline.embedder.model),
+    )
+    for key, location in local:
         digest = folder_digest(location)
         if digest is not None:
             settings[f"{key} (content)"] = digest
@@ -54,8 +63,8 @@ def folder_digest(location: str | None) -> str | None:
         return None
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix not in {".safetensors", ".json", ".bin", ".pt", ".npz"}:
-            continue
+        if path.suffix not in _WEIGHT_SUFFIXES and path.name not in _CONFIG_NAMES:
+            continue  # a report or a readme beside the weights decides nothing
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}:".encode())
         with path.open("rb") as file:
@@ -69,7 +78,5 @@ def local_folder(location: str | None) -> Path | None:
     """The folder a path or an embedded asset names; None for anything else."""
     if location is None:
         return None
-    if location.startswith("data/") and not Path(location).is_dir():
-        embedded = asset_folder("data") / location.removeprefix("data/")
-        return embedded if embedded.is_dir() else None
-    return Path(location) if Path(location).is_dir() else None
+    folder = coder_folder(location)
+    return folder if folder.is_dir() else None

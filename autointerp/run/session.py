@@ -1,6 +1,6 @@
 """What the stages of one run share, each part loaded when a stage first asks for it.
 
-A rerun that has nothing left to do therefore loads no model.
+A rerun whose collecting is done therefore loads neither the subject nor the coder.
 """
 
 from functools import cached_property
@@ -79,6 +79,11 @@ class Session:
         """Fingerprint of everything up to the contexts."""
         return contexts_fingerprint(self.folder.settings, self.manifest.digest)
 
+    @property
+    def is_collected(self) -> bool:
+        """Whether the store holds the source, which the collect stage writes last."""
+        return self.folder.store.exists() and bool(self.reader.sources())
+
     @cached_property
     def source_record(self) -> SourceRecord:
         """The source as the collect stage recorded it.
@@ -86,13 +91,12 @@ class Session:
         Raises:
             RunError: If that stage has not finished.
         """
-        sources = self.reader.sources() if self.folder.store.exists() else []
-        if not sources:
+        if not self.is_collected:
             raise RunError(
                 f"the collect stage has not finished in {self.folder.path}",
                 "run `autointerp collect` with the same pipeline first",
             )
-        return sources[0]
+        return self.reader.sources()[0]
 
     @property
     def source_id(self) -> str:

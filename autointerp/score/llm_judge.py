@@ -81,6 +81,7 @@ class LlmJudge:
             [self._config.provider, self._config.model, self._config.temperature, self._config.max_output_tokens],
             self._n_per_prompt,
             {task: prompt.sha256 for task, prompt in self._prompts.items()},
+            load_prompt("repair").sha256,
         )
 
     async def answer(

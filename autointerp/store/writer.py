@@ -90,6 +90,14 @@ class Writer:
                 [stage, fingerprint, status, n_asked, cost_usd, detail, finished_at],
             )
 
+    def stop_stages(self) -> None:
+        """Say that no stage is running any more: the run ended before they did."""
+        with writing(self.path, self._timeout_s) as connection:
+            connection.execute(
+                "UPDATE stages SET status = 'stopped', finished_at = ? WHERE status = 'running'",
+                [datetime.now(UTC).replace(tzinfo=None)],
+            )
+
     def add_source(self, source: SourceRecord, histogram_edges: Sequence[float] = ()) -> None:
         """Add a source, with the edges of its features' histograms.
 

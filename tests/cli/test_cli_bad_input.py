@@ -112,6 +112,43 @@ def test_a_stage_before_its_time(planted: Planted, tmp_path: Path, capsys: pytes
     assert "`autointerp collect`" in complaint(capsys, "explain", pipeline_file(planted, tmp_path))
 
 
+def test_labels_are_asked_for_before_there_are_any(collected: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("score", "index"):
+        assert "`autointerp explain`" in complaint(capsys, command, str(collected))
+
+
+def test_what_was_lost_of_a_finished_stage_is_made_again(planted: Planted, tmp_path: Path) -> None:
+    file = pipeline_file(planted, tmp_path)
+    run = tmp_path / "runs" / "p"
+    assert main_quietly("collect", file) == 0
+    before = (run / "collect" / "collected.safetensors").read_bytes()
+    (run / "collect" / "collected.safetensors").unlink()
+    next((run / "corpus").glob("shard-*.npz")).unlink()
+    assert main_quietly("collect", file) == 0
+    assert (run / "collect" / "collected.safetensors").read_bytes() == before
+
+
+def test_runs_that_is_a_file(planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "runs").write_text("not a folder", encoding="utf-8")
+    assert "a file is in its place" in complaint(capsys, "collect", pipeline_file(planted, tmp_path))
+
+
+def test_starting_over_keeps_the_answers_that_were_paid_for(planted: Planted, tmp_path: Path) -> None:
+    file = pipeline_file(planted, tmp_path)
+    run = tmp_path / "runs" / "p"
+    run.mkdir(parents=True)
+    (run / "run.json.part").write_text("{", encoding="utf-8")  # killed before its first file was whole
+    assert main_quietly("collect", file) == 0
+    (run / "journal.sqlite").write_bytes(b"paid")
+    assert main_quietly("collect", file, "--no-resume") == 0
+    assert (run / "journal.sqlite").read_bytes() == b"paid"
+
+
+def test_two_ways_of_choosing_features(planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = complaint(capsys, "run", pipeline_file(planted, tmp_path), "--features", "0", "--sample", "3")
+    assert "exclude each other" in line
+
+
 def test_a_run_folder_of_another_configuration(collected: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = complaint(capsys, "collect", str(collected), "--set", "seed=5")
     assert "belongs to another configuration (seed is 0 there, 5 now)" in line

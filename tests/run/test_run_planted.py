@@ -9,7 +9,7 @@ import pytest
 from autointerp import load_pipeline, open_run, run_pipeline
 from autointerp.config import Pipeline
 from autointerp.errors import KeyRefusedError, NoKeyError, RunMismatchError, UnknownFeatureError
-from tests.loopback.server import Always, Http, LoopbackServer, Oracle, Provider
+from tests.loopback.server import Always, Http, LoopbackServer, Oracle, Provider, Say, Script
 from tests.loopback.truth import Shown, TruthOracle, most_frequent_mark
 from tests.run.planted import COLOURS, DEAD, EVERYWHERE, FEATURES, LABELLED, RARE, Planted
 
@@ -143,6 +143,22 @@ def test_a_refused_key_stops_the_run_at_once_and_what_was_collected_stays(plante
             run_pipeline(pipeline)
         assert len(server.calls) <= 4
     assert len(open_run(pipeline.run_folder).reader.features()) == len(FEATURES)
+
+
+def test_a_refusal_is_recorded_and_asked_again_by_the_next_run(planted: Planted, tmp_path: Path) -> None:
+    oracle = Script(Say("I can't help with that.", stop="refusal"), then=knowing())
+    with LoopbackServer(oracle) as server:
+        pipeline = asked_pipeline(
+            planted, tmp_path, server.url + "/v1", 'features.indices="0"', 'score.scorers=["detection"]'
+        )
+        first = run_pipeline(pipeline, ("corpus", "collect", "contexts", "explain"))
+        (failure,) = open_run(pipeline.run_folder).reader.failures(stage="explain")
+        second = run_pipeline(pipeline)
+    assert (first.n_failed, failure.error_type, failure.retry) == (1, "Refusal", True)
+    reader = open_run(pipeline.run_folder).reader
+    assert second.n_failed == 0
+    assert [e.label for e in reader.explanations()] == ["ship"]
+    assert reader.failures(stage="explain") == []
 
 
 def test_a_missing_key_is_told_before_anything_is_asked(

@@ -26,7 +26,7 @@ def run_collect(session: Session, reporter: Reporter) -> None:
     started = time.monotonic()
     pipeline, manifest, folder = session.pipeline, session.manifest, session.folder.collect
     fingerprint = session.contexts_fingerprint
-    if (folder / "finished").exists():
+    if (folder / "finished").exists() and session.collected_file.exists() and session.is_collected:
         reporter.finished(StageSummary("collect", 0, n_skipped=len(manifest.shards)))
         return
     shards = manifest.paths(session.folder.corpus)
@@ -62,7 +62,7 @@ def _store(session: Session, collected: Collected, fingerprint: str) -> None:
         corpus=_corpus_name(session),
         n_tokens=manifest.n_tokens,
     )
-    writer.set_stage("collect", fingerprint, "running")
+    writer.set_stage("collect", fingerprint, "running", cost_usd=0.0)
     edges: Float64[np.ndarray, " edge"] = collected.statistics.bin_edges
     writer.add_source(record, edges.tolist())
     for first in range(0, source.n_features, _FEATURES_PER_TRANSACTION):
@@ -75,7 +75,7 @@ def _store(session: Session, collected: Collected, fingerprint: str) -> None:
     }
     for space, lists in spaces.items():
         writer.add_neighbors(source.source_id, space, every, lists.feature, lists.similarity)
-    writer.set_stage("collect", fingerprint, "done", n_asked=source.n_features)
+    writer.set_stage("collect", fingerprint, "done", n_asked=source.n_features, cost_usd=0.0)
 
 
 def _feature_records(session: Session, collected: Collected, features: range) -> list[FeatureRecord]:

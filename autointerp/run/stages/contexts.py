@@ -17,7 +17,7 @@ def run_contexts(session: Session, features: Sequence[int], reporter: Reporter) 
     pipeline, writer = session.pipeline, session.writer
     fingerprint = session.contexts_fingerprint
     pending = writer.pending_features("contexts", fingerprint, features, session.source_id)
-    writer.set_stage("contexts", fingerprint, "running", n_asked=len(features))
+    writer.set_stage("contexts", fingerprint, "running", n_asked=len(features), cost_usd=0.0)
     n_done = n_failed = 0
     if pending:
         outcomes = build_contexts(
@@ -48,6 +48,6 @@ def run_contexts(session: Session, features: Sequence[int], reporter: Reporter) 
                 writer.add_failures(failed)
                 built, failed = [], []
             reporter.progress("contexts", number, len(pending), "features")
-    writer.set_stage("contexts", fingerprint, "done", n_asked=len(features))
+    writer.set_stage("contexts", fingerprint, "done", n_asked=len(features), cost_usd=0.0)
     seconds = time.monotonic() - started
     reporter.finished(StageSummary("contexts", n_done, n_failed, len(features) - len(pending), seconds))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import time
 
 from autointerp.corpus import cut_shards, iter_documents, save_shard
@@ -20,6 +21,7 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
     if has_manifest(folder):
         reporter.finished(StageSummary("corpus", 0, n_skipped=len(read_manifest(folder).shards)))
         return
+    shutil.rmtree(folder, ignore_errors=True)
     digest = hashlib.sha256()
     names: list[str] = []
     n_tokens = n_blocks = 0

@@ -2,6 +2,7 @@
 
 import time
 
+from autointerp.errors import RunError
 from autointerp.identity import fingerprint
 from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.session import Session
@@ -11,9 +12,11 @@ from autointerp.search.index import index_labels
 def run_index(session: Session, reporter: Reporter) -> None:
     """Embed the current labels that this embedder has not embedded yet."""
     started = time.monotonic()
+    if not session.reader.explanations(source_id=session.source_id):
+        raise RunError(f"there are no labels in {session.folder.path} yet", "run `autointerp explain` first")
     mark = fingerprint("index", session.pipeline.embedder.model)
-    session.writer.set_stage("index", mark, "running")
+    session.writer.set_stage("index", mark, "running", cost_usd=0.0)
     indexed = index_labels(session.reader, session.writer, session.embedder)
-    session.writer.set_stage("index", mark, "done", n_asked=indexed.n_labels)
+    session.writer.set_stage("index", mark, "done", n_asked=indexed.n_labels, cost_usd=0.0)
     n_skipped = indexed.n_labels - indexed.n_added
     reporter.finished(StageSummary("index", indexed.n_added, n_skipped=n_skipped, seconds=time.monotonic() - started))

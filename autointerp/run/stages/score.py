@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from autointerp.errors import RunError
 from autointerp.identity import feature_id, fingerprint, stable_uuid
 from autointerp.records import Explanation, Failure, Graded, Usage
 from autointerp.run.asking import ask_all
@@ -32,6 +33,11 @@ async def run_score(session: Session, models: Models, features: Sequence[int], r
     scorers = models.scorers()
     marks = {s.name: fingerprint("score", session.contexts_fingerprint, s.name, s.fingerprint) for s in scorers}
     explanations = _with_baseline(session, features)
+    if not explanations:
+        raise RunError(
+            f"none of the {len(features)} features asked for has a label in {session.folder.path}",
+            "run `autointerp explain` first; `autointerp status` says why a feature has none",
+        )
     by_id = {explanation.explanation_id: explanation for explanation in explanations}
     pending: dict[int, list[tuple[Scorer, str]]] = {}
     n_pending = 0
@@ -94,7 +100,7 @@ def _with_baseline(session: Session, features: Sequence[int]) -> list[Explanatio
     if not config.baseline or not labels:
         return true_labels
     mark = fingerprint("baseline", seed, sorted({label.fingerprint for label in labels}))
-    session.writer.set_stage("baseline", mark, "running")
+    session.writer.set_stage("baseline", mark, "running", cost_usd=0.0)
     existing = [e for e in session.reader.explanations(source_id=session.source_id, baselines=True) if e.is_baseline]
     rows = shuffled_explanations(labels, seed, existing, config.n_baseline)
     baseline = [
@@ -104,5 +110,5 @@ def _with_baseline(session: Session, features: Sequence[int]) -> list[Explanatio
         for row in rows
     ]
     session.writer.add_explanations(baseline)
-    session.writer.set_stage("baseline", mark, "done", n_asked=len(baseline))
+    session.writer.set_stage("baseline", mark, "done", n_asked=len(baseline), cost_usd=0.0)
     return [*true_labels, *(row for row in baseline if row.feature_index in chosen)]

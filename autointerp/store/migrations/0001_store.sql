@@ -159,4 +159,5 @@ CREATE VIEW current_trials AS
 
 CREATE VIEW current_failures AS
     SELECT f.* FROM failures f LEFT JOIN stages s ON s.stage = f.stage
-    WHERE s.fingerprint IS NULL OR s.fingerprint = f.fingerprint;
+    WHERE (s.fingerprint IS NULL OR s.fingerprint = f.fingerprint)
+        AND (f.explanation_id IS NULL OR f.explanation_id IN (SELECT explanation_id FROM current_explanations));
