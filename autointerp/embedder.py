@@ -25,6 +25,7 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,9 +73,11 @@ phrase phrases term terms
 _FUNCTION_WORDS = frozenset(_FUNCTION_WORD_LIST.split())
 
 
-def words_of(text: str) -> list[str]:
+# A context is compared with many labels, and cut once; kept, the words of one take two or three kilobytes.
+@lru_cache(maxsize=16_384)
+def words_of(text: str) -> tuple[str, ...]:
     """The words and punctuation marks of a text, in order, in lower case."""
-    return [match.group().lower() for match in WORD.finditer(text)]
+    return tuple(match.group().lower() for match in WORD.finditer(text))
 
 
 def label_words(label: str) -> list[str]:

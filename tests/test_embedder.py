@@ -58,10 +58,17 @@ def test_a_full_table_of_words_starts_again_and_gives_the_same_similarity(
 
 
 def test_words_are_cut_from_text_in_any_script() -> None:
-    assert words_of("Don't raise n_samples (x).") == ["don't", "raise", "n", "_", "samples", "(", "x", ")", "."]
-    assert words_of("方程 ñandú привет") == ["方", "程", "ñandú", "привет"]
-    assert words_of("either'a'or we've") == ["either", "'", "a", "'", "or", "we've"]
-    assert words_of("  \n") == []
+    assert words_of("Don't raise n_samples (x).") == ("don't", "raise", "n", "_", "samples", "(", "x", ")", ".")
+    assert words_of("方程 ñandú привет") == ("方", "程", "ñandú", "привет")
+    assert words_of("either'a'or we've") == ("either", "'", "a", "'", "or", "we've")
+    assert words_of("  \n") == ()
+
+
+def test_a_text_compared_with_many_labels_is_cut_into_words_once(embedder: Embedder) -> None:
+    words_of.cache_clear()
+    for label in ("dog", "night", "rain"):
+        embedder.similarity(label, ["a dog barks at night", "an exception is raised"])
+    assert words_of.cache_info().misses == 2 + 3
 
 
 def test_a_label_is_read_as_a_list_or_as_prose() -> None:

@@ -4,7 +4,7 @@ Parts are taken in the order of their shards, each shard once, so sums of floati
 however the parts arrived and however often a shard was done.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,24 +38,38 @@ def merge(parts: Iterable[ShardPart], settings: CollectSettings) -> Collected:
     """Put the parts of a corpus together.
 
     Exact: the result is that of one shard with all blocks, but for the rounding of `activation_sum`, which is added
-    shard by shard. The order of `parts`, and a part that comes twice, change nothing.
+    shard by shard. The order of `parts`, and a part that comes twice, change nothing. Parts that come in the order of
+    their shards, from shard 0, are put together as they come: a few are in memory at once, however many there are.
 
     Args:
-        parts: One or more of each shard.
+        parts: One or more of each shard; taken one at a time.
         settings: Those that the parts were collected with.
 
     Raises:
         CollectError: If there is no part.
     """
-    by_shard = {part.shard_index: part.collected for part in parts}
-    if not by_shard:
-        raise CollectError("no shard was collected", "check that the corpus holds at least one block")
     waiting: list[Collected] = []
-    for shard_index in sorted(by_shard):
-        waiting.append(by_shard.pop(shard_index))
+    for collected in _in_shard_order(parts):
+        waiting.append(collected)
         if len(waiting) > _PARTS_AT_ONCE:
             waiting = [_join(waiting, settings)]
+    if not waiting:
+        raise CollectError("no shard was collected", "check that the corpus holds at least one block")
     return _join(waiting, settings)
+
+
+def _in_shard_order(parts: Iterable[ShardPart]) -> Iterator[Collected]:
+    """Yield the part of each shard once, by shard index; keeps only those whose turn has not come."""
+    kept: dict[int, Collected] = {}
+    next_index = 0
+    for part in parts:
+        if part.shard_index >= next_index:
+            kept.setdefault(part.shard_index, part.collected)
+        while next_index in kept:
+            yield kept.pop(next_index)
+            next_index += 1
+    for shard_index in sorted(kept):
+        yield kept.pop(shard_index)
 
 
 def _join(parts: list[Collected], settings: CollectSettings) -> Collected:

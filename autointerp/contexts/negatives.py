@@ -131,7 +131,8 @@ def choose_silent(
         return unmet
 
     def choose_alike(kind: NegativeKind, wanted: Sequence[int]) -> list[int]:
-        full, short = ([n for n in wanted if (n == pool.context_length) == sort] for sort in (True, False))
+        full = [length for length in wanted if length == pool.context_length]
+        short = [length for length in wanted if length < pool.context_length]
         return choose(kind, full, is_full) + choose(kind, short, ~is_full)
 
     unmet = [length for kind in first for length in choose_alike(kind, shares[kind])]

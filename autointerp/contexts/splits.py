@@ -102,8 +102,8 @@ class DuplicateIndex:
         other_of = np.repeat(np.repeat(np.arange(sizes.size), sizes), n_holders)
         pairs = other_of * n_contexts + self._holders[place]
         shared = np.bincount(pairs, minlength=sizes.size * n_contexts).reshape(sizes.size, n_contexts)
-        overlap = shared / (sizes[:, None] + self._sizes[None, :] - shared)
-        repeated: Bool[np.ndarray, " context"] = (overlap >= near_duplicate).any(axis=0)
+        overlap: Float64[np.ndarray, "other context"] = shared / (sizes[:, None] + self._sizes[None, :] - shared)
+        repeated: Bool[np.ndarray, " context"] = np.any(overlap >= near_duplicate, axis=0)
         return repeated
 
 

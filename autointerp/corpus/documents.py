@@ -4,19 +4,26 @@
 |-------------|------------------------------------------|---------------------|-------------------------------|
 | docstrings  |                                          | one definition      | `json.decoder:JSONDecoder`    |
 | text        | a txt or md file; a folder of any files  | one file            | `notes/a.txt`                 |
+|             | a txt or md file of 3,000 characters     | one section         | `notes/a.txt#2`, from 1       |
 | jsonl       | a file, or a folder of jsonl files       | one line            | `a.jsonl#12`, from 1          |
 | parquet     | a file, or a folder of parquet files     | one row             | `a.parquet#12`, from 0        |
 | huggingface | a dataset's name, or its folder          | one row             | `name/train#12`, from 0       |
 
 A folder is read in sorted order, with the folders in it. Empty texts are skipped; whatever can't be read stops the run,
 so that no part of a corpus goes missing unseen.
+
+A document is on one side of the split between explaining and scoring, so a book must not be a single one. A long txt or
+md file is cut into sections of about 1,500 characters (750 to 3,000): at blank lines; inside a longer paragraph at line
+ends; inside a longer line at sentence ends, else at spaces. The sections one after another are the file's text again.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from autointerp.config import CorpusConfig
@@ -25,6 +32,19 @@ from autointerp.errors import CorpusError
 from autointerp.records import Document
 
 logger = logging.getLogger(__name__)
+
+_SECTION_CHARACTERS = 1_500
+_LEAST_SECTION_CHARACTERS = _SECTION_CHARACTERS // 2
+_LEAST_LONG_FILE_CHARACTERS = 2 * _SECTION_CHARACTERS
+
+# Where a text may be cut, the best places first, each behind the match: blank lines, line ends, sentence ends (scripts
+# without spaces have their own full stops), spaces.
+_CUTS = (
+    re.compile(r"\n(?:[ \t]*\n)+"),
+    re.compile(r"\n"),
+    re.compile(r"[.!?…][\"'”\u2019»)\]]*\s+|[\u3002\uff01\uff1f]+[」』”\u2019]*"),
+    re.compile(r"\s+"),
+)
 
 _PROSE_SUFFIXES = frozenset({".txt", ".md"})
 _SUFFIXES = {
@@ -88,7 +108,43 @@ def _read_file(path: Path, name: str, config: CorpusConfig) -> Iterator[Document
     elif config.kind == "parquet" or suffix == ".parquet":
         yield from _read_parquet(path, name, config.column)
     else:
-        yield Document(name, _read_text(path))
+        yield from _cut_text(name, _read_text(path))
+
+
+def _cut_text(name: str, text: str) -> Iterator[Document]:
+    """Yield a short text as one document, a long one section by section."""
+    if len(text) < _LEAST_LONG_FILE_CHARACTERS:
+        yield Document(name, text)
+        return
+    for number, section in enumerate(_gather_sections(_cut_pieces(text, _CUTS)), start=1):
+        yield Document(f"{name}#{number}", section)
+
+
+def _cut_pieces(text: str, cuts: tuple[re.Pattern[str], ...]) -> Iterator[str]:
+    """Cut a text into pieces no longer than a section, only those that are too long at the lesser places."""
+    if len(text) <= _SECTION_CHARACTERS:
+        yield text
+    elif not cuts:
+        for start in range(0, len(text), _SECTION_CHARACTERS):
+            yield text[start : start + _SECTION_CHARACTERS]
+    else:
+        ends = [match.end() for match in cuts[0].finditer(text)]
+        for start, end in pairwise([0, *ends, len(text)]):
+            yield from _cut_pieces(text[start:end], cuts[1:])
+
+
+def _gather_sections(pieces: Iterator[str]) -> list[str]:
+    """Gather consecutive pieces; a heading or a last line alone would be too short for a block of tokens."""
+    sections: list[str] = []
+    section = ""
+    for piece in pieces:
+        if len(section) >= _LEAST_SECTION_CHARACTERS and len(section) + len(piece) > _SECTION_CHARACTERS:
+            sections.append(section)
+            section = ""
+        section += piece
+    if len(section) < _LEAST_SECTION_CHARACTERS:
+        section = sections.pop() + section
+    return [*sections, section]
 
 
 def _read_text(path: Path) -> str:

@@ -26,7 +26,7 @@ from autointerp.collect.stream import collect_shard
 from autointerp.corpus.blocks import load_shard
 from autointerp.errors import CollectError, ShardError
 from autointerp.identity import fingerprint
-from autointerp.subject.source import Source, load_source, name_source
+from autointerp.subject.source import Source, load_source
 
 if TYPE_CHECKING:
     from autointerp.config import Pipeline
@@ -46,8 +46,8 @@ class ShardTask:
     """One shard to be done.
 
     Attributes:
-        shard_file: The shard of the corpus.
-        out_file: Where its part goes.
+        shard_file: The shard of the corpus, an absolute path.
+        out_file: Where its part goes, an absolute path.
         fingerprint: Of all that decides the part.
     """
 
@@ -86,13 +86,13 @@ def collect_shards(
     Args:
         pipeline: The run's configuration; `pipeline.ray` says where to collect.
         shard_files: All shards of the corpus, in corpus order, as `corpus.blocks.save_shard` wrote them. Ray workers
-            on other machines must see them and `out_folder` under the same paths.
+            on other machines must see them and `out_folder` under the same absolute paths.
         out_folder: Where the parts go; made if it is missing.
         on_progress: Called in this thread after each shard.
         source: The loaded source, where the caller has it already; Ray workers load their own.
 
     Returns:
-        The parts' files, in the order of `shard_files`, for `collect.shards.load_part`.
+        The parts' files, as absolute paths, in the order of `shard_files`, for `collect.shards.load_part`.
 
     Raises:
         SubjectError: If model or coder can't be loaded, or don't fit.
@@ -102,10 +102,9 @@ def collect_shards(
     if not shard_files:
         raise CollectError("the corpus has no shard", "run the corpus stage first")
     out_folder.mkdir(parents=True, exist_ok=True)
-    if source is None and pipeline.ray.n_workers == 0:
+    if source is None:
         source = load_source(pipeline.subject, pipeline.coder)
-    source_id = source.source_id if source else name_source(pipeline.subject, pipeline.coder)
-    settings = collect_settings(pipeline, shard_files, source_id)
+    settings = collect_settings(pipeline, shard_files, source.source_id)
     tasks = [_make_task(pipeline, settings, file, out_folder) for file in shard_files]
     todo: list[ShardTask] = []
     n_done = 0
@@ -155,9 +154,7 @@ def do_shard(source: Source, settings: CollectSettings, task: ShardTask) -> int:
     return collected.statistics.n_tokens
 
 
-def _run(
-    pipeline: "Pipeline", settings: CollectSettings, todo: list[ShardTask], source: Source | None
-) -> Iterator[int]:
+def _run(pipeline: "Pipeline", settings: CollectSettings, todo: list[ShardTask], source: Source) -> Iterator[int]:
     if not todo:
         return
     if pipeline.ray.n_workers > 0:
@@ -165,7 +162,6 @@ def _run(
 
         yield from collect_on_ray(pipeline, settings, todo)
     else:
-        assert source is not None
         yield from _collect_here(source, settings, todo)
 
 
@@ -211,7 +207,9 @@ def _make_task(pipeline: "Pipeline", settings: CollectSettings, shard_file: Path
         pipeline.coder.model_dump(exclude={"name"}),
         [shard.shard_index, shard.first_block, content.hexdigest()],
     )
-    return ShardTask(shard_file, out_folder / f"{shard_file.stem}.safetensors", decided_by)
+    # Absolute, because Ray's workers may stand in another folder; not resolved, because what a link on a shared disk
+    # leads to may have another path on another machine.
+    return ShardTask(shard_file.absolute(), out_folder.absolute() / f"{shard_file.stem}.safetensors", decided_by)
 
 
 def _tokens_done(task: ShardTask) -> int | None:

@@ -24,6 +24,8 @@ _CONFIG_NAMES = frozenset(
     {"cfg.json", "config.json", "modules.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"}
 )
 _DIGESTED_BYTES = 1 << 20
+# Raised whenever the same settings and text come to give other statistics or contexts.
+_RULES = 1
 
 
 def identity_settings(pipeline: Pipeline) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def identity_settings(pipeline: Pipeline) -> dict[str, Any]:
 
 def contexts_fingerprint(settings: dict[str, Any], corpus_digest: str) -> str:
     """Fingerprint of the contexts: the run's identity and the text that was in fact read."""
-    return fingerprint("contexts", settings, corpus_digest)
+    return fingerprint("contexts", _RULES, settings, corpus_digest)
 
 
 def folder_digest(location: str | None) -> str | None:

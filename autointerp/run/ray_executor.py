@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ import torch
 from autointerp.collect.settings import CollectSettings
 from autointerp.errors import AutointerpError, CollectError
 from autointerp.run.executor import ShardTask, do_shard
+from autointerp.subject.model import EMBEDDED_MODEL
 from autointerp.subject.source import Source, load_source
 
 if TYPE_CHECKING:
@@ -62,13 +64,14 @@ def collect_on_ray(pipeline: "Pipeline", settings: CollectSettings, todo: list[S
         CollectError: If workers die again and again over one shard, or Ray can't be reached.
     """
     config = pipeline.ray
+    for_workers = _with_absolute_folders(pipeline)
     ray = _import_ray(config.address)
     with _running(ray, pipeline):
         worker_class = ray.remote(num_cpus=config.cpus_per_worker, num_gpus=config.gpus_per_worker)(CollectWorker)
         waiting = list(reversed(todo))
         n_deaths = dict.fromkeys(todo, 0)
         n_workers = min(config.n_workers, len(todo))
-        idle = [worker_class.remote(pipeline, settings) for _ in range(n_workers)]
+        idle = [worker_class.remote(for_workers, settings) for _ in range(n_workers)]
         busy: dict[Any, tuple[Any, ShardTask]] = {}
         try:
             while waiting or busy:
@@ -88,7 +91,7 @@ def collect_on_ray(pipeline: "Pipeline", settings: CollectSettings, todo: list[S
                         ) from error
                     logger.warning("a worker died over %s; the shard is done again", task.shard_file)
                     waiting.append(task)
-                    idle.append(worker_class.remote(pipeline, settings))
+                    idle.append(worker_class.remote(for_workers, settings))
                     continue
                 if isinstance(result, AutointerpError):
                     raise result
@@ -97,6 +100,21 @@ def collect_on_ray(pipeline: "Pipeline", settings: CollectSettings, todo: list[S
         finally:
             for worker in [*idle, *(worker for worker, _ in busy.values())]:
                 ray.kill(worker)
+
+
+def _with_absolute_folders(pipeline: "Pipeline") -> "Pipeline":
+    """The pipeline for workers that stand in another folder; names of the hub and of embedded models stay."""
+    subject, coder = pipeline.subject, pipeline.coder
+    if subject.model != EMBEDDED_MODEL:
+        subject = subject.model_copy(update={"model": _absolute_if_folder(subject.model)})
+    if coder.path is not None:
+        coder = coder.model_copy(update={"path": _absolute_if_folder(coder.path)})
+    return pipeline.model_copy(update={"subject": subject, "coder": coder})
+
+
+def _absolute_if_folder(name_or_path: str) -> str:
+    folder = Path(name_or_path).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else name_or_path
 
 
 def _import_ray(address: str | None) -> Any:

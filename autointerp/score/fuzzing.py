@@ -1,7 +1,8 @@
 """Fuzzing: in contexts that all fire, are the marked tokens the ones that the label describes?
 
 1. Every firing context of the score split gets as many marks as it has active tokens, but no more than it has
-   inactive ones. That number depends on the context alone, so it tells nothing about the answer.
+   inactive ones. That number depends on the context alone, so it tells nothing about the answer. White space counts
+   for neither: marks around it would tell by themselves, so it is marked in no half.
 2. Contexts of one activation quantile are dealt in hashed order, in turn, to two halves.
 3. In the one half the marks stand on active tokens (the strongest, where not all are marked): the answer is yes. In the
    other they stand on inactive ones: the answer is no. A context has one role only, so no context can be compared with
@@ -11,7 +12,8 @@
    context, so marks anywhere would be told by their place), preferably to a token that begins, or goes on with, a
    word as the true one does, and not touching another run. A run that fits nowhere is cut in two.
 
-A context on which every token is active can't have a false mark: it is left out of both halves, and counted.
+A context on which every token that shows is active, or none is, can't have both kinds of marks: it is left out of
+both halves, and counted.
 The headline is balanced accuracy. After Paulo et al. 2024 (2410.13928); Delphi's false examples have more marks than
 its true ones, so that counting marks solves it there.
 """
@@ -62,13 +64,13 @@ class FuzzingScorer:
     def __init__(self, judge: Judge, config: ScoreConfig, seed: int) -> None:
         self._judge = judge
         self._seed = seed
-        self.fingerprint = fingerprint("score", NAME, 1, seed, judge.fingerprint)
+        self.fingerprint = fingerprint("score", NAME, 2, seed, judge.fingerprint)
 
     async def score(self, explanation: Explanation, evidence: ScoreEvidence) -> Graded | Failure:
         """Grade one label; see the module's steps."""
         key = feature_key(self._seed, NAME, explanation.source_id, explanation.feature_index)
         posed = build_questions(evidence.contexts, "score", key)
-        if missing := missing_class(posed, "contexts to mark truly", "contexts with inactive tokens to mark"):
+        if missing := missing_class(posed, "contexts to mark truly", "contexts to mark falsely"):
             return to_failure(explanation, NAME, self.fingerprint, missing)
         solved = as_solved(build_questions(evidence.contexts, "explain", key))
         answers = await self._judge.answer(explanation.label, "fuzzing", [p.question for p in posed], solved)
@@ -99,7 +101,7 @@ def measure(of: Answered, n_left_out: int) -> tuple[metrics.Estimate, Detail]:
 
     Args:
         of: Answered questions of both classes.
-        n_left_out: Firing contexts that could not be marked falsely.
+        n_left_out: Firing contexts that could not be marked both truly and falsely.
     """
     headline = metrics.balanced_accuracy(of.confusion)
     assert headline is not None, "both classes have answers"
@@ -112,15 +114,15 @@ def measure(of: Answered, n_left_out: int) -> tuple[metrics.Estimate, Detail]:
 
 
 def true_marks(context: Context) -> tuple[int, ...]:
-    """Offsets of the active tokens, or of the strongest where they are more than the inactive ones."""
-    active = [i for i, a in enumerate(context.activations) if a > 0]
+    """Offsets of the active tokens that show, or of the strongest where they are more than the inactive ones."""
+    active = np.flatnonzero(_shows(context) & _is_active(context)).tolist()
     strongest = sorted(active, key=lambda i: (-context.activations[i], i))[: _n_marks(context)]
     return tuple(sorted(strongest))
 
 
 def false_marks(context: Context, key: int) -> tuple[int, ...]:
     """As many inactive offsets as `true_marks` gives active ones, in runs of the same lengths where they fit."""
-    free = _may_be_falsely_marked(context)
+    free = _shows(context) & ~_is_active(context)
     touched = np.zeros_like(free)
     look = np.array([_look(context, offset) for offset in range(free.size)])
     runs = sorted(_runs(true_marks(context)), key=lambda run: (-run[1], run[0]))
@@ -141,13 +143,17 @@ def false_marks(context: Context, key: int) -> tuple[int, ...]:
 
 
 def _n_marks(context: Context) -> int:
-    n_active = sum(a > 0 for a in context.activations)
-    return min(n_active, int(_may_be_falsely_marked(context).sum()))
+    shows, is_active = _shows(context), _is_active(context)
+    return min(int((shows & is_active).sum()), int((shows & ~is_active).sum()))
 
 
-def _may_be_falsely_marked(context: Context) -> Bool[np.ndarray, " offset"]:
-    """Inactive tokens that show: marks around white space would tell by themselves."""
-    return np.array([a <= 0 and bool(t.strip()) for a, t in zip(context.activations, context.tokens, strict=True)])
+def _shows(context: Context) -> Bool[np.ndarray, " offset"]:
+    """Which tokens are more than white space."""
+    return np.array([bool(token.strip()) for token in context.tokens], dtype=np.bool_)
+
+
+def _is_active(context: Context) -> Bool[np.ndarray, " offset"]:
+    return np.array(context.activations) > 0
 
 
 def _look(context: Context, offset: int) -> int:

@@ -84,7 +84,7 @@ class LocalJudge:
         for kind, n in (("true", int(truth.sum())), ("false", int((~truth).sum()))):
             if n == 0:
                 reason = f"no question of the explain split is {kind}, so there is no threshold"
-                return [Answer(verdict=None, unanswered=reason)] * len(questions)
+                return [Answer(verdict=None, unanswered=reason, retry=False)] * len(questions)
         similarity = self._similarities(label, [*(s.question for s in solved), *questions])
         calibration = calibrate(similarity[: truth.size], truth)
         return [

@@ -36,11 +36,13 @@ class Answer:
         verdict: Yes or no; None where there is no answer.
         probability: That the answer is yes, in [0, 1]; None where the judge gives none.
         unanswered: Why there is no answer; None where there is one.
+        retry: Whether the same question may get an answer another time, where it has none.
     """
 
     verdict: bool | None
     probability: float | None = None
     unanswered: str | None = None
+    retry: bool = True
 
 
 @dataclass(frozen=True, slots=True)

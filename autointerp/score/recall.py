@@ -1,13 +1,15 @@
 """Recall: how much of what the feature does does the label cover, and how much does it claim beside?
 
 1. Firing contexts: all of the score split. They come from the uniform sample of the blocks in which the feature fires,
-   equally many from each of quantiles that hold equally many blocks, so they follow the natural distribution of its
-   firing and need no weights. Recall of mass is the sum of activations in those that got a yes over the sum in all.
-2. Silent contexts: tiles of the pool, a uniform sample of the corpus, of the score split, on which the feature is known
-   to be silent. Those closest to the label by embedding are the likely false positives: all of them are judged
-   (inclusion probability 1). Of the rest a uniform draw is judged, each standing for N / n of them. The share of silent
-   text that gets a yes, f, is the Horvitz-Thompson estimate over both parts. That a tile fires is known without a
-   judge, so no question is spent on it.
+   equally many from each of quantiles that hold equally many blocks, so they follow the natural distribution over
+   firing blocks and need no weights. Recall of mass is the sum of activations in those that got a yes over the sum in
+   all.
+2. Silent contexts: tiles of the pool, a uniform sample of the corpus, of the score split, on which the feature is
+   known to be silent, without those that nearly repeat a context of the explain split. Those closest to the label by
+   embedding are the likely false positives: all of them are judged (inclusion probability 1). Of the rest a uniform
+   draw is judged, each standing for N / n of them. The share of silent text that gets a yes, f, is the
+   Horvitz-Thompson estimate over both parts. That a tile fires is known without a judge, so no question is spent on
+   it.
 3. The base rate b, the share of contexts in which the feature fires, comes from the whole pool and the feature's exact
    density. Precision among contexts as they come is b h / (b h + (1 - b) f), h being the share of firing contexts
    with a yes.
@@ -16,14 +18,21 @@
    one of the few that mark down labels that are too broad and labels that are too narrow. Both components stand in the
    detail with their intervals.
 
+There is one firing context a block, the one around the block's peak, while the base rate and f are shares of tiles.
+Where a feature fires several times a block, its weaker windows are therefore never asked about, and a label that
+describes the strong ones only loses nothing by them: recall, h and so precision come out too high. How much depends on
+the feature; for one that fires once a block there is no such bias. Firing text is weighed block by block, not window by
+window, for the same reason.
+
 A rare feature needs a tiny f, which a few dozen judged tiles can't tell from 0: the interval says so, and it is wide.
 Compare F1 between labels of one feature, not between features of different density.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles, TextEmbedder
@@ -71,14 +80,15 @@ class RecallScorer:
         self._config = config
         self._seed = seed
         counts = (config.n_recall_candidates, config.n_recall_random, config.n_bootstrap)
-        self.fingerprint = fingerprint("score", NAME, 1, seed, counts, embedder.name, judge.fingerprint)
+        self.fingerprint = fingerprint("score", NAME, 2, seed, counts, embedder.name, judge.fingerprint)
 
     async def score(self, explanation: Explanation, evidence: ScoreEvidence) -> Graded | Failure:
         """Grade one label; see the module's steps."""
         key = feature_key(self._seed, NAME, explanation.source_id, explanation.feature_index)
         pool = evidence.pool
         similarity = pool.embeddings(self._embedder) @ self._embedder.embed([explanation.label])[0]
-        posed = build_questions(evidence.contexts, pool, similarity, self._config, key)
+        silent = silent_tiles(evidence.contexts, pool)
+        posed = build_questions(evidence.contexts, pool, silent.eligible, similarity, self._config, key)
         if missing := missing_class(posed, "firing contexts", "pool contexts in which the feature is silent"):
             return to_failure(explanation, NAME, self.fingerprint, missing)
         solved = as_solved(build_detection_questions(evidence.contexts, "explain", key))
@@ -89,6 +99,7 @@ class RecallScorer:
         rng = np.random.default_rng(key)
         strata = build_strata(posed, of)
         headline, detail = measure(of, strata, context_rate(evidence, self._config.n_bootstrap, rng), rng)
+        detail.add("n_left_out", silent.n_left_out)
         detail.add("n_firing_tiles", int(np.sum(pool.peaks(explanation.feature_index) > 0)))
         detail.add("n_tiles", pool.n_tiles)
         trials = to_trials(explanation, NAME, self._judge.name, posed, answers)
@@ -97,9 +108,31 @@ class RecallScorer:
         return Graded(score=score, trials=trials, contexts=drawn)
 
 
+@dataclass(frozen=True, slots=True)
+class SilentTiles:
+    """The silent text of the score split that a label can be tried on.
+
+    Attributes:
+        eligible: Tiles, ascending.
+        n_left_out: Silent tiles of the score split that nearly repeat a context of the explain split.
+    """
+
+    eligible: Int64[np.ndarray, " eligible"]
+    n_left_out: int
+
+
+def silent_tiles(contexts: FeatureContexts, pool: PoolTiles) -> SilentTiles:
+    """The tiles of the score split on which a feature is silent, without near-duplicates of its explain split."""
+    silent = pool.is_score & (pool.peaks(contexts.feature_index) <= 0)
+    seen = (*contexts.of("explain", active=True), *contexts.of("explain", active=False))
+    repeated = silent & pool.repeats(seen)
+    return SilentTiles(np.flatnonzero(silent & ~repeated), int(repeated.sum()))
+
+
 def build_questions(
     contexts: FeatureContexts,
     pool: PoolTiles,
+    silent: Int64[np.ndarray, " eligible"],
     similarity: Float32[np.ndarray, " tile"],
     config: ScoreConfig,
     key: int,
@@ -109,13 +142,13 @@ def build_questions(
     Args:
         contexts: Of the feature.
         pool: Tiles with the truth.
+        silent: Tiles to choose from, from `silent_tiles`.
         similarity: Of the label and each tile.
         config: How many tiles are retrieved, and how many drawn from the rest.
         key: Of the draw and the order.
     """
     feature = contexts.feature_index
     posed = [Posed(Question(c), True, part=FIRING) for c in contexts.of("score", active=True)]
-    silent = np.flatnonzero(pool.is_score & (pool.peaks(feature) <= 0))
     nearest_first = silent[np.lexsort((silent, -similarity[silent]))]
     likely, rest = np.split(nearest_first, [config.n_recall_candidates])
     drawn = rest[np.argsort(keyed_hash(key, rest), kind="stable")][: config.n_recall_random]

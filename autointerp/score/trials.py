@@ -122,10 +122,12 @@ def answered(posed: Sequence[Posed], answers: Sequence[Answer]) -> Answered | Un
     pairs = [(p, a) for p, a in zip(posed, answers, strict=True) if a.verdict is not None]
     for truth, part in sorted({(p.truth, p.part) for p in posed}):
         if not any((p.truth, p.part) == (truth, part) for p, _ in pairs):
+            # What no judge call can mend is not asked again.
+            retry = any(a.retry for p, a in zip(posed, answers, strict=True) if (p.truth, p.part) == (truth, part))
             reason = next((a.unanswered for a in answers if a.unanswered is not None), None)
             n_asked = sum((p.truth, p.part) == (truth, part) for p in posed)
             which = f"{part} questions" if part else f"questions whose true answer is {'yes' if truth else 'no'}"
-            return Undefined("AllUnanswered", f"none of the {n_asked} {which} was answered", retry=True, raw=reason)
+            return Undefined("AllUnanswered", f"none of the {n_asked} {which} was answered", retry=retry, raw=reason)
     probabilities = [a.probability for _, a in pairs if a.probability is not None]
     return Answered(
         posed=tuple(p for p, _ in pairs),

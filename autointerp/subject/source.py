@@ -12,7 +12,7 @@ from autointerp.errors import WidthMismatchError
 from autointerp.identity import source_id
 from autointerp.subject.coder import Coder, load_coder
 from autointerp.subject.hooks import HookPoint, parse_hook_name, read_hooks, resolve_hook
-from autointerp.subject.model import Subject, load_subject, subject_name
+from autointerp.subject.model import Subject, load_subject
 
 if TYPE_CHECKING:
     from autointerp.config import CoderConfig, SubjectConfig
@@ -112,16 +112,6 @@ def join_source(subject: Subject, coder: Coder, name: str | None = None) -> Sour
     return Source(
         source_id=source_id(subject.name, name or default_name(coder)), subject=subject, coder=coder, hook=hook
     )
-
-
-def name_source(subject_config: "SubjectConfig", coder_config: "CoderConfig") -> str:
-    """The source's id, `model@source`, without loading the model.
-
-    Raises:
-        SubjectError: If the coder has to be read for its name, and can't be loaded.
-    """
-    name = coder_config.name or default_name(load_coder(coder_config, torch.device("cpu")))
-    return source_id(subject_name(subject_config), name)
 
 
 def default_name(coder: Coder) -> str:

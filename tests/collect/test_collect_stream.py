@@ -1,5 +1,6 @@
 """`collect` against a recomputation by loops over dense activations."""
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autointerp.collect.merge import ShardPart, merge
+from autointerp.collect.merge import _PARTS_AT_ONCE, ShardPart, _join, merge
 from autointerp.collect.settings import CollectSettings
 from autointerp.collect.stream import collect_shard
 from autointerp.collect.tokens import top_tokens
@@ -230,6 +231,55 @@ def test_the_order_of_parts_and_parts_done_twice_change_nothing(case: Case, rand
     shuffled = parts + again
     random.shuffle(shuffled)
     assert_identical(merge(shuffled, case.settings), merge(parts, case.settings))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cases(), st.sampled_from([1, 2, 8]), st.lists(st.integers(0, 5), min_size=4, max_size=4, unique=True), st.randoms()
+)
+def test_parts_merged_as_they_come_are_those_merged_in_shard_order(
+    case: Case, at_once: int, indices: list[int], random: Any
+) -> None:
+    collected = {
+        i: collect_shard(case.source, s, case.settings) for i, s in zip(sorted(indices), case.shards, strict=False)
+    }
+    in_order = [ShardPart(index, part) for index, part in collected.items()]
+    shuffled = in_order + in_order[:2]
+    random.shuffle(shuffled)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autointerp.collect.merge._PARTS_AT_ONCE", at_once)
+        streamed = merge(shuffled, case.settings)
+    assert_identical(streamed, _merge_after_all_are_there(list(collected.values()), at_once, case.settings))
+
+
+def _merge_after_all_are_there(parts: list[Collected], at_once: int, settings: CollectSettings) -> Collected:
+    waiting: list[Collected] = []
+    for part in parts:
+        waiting.append(part)
+        if len(waiting) > at_once:
+            waiting = [_join(waiting, settings)]
+    return _join(waiting, settings)
+
+
+def test_parts_that_come_in_shard_order_are_in_memory_a_few_at_once() -> None:
+    case = _plain_case(np.ones((5, 3, 1), np.float32))
+    references: list[weakref.ref[np.ndarray]] = []
+    most_alive = 0
+
+    def load_parts() -> Iterator[ShardPart]:
+        nonlocal most_alive
+        for index in range(5 * _PARTS_AT_ONCE):
+            collected = collect_shard(case.source, case.shards[0], case.settings)
+            references.append(weakref.ref(collected.top.activations))
+            most_alive = max(most_alive, sum(reference() is not None for reference in references))
+            part = ShardPart(index, collected)
+            del collected
+            yield part
+            del part
+
+    merged = merge(load_parts(), case.settings)
+    assert merged.statistics.n_tokens == 5 * 15 * _PARTS_AT_ONCE
+    assert 1 < most_alive <= _PARTS_AT_ONCE + 1
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
-from autointerp.config import ContextsConfig
+from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts import build
 from autointerp.contexts.build import build_contexts
 from autointerp.contexts.evidence import feature_evidence
@@ -34,17 +35,18 @@ def outcomes(
     *,
     seed: int = 0,
     neighbors: Mapping[int, Sequence[int]] | np.ndarray | None = None,
+    collect: CollectConfig = COLLECT,
 ) -> dict[int, FeatureContexts | Failure]:
     """Outcome of each feature, in the order given."""
     built = build_contexts(
         features,
-        world.collected(),
+        world.collected(collect),
         world,
         NumberedWords(),
-        world.tiles(config, seed=seed),
+        world.tiles(config, collect, seed=seed),
         BagOfWords(),
         config,
-        COLLECT,
+        collect,
         seed,
         SOURCE,
         neighbors,
@@ -183,10 +185,26 @@ def test_a_feature_that_always_fires_is_recorded_as_never_silent() -> None:
 
 
 def test_documents_shorter_than_a_context_have_contexts_of_their_own_length() -> None:
-    contexts = contexts_in(make_world(5, n_documents=200))
+    contexts = contexts_in(make_world(5, n_documents=200, short=0.6))
     lengths = {len(context.tokens) for one in contexts for context in one.contexts}
     assert max(lengths) == COLLECT.context_length
     assert min(lengths) < COLLECT.context_length
+
+
+def test_the_number_of_tokens_alone_does_not_tell_firing_contexts_from_silent_ones() -> None:
+    """Six blocks in ten are cut short, some below the length of a context; a feature seldom fires in these."""
+    world = make_world(3, densities=[0.1] * 40, n_documents=500, duplicated=0.0, short=0.6)
+    collect = COLLECT.model_copy(update={"n_pool_blocks": 600})
+    config = CONTEXTS.model_copy(update={"n_score": 20, "n_explain": 30, "n_pool_tiles": 600})
+    contexts = [
+        c for c in outcomes(world, config, range(40), collect=collect).values() if isinstance(c, FeatureContexts)
+    ]
+    assert len(contexts) > 30
+    for split in ("explain", "score"):
+        of_each = [of_split(one, split) for one in contexts]
+        assert sum(len(context.tokens) < collect.context_length for of_one in of_each for context in of_one) > 50
+        values = [roc_auc_score([c.is_active for c in of_one], [len(c.tokens) for c in of_one]) for of_one in of_each]
+        assert abs(np.mean(values) - 0.5) < 0.05
 
 
 def test_a_split_that_depends_on_who_asks_is_caught_as_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +220,7 @@ def test_a_split_that_depends_on_who_asks_is_caught_as_a_leak(monkeypatch: pytes
 
 
 def test_a_duplicate_that_slips_through_is_caught_as_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = make_world(5, n_words=4)
+    world = make_world(5, n_documents=200, duplicated=0.6)
 
     class Blind(DuplicateFilter):
         def admit(self, trigrams: frozenset[int]) -> bool:

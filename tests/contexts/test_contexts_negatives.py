@@ -25,6 +25,12 @@ def tiles(world: World) -> PoolTiles:
     return world.tiles()
 
 
+@pytest.fixture(scope="module")
+def mixed() -> PoolTiles:
+    """Tiles of many lengths."""
+    return make_world(1, densities=(0.0, 0.01, 0.02, 0.05, 1.0), n_documents=90, short=0.7, duplicated=0.0).tiles()
+
+
 def hints_for(tiles: PoolTiles) -> NegativeHints:
     common = int(np.bincount(tiles.token_ids.ravel())[4:].argmax()) + 4
     return NegativeHints(
@@ -38,7 +44,7 @@ def choose(
     tiles: PoolTiles, kinds: tuple[NegativeKind, ...], n_wanted: int, split: Split = "score", *, feature: int = FEATURE
 ) -> list[Context]:
     ranked = rank_silent_tiles(tiles, feature, kinds, hints_for(tiles), key=9)
-    return choose_silent(tiles, feature, split, n_wanted, kinds, ranked, DuplicateFilter(0.5))
+    return choose_silent(tiles, feature, split, [tiles.context_length] * n_wanted, kinds, ranked, DuplicateFilter(0.5))
 
 
 def test_kinds_have_equal_shares_and_the_first_ones_the_odd_ones(tiles: PoolTiles) -> None:
@@ -91,7 +97,7 @@ def test_token_negatives_hold_the_token_that_the_feature_peaks_on(tiles: PoolTil
 def test_a_kind_that_runs_short_is_filled_from_the_random_one_and_says_so(tiles: PoolTiles) -> None:
     kinds: tuple[NegativeKind, ...] = ("silent_neighbour",)
     ranked = rank_silent_tiles(tiles, FEATURE, kinds, NegativeHints(neighbors=[]), key=9)
-    contexts = choose_silent(tiles, FEATURE, "score", 6, kinds, ranked, DuplicateFilter(0.5))
+    contexts = choose_silent(tiles, FEATURE, "score", [8] * 6, kinds, ranked, DuplicateFilter(0.5))
     assert Counter(context.kind for context in contexts) == {"silent_random": 6}
 
 
@@ -117,14 +123,57 @@ def test_a_tile_that_repeats_an_earlier_context_is_passed_over(tiles: PoolTiles)
     seen = DuplicateFilter(0.5)
     first = next(tile for tile in ranked["silent_random"].tolist() if tiles.is_score[tile])
     seen.admit(tiles.trigrams[first])
-    contexts = choose_silent(tiles, FEATURE, "score", 5, ("silent_random",), ranked, seen)
+    contexts = choose_silent(tiles, FEATURE, "score", [8] * 5, ("silent_random",), ranked, seen)
     assert len(contexts) == 5
     assert all(set(context.token_ids) != set(tiles.token_ids[first]) for context in contexts)
+
+
+def lengths_chosen(tiles: PoolTiles, kinds: tuple[NegativeKind, ...], lengths: list[int]) -> dict[str, list[int]]:
+    ranked = rank_silent_tiles(tiles, FEATURE, kinds, hints_for(tiles), key=9)
+    contexts = choose_silent(tiles, FEATURE, "score", lengths, kinds, ranked, DuplicateFilter(0.5))
+    return {kind: sorted(len(c.tokens) for c in contexts if c.kind == kind) for kind in kinds}
+
+
+def test_negatives_have_the_lengths_asked_for_shared_out_over_the_kinds(mixed: PoolTiles) -> None:
+    short = np.unique(mixed.length[mixed.block_is_silent(FEATURE) & mixed.is_score])[:-1].tolist()
+    assert short, "the world has short documents"
+    lengths = lengths_chosen(mixed, ("silent_random", "silent_similar"), [8, short[-1], 8, 8, short[0], 8])
+    assert lengths == {"silent_random": [short[-1], 8, 8], "silent_similar": [short[0], 8, 8]} or (
+        lengths == {"silent_random": [short[0], 8, 8], "silent_similar": [short[-1], 8, 8]}
+    )
+
+
+def test_a_short_negative_is_the_closest_in_length_and_of_these_the_first_in_rank(mixed: PoolTiles) -> None:
+    ranked = rank_silent_tiles(mixed, FEATURE, ("silent_similar",), hints_for(mixed), key=9)
+    candidates = [t for t in ranked["silent_similar"].tolist() if mixed.is_score[t] and mixed.length[t] < 8]
+    for wanted in range(1, 8):
+        distance = min(abs(int(mixed.length[t]) - wanted) for t in candidates)
+        first = next(t for t in candidates if abs(int(mixed.length[t]) - wanted) == distance)
+        (context,) = choose_silent(mixed, FEATURE, "score", [wanted], ("silent_similar",), ranked, DuplicateFilter(0.5))
+        assert (context.block_index, context.start) == (mixed.block_index[first], mixed.start[first])
+
+
+def test_full_length_negatives_stand_in_for_short_ones_where_these_run_out(mixed: PoolTiles) -> None:
+    n_short = int((mixed.block_is_silent(FEATURE) & mixed.is_score & (mixed.length < 8)).sum())
+    lengths = lengths_chosen(mixed, ("silent_random",), [5] * (n_short + 4))["silent_random"]
+    assert len(lengths) == n_short + 4
+    assert 4 <= lengths.count(8) < n_short + 4
+
+
+def test_a_kind_without_a_tile_of_the_length_leaves_it_to_the_random_one(mixed: PoolTiles) -> None:
+    kinds: tuple[NegativeKind, ...] = ("silent_neighbour",)
+    ranked = dict(rank_silent_tiles(mixed, FEATURE, kinds, hints_for(mixed), key=9))
+    ranked["silent_neighbour"] = ranked["silent_neighbour"][mixed.length[ranked["silent_neighbour"]] == 8]
+    contexts = choose_silent(mixed, FEATURE, "score", [8, 8, 3], kinds, ranked, DuplicateFilter(0.5))
+    assert [c.kind for c in contexts] == ["silent_neighbour", "silent_neighbour", "silent_random"]
+    assert [len(c.tokens) == 8 for c in contexts] == [True, True, False]
 
 
 def test_all_silent_tiles_are_used_where_they_are_few() -> None:
     world = make_world(2, n_documents=8, duplicated=0.0)
     tiles = world.tiles()
     n_silent = int((tiles.block_is_silent(0) & tiles.is_score).sum())
-    contexts = choose(tiles, ("silent_random", "silent_similar"), 1000, feature=0)
+    kinds: tuple[NegativeKind, ...] = ("silent_random", "silent_similar")
+    ranked = rank_silent_tiles(tiles, 0, kinds, hints_for(tiles), key=9)
+    contexts = choose_silent(tiles, 0, "score", [8] * 1000, kinds, ranked, DuplicateFilter(1.0))
     assert len(contexts) == n_silent > 0

@@ -18,7 +18,7 @@ from autointerp.records import Document, FeatureContexts
 from tests.contexts.world import SOURCE, World
 
 COLLECT = CollectConfig(context_length=8, n_pool_blocks=200)
-CONTEXTS = ContextsConfig(n_explain=8, n_score=6, n_quantiles=3, min_explain=2, min_score=2, n_pool_tiles=200)
+CONTEXTS = ContextsConfig(n_explain=14, n_score=10, n_quantiles=3, min_explain=2, min_score=2, n_pool_tiles=200)
 SUBJECTS = ("the river", "Москва", "東京タワー", "القاهرة", "an old engine", "Αθήνα", "the 🙂 face", "विद्यालय")
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autointerp.contexts.splits import DuplicateFilter, check_no_leak, document_split, trigram_sets
+from autointerp.contexts.splits import DuplicateFilter, DuplicateIndex, check_no_leak, document_split, trigram_sets
 from autointerp.contexts.windows import make_context
 from autointerp.errors import LeakError
 from autointerp.records import Context, FeatureContexts, Split
@@ -36,6 +36,20 @@ def trigrams_of(tokens: list[int], width: int = 12) -> frozenset[int]:
     row = np.full((1, max(width, len(tokens))), 99, dtype=np.int32)
     row[0, : len(tokens)] = tokens
     return trigram_sets(row, np.array([len(tokens)], dtype=np.int32))[0]
+
+
+few_tokens = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=8), max_size=6)
+
+
+@given(few_tokens, few_tokens, st.sampled_from([0.2, 0.5, 1.0]))
+@settings(deadline=None)
+def test_the_index_finds_the_contexts_that_repeat_one_of_the_others(
+    indexed: list[list[int]], others: list[list[int]], near_duplicate: float
+) -> None:
+    found = DuplicateIndex([trigrams_of(tokens) for tokens in indexed]).repeats(
+        [trigrams_of(tokens) for tokens in others], near_duplicate
+    )
+    assert found.tolist() == [any(jaccard(one, other) >= near_duplicate for other in others) for one in indexed]
 
 
 def test_a_context_of_five_tokens_has_three_trigrams() -> None:

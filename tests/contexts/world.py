@@ -122,9 +122,13 @@ class World:
         block = np.array([row[1] for row in rows], dtype=np.int64)
         activations = self.dense[block, :, feature].reshape(len(rows), block_length)
         peak_position = activations.argmax(axis=1).astype(np.int32) if rows else np.empty(0, dtype=np.int32)
-        start = np.clip(peak_position - int(collect.peak_fraction * length), 0, block_length - length).astype(np.int32)
+        first = self.counted[block].argmax(axis=1)
+        end = first + self.counted[block].sum(axis=1)
+        start = np.maximum(np.minimum(peak_position - int(collect.peak_fraction * length), end - length), first)
+        start = start.astype(np.int32)
         windows = np.array(
-            [row[at : at + length] for row, at in zip(activations, start, strict=True)], dtype=np.float32
+            [np.pad(row, (0, length))[at : at + length] for row, at in zip(activations, start, strict=True)],
+            dtype=np.float32,
         )
         return SampledWindows(
             feature=feature,
@@ -145,6 +149,7 @@ def make_world(
     n_words: int = 400,
     n_levels: int = 6,
     duplicated: float = 0.2,
+    short: float = 0.2,
 ) -> World:
     """Draw a world: documents of one to three blocks of 20 positions, with a special token at each end.
 
@@ -155,6 +160,7 @@ def make_world(
         n_words: Size of the vocabulary; a small one makes near-duplicates by chance.
         n_levels: Activations are whole numbers up to this, so that there are many ties.
         duplicated: Share of documents that repeat an earlier one but for a few words.
+        short: Share of blocks of fewer words than there is room for, any number being equally likely.
     """
     rng = np.random.default_rng(seed)
     n_positions = 20
@@ -164,7 +170,7 @@ def make_world(
     document_ids: list[str] = []
     for number in range(n_documents):
         for _ in range(int(rng.integers(1, 4))):
-            n_words_here = int(rng.integers(1, n_positions - 1)) if rng.random() < 0.2 else n_positions - 2
+            n_words_here = int(rng.integers(1, n_positions - 1)) if rng.random() < short else n_positions - 2
             tokens = np.zeros(n_positions, dtype=np.int32)
             tokens[1 : n_words_here + 1] = rng.integers(3, n_words + 3, n_words_here)
             fires = rng.random((n_positions, len(densities))) < np.array(densities)

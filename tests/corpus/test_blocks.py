@@ -176,6 +176,7 @@ def test_a_shard_is_read_back_as_it_was_written_and_twice_the_same_bytes(tmp_pat
     assert sorted(path.name for path in tmp_path.rglob("*.partial")) == []
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_missing_or_cut_short_shard_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="is missing"):
         load_shard(tmp_path / "0.npz")

@@ -7,9 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus import iter_documents
+from autointerp.corpus.documents import _cut_text
 from autointerp.errors import CorpusError
 from autointerp.records import Document
 
@@ -25,6 +28,66 @@ def write_parquet(path: Path, **columns: list[Any]) -> None:
 def test_a_text_file_is_one_document_named_after_it(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Grüße\naus Köln", encoding="utf-8")
     assert read(kind="text", path=str(tmp_path / "a.txt")) == [Document("a.txt", "Grüße\naus Köln")]
+
+
+def paragraphs(*sizes: int) -> str:
+    return "\n\n".join("x" * size for size in sizes)
+
+
+def test_a_long_text_file_is_cut_into_sections_at_blank_lines(tmp_path: Path) -> None:
+    (tmp_path / "book.md").write_text(paragraphs(20, 900, 500, 400, 1200, 800, 30))
+    sections = read(kind="text", path=str(tmp_path))
+    assert [section.document_id for section in sections] == ["book.md#1", "book.md#2", "book.md#3"]
+    assert [section.text for section in sections] == [
+        paragraphs(20, 900, 500) + "\n\n",
+        paragraphs(400, 1200) + "\n\n",
+        paragraphs(800, 30),
+    ]
+
+
+def test_a_file_just_short_of_long_stays_one_document(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(paragraphs(1000, 1000, 995))
+    (tmp_path / "b.txt").write_text(paragraphs(1000, 1000, 996))
+    assert [document.document_id for document in read(kind="text", path=str(tmp_path))] == [
+        "a.txt", "b.txt#1", "b.txt#2", "b.txt#3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("unit", "end"),
+    [
+        ("a line of a long paragraph,\n", "\n"),
+        ("A sentence of one long line, Mr. X said. ", " said. "),
+        ("方程式は線形である。", "。"),
+        ("words without any full stop ", " "),
+    ],
+)
+def test_a_long_paragraph_is_cut_at_line_ends_else_at_sentence_ends_else_at_spaces(unit: str, end: str) -> None:
+    sections = [section.text for section in _cut_text("a.txt", unit * 400)]
+    assert "".join(sections) == unit * 400
+    assert len(sections) > 2
+    assert all(section.endswith(end) for section in sections)
+
+
+def test_text_without_any_place_to_cut_is_cut_anywhere() -> None:
+    assert [len(section.text) for section in _cut_text("a.txt", "x" * 4000)] == [1500, 1500, 1000]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", "x", "方", "ab ", "A b. ", "cd\n", "  "]), st.integers(1, 2000)), max_size=12
+    ),
+    st.sampled_from(["\n\n", "\n \t\n\n", "\n", " ", ""]),
+)
+def test_sections_together_are_the_text_and_none_is_very_long_or_short(
+    runs: list[tuple[str, int]], separator: str
+) -> None:
+    text = separator.join(unit * n for unit, n in runs)
+    sections = [section.text for section in _cut_text("a.txt", text)]
+    assert "".join(sections) == text
+    assert (len(sections) == 1) == (len(text) < 3000)
+    if len(sections) > 1:
+        assert all(750 <= len(section) <= 3000 for section in sections)
 
 
 def test_a_folder_may_mix_formats_and_is_read_in_sorted_order(tmp_path: Path) -> None:

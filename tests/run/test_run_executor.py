@@ -22,7 +22,7 @@ from autointerp.corpus.blocks import load_shard, save_shard
 from autointerp.errors import ActivationRangeError, CollectError, ShardError, SubjectError, WidthMismatchError
 from autointerp.records import BlockShard, Collected
 from autointerp.run.executor import CollectProgress, ShardTask, collect_settings, collect_shards, one_thread_a_shard
-from autointerp.run.ray_executor import CollectWorker
+from autointerp.run.ray_executor import CollectWorker, _import_ray
 from autointerp.subject.source import Source, load_source
 
 with warnings.catch_warnings():
@@ -204,6 +204,35 @@ def test_no_one_and_two_ray_workers_give_equal_results_also_when_a_worker_dies(
     assert not sys.modules["ray"].is_initialized()
     for mine, first, second in zip(here, one, two, strict=True):
         assert mine.read_bytes() == first.read_bytes() == second.read_bytes()
+
+
+def test_workers_that_stand_in_another_folder_find_relative_paths(
+    make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absolute = make_pipeline(n_workers=1)
+    assert absolute.coder.path is not None
+    model, coder = os.path.relpath(absolute.subject.model, tmp_path), os.path.relpath(absolute.coder.path, tmp_path)
+    relative = absolute.model_copy(
+        update={
+            "subject": absolute.subject.model_copy(update={"model": model}),
+            "coder": absolute.coder.model_copy(update={"path": coder}),
+        }
+    )
+    (tmp_path / "elsewhere").mkdir()
+    ray = _import_ray(None)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ray.init(num_cpus=1, _node_ip_address="127.0.0.1", include_dashboard=False, log_to_driver=False)
+    try:
+        monkeypatch.chdir(tmp_path)
+        files = [Path(os.path.relpath(file, tmp_path)) for file in shard_files]
+        parts = collect_shards(relative, files, Path("out"), lambda _: None)
+    finally:
+        ray.shutdown()
+    assert parts == [tmp_path / "out" / f"shard-0000{i}.safetensors" for i in range(3)]
+    done_again: list[bool] = []
+    here = relative.model_copy(update={"ray": relative.ray.model_copy(update={"n_workers": 0})})
+    collect_shards(here, files, Path("out"), lambda progress: done_again.append(not progress.is_resumed))
+    assert done_again == [False] * 3
 
 
 def _our_workers() -> list[int]:

@@ -9,8 +9,20 @@ from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.records import FeatureContexts
 from autointerp.score.detection import DetectionScorer, build_questions
+from autointerp.score.local_judge import LocalJudge
 from autointerp.score.protocol import Answer, Question, Task
-from tests.score.world import ANIMALS, COLOURS, UNHURRIED, Scripted, World, explanation_of, failed, graded, read
+from tests.score.world import (
+    ANIMALS,
+    COLOURS,
+    UNHURRIED,
+    BagOfWords,
+    Scripted,
+    World,
+    explanation_of,
+    failed,
+    graded,
+    read,
+)
 
 CAT, COLOUR = 0, 1
 
@@ -139,6 +151,16 @@ def test_no_answer_at_all_is_a_failure_to_try_again(world: World, pool: PoolTile
     assert (failure.stage, failure.error_type, failure.retry) == ("score:detection", "AllUnanswered", True)
     assert failure.raw == "503 from the server"
     assert failure.explanation_id == explanation_of(CAT, "cat").explanation_id
+
+
+def test_a_judge_that_can_never_answer_is_a_failure_for_good(world: World, pool: PoolTiles) -> None:
+    evidence = world.evidence(COLOUR, pool)
+    contexts = tuple(c for c in evidence.contexts.contexts if c.split == "score" or c.is_active)
+    evidence = replace(evidence, contexts=replace(evidence.contexts, contexts=contexts))
+    local = DetectionScorer(LocalJudge(BagOfWords()), ScoreConfig(), 0)
+    failure = failed(local.score(explanation_of(COLOUR, "red"), evidence))
+    assert (failure.error_type, failure.retry) == ("AllUnanswered", False)
+    assert failure.raw == "no question of the explain split is false, so there is no threshold"
 
 
 def test_answers_for_one_class_only_are_a_failure_to_try_again(world: World, pool: PoolTiles) -> None:

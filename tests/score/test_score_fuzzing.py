@@ -91,6 +91,28 @@ def test_marks_on_words_move_to_words_and_white_space_is_never_marked() -> None:
     assert seen[0] + seen[2] + seen[8] > 0.8 * 300
 
 
+def test_white_space_on_which_the_feature_fires_is_marked_in_no_half() -> None:
+    words = [" one", " two", "\n\n", " peak", " three", " four"]
+    context = context_of([0.0, 0, 5, 1, 0, 0], words)
+    assert true_marks(context) == (3,)
+    for key in range(50):
+        assert len(false_marks(context, key)) == 1
+        assert false_marks(context, key)[0] in (0, 1, 4, 5)
+
+
+def test_contexts_that_are_active_on_white_space_alone_are_left_out_and_counted(world: World, pool: PoolTiles) -> None:
+    evidence = world.evidence(COLOUR, pool)
+    contexts = list(evidence.contexts.contexts)
+    for i in [i for i, c in enumerate(contexts) if c.split == "score" and c.is_active][:3]:
+        tokens = ["\n" if a > 0 else t for a, t in zip(contexts[i].activations, contexts[i].tokens, strict=True)]
+        contexts[i] = replace(contexts[i], tokens=tuple(tokens))
+    evidence = replace(evidence, contexts=replace(evidence.contexts, contexts=tuple(contexts)))
+    result = graded(scorer(Scripted(read)).score(explanation_of(COLOUR, " ".join(COLOURS)), evidence))
+    assert (result.score.n_trials, result.score.detail["n_left_out"]) == (17, 3)
+    known = {c.context_id: c.tokens for c in contexts}
+    assert all(known[t.context_id][offset].strip() for t in result.trials for offset in t.marked)
+
+
 def test_halves_are_even_in_every_quantile_and_no_context_has_both_roles(world: World) -> None:
     posed = build_questions(world.contexts(COLOUR), "score", 1)
     cells = Counter((p.question.context.quantile, p.truth) for p in posed)

@@ -205,7 +205,7 @@ def test_the_known_share_of_errors_comes_back(journal: Journal) -> None:
 
 
 def test_more_answers_than_the_limit_can_hold_are_refused_before_anything_is_paid(journal: Journal) -> None:
-    settings = config(contexts_per_prompt=100)
+    settings = config(contexts_per_prompt=100, max_output_tokens=1024)
     assert settings.model is not None
     with pytest.raises(PipelineError, match=r"100 answers do not fit.*lower judge\.contexts_per_prompt to 42"):
         LlmJudge(connect(settings.model, journal), settings)

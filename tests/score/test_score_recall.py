@@ -7,7 +7,8 @@ import pytest
 
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
-from autointerp.score import metrics
+from autointerp.records import FeatureContexts
+from autointerp.score import metrics, recall
 from autointerp.score.protocol import Answer, Question, ScoreEvidence, Task
 from autointerp.score.recall import LIKELY, REST, RecallScorer, build_questions, measure
 from autointerp.score.trials import Answered, Posed, answered, context_rate
@@ -39,7 +40,8 @@ def silent_tiles(pool: PoolTiles, feature: int) -> np.ndarray[tuple[int], np.dty
 
 def drawn(world: World, pool: PoolTiles, feature: int, label: str, config: ScoreConfig = CONFIG) -> tuple[Posed, ...]:
     similarity = BagOfWords().similarity(label, pool.texts)
-    return build_questions(world.contexts(feature), pool, similarity, config, 1)
+    contexts = world.contexts(feature)
+    return build_questions(contexts, pool, recall.silent_tiles(contexts, pool).eligible, similarity, config, 1)
 
 
 def test_known_answers_give_the_fractions_worked_out_by_hand(world: World, pool: PoolTiles) -> None:
@@ -153,6 +155,42 @@ def test_pool_contexts_come_back_with_the_score_so_that_every_trial_opens(world:
     assert {t.context_id for t in result.trials} <= known
     assert len(result.contexts) == 40
     assert (result.score.n_trials, len(result.trials)) == (60, 60)
+
+
+def test_silent_tiles_that_nearly_repeat_what_the_explainer_saw_are_not_asked_about(
+    world: World, pool: PoolTiles
+) -> None:
+    """One explain context is made to repeat the tile most like the label but for a word, another a tile of the rest."""
+    posed = drawn(world, pool, CAT, "dog")
+    shown = [next(p.question.context for p in posed if p.part == part) for part in (LIKELY, REST)]
+    changed = (*shown[0].token_ids[:-1], (shown[0].token_ids[-1] + 1) % 8)
+    contexts = list(world.contexts(CAT).contexts)
+    places = [
+        next(i for i, c in enumerate(contexts) if c.split == "explain" and c.is_active == active)
+        for active in (True, False)
+    ]
+    for place, token_ids in zip(places, (changed, shown[1].token_ids), strict=True):
+        contexts[place] = replace(contexts[place], token_ids=token_ids)
+    evidence = replace(world.evidence(CAT, pool), contexts=FeatureContexts(SOURCE, CAT, tuple(contexts)))
+    result = graded(scorer(Scripted(read)).score(explanation_of(CAT, "dog"), evidence))
+
+    asked = {(c.block_index, c.start) for c in result.contexts}
+    assert len(asked) == 40
+    assert not asked & {(c.block_index, c.start) for c in shown}
+    n_eligible = silent_tiles(pool, CAT).size - 2
+    assert (result.score.detail["n_left_out"], result.score.detail["n_silent_tiles"]) == (2, n_eligible)
+    assert sum(t.weight for t in result.trials if not t.truth) == pytest.approx(n_eligible)
+
+
+def test_the_run_s_threshold_decides_what_repeats(world: World, pool: PoolTiles) -> None:
+    contexts = world.contexts(CAT)
+    tile = int(silent_tiles(pool, CAT)[0])
+    half = pool.token_ids[tile].tolist()[:10]
+    seen = replace(contexts.of("explain", active=True)[0], token_ids=tuple(half))
+    one = FeatureContexts(SOURCE, CAT, (seen,))
+    # 8 of the tile's 14 trigrams.
+    for near_duplicate, n_left_out in ((0.57, 1), (0.58, 0)):
+        assert recall.silent_tiles(one, replace(pool, near_duplicate=near_duplicate)).n_left_out == n_left_out
 
 
 def test_questions_of_firing_and_silent_contexts_are_mixed(world: World, pool: PoolTiles) -> None:
