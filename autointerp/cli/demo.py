@@ -36,7 +36,8 @@ def demo_lines(run: Run) -> list[str]:
     shuffled = _shuffled(run, [scored.explanation.feature_index for scored in (*best, *worst)])
     lines = [
         "",
-        f"The best of {n_labels} labels, by the mean of all scores; behind each score that of a shuffled label:",
+        f"The best of {n_labels} labels, by the mean of their scores. Each has its 95 % interval and, behind it,",
+        "the score that another feature's label gets on the same contexts:",
     ]
     lines += label_rows(best, shuffled)
     lines += ["", "The worst:", *label_rows(worst, shuffled)]

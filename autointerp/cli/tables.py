@@ -8,7 +8,7 @@ from autointerp.records import Context, Score, SearchHit
 from autointerp.store.results import ScoredLabel, ScorerSummary
 
 SCORERS = ("detection", "fuzzing", "embedding", "recall")
-_LABEL_WIDTH = 46
+_LABEL_WIDTH = 40
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> list[str]:
@@ -53,7 +53,7 @@ def label_rows(labels: Sequence[ScoredLabel], baselines: Mapping[int, ScoredLabe
             cell = with_interval(own) if own else "-"
             row.append(f"{cell} {number(shuffled.value) if shuffled else '  -'}")
         rows.append(row)
-    return table(["feature", "label", *(f"{name} [95 %] shuffled" for name in SCORERS)], rows, left=2)
+    return table(["feature", "label", *SCORERS], rows, left=2)
 
 
 def summary_rows(summaries: Sequence[ScorerSummary]) -> list[str]:
@@ -61,18 +61,18 @@ def summary_rows(summaries: Sequence[ScorerSummary]) -> list[str]:
     rows = [
         [
             s.scorer,
-            s.metric or "-",
             s.judge,
             str(s.n),
             number(s.median),
             f"{number(s.lower_quartile)}-{number(s.upper_quartile)}",
             number(s.baseline_median),
             "-" if s.win_rate is None else f"{100 * s.win_rate:.0f} % of {s.n_paired}",
+            s.metric or "-",
         ]
         for s in sorted(summaries, key=lambda s: SCORERS.index(s.scorer) if s.scorer in SCORERS else len(SCORERS))
     ]
-    header = ["scorer", "metric", "judge", "labels", "median", "quartiles", "shuffled", "true label wins"]
-    return table(header, rows, left=3)
+    header = ["scorer", "judge", "labels", "median", "quartiles", "shuffled", "true label wins", "metric"]
+    return table(header, rows, left=2)
 
 
 def hit_rows(hits: Sequence[SearchHit]) -> list[str]:
