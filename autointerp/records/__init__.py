@@ -1,0 +1,42 @@
+"""The frozen records that cross from one stage to the next.
+
+Words: a *block* is a fixed-length token sequence of one document of the corpus; a *context* is a window of a block
+with one feature's activation at each token. Activations are in the coder's own units. Shapes are written in jaxtyping's
+form: a name in a shape is an axis, the same name in one record is the same length. Index dtypes are int32 where a
+model or a coder bounds them, int64 where the corpus does.
+"""
+
+from autointerp.records.collect import Collected, FeatureStatistics, Pool, SampledWindows, TokenCounts
+from autointerp.records.contexts import ACTIVE_KINDS, SILENT_KINDS, Context, ContextKind, FeatureContexts, Split
+from autointerp.records.corpus import BlockShard, Document
+from autointerp.records.labels import Explanation, Failure, FeatureEvidence, Graded, Score, TokenCount, Trial, Usage
+from autointerp.records.store import FeatureRecord, FeatureStatus, Neighbor, SearchHit, SourceRecord
+
+__all__ = [
+    "ACTIVE_KINDS",
+    "SILENT_KINDS",
+    "BlockShard",
+    "Collected",
+    "Context",
+    "ContextKind",
+    "Document",
+    "Explanation",
+    "Failure",
+    "FeatureContexts",
+    "FeatureEvidence",
+    "FeatureRecord",
+    "FeatureStatistics",
+    "FeatureStatus",
+    "Graded",
+    "Neighbor",
+    "Pool",
+    "SampledWindows",
+    "Score",
+    "SearchHit",
+    "SourceRecord",
+    "Split",
+    "TokenCount",
+    "TokenCounts",
+    "Trial",
+    "Usage",
+]

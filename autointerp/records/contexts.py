@@ -1,0 +1,78 @@
+"""Records of contexts: windows of blocks with one feature's activations."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["explain", "score"]
+ContextKind = Literal["top", "quantile", "silent_random", "silent_similar", "silent_neighbour", "silent_token", "pool"]
+ACTIVE_KINDS: frozenset[ContextKind] = frozenset({"top", "quantile"})
+SILENT_KINDS: frozenset[ContextKind] = frozenset(
+    {"silent_random", "silent_similar", "silent_neighbour", "silent_token"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A window of one block, with one feature's activation at each token.
+
+    Attributes:
+        context_id: UUID from the feature, kind, split, block and window.
+        source_id: `model@source`.
+        feature_index: The feature.
+        kind: How it was chosen: `top` and `quantile` are active, `silent_…` silent on every token, `pool` either.
+        split: `explain` contexts may be shown to explainers and set thresholds; `score` contexts only grade.
+        tokens: Text pieces; joined without a separator they are the context's text.
+        token_ids: The model's token ids, one a piece.
+        activations: The feature's activation at each token, >= 0.
+        max_activation: Largest of `activations`.
+        peak: Offset of the first largest activation; 0 where silent.
+        quantile: Activation quantile of the block's peak among the feature's firing blocks, 0 lowest; None where
+            silent.
+        document_id: Document of the block.
+        block_index: Block of the corpus.
+        start: Position of the first token in its block.
+    """
+
+    context_id: str
+    source_id: str
+    feature_index: int
+    kind: ContextKind
+    split: Split
+    tokens: tuple[str, ...]
+    token_ids: tuple[int, ...]
+    activations: tuple[float, ...]
+    max_activation: float
+    peak: int
+    quantile: int | None
+    document_id: str
+    block_index: int
+    start: int
+
+    @property
+    def text(self) -> str:
+        """The context's text, without leading or trailing space."""
+        return "".join(self.tokens).strip()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the feature fires anywhere in the context."""
+        return self.max_activation > 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureContexts:
+    """All contexts of one feature.
+
+    Attributes:
+        source_id: `model@source`.
+        feature_index: The feature.
+        contexts: Active and silent contexts of both splits.
+    """
+
+    source_id: str
+    feature_index: int
+    contexts: tuple[Context, ...]
+
+    def of(self, split: Split, *, active: bool) -> tuple[Context, ...]:
+        """The contexts of one split in which the feature fires, or in which it is silent."""
+        return tuple(c for c in self.contexts if c.split == split and c.is_active == active)

@@ -1,0 +1,202 @@
+"""Records of explaining and scoring: what is shown, labels, trials, scores, failures, and what they cost."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from autointerp.records.contexts import Context
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """A token that a feature fires on: its text, on how many of them it fires, and how strongly on average."""
+
+    token: str
+    n_active: int
+    mean_activation: float
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureEvidence:
+    """What an explainer may see of one feature: nothing of the score split.
+
+    Attributes:
+        source_id: `model@source`.
+        feature_index: The feature.
+        density: Share of counted tokens on which it fires.
+        max_activation: Largest activation in the corpus.
+        active: Explain contexts in which it fires.
+        silent: Explain contexts in which it is silent.
+        top_tokens: The tokens it fires on most, most often first.
+    """
+
+    source_id: str
+    feature_index: int
+    density: float
+    max_activation: float
+    active: tuple[Context, ...]
+    silent: tuple[Context, ...]
+    top_tokens: tuple[TokenCount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One label of one feature.
+
+    Attributes:
+        explanation_id: UUID from the feature and `fingerprint`.
+        source_id: `model@source`.
+        feature_index: The feature the label is about.
+        label: The text.
+        explainer: Name of the explainer, for example `keywords`; `shuffled` for the baseline.
+        model: The language model's name, or `local`.
+        prompt_sha256: Hash of the prompt's text; None for an explainer without a prompt.
+        cost_usd: What it cost; None where the price is unknown; 0.0 where local.
+        created_at: UTC.
+        fingerprint: Of everything that decides the label.
+        label_from: For the baseline, the feature whose label this is; None for a true label.
+    """
+
+    explanation_id: str
+    source_id: str
+    feature_index: int
+    label: str
+    explainer: str
+    model: str
+    prompt_sha256: str | None
+    cost_usd: float | None
+    created_at: datetime
+    fingerprint: str
+    label_from: int | None = None
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is another feature's label, given to this one to see what chance scores."""
+        return self.label_from is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One context put to a judge, and what came back.
+
+    Attributes:
+        explanation_id: The explanation on trial.
+        scorer: `detection`, `fuzzing`, `embedding` or `recall`.
+        judge: Name of the judge.
+        context_id: The context.
+        truth: What a perfect judge of a perfect label would say.
+        verdict: What the judge said; None where it failed to answer, or only gives a probability or similarity.
+        probability: The judge's probability, or the similarity, that the label describes the context; None where it
+            gives none.
+        marked: Offsets of the marked tokens (fuzzing); empty elsewhere.
+        weight: 1 / probability with which the context was drawn (recall); 1 elsewhere.
+        unanswered: Why there is no answer; None where there is one.
+    """
+
+    explanation_id: str
+    scorer: str
+    judge: str
+    context_id: str
+    truth: bool
+    verdict: bool | None
+    probability: float | None
+    marked: tuple[int, ...] = ()
+    weight: float = 1.0
+    unanswered: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One scorer's grade of one explanation.
+
+    Attributes:
+        explanation_id: The explanation.
+        scorer: Name of the scorer.
+        judge: Name of the judge.
+        value: Headline in [0, 1]; what it is stands in `detail["metric"]`.
+        ci_low: Lower end of the 95 % interval.
+        ci_high: Upper end.
+        n_trials: Contexts put to the judge.
+        n_unanswered: Trials without an answer, part of `n_trials`, in no rate.
+        detail: Further measures by name: numbers, or mappings of names to numbers; None for one that is undefined.
+        fingerprint: Of everything that decides the score.
+    """
+
+    explanation_id: str
+    scorer: str
+    judge: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n_trials: int
+    n_unanswered: int
+    detail: Mapping[str, Any]
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """What a scorer returns: the score, its trials, and contexts it drew itself (from the pool)."""
+
+    score: Score
+    trials: tuple[Trial, ...]
+    contexts: tuple[Context, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One feature for which one stage has no result.
+
+    Attributes:
+        stage: `contexts`, `explain`, `score:detection`, …
+        source_id: `model@source`.
+        feature_index: The feature.
+        error_type: Short name in CamelCase, for example `TooFewContexts`, `Refusal`, `ParseFailure`.
+        message: One line.
+        raw: The judge's or the explainer's answer, where there was one.
+        retry: Whether another run may fare better (a refusal, a timeout); False where it would only repeat itself.
+        created_at: UTC.
+        fingerprint: Of what was tried.
+        explanation_id: The explanation, for a failure of `score`.
+    """
+
+    stage: str
+    source_id: str
+    feature_index: int
+    error_type: str
+    message: str
+    raw: str | None
+    retry: bool
+    created_at: datetime
+    fingerprint: str
+    explanation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one language-model call, or a sum of calls, used.
+
+    Attributes:
+        n_calls: Calls that were paid for.
+        input_tokens: All input tokens, cached ones included.
+        cached_input_tokens: Input tokens read from the provider's cache.
+        output_tokens: Output tokens.
+        cost_usd: None where a price is unknown.
+    """
+
+    n_calls: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        unknown = self.cost_usd is None or other.cost_usd is None
+        return Usage(
+            n_calls=self.n_calls + other.n_calls,
+            input_tokens=self.input_tokens + other.input_tokens,
+            cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost_usd=None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
+        )
