@@ -23,16 +23,21 @@ def run_demo(pipeline: Pipeline, *, resume: bool = True) -> None:
     folder = pipeline.run_folder
     typer.echo(f"\nThe run lies in {folder}. Look further with")
     typer.echo(f"  autointerp search {folder} 'your words'")
-    typer.echo(f"  autointerp show {folder} {run.reader.best(1)[0].explanation.feature_index}")
+    typer.echo(f"  autointerp show {folder} {_an_index(run)}")
     typer.echo(f"  autointerp status {folder}")
     if outcome.n_failed:
         raise typer.Exit(1)
 
 
+def _an_index(run: Run) -> int:
+    return next((scored.explanation.feature_index for scored in run.reader.best(1)), 0)
+
+
 def demo_lines(run: Run) -> list[str]:
     """What the demo prints of a finished run."""
     n_labels = len(run.reader.explanations())
-    best, worst = run.reader.best(_N_SHOWN), run.reader.worst(_N_SHOWN)
+    best = run.reader.best(_N_SHOWN)
+    worst = [scored for scored in run.reader.worst(_N_SHOWN) if scored not in best]
     shuffled = _shuffled(run, [scored.explanation.feature_index for scored in (*best, *worst)])
     lines = [
         "",
@@ -40,7 +45,8 @@ def demo_lines(run: Run) -> list[str]:
         "the score that another feature's label gets on the same contexts:",
     ]
     lines += label_rows(best, shuffled)
-    lines += ["", "The worst:", *label_rows(worst, shuffled)]
+    if worst:
+        lines += ["", "The worst:", *label_rows(worst, shuffled)]
     lines += ["", "Over all labels:", *summary_rows(run.score_summary())]
     for query in QUERIES:
         lines += ["", f"Search: {query!r}", *hit_rows(run.search(query, top_k=3))]

@@ -16,6 +16,8 @@ def feature_lines(view: FeatureView, n_contexts: int) -> list[str]:
     if feature.top_tokens:
         tokens = ", ".join(f"{token.token.strip()!r} x{token.n_active}" for token in feature.top_tokens[:10])
         lines.append(f"most often on {tokens}")
+    if not view.labels and not view.failures:
+        lines += ["", f"no label: nobody asked for one yet; run the pipeline with --features {feature.feature_index}"]
     for scored in view.labels:
         explanation = scored.explanation
         by = f"{explanation.explainer}, {explanation.model}"

@@ -46,7 +46,7 @@ def search(
     )
     if rerank and hits:
         hits = opened.rerank([hit.feature_index for hit in hits], query)
-    _print(hits, hit_rows(hits), as_json=as_json)
+    _print(hits, hit_rows(hits) if hits else ["no labelled feature passes these filters"], as_json=as_json)
 
 
 def neighbors(
@@ -117,12 +117,12 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         ]
         for s in stages
     ]
-    lines = table(["stage", "state", "done", "failed", "pending", "cost"], rows, left=2)
+    lines = table(["stage", "state", "done", "failed", "pending", "cost"], rows, left=(0, 1))
     if scores:
         lines += ["", *summary_rows(scores)]
     if counts:
         failed = [[*kind, str(n), example[kind]] for kind, n in sorted(counts.items())]
-        lines += ["", *table(["failed in", "reason", "n", "for example"], failed, left=4)]
+        lines += ["", *table(["failed in", "reason", "n", "for example"], failed, left=(0, 1, 3))]
     content = {"stages": stages, "scores": scores, "failures": failures}
     _print(content, lines, as_json=as_json)
 
@@ -154,11 +154,14 @@ def _feature(text: str) -> tuple[str | None, int]:
 def _least_scores(options: list[str] | None) -> dict[str, float]:
     least: dict[str, float] = {}
     for option in options or []:
-        name, equals, value = option.partition("=")
+        name, _, text = option.partition("=")
         try:
-            least[name.strip()] = float(value)
-        except ValueError as error:
-            raise PipelineError(f"--min-score {option!r} is not SCORER=VALUE", "for example detection=.8") from error
-        if not equals:
-            raise PipelineError(f"--min-score {option!r} is not SCORER=VALUE", "for example detection=.8")
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0.0 <= value <= 1.0:
+            raise PipelineError(
+                f"--min-score {option!r} is not a scorer and a value from 0 to 1", "write it as detection=.8"
+            )
+        least[name.strip()] = value
     return least

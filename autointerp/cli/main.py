@@ -18,6 +18,8 @@ from autointerp.cli import look
 from autointerp.config import Pipeline, load_pipeline
 from autointerp.errors import AutointerpError, PipelineError
 
+_INTERRUPTED = 130
+
 if TYPE_CHECKING:
     from autointerp.run.pipeline import Stage
 
@@ -151,9 +153,10 @@ def main(arguments: list[str] | None = None) -> None:
         app(arguments, standalone_mode=True)
     except AutointerpError as error:
         _fail(error)
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from what is finished", err=True)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            typer.echo("stopped; the same command goes on from what is finished", err=True)
+        raise
     except OSError as error:
         from autointerp.errors import DiskFullError
         from autointerp.run.folder import is_disk_full

@@ -17,7 +17,7 @@ _HEADER = """\
 # A pipeline of autointerp, begun from `{origin}`.
 # Lines behind a comment sign show the other keys with their defaults. Run it with
 #   autointerp run {file}
-# and look at what it would do to single keys with --set key=value. API keys come from the environment only.
+# `--set key=value` overrides a key for one run. API keys come from the environment only.
 """
 
 

@@ -1,6 +1,6 @@
 """What commands print for people: plain text that survives a pipe, a log and eighty columns, numbers with intervals."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
@@ -11,13 +11,13 @@ SCORERS = ("detection", "fuzzing", "embedding", "recall")
 _LABEL_WIDTH = 40
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> list[str]:
-    """Lines of a table; the first `left` columns are flush left, the others right."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
+    """Lines of a table; the columns in `left` are flush left, the others right."""
     cells = [list(header), *(list(row) for row in rows)]
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(header))]
     return [
         "  ".join(
-            _pad(cell, width, place < left) for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            _pad(cell, width, place in left) for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in cells
     ]
@@ -53,7 +53,7 @@ def label_rows(labels: Sequence[ScoredLabel], baselines: Mapping[int, ScoredLabe
             cell = with_interval(own) if own else "-"
             row.append(f"{cell} {number(shuffled.value) if shuffled else '  -'}")
         rows.append(row)
-    return table(["feature", "label", *SCORERS], rows, left=2)
+    return table(["feature", "label", *SCORERS], rows, left=(0, 1))
 
 
 def summary_rows(summaries: Sequence[ScorerSummary]) -> list[str]:
@@ -72,7 +72,7 @@ def summary_rows(summaries: Sequence[ScorerSummary]) -> list[str]:
         for s in sorted(summaries, key=lambda s: SCORERS.index(s.scorer) if s.scorer in SCORERS else len(SCORERS))
     ]
     header = ["scorer", "judge", "labels", "median", "quartiles", "shuffled", "true label wins", "metric"]
-    return table(header, rows, left=2)
+    return table(header, rows, left=(0, 1, 7))
 
 
 def hit_rows(hits: Sequence[SearchHit]) -> list[str]:
@@ -87,7 +87,7 @@ def hit_rows(hits: Sequence[SearchHit]) -> list[str]:
         ]
         for hit in hits
     ]
-    return table(["feature", "label", "relevance", "density", *SCORERS], rows, left=2)
+    return table(["feature", "label", "relevance", "density", *SCORERS], rows, left=(0, 1))
 
 
 def marked(context: Context, width: int = 100) -> str:

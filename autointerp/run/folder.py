@@ -20,6 +20,7 @@ from typing import Any
 
 from autointerp.config import Pipeline
 from autointerp.errors import DiskFullError, RunError, RunMismatchError
+from autointerp.run.manifest import has_manifest
 from autointerp.run.plan import identity_settings
 
 _OWN_NAMES = frozenset({"run.lock", "run.json.part", "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"})
@@ -145,7 +146,8 @@ def _check_folder(path: Path) -> None:
 
 def _claim(path: Path, pipeline: Pipeline, settings: dict[str, Any]) -> None:
     file = path / "run.json"
-    if file.exists():
+    # Before the corpus is whole nothing is finished, and a mended setting may take the folder over.
+    if file.exists() and has_manifest(path / "corpus"):
         found = read_run_file(path)["settings"]
         differing = [key for key in settings.keys() | found.keys() if settings.get(key) != found.get(key)]
         if differing:

@@ -154,6 +154,19 @@ def test_a_run_folder_of_another_configuration(collected: Path, capsys: pytest.C
     assert "belongs to another configuration (seed is 0 there, 5 now)" in line
 
 
+def test_a_mended_path_may_take_over_a_folder_in_which_nothing_is_finished(
+    planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = pipeline_file(planted, tmp_path)
+    assert "nosuch.jsonl" in complaint(capsys, "collect", file, "--set", "corpus.path=nosuch.jsonl")
+    assert main_quietly("collect", file) == 0
+
+
+@pytest.mark.parametrize("option", ["detection=7", "detection", "detection=nan", "=0.5x"])
+def test_a_least_score_that_is_none(collected: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert "from 0 to 1" in complaint(capsys, "search", str(collected.parent / "runs/p"), "x", "--min-score", option)
+
+
 def test_an_unknown_feature(collected: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = str(collected.parent / "runs" / "p")
     assert f"0 to {len(FEATURES) - 1}" in complaint(capsys, "show", run, "99")

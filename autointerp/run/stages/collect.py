@@ -47,7 +47,7 @@ def run_collect(session: Session, reporter: Reporter) -> None:
     (folder / "finished").touch()
     for path in parts:
         path.unlink()
-    note = f"{n_tokens:,} tokens, {n_tokens / seconds:,.0f} a second"
+    note = f"{n_tokens:,} tokens now, {n_tokens / seconds:,.0f} a second" if n_tokens else "all shards were there"
     reporter.finished(StageSummary("collect", len(parts), seconds=time.monotonic() - started, note=note))
 
 
