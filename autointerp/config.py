@@ -4,14 +4,18 @@ Every value that changes a result has its default here and nowhere else. How a r
 batch size, devices, concurrency, where it lies) is config too, but no part of a fingerprint (`run.plan` leaves it out).
 """
 
+import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from autointerp.assets import asset_folder
 from autointerp.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 ScorerName = Literal["detection", "fuzzing", "embedding", "recall"]
 NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbour", "silent_token"]
@@ -327,23 +331,44 @@ def _toml_value(text: str) -> Any:
         return text
 
 
+_PLAIN_WORDS = {
+    "tuple_type": 'must be a list, for example ["a", "b"]',
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "string_type": 'must be text in quotes, for example "a"',
+    "bool_parsing": "must be true or false",
+}
+
+
 def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    first = _telling(error)
+    key = ".".join(part for part in first["loc"] if isinstance(part, str))
     if first["type"] == "extra_forbidden":
         return f"there is no key `{key}`"
     if first["type"] == "missing":
         return f"the key `{key}` is missing"
-    message = first["msg"].removeprefix("Value error, ")
+    message = _PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
     return f"{key}: {message}" if key else message
 
 
 def _what_to_do(error: ValidationError) -> str:
-    first = error.errors()[0]
+    first = _telling(error)
     if first["type"] == "extra_forbidden":
         table = _table_at(first["loc"][:-1])
-        return f"the keys there are {', '.join(table.model_fields)}" if table else "remove it"
+        if table is None:
+            return "remove it"
+        close = difflib.get_close_matches(str(first["loc"][-1]), table.model_fields, n=1)
+        meant = f"did you mean `{close[0]}`? " if close else ""
+        return f"{meant}The keys there are {', '.join(table.model_fields)}"
     return "correct it in the file, or with --set key=value"
+
+
+def _telling(error: ValidationError) -> "ErrorDetails":
+    # A misspelt key is the cause of a missing one, so it is told first.
+    problems = error.errors()
+    return next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
 
 
 def _table_at(loc: tuple[int | str, ...]) -> type[BaseModel] | None:

@@ -28,8 +28,26 @@ def test_an_unknown_key_is_refused_and_the_known_ones_are_listed(tmp_path: Path)
     with pytest.raises(PipelineError) as caught:
         load_pipeline(write(tmp_path, MINIMAL + "[collect]\nn_topp = 3\n"))
     assert "there is no key `collect.n_topp`" in str(caught.value)
-    assert "n_top" in caught.value.remedy
+    assert "did you mean `n_top`?" in caught.value.remedy
     assert "\n" not in str(caught.value)
+
+
+def test_a_misspelt_key_is_told_before_the_key_that_is_missing_for_it(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"no key `nam`: did you mean `name`"):
+        load_pipeline(write(tmp_path, 'nam = "p"\n[coder]\npath = "c"\n'))
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("score.scorers=detection", r"score\.scorers: must be a list"),
+        ("corpus.n_tokens=abc", r"corpus\.n_tokens: must be a whole number"),
+        ('score.scorers=["detektion"]', r"score\.scorers: "),
+    ],
+)
+def test_wrong_values_are_told_in_plain_words(tmp_path: Path, override: str, words: str) -> None:
+    with pytest.raises(PipelineError, match=words):
+        load_pipeline(write(tmp_path, MINIMAL), (override,))
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:

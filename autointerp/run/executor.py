@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from autointerp.collect.merge import ShardPart
 from autointerp.collect.settings import CollectSettings
-from autointerp.collect.shards import load_part, save_part
-from autointerp.collect.stream import collect_shard
+from autointerp.collect.shards import load_part
 from autointerp.corpus.blocks import load_shard
 from autointerp.errors import CollectError, ShardError
 from autointerp.identity import fingerprint
+from autointerp.run.shard_task import ShardTask, do_shard
 from autointerp.subject.source import Source, load_source
 
 if TYPE_CHECKING:
@@ -39,21 +38,6 @@ _HISTOGRAM_EXPONENTS = (-8, 8)
 # Memory for the samples of all shards in work, and what those of one shard take at most.
 _SAMPLE_BYTES = 4 * 2**30
 _MOST_BYTES_A_SHARD = 2 * 2**30
-
-
-@dataclass(frozen=True, slots=True)
-class ShardTask:
-    """One shard to be done.
-
-    Attributes:
-        shard_file: The shard of the corpus, an absolute path.
-        out_file: Where its part goes, an absolute path.
-        fingerprint: Of all that decides the part.
-    """
-
-    shard_file: Path
-    out_file: Path
-    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +128,6 @@ def collect_settings(pipeline: "Pipeline", shard_files: Sequence[Path], source_i
         histogram_low=_HISTOGRAM_EXPONENTS[0],
         histogram_high=_HISTOGRAM_EXPONENTS[1],
     )
-
-
-def do_shard(source: Source, settings: CollectSettings, task: ShardTask) -> int:
-    """Collect over one shard and write its part; returns its counted tokens."""
-    shard = load_shard(task.shard_file)
-    collected = collect_shard(source, shard, settings)
-    save_part(task.out_file, ShardPart(shard.shard_index, collected), task.fingerprint)
-    return collected.statistics.n_tokens
 
 
 def _run(pipeline: "Pipeline", settings: CollectSettings, todo: list[ShardTask], source: Source) -> Iterator[int]:

@@ -16,7 +16,7 @@ import torch
 
 from autointerp.collect.settings import CollectSettings
 from autointerp.errors import AutointerpError, CollectError
-from autointerp.run.executor import ShardTask, do_shard
+from autointerp.run.shard_task import ShardTask, do_shard
 from autointerp.subject.model import EMBEDDED_MODEL
 from autointerp.subject.source import Source, load_source
 

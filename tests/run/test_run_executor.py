@@ -21,8 +21,9 @@ from autointerp.config import Pipeline
 from autointerp.corpus.blocks import load_shard, save_shard
 from autointerp.errors import ActivationRangeError, CollectError, ShardError, SubjectError, WidthMismatchError
 from autointerp.records import BlockShard, Collected
-from autointerp.run.executor import CollectProgress, ShardTask, collect_settings, collect_shards, one_thread_a_shard
+from autointerp.run.executor import CollectProgress, collect_settings, collect_shards, one_thread_a_shard
 from autointerp.run.ray_executor import CollectWorker, _import_ray
+from autointerp.run.shard_task import ShardTask
 from autointerp.subject.source import Source, load_source
 
 with warnings.catch_warnings():
