@@ -109,11 +109,11 @@ def test_the_oracle_that_knows_the_truth_explains_by_the_most_frequent_mark(jour
 @pytest.mark.parametrize(
     ("reply", "error_type", "retry"),
     [
-        (Say('{"label": ""}'), "EmptyLabel", True),
-        (Say('{"label": " . "}'), "EmptyLabel", True),
-        (Say(json.dumps({"label": "This feature fires when " + "very " * 50})), "LabelTooLong", True),
-        (Say('{"label": "From May to July, the pass is OPEN"}'), "PromptRepeated", True),
-        (Say('{"label": "Be as specific as the contexts allow, and no more."}'), "PromptRepeated", True),
+        (Say('{"label": ""}'), "EmptyLabel", False),
+        (Say('{"label": " . "}'), "EmptyLabel", False),
+        (Say(json.dumps({"label": "This feature fires when " + "very " * 50})), "LabelTooLong", False),
+        (Say('{"label": "From May to July, the pass is OPEN"}'), "PromptRepeated", False),
+        (Say('{"label": "Be as specific as the contexts allow, and no more."}'), "PromptRepeated", False),
         (Say("names of months"), "ParseFailure", True),
         (Say("no", stop="refusal"), "Refusal", True),
         (Say('{"lab', stop="truncated"), "Truncated", True),
