@@ -1,6 +1,7 @@
 """Documents to blocks and shards, with the subject's real tokenizer and small ones trained here."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_shards_are_cut_by_blocks_and_end_at_the_block_that_reaches_the_tokens_a
 def test_documents_are_read_no_further_than_needed() -> None:
     read: list[int] = []
 
-    def documents(n: int = 100_000):  # type: ignore[no-untyped-def]
+    def documents(n: int = 100_000) -> Iterator[Document]:
         for number in range(n):
             read.append(number)
             yield Document(f"d{number}", words(10))
