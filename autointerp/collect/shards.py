@@ -66,7 +66,8 @@ def load_part(path: Path, fingerprint: str | None = None) -> ShardPart:
     try:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys()
+            arrays = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError as error:
         raise ShardError(f"there is no file {path}", "run again to collect that shard") from error
     except (OSError, SafetensorError) as error:

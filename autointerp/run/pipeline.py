@@ -108,7 +108,7 @@ async def _ask(session: Session, stages: Sequence[Stage], features: Sequence[int
 
 
 def _say_which_run(session: Session) -> None:
-    assert session.source_record.n_features > 0, "a source has features"
+    session.require_collected()
     record = RunRecord(
         name=session.pipeline.name,
         pipeline=session.pipeline.model_dump(mode="json"),

@@ -91,12 +91,20 @@ class Session:
         Raises:
             RunError: If that stage has not finished.
         """
+        self.require_collected()
+        return self.reader.sources()[0]
+
+    def require_collected(self) -> None:
+        """See that the collect stage has finished.
+
+        Raises:
+            RunError: If it has not.
+        """
         if not self.is_collected:
             raise RunError(
                 f"the collect stage has not finished in {self.folder.path}",
                 "run `autointerp collect` with the same pipeline first",
             )
-        return self.reader.sources()[0]
 
     @property
     def source_id(self) -> str:
@@ -116,7 +124,7 @@ class Session:
             RunError: If the collect stage has not finished.
             ShardError: If the file is damaged.
         """
-        assert self.source_record.n_features > 0, "a source has features"
+        self.require_collected()
         return load_part(self.collected_file, self.contexts_fingerprint).collected
 
     @cached_property
