@@ -14,9 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autointerp.config import Pipeline, load_pipeline
+    from autointerp.config import Pipeline
     from autointerp.errors import AutointerpError
     from autointerp.export.export import export_run
+    from autointerp.pipeline_file import load_pipeline
     from autointerp.run.pipeline import run_pipeline
     from autointerp.search.library import Run, open_run
 
@@ -27,7 +28,7 @@ _HOMES = {
     "Pipeline": "autointerp.config",
     "Run": "autointerp.search.library",
     "export_run": "autointerp.export.export",
-    "load_pipeline": "autointerp.config",
+    "load_pipeline": "autointerp.pipeline_file",
     "open_run": "autointerp.search.library",
     "run_pipeline": "autointerp.run.pipeline",
 }

@@ -1,21 +1,13 @@
-"""The pipeline file: one frozen pydantic model per stage, extra keys refused, read from TOML.
+"""What a pipeline file says: one frozen pydantic model per stage, extra keys refused; `pipeline_file` reads it.
 
 Every value that changes a result has its default here and nowhere else. How a run is carried out (workers,
 batch size, devices, concurrency, where it lies) is config too, but no part of a fingerprint (`run.plan` leaves it out).
 """
 
-import difflib
-import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from autointerp.assets import asset_folder
-from autointerp.errors import PipelineError
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 ScorerName = Literal["detection", "fuzzing", "embedding", "recall"]
 NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbour", "silent_token"]
@@ -32,7 +24,11 @@ class CorpusConfig(_Frozen):
         "docstrings", description="docstrings: of the Python packages on this machine; the others read `path`"
     )
     path: str | None = Field(None, description="file or folder, or the Hugging Face dataset's name")
-    column: str = Field("text", description="field (jsonl), column (parquet, huggingface) that holds the text")
+    column: str | None = Field(
+        None, description="of the text; unset: text, or of chats messages, conversations or conversation"
+    )
+    chat: bool = Field(False, description="the column holds lists of messages, for the tokenizer's chat template")
+    chat_template: str | None = Field(None, description="file with a Jinja template; unset: the tokenizer's own")
     subset: str | None = Field(None, description="configuration name of a Hugging Face dataset")
     dataset_split: str = Field("train", description="split of a Hugging Face dataset")
     revision: str | None = Field(None, description="revision of a Hugging Face dataset")
@@ -40,7 +36,8 @@ class CorpusConfig(_Frozen):
     block_length: int = Field(128, ge=8, description="tokens in a block, special tokens included")
     min_block_tokens: int = Field(8, ge=1, description="shorter tails of documents are dropped")
     special_tokens: Literal["tokenizer", "bos", "none"] = Field(
-        "tokenizer", description="which special tokens stand around each block: the tokenizer's own, BOS only, none"
+        "tokenizer",
+        description="around each block: the tokenizer's own, with BOS as the coder was trained; BOS only; none",
     )
     count_special: bool = Field(False, description="whether special tokens count in statistics and samples")
     blocks_per_shard: int = Field(1024, gt=0, description="blocks in a shard, the unit of work and of resuming")
@@ -50,6 +47,14 @@ class CorpusConfig(_Frozen):
         if (self.kind == "docstrings") != (self.path is None):
             wanted = "takes no `path`" if self.kind == "docstrings" else "needs a `path`"
             raise ValueError(f"corpus.kind = {self.kind!r} {wanted}")
+        return self
+
+    @model_validator(mode="after")
+    def _chats_where_there_are_columns(self) -> Self:
+        if self.chat and self.kind not in {"jsonl", "parquet", "huggingface"}:
+            raise ValueError(f"corpus.chat needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
+        if self.chat_template is not None and not self.chat:
+            raise ValueError("corpus.chat_template needs corpus.chat = true")
         return self
 
 
@@ -64,11 +69,18 @@ class SubjectConfig(_Frozen):
 
 
 class CoderConfig(_Frozen):
-    """The sparse autoencoder or transcoder: a SAELens folder, or a release and an id in it."""
+    """The sparse autoencoder or transcoder: a folder or its weights file, or a release and an id in it."""
 
-    path: str | None = Field(None, description="folder in SAELens' format; `data/…` names an embedded one")
-    release: str | None = Field(None, description="SAELens release, for example gpt2-small-res-jb")
-    sae_id: str | None = Field(None, description="id in the release, for example blocks.8.hook_resid_pre")
+    path: str | None = Field(None, description="folder of a coder, or its weights; `data/…` names an embedded one")
+    format: Literal["auto", "saelens", "gemma_scope", "gemma_scope_2", "sparsify", "dictionary_learning"] = Field(
+        "auto", description="whose files they are; auto: told by the files, or as SAELens lists the release"
+    )
+    release: str | None = Field(
+        None, description="SAELens release, for example gpt2-small-res-jb, or a repository on the hub, owner/name"
+    )
+    sae_id: str | None = Field(
+        None, description="id in the release, for example blocks.8.hook_resid_pre, or folder in the repository"
+    )
     hook: str | None = Field(None, description="hook point; by default the one that the coder's own config names")
     name: str | None = Field(None, description="source's name in ids; by default made from the hook and width")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the weights while running")
@@ -90,7 +102,12 @@ class CollectConfig(_Frozen):
     n_pool_blocks: int = Field(2048, gt=0, description="blocks of which every firing is kept")
     context_length: int = Field(32, ge=4, description="tokens in a context")
     peak_fraction: float = Field(0.75, ge=0, le=1, description="where in the context the peak stands")
+    n_token_candidates: int = Field(
+        256, gt=0, description="tokens counted per feature; exact for a feature that fires on no more different ones"
+    )
     n_top_tokens: int = Field(30, gt=0, description="tokens listed per feature, those it fires on most")
+    n_following_tokens: int = Field(10, gt=0, description="tokens listed per feature that follow its peaks")
+    n_logits: int = Field(10, ge=0, description="tokens listed per feature at either end of its logits; 0: no logits")
     dense_above: float = Field(0.5, gt=0, le=1, description="share of tokens above which a feature is called dense")
     batch_size: int = Field(32, gt=0, description="blocks in one forward pass; changes results by rounding only")
 
@@ -207,9 +224,21 @@ class RayConfig(_Frozen):
     """Where collecting runs."""
 
     n_workers: int = Field(0, ge=0, description="0: in this process; else Ray actors")
-    address: str | None = Field(None, description="a running cluster, for example auto; unset: local workers")
+    address: str | None = Field(None, description="a running cluster, host:port or auto; unset: local workers")
     gpus_per_worker: float = Field(0.0, ge=0)
     cpus_per_worker: float = Field(1.0, gt=0)
+    start_timeout_s: float = Field(120.0, gt=0, description="how long a cluster may have no room for any worker")
+
+    @model_validator(mode="after")
+    def _workers_where_there_is_a_cluster(self) -> Self:
+        if self.address is not None and self.n_workers == 0:
+            raise ValueError("ray.address needs ray.n_workers, at least 1, for example the number of GPUs there")
+        return self
+
+
+def _as_list(value: object) -> object:
+    """A table `[coder]` is a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
 
 
 class Pipeline(_Frozen):
@@ -220,7 +249,9 @@ class Pipeline(_Frozen):
     seed: int = Field(0, ge=0)
     corpus: CorpusConfig = CorpusConfig()
     subject: SubjectConfig = SubjectConfig()
-    coder: CoderConfig
+    coder: Annotated[tuple[CoderConfig, ...], BeforeValidator(_as_list)] = Field(
+        min_length=1, description="[coder], or several [[coder]] of one subject, collected in one pass"
+    )
     collect: CollectConfig = CollectConfig()
     features: FeaturesConfig = FeaturesConfig()
     contexts: ContextsConfig = ContextsConfig()
@@ -234,6 +265,8 @@ class Pipeline(_Frozen):
     def _fits_together(self) -> Self:
         if self.collect.context_length > self.corpus.block_length:
             raise ValueError("collect.context_length must be at most corpus.block_length")
+        if self.collect.n_token_candidates < self.collect.n_top_tokens:
+            raise ValueError("collect.n_token_candidates must be at least collect.n_top_tokens")
         return self
 
     @property
@@ -257,127 +290,3 @@ def parse_indices(text: str) -> tuple[int, ...]:
             raise ValueError(f"the range {part.strip()!r} ends before it begins")
         indices.update(range(int(first), int(last or first) + 1))
     return tuple(sorted(indices))
-
-
-def ready_made() -> tuple[str, ...]:
-    """Names of the pipelines that come with the program."""
-    return tuple(sorted(p.stem for p in asset_folder("pipelines").glob("*.toml")))
-
-
-def pipeline_path(name_or_path: str) -> Path:
-    """The file of a pipeline given by path or by the name of a ready-made one.
-
-    Raises:
-        PipelineError: If there is neither.
-    """
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    if name_or_path in ready_made():
-        return asset_folder("pipelines") / f"{name_or_path}.toml"
-    raise PipelineError(
-        f"no pipeline file {name_or_path!r}",
-        f"give a TOML file, or one of {', '.join(ready_made())}; `autointerp new my.toml` writes a starting file",
-    )
-
-
-def load_pipeline(name_or_path: str, overrides: tuple[str, ...] = ()) -> Pipeline:
-    """Read a pipeline file, apply `key=value` overrides, and validate.
-
-    Args:
-        name_or_path: A TOML file, or the name of a ready-made pipeline.
-        overrides: For example `corpus.n_tokens=100000`. The value is read as TOML, and as a string where it is none;
-            `unset` takes the key away.
-
-    Raises:
-        PipelineError: One line, naming the first wrong key and what is allowed there.
-    """
-    path = pipeline_path(name_or_path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path} is not valid TOML ({error})", "mend that line") from error
-    except OSError as error:
-        raise PipelineError(f"{path} can't be read ({error.strerror})", "check its permissions") from error
-    for override in overrides:
-        _apply_override(content, override)
-    try:
-        return Pipeline.model_validate(content)
-    except ValidationError as error:
-        raise PipelineError(f"{path}: {_first_problem(error)}", _what_to_do(error)) from error
-
-
-def _apply_override(content: dict[str, Any], override: str) -> None:
-    """Set one dotted key; the value `unset` takes a key away, so that its default holds."""
-    dotted, equals, text = override.partition("=")
-    keys = dotted.strip().split(".")
-    if not equals or not all(keys):
-        raise PipelineError(f"--set {override!r} is not key=value", "write it as --set corpus.n_tokens=100000")
-    table = content
-    for key in keys[:-1]:
-        table = table.setdefault(key, {})
-        if not isinstance(table, dict):
-            raise PipelineError(f"--set {dotted}: {key!r} is a value, not a table", "check the key's spelling")
-    if text.strip() == "unset":
-        table.pop(keys[-1], None)
-    else:
-        table[keys[-1]] = _toml_value(text.strip())
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-_PLAIN_WORDS = {
-    "tuple_type": 'must be a list, for example ["a", "b"]',
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "string_type": 'must be text in quotes, for example "a"',
-    "bool_parsing": "must be true or false",
-}
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = _telling(error)
-    key = ".".join(part for part in first["loc"] if isinstance(part, str))
-    if first["type"] == "extra_forbidden":
-        return f"there is no key `{key}`"
-    if first["type"] == "missing":
-        return f"the key `{key}` is missing"
-    message = _PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
-    return f"{key}: {message}" if key else message
-
-
-def _what_to_do(error: ValidationError) -> str:
-    first = _telling(error)
-    if first["type"] == "extra_forbidden":
-        table = _table_at(first["loc"][:-1])
-        if table is None:
-            return "remove it"
-        close = difflib.get_close_matches(str(first["loc"][-1]), table.model_fields, n=1)
-        meant = f"did you mean `{close[0]}`? " if close else ""
-        return f"{meant}The keys there are {', '.join(table.model_fields)}"
-    return "correct it in the file, or with --set key=value"
-
-
-def _telling(error: ValidationError) -> "ErrorDetails":
-    # A misspelt key is the cause of a missing one, so it is told first.
-    problems = error.errors()
-    return next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-
-
-def _table_at(loc: tuple[int | str, ...]) -> type[BaseModel] | None:
-    table: type[BaseModel] = Pipeline
-    for part in loc:
-        annotation = table.model_fields[str(part)].annotation if str(part) in table.model_fields else None
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        tables = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not tables:
-            return None
-        table = tables[0]
-    return table

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.config import Pipeline, load_pipeline, parse_indices, ready_made
+from autointerp.config import Pipeline, parse_indices
 from autointerp.errors import PipelineError
+from autointerp.pipeline_file import load_pipeline, ready_made
 
 
 def write(folder: Path, text: str) -> str:

@@ -15,6 +15,7 @@ ORDER = (
     "identity",
     "assets",
     "config",
+    "pipeline_file",
     "corpus",
     "subject",
     "collect",

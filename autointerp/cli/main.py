@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autointerp.cli import look
-from autointerp.config import Pipeline, load_pipeline
+from autointerp.config import Pipeline
 from autointerp.errors import AutointerpError, PipelineError
+from autointerp.pipeline_file import load_pipeline
 
 _INTERRUPTED = 130
 

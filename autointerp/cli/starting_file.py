@@ -10,8 +10,9 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from autointerp.config import Pipeline, pipeline_path
+from autointerp.config import Pipeline
 from autointerp.errors import PipelineError
+from autointerp.pipeline_file import pipeline_path
 
 _HEADER = """\
 # A pipeline of autointerp, begun from `{origin}`.

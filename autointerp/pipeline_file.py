@@ -1,0 +1,143 @@
+"""Reading a pipeline file: TOML by path or by a ready-made name, overrides, and errors in plain words."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from autointerp.assets import asset_folder
+from autointerp.config import Pipeline
+from autointerp.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+def ready_made() -> tuple[str, ...]:
+    """Names of the pipelines that come with the program."""
+    return tuple(sorted(p.stem for p in asset_folder("pipelines").glob("*.toml")))
+
+
+def pipeline_path(name_or_path: str) -> Path:
+    """The file of a pipeline given by path or by the name of a ready-made one.
+
+    Raises:
+        PipelineError: If there is neither.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    if name_or_path in ready_made():
+        return asset_folder("pipelines") / f"{name_or_path}.toml"
+    raise PipelineError(
+        f"no pipeline file {name_or_path!r}",
+        f"give a TOML file, or one of {', '.join(ready_made())}; `autointerp new my.toml` writes a starting file",
+    )
+
+
+def load_pipeline(name_or_path: str, overrides: tuple[str, ...] = ()) -> Pipeline:
+    """Read a pipeline file, apply `key=value` overrides, and validate.
+
+    Args:
+        name_or_path: A TOML file, or the name of a ready-made pipeline.
+        overrides: For example `corpus.n_tokens=100000`. The value is read as TOML, and as a string where it is none;
+            `unset` takes the key away.
+
+    Raises:
+        PipelineError: One line, naming the first wrong key and what is allowed there.
+    """
+    path = pipeline_path(name_or_path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path} is not valid TOML ({error})", "mend that line") from error
+    except OSError as error:
+        raise PipelineError(f"{path} can't be read ({error.strerror})", "check its permissions") from error
+    for override in overrides:
+        _apply_override(content, override)
+    try:
+        return Pipeline.model_validate(content)
+    except ValidationError as error:
+        raise PipelineError(f"{path}: {_first_problem(error)}", _what_to_do(error)) from error
+
+
+def _apply_override(content: dict[str, Any], override: str) -> None:
+    """Set one dotted key; the value `unset` takes a key away, so that its default holds."""
+    dotted, equals, text = override.partition("=")
+    keys = dotted.strip().split(".")
+    if not equals or not all(keys):
+        raise PipelineError(f"--set {override!r} is not key=value", "write it as --set corpus.n_tokens=100000")
+    table = content
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if isinstance(table, list):
+            raise PipelineError(f"--set {dotted}: there are several tables {key!r}", "set it in the file")
+        if not isinstance(table, dict):
+            raise PipelineError(f"--set {dotted}: {key!r} is a value, not a table", "check the key's spelling")
+    if text.strip() == "unset":
+        table.pop(keys[-1], None)
+    else:
+        table[keys[-1]] = _toml_value(text.strip())
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+_PLAIN_WORDS = {
+    "tuple_type": 'must be a list, for example ["a", "b"]',
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "string_type": 'must be text in quotes, for example "a"',
+    "bool_parsing": "must be true or false",
+}
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = _telling(error)
+    key = ".".join(part for part in first["loc"] if isinstance(part, str))
+    if first["type"] == "extra_forbidden":
+        return f"there is no key `{key}`"
+    if first["type"] == "missing":
+        return f"the key `{key}` is missing"
+    message = _PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    return f"{key}: {message}" if key else message
+
+
+def _what_to_do(error: ValidationError) -> str:
+    first = _telling(error)
+    if first["type"] == "extra_forbidden":
+        table = _table_at(first["loc"][:-1])
+        if table is None:
+            return "remove it"
+        close = difflib.get_close_matches(str(first["loc"][-1]), table.model_fields, n=1)
+        meant = f"did you mean `{close[0]}`? " if close else ""
+        return f"{meant}The keys there are {', '.join(table.model_fields)}"
+    return "correct it in the file, or with --set key=value"
+
+
+def _telling(error: ValidationError) -> "ErrorDetails":
+    # A misspelt key is the cause of a missing one, so it is told first.
+    problems = error.errors()
+    return next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+
+
+def _table_at(loc: tuple[int | str, ...]) -> type[BaseModel] | None:
+    table: type[BaseModel] = Pipeline
+    for part in loc:
+        if isinstance(part, int):  # the place in a list of tables
+            continue
+        annotation = table.model_fields[part].annotation if part in table.model_fields else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        tables = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not tables:
+            return None
+        table = tables[0]
+    return table
