@@ -3,5 +3,6 @@
 from autointerp.corpus.blocks import cut_shards, load_shard, save_shard
 from autointerp.corpus.documents import iter_documents
 from autointerp.corpus.pieces import TokenPieces
+from autointerp.corpus.tally import Tally
 
-__all__ = ["TokenPieces", "cut_shards", "iter_documents", "load_shard", "save_shard"]
+__all__ = ["Tally", "TokenPieces", "cut_shards", "iter_documents", "load_shard", "save_shard"]

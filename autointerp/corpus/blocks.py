@@ -2,8 +2,9 @@
 
 1. A block is a token sequence of one document, `block_length` long. A long document is cut into consecutive blocks, a
    short one is padded on the right.
-2. Special tokens stand around each block by `CorpusConfig.special_tokens`. Neither they nor padding are counted.
-3. A tail (or a document) of fewer than `min_block_tokens` tokens is dropped, and the number dropped is logged.
+2. Special tokens stand around each block by the rule of `corpus.special`. Neither they nor padding are counted.
+3. A tail of fewer than `min_block_tokens` tokens is dropped, and so is one without any counted token. A document of
+   which nothing is left is rejected, with its reason in the tally.
 4. Blocks are gathered into shards of `blocks_per_shard`, until `n_tokens` counted tokens are reached. The cut depends
    on the corpus alone, so any number of workers sees the same shards.
 """
@@ -22,6 +23,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from autointerp.config import CorpusConfig
+from autointerp.corpus.special import SpecialTokens, find_special_tokens
+from autointerp.corpus.tally import Tally
 from autointerp.errors import CorpusError, DiskFullError, ShardError
 from autointerp.records import BlockShard, Document
 
@@ -37,15 +40,7 @@ _DOCUMENTS_PER_CALL = 64
 class _Block(NamedTuple):
     document_id: str
     token_ids: list[int]  # special tokens included, padding not
-
-
-class SpecialTokens(NamedTuple):
-    """Token ids that stand around each block, and those that never count wherever they stand."""
-
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-    uncounted: tuple[int, ...]
-    padding: int
+    n_counted: int
 
 
 def cut_shards(
@@ -53,7 +48,8 @@ def cut_shards(
     tokenizer: PreTrainedTokenizerBase,
     config: CorpusConfig,
     *,
-    prepend_bos: bool = False,
+    prepend_bos: bool | None = None,
+    tally: Tally | None = None,
 ) -> Iterator[BlockShard]:
     """Cut documents into shards of token blocks until `config.n_tokens` counted tokens are reached.
 
@@ -61,8 +57,9 @@ def cut_shards(
         documents: In corpus order; read no further than needed.
         tokenizer: The subject's.
         config: Block length, special tokens, number of tokens.
-        prepend_bos: Whether the coder was trained behind a BOS token; puts one first where the tokenizer's own rule
-            does not. Ignored where `special_tokens` is "none".
+        prepend_bos: Whether the coder was trained on blocks that begin with a BOS token, None where it does not say;
+            decides where `special_tokens` is "tokenizer".
+        tally: Counts documents that gave blocks and those that are rejected, as far as they were read.
 
     Yields:
         Shards of `blocks_per_shard` blocks; the last may be shorter.
@@ -72,13 +69,14 @@ def cut_shards(
             does not have, or special tokens leave no room in a block.
     """
     special = find_special_tokens(tokenizer, config, prepend_bos=prepend_bos)
-    blocks = _cut_blocks(documents, tokenizer, config, special)
+    cutter = _Cutter(tokenizer, config, special, tally or Tally())
+    blocks = cutter.cut(documents)
     shard_index = n_blocks = n_counted = 0
     while n_counted < config.n_tokens:
         rows: list[_Block] = []
         for block in islice(blocks, config.blocks_per_shard):
             rows.append(block)
-            n_counted += _count(block, special, config)
+            n_counted += block.n_counted
             if n_counted >= config.n_tokens:
                 break
         if not rows:
@@ -87,83 +85,78 @@ def cut_shards(
         shard_index += 1
         n_blocks += len(rows)
     if n_blocks == 0:
-        raise CorpusError(
-            f"no document of the corpus has {config.min_block_tokens} tokens",
-            "give more text, or lower corpus.min_block_tokens",
-        )
+        raise cutter.nothing_left()
     if n_counted < config.n_tokens:
         logger.warning("corpus: %d tokens in all, of %d asked for", n_counted, config.n_tokens)
 
 
-def find_special_tokens(
-    tokenizer: PreTrainedTokenizerBase, config: CorpusConfig, *, prepend_bos: bool = False
-) -> SpecialTokens:
-    """Work out which special tokens stand around each block.
+class _Cutter:
+    """Cuts documents into blocks, and remembers what became of those that gave none."""
 
-    The tokenizer's own rule is read off an encoding, because tokenizers differ in where they keep it.
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, config: CorpusConfig, special: SpecialTokens, tally: Tally
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._config = config
+        self._special = special
+        self._tally = tally
+        self._room = config.block_length - len(special.before) - len(special.after)
+        self._n_read = 0
+        self._longest = 0
 
-    Raises:
-        CorpusError: If a BOS token is needed and there is none, or no room is left in a block.
-    """
-    before: list[int] = []
-    after: list[int] = []
-    if config.special_tokens == "tokenizer":
-        plain = tokenizer.encode("a", add_special_tokens=False)
-        full = tokenizer.encode("a", add_special_tokens=True)
-        start = next(i for i in range(len(full)) if full[i : i + len(plain)] == plain)
-        before, after = full[:start], full[start + len(plain) :]
-    if config.special_tokens == "bos" or (prepend_bos and config.special_tokens == "tokenizer"):
-        if tokenizer.bos_token_id is None and not before:
-            raise CorpusError("the tokenizer has no BOS token", 'set corpus.special_tokens = "tokenizer" or "none"')
-        if not before:
-            before = [tokenizer.bos_token_id]
-    if len(before) + len(after) + config.min_block_tokens > config.block_length:
-        raise CorpusError(
-            f"corpus.block_length = {config.block_length} has no room for corpus.min_block_tokens = "
-            f"{config.min_block_tokens} tokens and {len(before) + len(after)} special ones",
-            "raise corpus.block_length",
+    def cut(self, documents: Iterable[Document]) -> Iterator[_Block]:
+        remaining = iter(documents)
+        while batch := list(islice(remaining, _DOCUMENTS_PER_CALL)):
+            encoded = self._tokenizer(
+                [document.text for document in batch],
+                add_special_tokens=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )
+            for document, token_ids in zip(batch, encoded["input_ids"], strict=True):
+                yield from self._cut_one(document.document_id, self._special.strip(token_ids))
+
+    def nothing_left(self) -> CorpusError:
+        """Why no document gave a block."""
+        least = self._config.min_block_tokens
+        if self._longest >= least:
+            return CorpusError(
+                f"no document of the corpus has {least} tokens, special ones aside",
+                "give other text, lower corpus.min_block_tokens, or set corpus.count_special = true",
+            )
+        found = f" (the longest of {self._n_read} has {self._longest})" if self._n_read else ""
+        return CorpusError(
+            f"no document of the corpus has {least} tokens{found}", "give more text, or lower corpus.min_block_tokens"
         )
-    # UNK stands for text and counts; a [SEP] written out in the text is still the model's separator and does not.
-    roles = (
-        tokenizer.bos_token_id,
-        tokenizer.eos_token_id,
-        tokenizer.cls_token_id,
-        tokenizer.sep_token_id,
-        tokenizer.pad_token_id,
-    )
-    uncounted = sorted({*before, *after, *(role for role in roles if role is not None)})
-    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    return SpecialTokens(tuple(before), tuple(after), tuple(uncounted), padding)
 
+    def _cut_one(self, document_id: str, token_ids: list[int]) -> Iterator[_Block]:
+        self._n_read += 1
+        self._longest = max(self._longest, len(token_ids))
+        n_blocks = n_dropped = 0
+        for start in range(0, len(token_ids), self._room):
+            content = token_ids[start : start + self._room]
+            n_counted = self._count(content)
+            if len(content) < self._config.min_block_tokens or n_counted == 0:
+                n_dropped += 1
+                continue
+            if n_blocks == 0:
+                self._tally.n_documents += 1
+            n_blocks += 1
+            block = [*self._special.before, *content, *self._special.after]
+            yield _Block(document_id, block, len(block) if self._config.count_special else n_counted)
+        if n_blocks:
+            self._tally.n_tails += n_dropped
+        elif len(token_ids) < self._config.min_block_tokens:
+            least = self._config.min_block_tokens
+            self._tally.reject("too short", f"{document_id} has {len(token_ids)} of {least} tokens")
+        else:
+            self._tally.reject("only special tokens", f"{document_id} has nothing beside {len(token_ids)} of them")
 
-def _cut_blocks(
-    documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase, config: CorpusConfig, special: SpecialTokens
-) -> Iterator[_Block]:
-    room = config.block_length - len(special.before) - len(special.after)
-    n_dropped = 0
-    remaining = iter(documents)
-    while batch := list(islice(remaining, _DOCUMENTS_PER_CALL)):
-        encoded = tokenizer(
-            [document.text for document in batch],
-            add_special_tokens=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        for document, token_ids in zip(batch, encoded["input_ids"], strict=True):
-            for start in range(0, len(token_ids), room):
-                content = token_ids[start : start + room]
-                if len(content) < config.min_block_tokens:
-                    n_dropped += 1
-                else:
-                    yield _Block(document.document_id, [*special.before, *content, *special.after])
-    logger.info("corpus: %d tails of under %d tokens dropped", n_dropped, config.min_block_tokens)
-
-
-def _count(block: _Block, special: SpecialTokens, config: CorpusConfig) -> int:
-    if config.count_special:
-        return len(block.token_ids)
-    return sum(1 for token_id in block.token_ids if token_id not in special.uncounted)
+    def _count(self, content: list[int]) -> int:
+        if self._config.count_special:
+            return len(content)
+        return sum(token_id not in self._special.uncounted for token_id in content)
 
 
 def _pack(
@@ -175,7 +168,7 @@ def _pack(
         token_ids[number, : len(row.token_ids)] = row.token_ids
     counted = np.arange(config.block_length)[None, :] < n_tokens[:, None]
     if not config.count_special:
-        counted &= ~np.isin(token_ids, special.uncounted)
+        counted &= ~np.isin(token_ids, sorted(special.uncounted))
     places: dict[str, int] = {}
     document_index = np.array([places.setdefault(row.document_id, len(places)) for row in rows], dtype=np.int32)
     return BlockShard(

@@ -9,8 +9,12 @@
 | parquet     | a file, or a folder of parquet files     | one row             | `a.parquet#12`, from 0        |
 | huggingface | a dataset's name, or its folder          | one row             | `name/train#12`, from 0       |
 
-A folder is read in sorted order, with the folders in it. Empty texts are skipped; whatever can't be read stops the run,
-so that no part of a corpus goes missing unseen.
+A folder is read in sorted order, with the folders in it. Where `CorpusConfig.chat` is set, the column holds
+conversations, and each is one document, as the template of `corpus.chat` writes it.
+
+A row that does not fit (no text, a number, a conversation that the template refuses) is left out and counted with its
+reason in the tally. What can't be read at all stops the run, and so does a file whose first row lacks the column, so
+that no part of a corpus goes missing unseen.
 
 A document is on one side of the split between explaining and scoring, so a book must not be a single one. A long txt or
 md file is cut into sections of about 1,500 characters (750 to 3,000): at blank lines; inside a longer paragraph at line
@@ -20,18 +24,24 @@ ends; inside a longer line at sentence ends, else at spaces. The sections one af
 from __future__ import annotations
 
 import json
-import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from autointerp.config import CorpusConfig
+from autointerp.corpus.chat import CONVERSATION_KEYS, ChatTemplate, looks_like_conversation
 from autointerp.corpus.docstrings import iter_docstring_documents
+from autointerp.corpus.tally import Tally, Unfit
 from autointerp.errors import CorpusError
 from autointerp.records import Document
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# A stream has no end to wait for where the column is a wrong one.
+_MOST_UNFIT_ROWS = 10_000
 
 _SECTION_CHARACTERS = 1_500
 _LEAST_SECTION_CHARACTERS = _SECTION_CHARACTERS // 2
@@ -54,26 +64,75 @@ _SUFFIXES = {
 }
 
 
-def iter_documents(config: CorpusConfig) -> Iterator[Document]:
+class _Row(NamedTuple):
+    document_id: str
+    value: object  # what the column holds
+
+
+def iter_documents(
+    config: CorpusConfig, tokenizer: PreTrainedTokenizerBase | None = None, *, tally: Tally | None = None
+) -> Iterator[Document]:
     """Yield the corpus's documents, in a fixed order, none of them empty.
 
+    Args:
+        config: The source.
+        tokenizer: The subject's, whose template renders conversations; needed where `config.chat` is set.
+        tally: Counts the rows that are left out, as far as they were read.
+
     Raises:
-        CorpusError: If the source is missing or can't be read, or lacks the column, or holds no text at all.
+        CorpusError: If the source is missing or can't be read, or lacks the column, or holds no text at all, or (with
+            `config.chat`) there is no template.
     """
-    n_documents = 0
-    for document in _iter_source(config):
-        if document.text.strip():
+    tally = tally or Tally()
+    read_value = _value_reader(config, tokenizer)
+    n_rows = n_documents = 0
+    first_unfit: tuple[str, Unfit] | None = None
+    for n_rows, row in enumerate(_iter_source(config), start=1):
+        text = row.value if isinstance(row.value, Unfit) else read_value(row.value)
+        if isinstance(text, str):
             n_documents += 1
-            yield document
+            yield Document(row.document_id, text)
+            continue
+        tally.reject(text.reason, f"{row.document_id} {text.detail}")
+        if first_unfit is None and text != Unfit.empty():
+            first_unfit = row.document_id, text
+        if n_documents == 0 and first_unfit is not None and n_rows >= _MOST_UNFIT_ROWS:
+            break
     if n_documents == 0:
-        raise CorpusError(
-            f"the corpus {config.path or config.kind} holds no text", "give a source with at least one document in it"
-        )
+        raise _nothing_fits(config, n_rows, first_unfit)
 
 
-def _iter_source(config: CorpusConfig) -> Iterator[Document]:
+def _value_reader(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase | None) -> Callable[[object], str | Unfit]:
+    if not config.chat:
+        return _read_value
+    assert tokenizer is not None, "conversations are rendered by a tokenizer"
+    return ChatTemplate(tokenizer, config).render
+
+
+def _read_value(value: object) -> str | Unfit:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return Unfit.empty()
+    if isinstance(value, str):
+        return value
+    if looks_like_conversation(value):
+        return Unfit("not text", "is a list of messages, not text", "set corpus.chat = true")
+    return Unfit("not text", f"is {type(value).__name__}, not text", "set corpus.column to the one with the text")
+
+
+def _nothing_fits(config: CorpusConfig, n_rows: int, first_unfit: tuple[str, Unfit] | None) -> CorpusError:
+    name = config.path or config.kind
+    if first_unfit is None:
+        return CorpusError(f"the corpus {name} holds no text", Unfit.empty().remedy)
+    document_id, unfit = first_unfit
+    rows = "the one row" if n_rows == 1 else f"none of {n_rows:,} rows"
+    verb = "can't be used" if n_rows == 1 else "can be used"
+    return CorpusError(f"of the corpus {name} {rows} {verb} ({document_id} {unfit.detail})", unfit.remedy)
+
+
+def _iter_source(config: CorpusConfig) -> Iterator[_Row]:
     if config.kind == "docstrings":
-        yield from iter_docstring_documents()
+        for document in iter_docstring_documents():
+            yield _Row(document.document_id, document.text)
     elif config.kind == "huggingface":
         yield from _read_huggingface(config)
     else:
@@ -101,14 +160,15 @@ def _list_files(root: Path, kind: str) -> list[tuple[Path, str]]:
     return [(root / name, name) for name in names]
 
 
-def _read_file(path: Path, name: str, config: CorpusConfig) -> Iterator[Document]:
+def _read_file(path: Path, name: str, config: CorpusConfig) -> Iterator[_Row]:
     suffix = path.suffix.lower()
     if config.kind == "jsonl" or suffix == ".jsonl":
-        yield from _read_jsonl(path, name, config.column)
+        yield from _read_jsonl(path, name, config)
     elif config.kind == "parquet" or suffix == ".parquet":
-        yield from _read_parquet(path, name, config.column)
+        yield from _read_parquet(path, name, config)
     else:
-        yield from _cut_text(name, _read_text(path))
+        for section in _cut_text(name, _read_text(path)):
+            yield _Row(section.document_id, section.text)
 
 
 def _cut_text(name: str, text: str) -> Iterator[Document]:
@@ -156,43 +216,44 @@ def _read_text(path: Path) -> str:
         raise _unreadable(path, error) from error
 
 
-def _read_jsonl(path: Path, name: str, column: str) -> Iterator[Document]:
+def _read_jsonl(path: Path, name: str, config: CorpusConfig) -> Iterator[_Row]:
+    column: str | None = None
     try:
         with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield Document(f"{name}#{number}", _json_text(line, f"{path} line {number}", column))
+                if not line.strip():
+                    continue
+                place = f"{path} line {number}"
+                row = _json_object(line, place)
+                column = column or _choose_column(config, list(row), place)
+                yield _Row(f"{name}#{number}", row.get(column, _lacks(column)))
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from error
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def _json_text(line: str, place: str, column: str) -> str:
+def _json_object(line: str, place: str) -> dict[str, object]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise CorpusError(f"{place} is not JSON ({error.msg})", "mend or remove that line") from error
     if not isinstance(row, dict):
-        raise CorpusError(f"{place} is not a JSON object", f'write it as {{"{column}": "…"}}')
-    if column not in row:
-        raise _no_column(place, column, list(row))
-    return _checked_text(row[column], place, column)
+        raise CorpusError(f"{place} is not a JSON object", 'write it as {"text": "…"}')
+    return row
 
 
-def _read_parquet(path: Path, name: str, column: str) -> Iterator[Document]:
+def _read_parquet(path: Path, name: str, config: CorpusConfig) -> Iterator[_Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            columns = file.schema_arrow.names
-            if column not in columns:
-                raise _no_column(str(path), column, columns)
+            column = _choose_column(config, file.schema_arrow.names, str(path))
             number = 0
             for batch in file.iter_batches(columns=[column]):
                 for value in batch.column(0).to_pylist():
-                    yield Document(f"{name}#{number}", _checked_text(value, f"{path} row {number}", column))
+                    yield _Row(f"{name}#{number}", value)
                     number += 1
     except pa.ArrowException as error:
         raise CorpusError(f"{path} is not a readable parquet file ({_first_line(error)})", "write it again") from error
@@ -200,7 +261,7 @@ def _read_parquet(path: Path, name: str, column: str) -> Iterator[Document]:
         raise _unreadable(path, error) from error
 
 
-def _read_huggingface(config: CorpusConfig) -> Iterator[Document]:
+def _read_huggingface(config: CorpusConfig) -> Iterator[_Row]:
     import datasets
 
     assert config.path is not None, "CorpusConfig requires a path for this kind"
@@ -209,11 +270,13 @@ def _read_huggingface(config: CorpusConfig) -> Iterator[Document]:
         rows = datasets.load_dataset(
             config.path, config.subset, split=config.dataset_split, revision=config.revision, streaming=True
         )
+        column: str | None = None
+        if rows.column_names is not None:
+            column = _choose_column(config, rows.column_names, prefix)
+            rows = rows.select_columns(column)  # other columns may be images, which cost time to decode
         for number, row in enumerate(rows):
-            if config.column not in row:
-                raise _no_column(prefix, config.column, list(row))
-            place = f"{prefix}#{number}"
-            yield Document(place, _checked_text(row[config.column], place, config.column))
+            column = column or _choose_column(config, list(row), prefix)
+            yield _Row(f"{prefix}#{number}", row.get(column, _lacks(column)))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise CorpusError(
             f"the Hugging Face dataset {prefix} can't be loaded ({_first_line(error)})",
@@ -221,19 +284,19 @@ def _read_huggingface(config: CorpusConfig) -> Iterator[Document]:
         ) from error
 
 
-def _checked_text(value: object, place: str, column: str) -> str:
-    """Return a text value; a null counts as empty."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise CorpusError(
-            f"{column!r} at {place} is {type(value).__name__}, not text", "set corpus.column to the one with the text"
-        )
-    return value
+def _choose_column(config: CorpusConfig, columns: list[str], place: str) -> str:
+    """The column to read: the one that is asked for, or the first there is of those that usually hold it."""
+    usual = CONVERSATION_KEYS if config.chat else ("text",)
+    wanted = usual if config.column is None else (config.column,)
+    for column in wanted:
+        if column in columns:
+            return column
+    names = " or ".join(repr(column) for column in wanted)
+    raise CorpusError(f"{place} has no {names}", f"set corpus.column to one of {', '.join(columns) or '(none)'}")
 
 
-def _no_column(place: str, column: str, columns: list[str]) -> CorpusError:
-    return CorpusError(f"{place} has no {column!r}", f"set corpus.column to one of {', '.join(columns) or '(none)'}")
+def _lacks(column: str) -> Unfit:
+    return Unfit("no such column", f"has no {column!r}", "set corpus.column to one that is there")
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> CorpusError:

@@ -1,6 +1,7 @@
-"""Records of the corpus: documents, and blocks of tokens in shards."""
+"""Records of the corpus: documents, what was rejected, special tokens, and blocks of tokens in shards."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Int32
@@ -17,6 +18,57 @@ class Document:
 
     document_id: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One reason for which documents were left out.
+
+    Attributes:
+        reason: A few fixed words, for example `too short`.
+        n_documents: Documents left out for it.
+        example: The first of them, and what it had, for example `a.jsonl#3: 2 tokens`.
+    """
+
+    reason: str
+    n_documents: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialToken:
+    """One special token of the subject's vocabulary.
+
+    Attributes:
+        token_id: Its place in the vocabulary.
+        text: As the vocabulary has it, for example `<|endoftext|>`.
+    """
+
+    token_id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokenRule:
+    """Which special tokens stand around each block and why, and which tokens don't count.
+
+    Attributes:
+        setting: `corpus.special_tokens`.
+        coder_prepends_bos: Whether the coder was trained on blocks that begin with BOS; None where it does not say.
+        reason: Why `before` is what it is, in words.
+        before: First in every block.
+        after: Last in every block.
+        counts_special: `corpus.count_special`; where it is set, special tokens count all the same.
+        uncounted: Tokens that don't count wherever they stand, unless `counts_special`.
+    """
+
+    setting: Literal["tokenizer", "bos", "none"]
+    coder_prepends_bos: bool | None
+    reason: str
+    before: tuple[SpecialToken, ...]
+    after: tuple[SpecialToken, ...]
+    counts_special: bool
+    uncounted: tuple[SpecialToken, ...]
 
 
 @dataclass(frozen=True, slots=True)

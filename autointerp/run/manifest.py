@@ -3,25 +3,37 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from autointerp.errors import RunError
+from autointerp.records.corpus import Rejection, SpecialToken, SpecialTokenRule
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusManifest:
     """What the corpus stage made.
 
+    Manifests of earlier versions lack what has a default here; such a corpus is used as it is.
+
     Attributes:
         digest: SHA-256 of every block's tokens and document, so that changed text is another corpus.
         n_tokens: Counted tokens.
         n_blocks: Blocks.
         shards: File names, in corpus order.
+        n_documents: Documents that gave a block; None where it was not recorded.
+        n_tails: Ends of such documents that were too short for a block; None where it was not recorded.
+        rejections: Why other documents were left out, as far as the source was read; None where it was not recorded.
+        special_tokens: The rule for BOS and special tokens; None where it was not recorded.
     """
 
     digest: str
     n_tokens: int
     n_blocks: int
     shards: tuple[str, ...]
+    n_documents: int | None = None
+    n_tails: int | None = None
+    rejections: tuple[Rejection, ...] | None = None
+    special_tokens: SpecialTokenRule | None = None
 
     def paths(self, folder: Path) -> list[Path]:
         """The shard files."""
@@ -31,7 +43,7 @@ class CorpusManifest:
 def write_manifest(manifest: CorpusManifest, folder: Path) -> None:
     """Write the manifest into the corpus folder; it has its name only once it is whole."""
     temporary = folder / "manifest.json.part"
-    temporary.write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.replace(folder / "manifest.json")
 
 
@@ -46,13 +58,37 @@ def read_manifest(folder: Path) -> CorpusManifest:
     """What the corpus stage made.
 
     Raises:
-        RunError: If it has not finished in this folder.
+        RunError: If it has not finished in this folder, or the manifest is damaged.
     """
     try:
         content = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        return _manifest_from(content)
     except FileNotFoundError as error:
         raise RunError(
             f"the corpus stage has not finished in {folder.parent}",
             "run `autointerp collect` with the same pipeline first",
         ) from error
-    return CorpusManifest(content["digest"], content["n_tokens"], content["n_blocks"], tuple(content["shards"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{folder}/manifest.json can't be read", "the run is damaged; start it again with --no-resume"
+        ) from error
+
+
+def _manifest_from(content: dict[str, Any]) -> CorpusManifest:
+    digest = content["digest"]
+    rejections, rule = content.get("rejections"), content.get("special_tokens")
+    return CorpusManifest(
+        digest=digest,
+        n_tokens=content["n_tokens"],
+        n_blocks=content["n_blocks"],
+        shards=tuple(content["shards"]),
+        n_documents=content.get("n_documents"),
+        n_tails=content.get("n_tails"),
+        rejections=None if rejections is None else tuple(Rejection(**rejection) for rejection in rejections),
+        special_tokens=None if rule is None else _rule_from(rule),
+    )
+
+
+def _rule_from(content: dict[str, Any]) -> SpecialTokenRule:
+    named = {name: tuple(SpecialToken(**token) for token in content[name]) for name in ("before", "after", "uncounted")}
+    return SpecialTokenRule(**{**content, **named})

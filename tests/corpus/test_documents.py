@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus import iter_documents
+from autointerp.corpus import Tally, iter_documents
 from autointerp.corpus.documents import _cut_text
 from autointerp.errors import CorpusError
 from autointerp.records import Document
+from autointerp.records.corpus import Rejection
 
 
 def read(**settings: Any) -> list[Document]:
@@ -167,6 +168,77 @@ def test_a_parquet_column_of_numbers_is_refused(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", text=[1, 2])
     with pytest.raises(CorpusError, match="is int, not text"):
         read(kind="parquet", path=str(tmp_path / "a.parquet"))
+
+
+def write_rows(folder: Path, kind: str, values: list[Any]) -> CorpusConfig:
+    """The values as the column `text` of a source of this kind, beside a column of numbers."""
+    folder.mkdir()
+    if kind == "jsonl":
+        (folder / "a.jsonl").write_text("".join(json.dumps({"id": 1, "text": value}) + "\n" for value in values))
+    else:
+        write_parquet(folder / "a.parquet", id=[1] * len(values), text=values)
+    return CorpusConfig.model_validate({"kind": kind, "path": str(folder)})
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "huggingface"])
+def test_rows_without_text_are_left_out_and_counted(tmp_path: Path, kind: str) -> None:
+    tally = Tally()
+    config = write_rows(tmp_path / "rows", kind, ["one", None, "", " \t\n", "two"])
+    assert [document.text for document in iter_documents(config, tally=tally)] == ["one", "two"]
+    name = {"jsonl": "a.jsonl#2", "parquet": "a.parquet#1", "huggingface": f"{config.path}/train#1"}[kind]
+    assert tally.rejections == (Rejection("empty", 3, f"{name} is empty"),)
+
+
+def test_a_row_of_another_type_or_without_the_column_among_others_is_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [{"text": 7}, {"text": "one"}, {"text": ["a", "b"]}, {"body": "two"}, {"text": {"messages": "x"}}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tally = Tally()
+    config = CorpusConfig(kind="jsonl", path=str(tmp_path / "a.jsonl"))
+    assert list(iter_documents(config, tally=tally)) == [Document("a.jsonl#2", "one")]
+    assert tally.rejections == (
+        Rejection("not text", 3, "a.jsonl#1 is int, not text"),
+        Rejection("no such column", 1, "a.jsonl#4 has no 'text'"),
+    )
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "huggingface"])
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ([1, 2], r"none of 2 rows can be used .* is int, not text\): set corpus\.column to the one with the text"),
+        ([2.5], r"the one row can't be used .* is float, not text"),
+        ([None, None], "holds no text"),
+        ([["a"], ["b"]], "is list, not text"),
+    ],
+)
+def test_a_column_in_which_no_row_is_text_is_one_clear_line(
+    tmp_path: Path, kind: str, values: list[Any], problem: str
+) -> None:
+    config = write_rows(tmp_path / "rows", kind, values)
+    with pytest.raises(CorpusError, match=problem) as raised:
+        list(iter_documents(config))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_column_of_numbers_is_not_read_to_its_end(tmp_path: Path) -> None:
+    config = write_rows(tmp_path / "rows", "parquet", list(range(10_100)))
+    with pytest.raises(CorpusError, match="none of 10,000 rows"):
+        list(iter_documents(config))
+
+
+@pytest.mark.parametrize("files", [("train.jsonl",), ("train.parquet",), ("data/train-0.jsonl", "data/train-1.jsonl")])
+def test_a_hugging_face_folder_is_read_whatever_its_files(tmp_path: Path, files: tuple[str, ...]) -> None:
+    for number, file in enumerate(files):
+        path = tmp_path / file
+        path.parent.mkdir(exist_ok=True)
+        if path.suffix == ".parquet":
+            write_parquet(path, body=[f"text {number}"], id=[1])
+        else:
+            path.write_text(json.dumps({"body": f"text {number}", "id": 1}) + "\n")
+    texts = [document.text for document in read(kind="huggingface", path=str(tmp_path), column="body")]
+    assert texts == [f"text {number}" for number in range(len(files))]
+    with pytest.raises(CorpusError, match=r"has no 'text': set corpus\.column to one of body, id$"):
+        read(kind="huggingface", path=str(tmp_path))
 
 
 def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import json
 import shutil
 import time
 
-from autointerp.corpus import cut_shards, iter_documents, save_shard
+from autointerp.corpus import Tally, cut_shards, iter_documents, save_shard
+from autointerp.corpus.special import describe_special_tokens
 from autointerp.run.manifest import CorpusManifest, has_manifest, read_manifest, write_manifest
 from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.session import Session
@@ -25,8 +26,9 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
     digest = hashlib.sha256()
     names: list[str] = []
     n_tokens = n_blocks = 0
-    prepend_bos = bool(session.source.coder.prepends_bos)
-    for shard in cut_shards(iter_documents(config), session.tokenizer, config, prepend_bos=prepend_bos):
+    tokenizer, prepend_bos, tally = session.tokenizer, session.prepends_bos, Tally()
+    documents = iter_documents(config, tokenizer, tally=tally)
+    for shard in cut_shards(documents, tokenizer, config, prepend_bos=prepend_bos, tally=tally):
         names.append(f"shard-{shard.shard_index:05d}.npz")
         save_shard(shard, folder / names[-1])
         digest.update(shard.token_ids.tobytes())
@@ -34,7 +36,20 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
         n_tokens += int(shard.counted.sum())
         n_blocks += len(shard.n_tokens)
         reporter.progress("corpus", n_tokens, config.n_tokens, "tokens")
-    write_manifest(CorpusManifest(digest.hexdigest(), n_tokens, n_blocks, tuple(names)), folder)
+    manifest = CorpusManifest(
+        digest=digest.hexdigest(),
+        n_tokens=n_tokens,
+        n_blocks=n_blocks,
+        shards=tuple(names),
+        n_documents=tally.n_documents,
+        n_tails=tally.n_tails,
+        rejections=tally.rejections,
+        special_tokens=describe_special_tokens(tokenizer, config, prepend_bos=prepend_bos),
+    )
+    write_manifest(manifest, folder)
     seconds = time.monotonic() - started
     note = f"{n_tokens:,} tokens in {n_blocks:,} blocks"
+    if tally.rejections:
+        reasons = ", ".join(f"{rejection.n_documents:,} {rejection.reason}" for rejection in tally.rejections)
+        note += f"; {tally.n_rejected:,} documents left out ({reasons})"
     reporter.finished(StageSummary("corpus", len(names), seconds=seconds, note=note))
