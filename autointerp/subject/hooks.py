@@ -1,26 +1,59 @@
 """TransformerLens hook names on transformers' modules, and a forward pass that stops at the last one needed.
 
-A coder names the point it was trained on as TransformerLens does, `blocks.8.hook_resid_pre`. Here each name becomes
-one side of one module:
+A coder names the point it was trained on as TransformerLens does, `blocks.8.hook_resid_pre`. Here each name becomes one
+side of one module, and where need be a formula on what is read there, so that the value is the one that SAELens'
+`HookedSAETransformer` has at that name:
 
-    hook_resid_pre     input of layer N
-    hook_resid_post    output of layer N
-    hook_attn_out      what layer N's attention adds to the residual stream
-    hook_mlp_out       what layer N's MLP adds to the residual stream
+    hook_embed                  the token embedding, without positions; Gemma's as it scales it
+    hook_resid_pre              input of layer N
+    hook_resid_mid              the residual stream after attention, before the norm of the MLP
+    hook_resid_post             output of layer N
+    hook_attn_out               what layer N's attention adds to the residual stream
+    hook_mlp_out                what layer N's MLP adds to the residual stream
+    hook_mlp_in                 the residual stream where the MLP's branch begins, before its norm: `hook_resid_mid`, or
+                                `hook_resid_pre` where attention and MLP are parallel
+    attn.hook_z                 the heads' results side by side, before the output projection: (head, d_head) flattened
+    ln1.hook_normalized         input of layer N's attention, normalised, before the norm's weight and bias
+    ln2.hook_normalized         input of layer N's MLP, normalised, before the norm's weight and bias
+    mlp.hook_in                 what the MLP reads: normalised, with the norm's weight and bias
+    mlp.hook_post               the MLP's hidden layer, after activation and gate
+    attn.hook_out               what attention's output projection gives
+    mlp.hook_out                what the MLP's output projection gives
+
+All but `mlp.hook_in` and the last two are names of `HookedTransformer`; those are of `TransformerBridge`.
+`hook_resid_mid` does not exist where attention and MLP are parallel, as in most of GPT-NeoX.
 
 BERT normalises after each addition. There `hook_resid_post` is the output of the whole layer, its normalisation
-included, as in TransformerLens' `TransformerBridge`; the older `HookedEncoder` calls the same point
-`hook_normalized_resid_post`, which is understood too. `hook_attn_out` and `hook_mlp_out` are what goes into the
-normalised sum.
+included, as in `TransformerBridge`; the older `HookedEncoder` calls the same point `hook_normalized_resid_post`, which
+is understood too. `hook_attn_out` and `hook_mlp_out` are what goes into the normalised sum; `ln1` normalises the sum
+after attention, `ln2` the sum after the MLP. `hook_resid_mid` and `hook_mlp_in` are other points in the one than in the
+other; they and `hook_embed` are not mapped.
 
-Gemma 2 and 3 normalise what attention and MLP add; both names mean the normalised value, as in `HookedTransformer`.
+Gemma 2 and 3 normalise what attention and MLP add; `hook_attn_out` and `hook_mlp_out` mean the normalised value,
+`attn.hook_out` and `mlp.hook_out` the one before; elsewhere they are the same. `ln2` is Gemma's
+`pre_feedforward_layernorm`.
+
+TransformerLens may process a model's weights before it runs it, and a coder remembers how, in its
+`model_from_pretrained_kwargs`:
+
+    center_writing_weights      takes the mean over d_model off the embedding, off what attention and MLP add, and so
+                                off the residual stream. Only in GPT-2 and GPT-NeoX, whose readers subtract it anyway
+    fold_ln                     moves the norms' weights and biases into what reads them: changes `mlp.hook_in`, and the
+                                value bias, which then holds a share of the norm's bias
+    fold_value_biases           moves the value bias behind the output projection. As attention's weights sum to one,
+                                z loses just that bias
+    refactor_factored_attn_matrices     rotates z by a singular value decomposition, of which the signs are free: a
+                                coder of z that was trained so is refused
+
+`HookedEncoder` processes no weights, so a coder of BERT that asks for any of these is refused. `center_unembed` changes
+nothing at these points.
 """
 
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Literal
 
@@ -29,53 +62,61 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from autointerp.errors import SubjectError
+from autointerp.subject.families import FAMILIES, Family, is_parallel
 from autointerp.subject.model import Subject
 
-HookKind = Literal["res", "att", "mlp"]
-_NAME = re.compile(r"^blocks\.(\d+)\.(hook_\w+)$")
-_KINDS: dict[str, HookKind] = {
+HookKind = Literal["emb", "res", "att", "mlp"]
+_EMBEDDING = "hook_embed"
+_NAME = re.compile(r"^blocks\.(\d+)\.([\w.]+)$")
+_KINDS: Mapping[str, HookKind] = {
     "hook_resid_pre": "res",
     "hook_resid_post": "res",
     "hook_normalized_resid_post": "res",
+    "hook_resid_mid": "res",
     "hook_attn_out": "att",
     "hook_mlp_out": "mlp",
+    "hook_mlp_in": "mlp",
+    "attn.hook_z": "att",
+    "ln1.hook_normalized": "att",
+    "ln2.hook_normalized": "mlp",
+    "mlp.hook_in": "mlp",
+    "mlp.hook_post": "mlp",
+    "attn.hook_out": "att",
+    "mlp.hook_out": "mlp",
 }
+# Points on the residual stream, and what is added to it.
+_CENTERED = frozenset(name for name in _KINDS if name.startswith("hook_") or name.endswith("hook_out")) | {_EMBEDDING}
+
+Adjust = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class _Family:
-    """Where a family of models keeps its layers, and what in a layer adds to the residual stream.
+class WeightProcessing:
+    """How TransformerLens processed the weights of the model that a coder was trained on.
 
     Attributes:
-        layers: Path of the list of layers in the base model.
-        attention: Path in a layer of the module whose output attention adds; None where there is no such module.
-        mlp: The same for the MLP.
-        has_layer_norm: Whether every reader of the residual stream subtracts its mean first, so that
-            TransformerLens' `center_writing_weights` changes nothing but the mean.
-        has_post_norm: Whether layers normalise after adding, so that their output has a name of its own.
+        fold_ln: Whether the norms' weights and biases went into what reads them.
+        center_writing_weights: Whether what writes to the residual stream had its mean over `d_model` taken off.
+        fold_value_biases: Whether the value biases went into the output bias.
+        refactor_factored_attn_matrices: Whether queries, keys and values were rotated.
     """
 
-    layers: str
-    attention: str
-    mlp: str
-    has_layer_norm: bool = False
-    has_post_norm: bool = False
+    fold_ln: bool = False
+    center_writing_weights: bool = False
+    fold_value_biases: bool = False
+    refactor_factored_attn_matrices: bool = False
 
 
-_LLAMA = _Family(layers="layers", attention="self_attn", mlp="mlp")
-_GEMMA = _Family(layers="layers", attention="post_attention_layernorm", mlp="post_feedforward_layernorm")
-_FAMILIES: Mapping[str, _Family] = {
-    "bert": _Family("encoder.layer", attention="attention.output.dense", mlp="output.dense", has_post_norm=True),
-    "gpt2": _Family("h", attention="attn", mlp="mlp", has_layer_norm=True),
-    "gpt_neox": _Family("layers", attention="attention", mlp="mlp", has_layer_norm=True),
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "qwen2": _LLAMA,
-    "qwen3": _LLAMA,
-    "gemma2": _GEMMA,
-    "gemma3_text": _GEMMA,
-    "gemma3": _Family("language_model.layers", attention=_GEMMA.attention, mlp=_GEMMA.mlp),
-}
+def weight_processing(kwargs: Mapping[str, Any] | None) -> WeightProcessing:
+    """The processing that a coder's `model_from_pretrained_kwargs` ask for.
+
+    SAELens loads models with `from_pretrained_no_processing`, so what is not there was not done.
+
+    Args:
+        kwargs: Of the coder's metadata; other keys, such as a dtype, do not matter here.
+    """
+    asked = kwargs or {}
+    return WeightProcessing(**{field.name: bool(asked.get(field.name, False)) for field in fields(WeightProcessing)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +125,11 @@ class HookPoint:
 
     Attributes:
         name: TransformerLens' name.
-        layer: Index of the layer.
-        kind: Residual stream, attention or MLP.
+        layer: Index of the layer; 0 for the embedding.
+        kind: Embedding, residual stream, attention or MLP.
         module: The module.
         side: Whether its input or its output is read.
-        centers: Whether the mean over `d_model` is taken off, as `center_writing_weights` does.
+        adjust: Makes TransformerLens' value of what is read; None where it is that value.
     """
 
     name: str
@@ -96,65 +137,162 @@ class HookPoint:
     kind: HookKind
     module: nn.Module
     side: Literal["input", "output"]
-    centers: bool
+    adjust: Adjust | None = None
 
 
-def resolve_hook(subject: Subject, name: str, *, center_writing_weights: bool = False) -> HookPoint:
+def resolve_hook(
+    subject: Subject,
+    name: str,
+    processing: WeightProcessing = WeightProcessing(),
+) -> HookPoint:
     """Find the module that a hook name means.
 
     Args:
         subject: The model.
         name: For example `blocks.3.hook_resid_post`.
-        center_writing_weights: Whether the coder was trained on TransformerLens' model with weights that write to the
-            residual stream centred. As there, this is without effect on models without LayerNorm before each reader.
+        processing: How the weights of the model were processed that the coder was trained on.
 
     Raises:
-        SubjectError: If the model's family or the name is not one that can be mapped.
+        SubjectError: If the model's family or the name is not one that can be mapped, or if the processing can't be
+            redone.
     """
-    family = _FAMILIES.get(subject.family)
+    family = FAMILIES.get(subject.family)
     if family is None:
         raise SubjectError(
             f"hook names can't be mapped to a model of type {subject.family!r}",
-            f"use a model of one of {', '.join(sorted(_FAMILIES))}",
+            f"use a model of one of {', '.join(sorted(FAMILIES))}",
         )
     layers = subject.model.get_submodule(family.layers)
     assert isinstance(layers, nn.ModuleList)
-    names = _hook_names(family)
+    names = _hook_names(family, subject.model)
     match = _NAME.match(name)
-    if match is None or match[2] not in names or int(match[1]) >= len(layers):
+    if match is not None and match[2] in names and int(match[1]) < len(layers):
+        layer, hook = int(match[1]), match[2]
+    elif name == _EMBEDDING and not family.has_post_norm:
+        layer, hook = 0, _EMBEDDING
+    else:
+        also = "" if family.has_post_norm else f", or {_EMBEDDING}"
         raise SubjectError(
             f"the model {subject.name} has no hook point {name!r} that can be mapped",
-            f"use blocks.N.HOOK with N from 0 to {len(layers) - 1} and HOOK one of {', '.join(names)}",
+            f"use blocks.N.HOOK with N from 0 to {len(layers) - 1} and HOOK one of {', '.join(names)}{also}",
         )
-    layer, hook = int(match[1]), match[2]
-    path = {"hook_attn_out": family.attention, "hook_mlp_out": family.mlp}.get(hook, "")
-    return HookPoint(
-        name=name,
-        layer=layer,
-        kind=_KINDS[hook],
-        module=layers[layer].get_submodule(path),
-        side="input" if hook == "hook_resid_pre" else "output",
-        centers=center_writing_weights and family.has_layer_norm,
-    )
+    if family.has_post_norm and processing != WeightProcessing():
+        asked = ", ".join(field.name for field in fields(processing) if getattr(processing, field.name))
+        raise SubjectError(
+            f"the coder was trained on a model loaded with {asked}, which can't be redone for type {subject.family!r}",
+            "use a coder that was trained without it",
+        )
+    module, side, adjust = _find_point(family, subject.model, layers[layer], hook, processing)
+    if processing.center_writing_weights and family.has_layer_norm and hook in _CENTERED:
+        assert adjust is None
+        adjust = _centered
+    return HookPoint(name, layer, _KINDS.get(hook, "emb"), module, side, adjust)
 
 
 def parse_hook_name(name: str) -> tuple[int, HookKind]:
     """Layer and kind of a hook name.
 
     Raises:
-        SubjectError: If it is not of the form `blocks.N.HOOK` with a HOOK that we know.
+        SubjectError: If it is neither `hook_embed` nor of the form `blocks.N.HOOK` with a HOOK that we know.
     """
+    if name == _EMBEDDING:
+        return 0, "emb"
     match = _NAME.match(name)
     if match is None or match[2] not in _KINDS:
         raise SubjectError(
             f"there is no hook point {name!r} that can be mapped",
-            f"use blocks.N.HOOK with HOOK one of {', '.join(_KINDS)}",
+            f"use blocks.N.HOOK with HOOK one of {', '.join(_KINDS)}, or {_EMBEDDING}",
         )
     return int(match[1]), _KINDS[match[2]]
 
 
-def _hook_names(family: _Family) -> list[str]:
-    return [name for name in _KINDS if family.has_post_norm or name != "hook_normalized_resid_post"]
+def trained_hook_name(hook_name: str, transformers_name: str | None) -> str:
+    """The name of the point that a coder was trained on, where SAELens gives it another's.
+
+    SAELens calls the input of Gemma Scope 2's transcoders `hook_mlp_in`, which in TransformerLens is before the MLP's
+    norm. They were trained behind it, as the name of transformers' module beside it says.
+
+    Args:
+        hook_name: `hook_name` of the coder's metadata.
+        transformers_name: `hf_hook_name` of the coder's metadata.
+    """
+    match = _NAME.match(hook_name)
+    is_behind_norm = transformers_name is not None and transformers_name.endswith("pre_feedforward_layernorm.output")
+    if match is not None and match[2] == "hook_mlp_in" and is_behind_norm:
+        return f"blocks.{match[1]}.mlp.hook_in"
+    return hook_name
+
+
+def _hook_names(family: Family, model: nn.Module) -> list[str]:
+    """The names that can be mapped in one model, in the order of `_KINDS`."""
+    if family.has_post_norm:
+        missing = {"hook_resid_mid", "hook_mlp_in"}
+    else:
+        missing = {"hook_normalized_resid_post"} | ({"hook_resid_mid"} if is_parallel(model) else set())
+    return [name for name in _KINDS if name not in missing]
+
+
+def _find_point(
+    family: Family, model: nn.Module, layer: nn.Module, hook: str, processing: WeightProcessing
+) -> tuple[nn.Module, Literal["input", "output"], Adjust | None]:
+    """The module, its side, and what centring apart is to be done to the value."""
+    match hook:
+        case "hook_embed" if family.token_embedding is not None:
+            return model.get_submodule(family.token_embedding), "output", None
+        case "hook_embed" | "hook_resid_pre":
+            return layer, "input", None
+        case "hook_resid_post" | "hook_normalized_resid_post":
+            return layer, "output", None
+        case "hook_resid_mid" | "hook_mlp_in":
+            return layer.get_submodule(family.norm_2), "input", None
+        case "hook_attn_out":
+            return layer.get_submodule(family.attention), "output", None
+        case "hook_mlp_out":
+            return layer.get_submodule(family.mlp), "output", None
+        case "attn.hook_z":
+            return layer.get_submodule(family.attention_projection), "input", _adjust_z(family, layer, processing)
+        case "mlp.hook_post":
+            return layer.get_submodule(family.mlp_projection), "input", None
+        case "attn.hook_out":
+            return layer.get_submodule(family.attention_projection), "output", None
+        case "mlp.hook_out":
+            return layer.get_submodule(family.mlp_projection), "output", None
+        case "mlp.hook_in" if not processing.fold_ln:
+            return layer.get_submodule(family.mlp_input), "input", None
+        case _:
+            norm = layer.get_submodule(family.norm_1 if hook == "ln1.hook_normalized" else family.norm_2)
+            return norm, "input", _normalizer(norm)
+
+
+def _adjust_z(family: Family, layer: nn.Module, processing: WeightProcessing) -> Adjust | None:
+    if processing.refactor_factored_attn_matrices:
+        raise SubjectError(
+            "the coder reads attn.hook_z of a model loaded with refactor_factored_attn_matrices, which can't be redone",
+            "use a coder that was trained without it",
+        )
+    if not processing.fold_value_biases or family.value_bias is None:
+        return None
+    bias = family.value_bias(layer, processing.fold_ln)
+    return None if bias is None else partial(_without, bias.detach())
+
+
+def _normalizer(norm: Any) -> Adjust:
+    eps = float(norm.variance_epsilon if hasattr(norm, "variance_epsilon") else norm.eps)
+    return partial(_normalized, eps=eps, centers=isinstance(norm, nn.LayerNorm))
+
+
+def _centered(activations: Float[Tensor, "*batch d_hook"]) -> Float[Tensor, "*batch d_hook"]:
+    return activations - activations.mean(dim=-1, keepdim=True)
+
+
+def _without(bias: Float[Tensor, " d_hook"], activations: Float[Tensor, "*batch d_hook"]) -> Tensor:
+    return activations - bias.to(activations)
+
+
+def _normalized(activations: Float[Tensor, "*batch d_hook"], eps: float, centers: bool) -> Tensor:
+    # In single precision, as transformers and TransformerLens do it, also where the model is in half.
+    exact = _centered(activations.float()) if centers else activations.float()
+    return (exact * torch.rsqrt(exact.square().mean(dim=-1, keepdim=True) + eps)).to(activations)
 
 
 class _LastHookReached(Exception):
@@ -190,7 +328,7 @@ def read_hooks(
             )
     except _LastHookReached:
         pass
-    return [_centered(read[_key(hook)]) if hook.centers else read[_key(hook)] for hook in hooks]
+    return [read[_key(hook)] if hook.adjust is None else hook.adjust(read[_key(hook)]) for hook in hooks]
 
 
 def _key(hook: HookPoint) -> int:
@@ -227,7 +365,3 @@ def _listening(hooks: Sequence[HookPoint], read: dict[int, Tensor]) -> Iterator[
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _centered(activations: Float[Tensor, "*batch d_hook"]) -> Float[Tensor, "*batch d_hook"]:
-    return activations - activations.mean(dim=-1, keepdim=True)

@@ -16,7 +16,7 @@ D_MODEL = 16
 N_LAYERS = 3
 
 
-def _tiny(family: str) -> Any:
+def _tiny(family: str, **settings: Any) -> Any:
     import transformers as t
 
     shared = {"vocab_size": 50, "hidden_size": D_MODEL, "num_hidden_layers": N_LAYERS, "num_attention_heads": 2}
@@ -27,6 +27,7 @@ def _tiny(family: str) -> Any:
         "gpt2": lambda: t.GPT2Config(vocab_size=50, n_embd=D_MODEL, n_layer=N_LAYERS, n_head=2, n_positions=64),
         "gpt_neox": lambda: t.GPTNeoXConfig(**shared, intermediate_size=24, max_position_embeddings=64),
         "llama": lambda: t.LlamaConfig(**gated),
+        "gemma": lambda: t.GemmaConfig(**gated),
         "mistral": lambda: t.MistralConfig(**gated),
         "qwen2": lambda: t.Qwen2Config(**gated),
         "qwen3": lambda: t.Qwen3Config(**gated),
@@ -34,6 +35,8 @@ def _tiny(family: str) -> Any:
         "gemma3_text": lambda: t.Gemma3TextConfig(**gated, query_pre_attn_scalar=8),
         "opt": lambda: t.OPTConfig(**shared, ffn_dim=24, max_position_embeddings=64, word_embed_proj_dim=D_MODEL),
     }[family]()
+    for name, value in settings.items():
+        setattr(config, name, value)
     model = t.AutoModel.from_config(config)
     with torch.no_grad():
         for weights in model.parameters():
@@ -42,8 +45,8 @@ def _tiny(family: str) -> Any:
 
 
 @pytest.fixture(scope="session")
-def tiny_model() -> Callable[[str], Any]:
-    """Makes a small random model of a family."""
+def tiny_model() -> Callable[..., Any]:
+    """Makes a small random model of a family, with other settings of its config where they are given."""
     return _tiny
 
 

@@ -1,4 +1,3 @@
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,7 +6,14 @@ import pytest
 import torch
 
 from autointerp.errors import SubjectError
-from autointerp.subject.hooks import read_hooks, resolve_hook
+from autointerp.subject.hooks import (
+    WeightProcessing,
+    parse_hook_name,
+    read_hooks,
+    resolve_hook,
+    trained_hook_name,
+    weight_processing,
+)
 from autointerp.subject.model import Subject
 
 FAMILIES = ["bert", "gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text"]
@@ -33,6 +39,21 @@ def test_the_residual_stream_is_what_transformers_calls_hidden_states(
         before, after = read_hooks(subject, hooks, TOKENS, MASK)
         torch.testing.assert_close(before, hidden[layer])
         torch.testing.assert_close(after, hidden[layer + 1])
+
+
+@pytest.mark.parametrize("part", ["attn", "mlp"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_module_puts_out_what_is_added_but_where_that_is_normalised_first(
+    family: str, part: str, tiny_model: Callable[[str], Any]
+) -> None:
+    subject = subject_of(tiny_model(family))
+    hooks = [resolve_hook(subject, f"blocks.1.{name}") for name in (f"{part}.hook_out", f"hook_{part}_out")]
+    put_out, added = read_hooks(subject, hooks, TOKENS, MASK)
+    if family in ("gemma2", "gemma3_text"):
+        norm = "post_attention_layernorm" if part == "attn" else "post_feedforward_layernorm"
+        assert not torch.allclose(put_out, added)
+        put_out = subject.model.get_submodule(f"layers.1.{norm}")(put_out)
+    assert torch.equal(put_out, added)
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family != "bert"])
@@ -106,61 +127,89 @@ def test_threads_that_share_a_model_each_read_their_own_activations(tiny_model: 
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("name", ["blocks.3.hook_resid_post", "blocks.0.hook_q", "resid", "blocks.x.hook_resid_pre"])
+def test_what_comes_after_a_hook_inside_its_layer_is_not_computed(tiny_model: Callable[[str], Any]) -> None:
+    model = tiny_model("llama")
+    computed: list[str] = []
+    for name in ("self_attn", "self_attn.o_proj", "mlp"):
+        model.layers[1].get_submodule(name).register_forward_hook(lambda *_, name=name: computed.append(name))
+    hooks = {name: resolve_hook(subject_of(model), f"blocks.1.{name}") for name in ("attn.hook_z", "hook_resid_mid")}
+    read_hooks(subject_of(model), [hooks["attn.hook_z"]], TOKENS, MASK)
+    assert computed == []
+    read_hooks(subject_of(model), [hooks["hook_resid_mid"]], TOKENS, MASK)
+    assert computed == ["self_attn.o_proj", "self_attn"]
+
+
+@pytest.mark.parametrize(
+    "name", ["blocks.3.hook_resid_post", "blocks.0.hook_q", "blocks.0.hook_z", "resid", "blocks.x.hook_resid_pre"]
+)
 def test_an_unknown_hook_is_an_error_that_lists_the_known_ones(name: str, tiny_model: Callable[[str], Any]) -> None:
-    with pytest.raises(SubjectError, match=r"N from 0 to 2 and HOOK one of hook_resid_pre, hook_resid_post") as caught:
+    with pytest.raises(SubjectError) as caught:
         resolve_hook(subject_of(tiny_model("gpt2")), name)
-    assert name in caught.value.problem
-    assert "hook_normalized_resid_post" not in caught.value.remedy
+    assert caught.value.problem == f"the model tiny has no hook point {name!r} that can be mapped"
+    assert caught.value.remedy == (
+        "use blocks.N.HOOK with N from 0 to 2 and HOOK one of hook_resid_pre, hook_resid_post, hook_resid_mid, "
+        "hook_attn_out, hook_mlp_out, hook_mlp_in, attn.hook_z, ln1.hook_normalized, ln2.hook_normalized, "
+        "mlp.hook_in, mlp.hook_post, attn.hook_out, mlp.hook_out, or hook_embed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "only_elsewhere"),
+    [
+        ("bert", {}, ["blocks.0.hook_resid_mid", "blocks.0.hook_mlp_in", "hook_embed"]),
+        ("gpt_neox", {}, ["blocks.0.hook_resid_mid", "blocks.0.hook_normalized_resid_post"]),
+        ("gpt_neox", {"use_parallel_residual": False}, ["blocks.0.hook_normalized_resid_post"]),
+        *(
+            (family, {}, ["blocks.0.hook_normalized_resid_post"])
+            for family in FAMILIES
+            if family[:2] not in ("be", "gp")
+        ),
+    ],
+)
+def test_the_names_that_an_error_lists_are_just_those_that_can_be_read(
+    family: str, settings: dict[str, Any], only_elsewhere: list[str], tiny_model: Callable[..., Any]
+) -> None:
+    subject = subject_of(tiny_model(family, **settings))
+    for name in only_elsewhere:
+        with pytest.raises(SubjectError) as caught:
+            resolve_hook(subject, name)
+        listed = caught.value.remedy.partition("HOOK one of ")[2].replace(", or hook_embed", "").split(", ")
+        hooks = [f"blocks.2.{hook}" for hook in listed] + (
+            ["hook_embed"] if "hook_embed" in caught.value.remedy else []
+        )
+        assert len(hooks) >= 10
+        assert not {name.replace("blocks.0.", "blocks.2.") for name in only_elsewhere} & set(hooks)
+        assert len(read_hooks(subject, [resolve_hook(subject, hook) for hook in hooks], TOKENS, MASK)) == len(hooks)
+
+
+def test_a_name_alone_tells_layer_and_kind() -> None:
+    assert parse_hook_name("blocks.7.attn.hook_z") == (7, "att")
+    assert parse_hook_name("blocks.12.ln2.hook_normalized") == (12, "mlp")
+    assert parse_hook_name("hook_embed") == (0, "emb")
+    with pytest.raises(SubjectError, match=r"attn\.hook_z, .* or hook_embed"):
+        parse_hook_name("blocks.7.hook_z")
+
+
+def test_what_the_metadata_of_a_coder_does_not_ask_for_was_not_done() -> None:
+    assert weight_processing(None) == weight_processing({}) == WeightProcessing()
+    asked = {"center_writing_weights": True, "fold_ln": False, "center_unembed": True, "dtype": "bfloat16"}
+    assert weight_processing(asked) == WeightProcessing(center_writing_weights=True)
+
+
+def test_gemma_scope_2_transcoders_read_what_transformers_calls_it() -> None:
+    behind_norm = "model.layers.5.pre_feedforward_layernorm.output"
+    assert trained_hook_name("blocks.5.hook_mlp_in", behind_norm) == "blocks.5.mlp.hook_in"
+    assert trained_hook_name("blocks.5.hook_mlp_in", None) == "blocks.5.hook_mlp_in"
+    assert trained_hook_name("blocks.5.hook_resid_post", "model.layers.5.output") == "blocks.5.hook_resid_post"
 
 
 def test_a_family_that_is_not_mapped_is_an_error_that_lists_those_that_are(tiny_model: Callable[[str], Any]) -> None:
-    with pytest.raises(SubjectError, match=r"'opt'.*bert, gemma2"):
+    with pytest.raises(SubjectError, match=r"'opt'.*bert, gemma, gemma2"):
         resolve_hook(subject_of(tiny_model("opt")), "blocks.0.hook_resid_post")
-
-
-@pytest.mark.filterwarnings("ignore:HookedTransformer is deprecated")
-@pytest.mark.parametrize("centers", [False, True])
-def test_gpt2_equals_saelens_hooked_transformer(centers: bool, tiny_model: Callable[[str], Any]) -> None:
-    """SAELens' own model, made from the same weights, with TransformerLens' weight processing on or off."""
-    import transformers
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from sae_lens import HookedSAETransformer
-        from transformer_lens.config.hooked_transformer_config import HookedTransformerConfig
-        from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
-    model = tiny_model("gpt2")
-    with_head = transformers.GPT2LMHeadModel(model.config)
-    with_head.transformer.load_state_dict(model.state_dict())
-    config = HookedTransformerConfig(
-        n_layers=3, d_model=16, n_ctx=64, d_head=8, n_heads=2, d_mlp=64, d_vocab=50, act_fn="gelu_new",
-        normalization_type="LN", eps=model.config.layer_norm_epsilon, default_prepend_bos=False,
-    )  # fmt: skip
-    hooked = HookedSAETransformer(config)
-    hooked.load_and_process_state_dict(
-        convert_gpt2_weights(with_head, config),
-        fold_ln=centers,
-        center_writing_weights=centers,
-        center_unembed=False,
-        fold_value_biases=False,
-    )
-    subject = subject_of(model)
-    names = [f"blocks.{i}.{name}" for i in range(3) for name in
-             ("hook_resid_pre", "hook_attn_out", "hook_mlp_out", "hook_resid_post")]  # fmt: skip
-    _, cache = hooked.run_with_cache(TOKENS, return_type=None)
-    ours = read_hooks(
-        subject,
-        [resolve_hook(subject, name, center_writing_weights=centers) for name in names],
-        TOKENS,
-        torch.ones_like(TOKENS),
-    )
-    for name, value in zip(names, ours, strict=True):
-        torch.testing.assert_close(value, cache[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_centring_is_without_effect_where_readers_do_not_subtract_the_mean(tiny_model: Callable[[str], Any]) -> None:
     subject = subject_of(tiny_model("llama"))
     plain = resolve_hook(subject, "blocks.1.hook_resid_pre")
-    asked = resolve_hook(subject, "blocks.1.hook_resid_pre", center_writing_weights=True)
+    asked = resolve_hook(subject, "blocks.1.hook_resid_pre", WeightProcessing(center_writing_weights=True))
     assert torch.equal(read_hooks(subject, [plain], TOKENS, MASK)[0], read_hooks(subject, [asked], TOKENS, MASK)[0])
