@@ -1,11 +1,26 @@
-"""The sparse coder under study, through SAELens: a folder in its format, or a release and an id in it.
+"""The sparse coder under study, through SAELens: a local folder, or a release and an id in it.
 
-Weights, architecture and input normalisation are SAELens' own, so activations are what they were in training. SAELens
-brings TransformerLens along and takes seconds to import, so it is imported when a coder is loaded, not before.
+Weights, architecture and encoding are SAELens' own, so activations are what they were in training; `coder_formats`
+reads the files of other libraries. SAELens brings TransformerLens along and takes seconds to import, so it is imported
+when a coder is loaded, not before.
+
+What is done to an activation before it is encoded, by `normalize_activations` in SAELens' config:
+
+    none                        nothing
+    constant_norm_rescale       each is scaled to the norm sqrt(d_in), by SAELens' `encode`
+    layer_norm                  of each the mean is taken off and the rest divided by its standard deviation, likewise
+    expected_average_only_in    all are multiplied by sqrt(d_in) over the mean norm in training, not by `encode`
+    covariance_whitening        all are whitened by mean and covariance in training, not by `encode`
+
+SAELens folds the last two into the weights when training ends, and the first of these two also when it loads a release
+that it knows the factor of; the config then says `none`. A checkpoint from amid training still says them: they are
+folded here if SAELens' `activation_scaler.json` lies beside the weights, and are an error if not, since nothing else
+says by how much.
 """
 
 import difflib
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +31,30 @@ from torch import Tensor
 
 from autointerp.assets import asset_folder
 from autointerp.errors import SubjectError
+from autointerp.subject.coder_formats import FORMAT_FILES, Loaded, disk_converter, recognise_format
+from autointerp.subject.hooks import trained_hook_name
+from autointerp.subject.model import find_device
 
 if TYPE_CHECKING:
     from autointerp.config import CoderConfig
 
-# Architectures whose activations may be below zero; of those, firings are the activations above zero.
-_SIGNED = frozenset({"abstopk", "matching_pursuit"})
+# SAELens' architectures that encode each token by itself, and whether their activations may be below zero; where they
+# may, firings are the activations above zero.
+_ARCHITECTURES: Mapping[str, bool] = {
+    "standard": False,
+    "gated": False,
+    "topk": False,
+    "jumprelu": False,
+    "abstopk": True,
+    "matching_pursuit": False,
+    "transcoder": False,
+    "skip_transcoder": False,
+    "jumprelu_transcoder": False,
+    "jumprelu_skip_transcoder": False,
+}
+_FOLDED_AFTER_TRAINING = frozenset({"expected_average_only_in", "covariance_whitening"})
+_SCALER_FILE = "activation_scaler.json"
+_FILE_NAMES = frozenset(name for files in FORMAT_FILES.values() for name in files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +66,13 @@ class Coder:
         origin: Its folder, or `release/sae_id`.
         architecture: SAELens' name of the architecture, for example `topk`.
         hook_name: The hook point it reads.
+        hook_name_out: The hook point that a transcoder writes; None for a coder that writes where it reads, and for a
+            transcoder that does not say.
         d_in: Width that it reads.
+        d_out: Width that it writes.
         n_features: Features it has.
         prepends_bos: Whether it was trained on text that begins with the BOS token; None where it does not say.
-        centers_writing_weights: Whether it was trained on TransformerLens' model with centred writing weights.
+        model_kwargs: What it says of how TransformerLens loaded its model, for example `{"fold_ln": False}`.
         device: Where the weights lie.
     """
 
@@ -44,16 +80,23 @@ class Coder:
     origin: str
     architecture: str
     hook_name: str
+    hook_name_out: str | None
     d_in: int
+    d_out: int
     n_features: int
     prepends_bos: bool | None
-    centers_writing_weights: bool
+    model_kwargs: Mapping[str, Any]
     device: torch.device
 
     @property
     def is_signed(self) -> bool:
         """Whether activations may be below zero."""
-        return self.architecture in _SIGNED
+        return _ARCHITECTURES[self.architecture]
+
+    @property
+    def is_transcoder(self) -> bool:
+        """Whether it writes at another point than it reads, so that `decoder` lies in another space than its input."""
+        return self.architecture.endswith("transcoder") or self.hook_name_out is not None
 
     @property
     def decoder(self) -> Float[Tensor, "feature d_out"]:
@@ -62,7 +105,16 @@ class Coder:
         return weights.detach()
 
     def encode(self, activations: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch feature"]:
-        """Feature activations of activations at the hook point, in the coder's dtype."""
+        """Feature activations of activations at the hook point.
+
+        Input normalisation is included. Of `hook_z`, heads come side by side, as `d_in` counts them.
+
+        Args:
+            activations: On the coder's device, in any floating dtype.
+
+        Returns:
+            In the coder's dtype.
+        """
         with torch.inference_mode():
             features: Tensor = self.sae.encode(activations)
         return features
@@ -76,37 +128,42 @@ def load_coder(config: "CoderConfig", device: torch.device) -> Coder:
         device: Where it shall lie.
 
     Raises:
-        SubjectError: If there is no such folder, release or id, if what is there is no coder, or if neither the coder
-            nor `config.hook` names a hook point.
+        SubjectError: If there is no such folder, release, id or device, if what is there is no coder, one whose
+            features are not a function of one token's activation, or one whose input normalisation can't be known, if
+            it does not fit into memory, or if neither the coder nor `config.hook` names a hook point.
     """
+    device = find_device(str(device))
     sae, origin = _from_folder(config, device) if config.path is not None else _from_release(config, device)
     metadata = sae.cfg.metadata
-    hook_name = config.hook or metadata.hook_name
-    if not hook_name:
+    if not (config.hook or metadata.hook_name):
         raise SubjectError(
             f"the coder {origin} does not say which hook point it reads",
             "set coder.hook, for example to blocks.3.hook_resid_post",
         )
+    # Hook points are read with the heads of hook_z side by side already.
+    sae.turn_off_forward_pass_hook_z_reshaping()
     kwargs = metadata.model_from_pretrained_kwargs or {}
     return Coder(
         sae=sae.eval().requires_grad_(False),
         origin=origin,
         architecture=str(sae.cfg.architecture()),
-        hook_name=str(hook_name),
+        hook_name=config.hook or trained_hook_name(metadata.hook_name, metadata.hf_hook_name),
+        hook_name_out=metadata.hook_name_out or None,
         d_in=int(sae.cfg.d_in),
+        d_out=int(sae.W_dec.shape[1]),
         n_features=int(sae.cfg.d_sae),
         prepends_bos=metadata.prepend_bos,
-        centers_writing_weights=bool(kwargs.get("center_writing_weights", False)),
+        model_kwargs=dict(kwargs),
         device=device,
     )
 
 
 def coder_folder(path: str) -> Path:
-    """The folder of `coder.path`: as it stands, or in the program's own `data/`."""
-    folder = Path(path).expanduser()
-    if not folder.is_dir() and folder.parts[:1] == ("data",):
-        return asset_folder("data").joinpath(*folder.parts[1:])
-    return folder
+    """The folder of `coder.path`, which may name the weights file in it: as it stands, or in the program's `data/`."""
+    place = Path(path).expanduser()
+    if not place.exists() and place.parts[:1] == ("data",):
+        place = asset_folder("data").joinpath(*place.parts[1:])
+    return place.parent if place.is_file() and place.name in _FILE_NAMES else place
 
 
 def _from_folder(config: "CoderConfig", device: torch.device) -> tuple[Any, str]:
@@ -114,18 +171,34 @@ def _from_folder(config: "CoderConfig", device: torch.device) -> tuple[Any, str]
     folder = coder_folder(config.path)
     if not folder.is_dir():
         raise SubjectError(f"there is no coder folder {config.path}", "check coder.path")
+    return _load_folder(folder, config, config.path, device), config.path
+
+
+def _load_folder(folder: Path, config: "CoderConfig", origin: str, device: torch.device) -> Any:
+    convert = disk_converter(recognise_format(folder, config.format))
+
+    def convert_known(path: str | Path, device: str, cfg_overrides: dict[str, Any] | None) -> Loaded:
+        settings, weights = convert(path, device, cfg_overrides)
+        _check_architecture(settings.get("architecture", "standard"), origin)
+        return settings, weights
+
     with warnings.catch_warnings():
         # It warns that the model should be loaded with certain arguments; `subject.hooks` does what they ask.
         warnings.simplefilter("ignore")
         from sae_lens import SAE
 
         try:
-            return SAE.load_from_disk(folder, device=str(device), dtype=config.dtype), config.path
+            sae = SAE.load_from_disk(folder, device=str(device), dtype=config.dtype, converter=convert_known)
+        except SubjectError:
+            raise
         except Exception as error:  # whatever a folder that holds something else makes SAELens raise
+            _check_memory(error, origin, device)
             raise SubjectError(
-                f"the folder {config.path} holds no coder that SAELens can load ({_first_line(error)})",
-                "give a folder that SAELens' save_inference_model or save_model wrote",
+                f"the folder {folder} holds no coder that SAELens can load ({_in_one_line(error)})",
+                "give a whole coder folder, as the library that trained it wrote it",
             ) from error
+    _fold_normalisation(sae, origin, folder)
+    return sae
 
 
 def _from_release(config: "CoderConfig", device: torch.device) -> tuple[Any, str]:
@@ -146,13 +219,83 @@ def _from_release(config: "CoderConfig", device: torch.device) -> tuple[Any, str
                 f"the release {config.release} has no coder {config.sae_id!r}",
                 _closest(config.sae_id, list(known.saes_map)),
             )
-        try:
-            return SAE.from_pretrained(config.release, config.sae_id, device=str(device), dtype=config.dtype), origin
-        except Exception as error:  # SAELens has a loader for each publisher, with errors of its own
+        if known is not None and config.format != "auto":
             raise SubjectError(
-                f"the coder {origin} can't be had from the Hugging Face hub ({_first_line(error)})",
+                f"coder.format = {config.format!r} does not go with the release {config.release}",
+                "leave coder.format away: SAELens knows the format of its releases",
+            )
+        if known is not None and known.conversion_func == "temporal":
+            _check_architecture("temporal", origin)
+        try:
+            if config.format in ("auto", "saelens"):
+                sae = SAE.from_pretrained(config.release, config.sae_id, device=str(device), dtype=config.dtype)
+            else:
+                return _load_folder(_download(config), config, origin, device), origin
+        except SubjectError:
+            raise
+        except Exception as error:  # SAELens has a loader for each publisher, with errors of its own
+            _check_memory(error, origin, device)
+            raise SubjectError(
+                f"the coder {origin} can't be had from the Hugging Face hub ({_in_one_line(error)})",
                 "check the connection, or download it and set coder.path",
             ) from error
+    _check_architecture(str(sae.cfg.architecture()), origin)
+    _fold_normalisation(sae, origin, None)
+    return sae, origin
+
+
+def _download(config: "CoderConfig") -> Path:
+    """Fetch the files of `coder.format` from a repository's folder, and give the folder in the hub's cache."""
+    from huggingface_hub import hf_hub_download
+
+    assert config.release is not None
+    files = [hf_hub_download(config.release, f"{config.sae_id}/{name}") for name in FORMAT_FILES[config.format]]
+    return Path(files[0]).parent
+
+
+def _check_architecture(name: str, origin: str) -> None:
+    if name in _ARCHITECTURES:
+        return
+    reasons = {
+        "temporal": "makes features of what came before a token, not of its activation alone",
+        "batchtopk": "is for training only, and SAELens' save_inference_model makes jumprelu of it",
+        "matryoshka_batchtopk": "is for training only, and SAELens' save_inference_model makes jumprelu of it",
+    }
+    raise SubjectError(
+        f"the coder {origin} is of the architecture {name}, which {reasons.get(name, 'is not known here')}",
+        f"use one of {', '.join(_ARCHITECTURES)}",
+    )
+
+
+def _check_memory(error: Exception, origin: str, device: torch.device) -> None:
+    # PyTorch tells of full host memory by a plain RuntimeError.
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):
+        raise SubjectError(
+            f"the coder {origin} does not fit into the memory of {device}",
+            "use a smaller coder.dtype or another subject.device",
+        ) from error
+
+
+def _fold_normalisation(sae: Any, origin: str, folder: Path | None) -> None:
+    """Fold a normalisation that SAELens leaves to the end of training into the weights, in place."""
+    kind = sae.cfg.normalize_activations
+    if kind not in _FOLDED_AFTER_TRAINING:
+        return
+    from sae_lens.training.activation_scaler import ActivationScaler
+
+    scaler = ActivationScaler()
+    if folder is not None and (folder / _SCALER_FILE).is_file():
+        scaler.load(folder / _SCALER_FILE)
+    if kind == "expected_average_only_in" and scaler.scaling_factor is not None:
+        sae.fold_activation_norm_scaling_factor(scaler.scaling_factor)
+    elif kind == "covariance_whitening" and scaler.whitening is not None:
+        whitening = scaler.whitening
+        sae.fold_activation_whitening(whitening.mean, whitening.matrix, whitening.inverse_matrix)
+    else:
+        raise SubjectError(
+            f"the coder {origin} was trained on activations normalised by {kind}, and its files don't say by how much",
+            f"save it when training has ended, or put SAELens' {_SCALER_FILE} of the training beside its weights",
+        )
 
 
 def _closest(name: str, names: list[str]) -> str:
@@ -160,5 +303,5 @@ def _closest(name: str, names: list[str]) -> str:
     return f"did you mean {', '.join(close)}"
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].rstrip(".: ")[:200]
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(".: ")
