@@ -1,24 +1,84 @@
 """One feature in text: what `autointerp show` prints."""
 
-from autointerp.cli.tables import marked, number, percent, with_interval
-from autointerp.records import Context
-from autointerp.search.library import FeatureView
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from autointerp.cli.tables import bars, marked, number, percent, shorten, with_interval
+from autointerp.records import Context, Failure, FeatureRecord, Neighbor, SourceRecord
+from autointerp.search.library import Run
+from autointerp.store.results import ScoredLabel
+
+_TOKENS_SHOWN = 10
+_NEIGHBORS_READ = 20
+_NEIGHBORS_SHOWN = 6
+_NEIGHBOR_LABEL_WIDTH = 24
 
 
-def feature_lines(view: FeatureView, n_contexts: int) -> list[str]:
-    """Lines about a feature: statistics, labels with scores, the strongest and the silent contexts, failures."""
-    feature = view.feature
-    lines = [
-        f"{feature.source_id}:{feature.feature_index}  ({feature.status})",
-        f"fires on {feature.n_active:,} tokens ({percent(feature.density)}), "
-        f"mean {feature.mean_activation:.2f}, max {feature.max_activation:.2f}",
-    ]
-    if feature.top_tokens:
-        tokens = ", ".join(f"{token.token.strip()!r} x{token.n_active}" for token in feature.top_tokens[:10])
-        lines.append(f"most often on {tokens}")
-    if not view.labels and not view.failures:
+@dataclass(frozen=True, slots=True)
+class FeaturePage:
+    """All that `show` tells of a feature; its JSON has these fields.
+
+    Attributes:
+        source: The source.
+        histogram_edges: Edges of the bins of `feature.histogram`; the first and the last bin are open-ended.
+        feature: Statistics, and the tokens it fires on, is followed by and promotes.
+        neighbors: Its stored neighbours in each space, closest first.
+        neighbor_labels: Their true labels, by feature, where they have one.
+        labels: Its labels with their scores, true ones first.
+        contexts: Its contexts of both splits.
+        failures: What could not be done for it, and why.
+    """
+
+    source: SourceRecord
+    histogram_edges: tuple[float, ...]
+    feature: FeatureRecord
+    neighbors: tuple[Neighbor, ...]
+    neighbor_labels: Mapping[int, str]
+    labels: tuple[ScoredLabel, ...]
+    contexts: tuple[Context, ...]
+    failures: tuple[Failure, ...]
+
+
+def read_page(run: Run, feature_index: int, source_id: str | None) -> FeaturePage:
+    """Read all that is known of one feature.
+
+    Args:
+        run: The run.
+        feature_index: The feature.
+        source_id: Its source; the only one where None.
+
+    Raises:
+        UnknownFeatureError: If there is no such feature.
+    """
+    with run.reader.session() as reader:
+        view = run.feature(feature_index, source_id)
+        source = view.feature.source_id
+        neighbors = tuple(
+            neighbor
+            for space in reader.neighbor_spaces()
+            for neighbor in reader.neighbors(feature_index, space, _NEIGHBORS_READ, source)
+        )
+        labels = reader.explanations(sorted({n.feature_index for n in neighbors}), source) if neighbors else []
+        return FeaturePage(
+            source=reader.source(source),
+            histogram_edges=reader.histogram_edges(source),
+            feature=view.feature,
+            neighbors=neighbors,
+            neighbor_labels={label.feature_index: label.label for label in labels},
+            labels=view.labels,
+            contexts=view.contexts,
+            failures=view.failures,
+        )
+
+
+def feature_lines(page: FeaturePage, n_contexts: int) -> list[str]:
+    """Lines about a feature: evidence, labels with scores, the strongest and the silent contexts, failures."""
+    feature = page.feature
+    lines = _evidence_lines(page)
+    if not page.labels and not page.failures:
         lines += ["", f"no label: nobody asked for one yet; run the pipeline with --features {feature.feature_index}"]
-    for scored in view.labels:
+    for scored in page.labels:
         explanation = scored.explanation
         by = f"{explanation.explainer}, {explanation.model}"
         if explanation.is_baseline:
@@ -31,13 +91,66 @@ def feature_lines(view: FeatureView, n_contexts: int) -> list[str]:
                 f"       {score.scorer:<10} {with_interval(score)}  {metric}, judge {score.judge}, "
                 f"{score.n_trials} trials{unanswered}"
             )
-    lines += _context_lines("strongest contexts", _strongest(view.contexts, n_contexts))
-    silent = [c for c in view.contexts if c.kind.startswith("silent")][: n_contexts // 2]
+    lines += _context_lines("strongest contexts", _strongest(page.contexts, n_contexts))
+    silent = [c for c in page.contexts if c.kind.startswith("silent")][: n_contexts // 2]
     lines += _context_lines("silent contexts", silent)
-    if view.failures:
+    if page.failures:
         lines += ["", "failures"]
-        lines += [f"  {f.stage}: {f.error_type}: {f.message}" for f in view.failures]
+        lines += [f"  {f.stage}: {f.error_type}: {f.message}" for f in page.failures]
     return lines
+
+
+def _evidence_lines(page: FeaturePage) -> list[str]:
+    feature = page.feature
+    lines = [
+        f"{feature.source_id}:{feature.feature_index}  ({feature.status})",
+        f"fires on {feature.n_active:,} tokens ({percent(feature.density)}), "
+        f"mean {feature.mean_activation:.2f}, max {feature.max_activation:.2f}",
+    ]
+    filled = [place for place, count in enumerate(feature.histogram) if count]
+    if filled and len(page.histogram_edges) > len(feature.histogram):
+        first, last = filled[0], filled[-1] + 1
+        low, high = page.histogram_edges[first], page.histogram_edges[last]
+        lines.append(
+            f"{'activations':<15} {bars(feature.histogram[first:last])}  from {low:g} to {high:g}, doubling at each bar"
+        )
+    lines += _token_line("fires most on", (f"{_quoted(t.token)} x{t.n_active}" for t in feature.top_tokens))
+    following = (f"{_quoted(t.token)} x{t.n_peaks} ({_times(t.lift)})" for t in feature.following_tokens)
+    lines += _token_line("followed by", following)
+    if feature.n_sampled_peaks:
+        lines.append(
+            f"{'':<15} of {feature.n_sampled_peaks} sampled peaks, {feature.n_followed_peaks} have a next token; "
+            "in brackets: times its share of the corpus"
+        )
+    lines += _token_line("promotes", (f"{_quoted(t.token)} {t.logit:+.2f}" for t in feature.top_logits))
+    lines += _token_line("suppresses", (f"{_quoted(t.token)} {t.logit:+.2f}" for t in feature.bottom_logits))
+    if page.source.no_logits:
+        lines.append(f"{'promotes':<15} unknown: {page.source.no_logits}")
+    titles = {"decoder": "close decoders", "coactivation": "fires with"}
+    for space in dict.fromkeys(neighbor.space for neighbor in page.neighbors):
+        near = [n for n in page.neighbors if n.space == space][:_NEIGHBORS_SHOWN]
+        lines += _token_line(titles.get(space, space), (_neighbor(n, page.neighbor_labels) for n in near))
+    return lines
+
+
+def _token_line(title: str, items: Iterable[str]) -> list[str]:
+    shown = ", ".join(islice(items, _TOKENS_SHOWN))
+    return [f"{title:<15} {shown}"] if shown else []
+
+
+def _neighbor(neighbor: Neighbor, labels: Mapping[int, str]) -> str:
+    label = labels.get(neighbor.feature_index)
+    return f"{neighbor.feature_index} {number(neighbor.similarity)}" + (
+        f" ({shorten(label, _NEIGHBOR_LABEL_WIDTH)})" if label else ""
+    )
+
+
+def _times(lift: float) -> str:
+    return f"{lift:,.0f}" if lift >= 10 else f"{lift:.1f}"
+
+
+def _quoted(token: str) -> str:
+    return repr(token.strip() or token)
 
 
 def _strongest(contexts: tuple[Context, ...], n: int) -> list[Context]:

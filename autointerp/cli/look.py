@@ -70,13 +70,13 @@ def show(
     feature: Annotated[str, typer.Argument(help="index, or model@source:index")],
     as_json: JsonOption = False,
 ) -> None:
-    """Show all that a run knows of one feature: statistics, labels, scores, contexts, failures."""
-    from autointerp.cli.feature_page import feature_lines
+    """Show all that a run knows of one feature: statistics, tokens, neighbours, labels, scores, contexts, failures."""
+    from autointerp.cli.feature_page import feature_lines, read_page
     from autointerp.search.library import open_run
 
     source, index = _feature(feature)
-    view = open_run(run).feature(index, source)
-    _print(view, feature_lines(view, _CONTEXTS_SHOWN), as_json=as_json)
+    page = read_page(open_run(run), index, source)
+    _print(page, feature_lines(page, _CONTEXTS_SHOWN), as_json=as_json)
 
 
 def export(

@@ -9,6 +9,7 @@ from autointerp.store.results import ScoredLabel, ScorerSummary
 
 SCORERS = ("detection", "fuzzing", "embedding", "recall")
 _LABEL_WIDTH = 40
+_BARS = "▁▂▃▄▅▆▇█"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
@@ -98,6 +99,12 @@ def marked(context: Context, width: int = 100) -> str:
         parts.append(f"{space}«{token.strip()}»" if activation > 0 and token.strip() else token)
     line = " ".join("".join(parts).replace("»«", "").split())
     return line if len(line) <= width else f"…{line[-width:]}"
+
+
+def bars(counts: Sequence[int]) -> str:
+    """Counts as bars of eight heights, the largest the full one; a count above zero always shows."""
+    largest = max(counts, default=0)
+    return "".join(" " if count == 0 else _BARS[-(-count * len(_BARS) // largest) - 1] for count in counts)
 
 
 def shorten(text: str, width: int = _LABEL_WIDTH) -> str:

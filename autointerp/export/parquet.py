@@ -1,9 +1,15 @@
-"""Parquet with typed, flat columns, written some thousand lines at a time."""
+"""Parquet with typed columns, written some thousand lines at a time.
+
+Besides the flat columns that CSV has too there are lists: `histogram`, and of structs `top_tokens`, `following_tokens`,
+`top_logits` and `bottom_logits`, with the fields of their records.
+"""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,15 +24,33 @@ _ARROW_TYPES = {
     float: pa.float64(),
     datetime: pa.timestamp("us", tz="UTC"),
 }
+_LOGITS = pa.list_(pa.struct({"token": pa.string(), "logit": pa.float64()}))
+_LIST_TYPES = {
+    "histogram": pa.list_(pa.int64()),
+    "top_tokens": pa.list_(pa.struct({"token": pa.string(), "n_active": pa.int64(), "mean_activation": pa.float64()})),
+    "following_tokens": pa.list_(pa.struct({"token": pa.string(), "n_peaks": pa.int64(), "lift": pa.float64()})),
+    "top_logits": _LOGITS,
+    "bottom_logits": _LOGITS,
+}
 
 
 def write_parquet(items: Iterable[ExportItem], known: Provenance, path: Path) -> int:
     """Write the lines to a new file, and return their number."""
-    schema = pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in flat_columns(known).items()])
-    rows = (flat_row(item, known) for item in items)
+    flat = {name: _ARROW_TYPES[kind] for name, kind in flat_columns(known).items()}
+    schema = pa.schema(flat | _LIST_TYPES)
+    rows = (flat_row(item, known) | _lists(item) for item in items)
     n_rows = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while some := list(islice(rows, _ROWS_PER_GROUP)):
             writer.write_table(pa.Table.from_pylist(some, schema=schema))
             n_rows += len(some)
     return n_rows
+
+
+def _lists(item: ExportItem) -> dict[str, Any]:
+    feature = item.labelled.feature
+    tokens = {name: getattr(feature, name) for name in _LIST_TYPES if name != "histogram"}
+    return {
+        "histogram": list(feature.histogram),
+        **{name: [asdict(token) for token in found] for name, found in tokens.items()},
+    }

@@ -18,8 +18,31 @@ class TokenCount:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowingToken:
+    """A token that follows a feature's sampled peaks.
+
+    Attributes:
+        token: Its text.
+        n_peaks: Sampled peaks that it follows.
+        lift: Its share among the sampled peaks that a token follows, over its share of the corpus.
+    """
+
+    token: str
+    n_peaks: int
+    lift: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogit:
+    """A token, and by how much a step of length 1 along a feature's direction raises its logit above the mean."""
+
+    token: str
+    logit: float
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureEvidence:
-    """What an explainer may see of one feature: nothing of the score split.
+    """What an explainer may see of one feature: no context of the score split.
 
     Attributes:
         source_id: `model@source`.
@@ -29,6 +52,10 @@ class FeatureEvidence:
         active: Explain contexts in which it fires.
         silent: Explain contexts in which it is silent.
         top_tokens: The tokens it fires on most, most often first.
+        following_tokens: The tokens that follow its sampled peaks, most often first.
+        n_followed_peaks: Sampled peaks that a token follows: what `FollowingToken.n_peaks` is a part of.
+        top_logits: The tokens whose logits it raises most, highest first; empty where the source has no logits.
+        bottom_logits: The tokens whose logits it lowers most, lowest first.
     """
 
     source_id: str
@@ -38,6 +65,10 @@ class FeatureEvidence:
     active: tuple[Context, ...]
     silent: tuple[Context, ...]
     top_tokens: tuple[TokenCount, ...]
+    following_tokens: tuple[FollowingToken, ...] = ()
+    n_followed_peaks: int = 0
+    top_logits: tuple[TokenLogit, ...] = ()
+    bottom_logits: tuple[TokenLogit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

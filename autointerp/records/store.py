@@ -4,14 +4,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from autointerp.records.labels import TokenCount
+from autointerp.records.labels import FollowingToken, TokenCount, TokenLogit
 
 FeatureStatus = Literal["ok", "dead", "dense", "few_contexts"]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """A row of `sources`."""
+    """A row of `sources`.
+
+    Attributes:
+        source_id: `model@source`.
+        model: The subject, as the pipeline names it.
+        hook: The hook point.
+        coder: The coder's folder, or `release/sae_id`.
+        n_features: Features of the coder.
+        corpus: Kind and place of the text, with its digest.
+        n_tokens: Counted tokens.
+        no_logits: Why no feature of the source has logits; None where they have, and in a store of before.
+    """
 
     source_id: str
     model: str
@@ -20,6 +31,7 @@ class SourceRecord:
     n_features: int
     corpus: str
     n_tokens: int
+    no_logits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,11 @@ class FeatureRecord:
         histogram: Counts of activations above zero by power-of-two bin.
         status: `ok`; `dead`, it never fires; `dense`, it fires nearly always; `few_contexts`, too few to score.
         top_tokens: The tokens it fires on most.
+        following_tokens: The tokens that follow its sampled peaks, most often first.
+        n_sampled_peaks: Its peaks in the uniform sample of blocks where it fires, one a block.
+        n_followed_peaks: Of these, the peaks that a counted token follows.
+        top_logits: The tokens whose logits it raises most, highest first; empty where the source has no logits.
+        bottom_logits: The tokens whose logits it lowers most, lowest first.
     """
 
     source_id: str
@@ -47,6 +64,11 @@ class FeatureRecord:
     histogram: tuple[int, ...]
     status: FeatureStatus
     top_tokens: tuple[TokenCount, ...] = ()
+    following_tokens: tuple[FollowingToken, ...] = ()
+    n_sampled_peaks: int = 0
+    n_followed_peaks: int = 0
+    top_logits: tuple[TokenLogit, ...] = ()
+    bottom_logits: tuple[TokenLogit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,14 +107,14 @@ class Writer:
         row = [getattr(source, name) for name in SourceRecord.__slots__]
         with writing(self.path, self._timeout_s) as connection:
             known = connection.execute(
-                "SELECT source_id, model, hook, coder, n_features, corpus, n_tokens FROM sources WHERE source_id = ?",
+                f"SELECT {', '.join(SourceRecord.__slots__)} FROM sources WHERE source_id = ?",
                 [source.source_id],
             ).fetchall()
             if known and list(known[0]) != row:
                 raise StoreError(f"{self.path} already holds another {source.source_id}", "use another run folder")
             connection.execute(
-                "INSERT INTO sources (source_id, model, hook, coder, n_features, corpus, n_tokens, histogram_edges)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                f"INSERT INTO sources ({', '.join(SourceRecord.__slots__)}, histogram_edges)"
+                f" VALUES ({'?, ' * len(row)}?) ON CONFLICT DO NOTHING",
                 [*row, list(histogram_edges)],
             )
 

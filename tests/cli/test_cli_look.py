@@ -65,6 +65,10 @@ def test_show_has_statistics_labels_scores_and_marked_contexts(run: Path, capsys
     assert "label  piano" in text
     assert "«piano»" in text
     assert "shuffled: the label of feature" in text
+    lines = text.splitlines()
+    assert any(line.startswith("fires most on   'piano' x") for line in lines)
+    assert any(line.startswith("promotes        'piano' +") for line in lines)
+    assert any(line.startswith("followed by ") for line in lines)
     view = as_json(capsys, "show", str(run), "3")
     assert (view["feature"]["status"], view["failures"][0]["error_type"]) == ("dead", "DeadFeature")
 

@@ -12,12 +12,11 @@ from sklearn.metrics import roc_auc_score
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts import build
 from autointerp.contexts.build import build_contexts
-from autointerp.contexts.evidence import feature_evidence
 from autointerp.contexts.splits import DuplicateFilter, document_split
 from autointerp.corpus.blocks import save_shard
 from autointerp.corpus.reader import BlockReader
 from autointerp.errors import LeakError, ShardError
-from autointerp.records import SILENT_KINDS, BlockShard, Context, Failure, FeatureContexts, Split, TokenCount
+from autointerp.records import SILENT_KINDS, BlockShard, Context, Failure, FeatureContexts, Split
 from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, BagOfWords, NumberedWords, World, jaccard, make_world
 
 EVERY_KIND = CONTEXTS.model_copy(
@@ -297,23 +296,6 @@ def test_samples_of_another_corpus_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ShardError, match="is not among the 2 blocks"):
         list(built)
-
-
-def test_the_explainer_sees_nothing_of_the_score_split() -> None:
-    world = make_world(5, n_documents=200)
-    contexts = ok(outcomes(world)[COMMON])
-    tops = (TokenCount("w5", 3, 2.0),)
-    statistics = world.collected().statistics
-    evidence = feature_evidence(contexts, statistics, tops)
-    assert {context.split for context in (*evidence.active, *evidence.silent)} == {"explain"}
-    assert all(context.is_active for context in evidence.active)
-    assert not any(context.is_active for context in evidence.silent)
-    assert (len(evidence.active), len(evidence.silent)) == (10, 10)
-    assert evidence.top_tokens == tops
-    fires = world.dense[:, :, COMMON] > 0
-    assert evidence.density == pytest.approx(fires.sum() / world.counted.sum())
-    assert evidence.max_activation == world.dense[:, :, COMMON].max()
-    assert (evidence.source_id, evidence.feature_index) == (SOURCE, COMMON)
 
 
 def test_samples_of_another_context_length_are_refused() -> None:

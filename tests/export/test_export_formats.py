@@ -91,8 +91,7 @@ def test_parquet_reads_back_as_typed_rows(run: Path, tmp_path: Path) -> None:
     options = ExportOptions(baselines=True)
     rows, known = flat_rows(run, options)
     table = pq.read_table(export_run(run, tmp_path / "x.parquet", options=options).path)
-    assert table.to_pylist() == rows
-    assert table.column_names == list(flat_columns(known))
+    assert table.select(list(flat_columns(known))).to_pylist() == rows
     assert [str(table.schema.field(n).type) for n in ("feature_index", "recall", "created_at")] == [
         "int64",
         "double",
@@ -102,6 +101,15 @@ def test_parquet_reads_back_as_typed_rows(run: Path, tmp_path: Path) -> None:
     assert (rows[1]["detection"], rows[1]["detection_n_unanswered"], rows[1]["recall"]) == (0.75, 1, 0.5)
     assert (rows[2]["label_from"], rows[2]["detection"], rows[2]["recall"]) == (2, 0.25, None)
     assert rows[0]["failures"] == "explain: Refusal: the model would not answer"
+
+
+def test_parquet_has_the_feature_s_tokens_and_logits_as_lists(run: Path, tmp_path: Path) -> None:
+    table = pq.read_table(export_run(run, tmp_path / "x.parquet").path)
+    names = ["histogram", "top_tokens", "following_tokens", "top_logits", "bottom_logits"]
+    feature = json.loads(json.dumps(asdict(make.feature(1, 0.01))))
+    assert table.column_names[-5:] == names
+    assert table.select(names).to_pylist()[1] == {name: feature[name] for name in names}
+    assert table.select(names).to_pylist()[3]["following_tokens"] == []
 
 
 def test_csv_reads_back_equal_with_formulas_disarmed(run: Path, tmp_path: Path) -> None:

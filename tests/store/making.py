@@ -11,11 +11,13 @@ from autointerp.records import (
     FeatureContexts,
     FeatureRecord,
     FeatureStatus,
+    FollowingToken,
     Graded,
     Score,
     SourceRecord,
     Split,
     TokenCount,
+    TokenLogit,
     Trial,
 )
 
@@ -33,8 +35,23 @@ class Make:
         return SourceRecord(SOURCE, "tiny", "blocks.1", "coder", n_features, "docstrings", 10_000)
 
     def feature(self, index: int, density: float = 0.01, status: FeatureStatus = "ok") -> FeatureRecord:
-        top = (TokenCount(" Wärme", 7, 1.5), TokenCount("熱", 3, 0.5))
-        return FeatureRecord(SOURCE, index, int(density * 10_000), density, 4.25, 1.125, (0, 3, 5), status, top)
+        fires = status != "dead"
+        return FeatureRecord(
+            source_id=SOURCE,
+            feature_index=index,
+            n_active=int(density * 10_000),
+            density=density,
+            max_activation=4.25,
+            mean_activation=1.125,
+            histogram=(0, 3, 5),
+            status=status,
+            top_tokens=(TokenCount(" Wärme", 7, 1.5), TokenCount("熱", 3, 0.5)) if fires else (),
+            following_tokens=(FollowingToken("'s", 5, 12.5), FollowingToken(" 熱", 1, 0.25)) if fires else (),
+            n_sampled_peaks=8 if fires else 0,
+            n_followed_peaks=7 if fires else 0,
+            top_logits=(TokenLogit(" heat", 0.75), TokenLogit(" fire", 0.5)),
+            bottom_logits=(TokenLogit(" ice", -0.5),),
+        )
 
     def context(
         self, feature: int, place: int = 0, kind: ContextKind = "top", split: Split = "explain", text: str = "a b c"

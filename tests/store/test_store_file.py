@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -201,6 +202,41 @@ def test_a_store_of_an_older_version_is_migrated_when_it_is_read(
     assert Reader(tmp_path).dataframe("explanations")["mood"].tolist() == ["fair"]
     with reading(writer.path, 1) as opened:
         assert schema.store_version(opened, writer.path) == len(known) + 1
+
+
+def test_a_store_of_the_first_version_gets_room_for_later_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = schema.known_migrations()[:1]
+    with monkeypatch.context() as patch:
+        for module in (schema, connection):
+            patch.setattr(module, "known_migrations", lambda: first)
+        old = Writer(tmp_path).path
+    with duckdb.connect(str(old)) as opened:
+        opened.execute(
+            "INSERT INTO sources VALUES ('tiny@1-res-64', 'tiny', 'blocks.1', 'coder', 64, 'docstrings', 10000, [0.5])"
+        )
+        opened.execute(
+            "INSERT INTO features VALUES ('tiny@1-res-64', 3, 100, 0.01, 4.25, 1.125, [0, 3, 5], 'ok',"
+            " [{'token': ' Wärme', 'n_active': 7, 'mean_activation': 1.5},"
+            " {'token': '熱', 'n_active': 3, 'mean_activation': 0.5}])"
+        )
+    before = replace(
+        make.feature(3),
+        following_tokens=(),
+        n_sampled_peaks=0,
+        n_followed_peaks=0,
+        top_logits=(),
+        bottom_logits=(),
+    )
+    reader = Reader(tmp_path)
+    assert reader.features() == [before]
+    assert reader.sources() == [make.source()]
+    # A collect stage that was killed under the older program goes on under this one.
+    writer = Writer(tmp_path)
+    writer.add_source(make.source())
+    writer.add_features([make.feature(3), make.feature(4)])
+    assert reader.features() == [before, make.feature(4)]
 
 
 def test_a_migration_that_fails_leaves_the_older_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

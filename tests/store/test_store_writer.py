@@ -34,14 +34,15 @@ def test_every_record_comes_back_as_it_was(writer: Writer, reader: Reader) -> No
     baseline = make.explanation(3, "someone else's", fingerprint="b1", label_from=5)
     graded = make.graded(explanation)
     failure = make.failure(4)
-    writer.add_source(make.source(), histogram_edges=[0.5, 1.0, 2.0])
+    source = replace(make.source(), no_logits="a model of type bert has no head")
+    writer.add_source(source, histogram_edges=[0.5, 1.0, 2.0])
     writer.add_features([make.feature(4, 0.0, "dead"), make.feature(3)])
     writer.add_contexts([make.contexts(3)], "c1")
     writer.add_explanations([baseline, explanation])
     writer.add_graded([graded])
     writer.add_failures([failure])
 
-    assert reader.sources() == [make.source()]
+    assert reader.sources() == [source]
     assert reader.histogram_edges() == (0.5, 1.0, 2.0)
     assert reader.features() == [make.feature(3), make.feature(4, 0.0, "dead")]
     assert reader.feature_contexts([3, 4]) == [make.contexts(3)]

@@ -1,0 +1,92 @@
+"""`show` prints a feature's evidence: histogram, tokens it fires on, is followed by and promotes, neighbours."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autointerp.cli import main
+from autointerp.cli.tables import bars
+from autointerp.store.writer import Writer
+from tests.store.making import SOURCE, make
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Feature 1 has all there is, 2 is its labelled neighbour, 3 is dead."""
+    writer = Writer(tmp_path)
+    writer.add_source(make.source(4), histogram_edges=[0.5, 1.0, 2.0, 4.0])
+    writer.add_features([make.feature(0), make.feature(1), make.feature(2), make.feature(3, 0.0, "dead")])
+    writer.add_explanations([make.explanation(2, "the cold of winter mornings and evenings")])
+    features = np.array([1], np.int32)
+    similarity = np.array([[0.875, 0.5]], np.float32)
+    writer.add_neighbors(SOURCE, "decoder", features, np.array([[2, 0]], np.int32), similarity)
+    writer.add_neighbors(SOURCE, "coactivation", features, np.array([[0, -1]], np.int32), similarity)
+    return tmp_path
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_show_prints_all_evidence_on_a_feature(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "show", str(run), "1")
+    assert text.splitlines()[:10] == [
+        "tiny@1-res-64:1  (ok)",
+        "fires on 100 tokens (1.00 %), mean 1.12, max 4.25",
+        "activations     ▅█  from 1 to 4, doubling at each bar",
+        "fires most on   'Wärme' x7, '熱' x3",
+        "followed by     \"'s\" x5 (12), '熱' x1 (0.2)",
+        "                of 8 sampled peaks, 7 have a next token; in brackets: times its share of the corpus",
+        "promotes        'heat' +0.75, 'fire' +0.50",
+        "suppresses      'ice' -0.50",
+        "fires with      0 .88",
+        "close decoders  2 .88 (the cold of winter morn…), 0 .50",
+    ]
+
+
+def test_a_dead_feature_has_no_lines_about_its_firing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "show", str(run), "3")
+    assert "(dead)" in text
+    assert "followed by" not in text
+    assert "sampled peaks" not in text
+    assert "promotes        'heat' +0.75" in text
+
+
+def test_show_says_why_there_are_no_logits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = Writer(tmp_path)
+    writer.add_source(replace(make.source(4), no_logits="a model of type bert has no head"))
+    writer.add_features([replace(make.feature(1), top_logits=(), bottom_logits=())])
+    text = printed(capsys, "show", str(tmp_path), "1")
+    assert "promotes        unknown: a model of type bert has no head" in text
+    assert "activations" not in text  # the store was made without the bins' edges
+
+
+def test_json_has_the_whole_evidence(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page: dict[str, Any] = json.loads(printed(capsys, "show", str(run), "1", "--json"))
+    assert set(page) == {
+        "source", "histogram_edges", "feature", "neighbors", "neighbor_labels", "labels", "contexts", "failures",
+    }  # fmt: skip
+    assert page["histogram_edges"] == [0.5, 1.0, 2.0, 4.0]
+    assert page["feature"]["histogram"] == [0, 3, 5]
+    assert page["feature"]["following_tokens"][0] == {"token": "'s", "n_peaks": 5, "lift": 12.5}
+    assert (page["feature"]["n_sampled_peaks"], page["feature"]["n_followed_peaks"]) == (8, 7)
+    assert page["feature"]["bottom_logits"] == [{"token": " ice", "logit": -0.5}]
+    assert [(n["space"], n["feature_index"], n["similarity"]) for n in page["neighbors"]] == [
+        ("coactivation", 0, 0.875),
+        ("decoder", 2, 0.875),
+        ("decoder", 0, 0.5),
+    ]
+    assert page["neighbor_labels"] == {"2": "the cold of winter mornings and evenings"}
+
+
+def test_bars_show_every_count_above_zero() -> None:
+    assert bars([0, 1, 500, 1000, 0]) == " ▁▄█ "
+    assert bars([]) == ""
+    assert bars([0, 0]) == "  "
