@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from autointerp.errors import SubjectError
+from autointerp.subject.products import product_dtype
 
 if TYPE_CHECKING:
     from autointerp.config import SubjectConfig
@@ -30,7 +31,8 @@ class Subject:
         model: transformers' base model (without a language-model head), in evaluation mode.
         tokenizer: Its tokenizer.
         device: Where the weights lie.
-        dtype: Of the weights.
+        dtype: Of the weights' numbers and of the activations that are read; `model` computes in float32 where the
+            device does not multiply this dtype.
         family: transformers' `model_type`, for example `gpt2`.
     """
 
@@ -58,8 +60,11 @@ def load_subject(config: "SubjectConfig") -> Subject:
             model = AutoModel.from_pretrained(place, revision=config.revision, dtype=_DTYPES[config.dtype])
         except _LOAD_ERRORS as error:
             raise _no_model(config, error) from error
+    dtype = product_dtype(_DTYPES[config.dtype], device)
+    if dtype != _DTYPES[config.dtype]:
+        logger.warning("this processor does not multiply %s; its numbers are multiplied in float32", config.dtype)
     try:
-        model = model.to(device).eval()
+        model = model.to(device, dtype).eval()
     except torch.OutOfMemoryError as error:
         raise SubjectError(
             f"the model {config.model} does not fit into the memory of {device}",

@@ -1,6 +1,6 @@
-"""A source: one coder at one hook point of one model."""
+"""A source: one coder at one hook point of one model; and several of one model, which share its forward passes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,17 +8,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from autointerp.errors import WidthMismatchError
+from autointerp.errors import SubjectError, WidthMismatchError
 from autointerp.identity import source_id
+from autointerp.records import RowFirings
 from autointerp.subject.coder import Coder, load_coder
-from autointerp.subject.hooks import HookPoint, parse_hook_name, read_hooks, resolve_hook
+from autointerp.subject.encode import firing_encoder
+from autointerp.subject.hooks import HookPoint, parse_hook_name, read_hooks, resolve_hook, weight_processing
 from autointerp.subject.model import Subject, load_subject
 
 if TYPE_CHECKING:
     from autointerp.config import CoderConfig, SubjectConfig
-
-# Activations of one encode step. Small enough to stay near the processor's caches and to bound memory at any width.
-_ENCODE_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +29,14 @@ class Source:
         subject: The model.
         coder: The coder.
         hook: Where the coder reads the model.
+        encoder: The coder's, from activations to firings.
     """
 
     source_id: str
     subject: Subject
     coder: Coder
     hook: HookPoint
+    encoder: Callable[[Float[Tensor, "row d_in"]], Iterator[RowFirings]]
 
     @property
     def n_features(self) -> int:
@@ -52,40 +53,70 @@ class Source:
     ) -> Float[Tensor, "block position feature"]:
         """Activation of every feature at every position, padding and special tokens included."""
         hidden = read_hooks(self.subject, [self.hook], token_ids, attention_mask)[0]
-        return self.coder.encode(hidden)
+        return self.coder.encode(hidden.to(self.subject.dtype))
 
-    def encode_counted(
+    def encode_firings(self, activations: Float[Tensor, "row d_in"]) -> Iterator[RowFirings]:
+        """Where the coder's activations are not zero, and what they are there.
+
+        Args:
+            activations: What the coder reads, from `Sources.read_counted`.
+
+        Yields:
+            Entries by (row, feature), in consecutive pieces of bounded size.
+        """
+        return self.encoder(activations)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Sources of one subject, which share its forward passes.
+
+    Attributes:
+        subject: The model.
+        sources: At least one, no two of one name.
+    """
+
+    subject: Subject
+    sources: tuple[Source, ...]
+
+    def read_counted(
         self,
         token_ids: Int[Tensor, "block position"],
         attention_mask: Int[Tensor, "block position"],
         counted: Bool[Tensor, "block position"],
-    ) -> Iterator[Float[Tensor, "row feature"]]:
-        """Activations at the counted positions only, in consecutive pieces of bounded size.
+    ) -> list[Float[Tensor, "row d_in"]]:
+        """Run the model once, up to the last hook point needed.
 
         Args:
             token_ids: Tokens of a batch of blocks.
             attention_mask: 1 for tokens, 0 for padding.
-            counted: Positions to encode.
+            counted: Positions that are wanted.
 
-        Yields:
-            Rows by (block, position), as many as fit into about 32 MiB; together, all counted positions.
+        Returns:
+            For each source what it reads at the counted positions, rows by (block, position).
         """
-        hidden = read_hooks(self.subject, [self.hook], token_ids, attention_mask)[0]
-        rows = hidden[counted.to(hidden.device)]
-        n_rows = max(16, _ENCODE_BYTES // (4 * self.n_features))
-        for start in range(0, len(rows), n_rows):
-            yield self.coder.encode(rows[start : start + n_rows])
+        hidden = read_hooks(self.subject, [source.hook for source in self.sources], token_ids, attention_mask)
+        at = counted.to(self.subject.device)
+        return [activations[at].to(self.subject.dtype) for activations in hidden]
 
 
-def load_source(subject_config: "SubjectConfig", coder_config: "CoderConfig") -> Source:
-    """Load a model and a coder, and see that they fit, on one token.
+def load_sources(subject_config: "SubjectConfig", coder_configs: "Sequence[CoderConfig]") -> Sources:
+    """Load a model and its coders, and see that they fit, on one token.
 
     Raises:
-        SubjectError: If either can't be loaded, or the hook point can't be mapped.
-        WidthMismatchError: If the coder reads another width than the hook point has.
+        SubjectError: If one can't be loaded, a hook point can't be mapped, or two sources have one name.
+        WidthMismatchError: If a coder reads another width than its hook point has.
     """
     subject = load_subject(subject_config)
-    return join_source(subject, load_coder(coder_config, subject.device), coder_config.name)
+    sources: list[Source] = []
+    for config in coder_configs:
+        source = join_source(subject, load_coder(config, subject.device), config.name)
+        if source.source_id in {other.source_id for other in sources}:
+            raise SubjectError(
+                f"two coders make sources of the name {source.source_id}", "give each [[coder]] a `name` of its own"
+            )
+        sources.append(source)
+    return Sources(subject, tuple(sources))
 
 
 def join_source(subject: Subject, coder: Coder, name: str | None = None) -> Source:
@@ -100,7 +131,7 @@ def join_source(subject: Subject, coder: Coder, name: str | None = None) -> Sour
         SubjectError: If the hook point can't be mapped.
         WidthMismatchError: If the coder reads another width than the hook point has.
     """
-    hook = resolve_hook(subject, coder.hook_name, center_writing_weights=coder.centers_writing_weights)
+    hook = resolve_hook(subject, coder.hook_name, weight_processing(coder.model_kwargs))
     one_token = torch.zeros((1, 1), dtype=torch.long)
     width = read_hooks(subject, [hook], one_token, torch.ones_like(one_token))[0].shape[-1]
     if width != coder.d_in:
@@ -110,7 +141,11 @@ def join_source(subject: Subject, coder: Coder, name: str | None = None) -> Sour
             "use the model and the hook point that the coder was trained on",
         )
     return Source(
-        source_id=source_id(subject.name, name or default_name(coder)), subject=subject, coder=coder, hook=hook
+        source_id=source_id(subject.name, name or default_name(coder)),
+        subject=subject,
+        coder=coder,
+        hook=hook,
+        encoder=firing_encoder(coder),
     )
 
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +7,10 @@ import torch
 
 from autointerp.config import CoderConfig, SubjectConfig
 from autointerp.errors import SubjectError, WidthMismatchError
+from autointerp.records import RowFirings
 from autointerp.subject.coder import coder_folder, load_coder
 from autointerp.subject.model import find_device, load_subject, load_tokenizer
-from autointerp.subject.source import Source, load_source, short_width
+from autointerp.subject.source import Source, Sources, load_sources, short_width
 
 CPU = torch.device("cpu")
 ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -64,7 +65,7 @@ def test_what_a_coder_says_of_its_training_is_kept(saved_coder: Callable[..., Pa
     )
     coder = load_coder(CoderConfig(path=str(folder)), CPU)
     assert coder.prepends_bos is True
-    assert coder.centers_writing_weights is True
+    assert coder.model_kwargs == {"center_writing_weights": True}
 
 
 def test_a_hook_in_the_pipeline_file_wins_over_the_coders_own(saved_coder: Callable[..., Path]) -> None:
@@ -88,22 +89,10 @@ def test_a_source_encodes_what_the_model_computes(
         hidden = source.subject.model(input_ids=tokens, attention_mask=mask, output_hidden_states=True).hidden_states
     expected = source.coder.sae.encode(hidden[2])
     torch.testing.assert_close(source.encode_blocks(tokens, mask), expected)
-    rows = torch.cat(list(source.encode_counted(tokens, mask, mask.bool())))
-    torch.testing.assert_close(rows, expected[mask.bool()])
+    (read,) = Sources(source.subject, (source,)).read_counted(tokens, mask, mask.bool())
+    torch.testing.assert_close(read, hidden[2][mask.bool()])
+    torch.testing.assert_close(dense(source.encode_firings(read), 7, 64), expected[mask.bool()])
     assert source.source_id == "gpt2@1-res-64"
-
-
-def test_counted_positions_come_in_pieces_of_bounded_size(
-    saved_model: Callable[..., Path], saved_coder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = _load(saved_model("gpt2"), saved_coder())
-    tokens = torch.randint(0, 50, (5, 9))
-    mask = torch.ones_like(tokens)
-    whole = torch.cat(list(source.encode_counted(tokens, mask, mask.bool())))
-    monkeypatch.setattr("autointerp.subject.source._ENCODE_BYTES", 1)
-    pieces = list(source.encode_counted(tokens, mask, mask.bool()))
-    assert [len(piece) for piece in pieces] == [16, 16, 13]
-    torch.testing.assert_close(torch.cat(pieces), whole)
 
 
 def test_a_coder_trained_on_centred_weights_reads_centred_activations(
@@ -123,9 +112,17 @@ def test_a_source_is_named_by_the_config_or_by_hook_and_width(
 ) -> None:
     model, coder = saved_model("gpt2"), saved_coder("topk", "blocks.2.hook_mlp_out")
     subject_config, coder_config = SubjectConfig(model=str(model), name="tiny"), CoderConfig(path=str(coder))
-    assert load_source(subject_config, coder_config).source_id == "tiny@2-mlp-64"
     named = coder_config.model_copy(update={"name": "mine"})
-    assert load_source(subject_config, named).source_id == "tiny@mine"
+    sources = load_sources(subject_config, [coder_config, named]).sources
+    assert [source.source_id for source in sources] == ["tiny@2-mlp-64", "tiny@mine"]
+
+
+def test_two_sources_of_one_name_are_an_error(
+    saved_model: Callable[..., Path], saved_coder: Callable[..., Path]
+) -> None:
+    subject_config, coder_config = SubjectConfig(model=str(saved_model("gpt2"))), CoderConfig(path=str(saved_coder()))
+    with pytest.raises(SubjectError, match=r"two coders make sources of the name gpt2@1-res-64: give each \[\[coder"):
+        load_sources(subject_config, [coder_config, coder_config])
 
 
 @pytest.mark.parametrize(
@@ -209,4 +206,13 @@ def test_a_release_that_cannot_be_reached_is_an_error() -> None:
 
 
 def _load(model: Path, coder: Path) -> Source:
-    return load_source(SubjectConfig(model=str(model)), CoderConfig(path=str(coder)))
+    (source,) = load_sources(SubjectConfig(model=str(model)), [CoderConfig(path=str(coder))]).sources
+    return source
+
+
+def dense(pieces: Iterable[RowFirings], n_rows: int, n_features: int) -> torch.Tensor:
+    """The activations that firings stand for."""
+    activations = torch.zeros(n_rows, n_features)
+    for found in pieces:
+        activations[found.row, found.feature] = torch.from_numpy(found.activation)
+    return activations
