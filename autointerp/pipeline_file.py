@@ -72,6 +72,8 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     table = content
     for key in keys[:-1]:
         table = table.setdefault(key, {})
+        if isinstance(table, list) and len(table) == 1:
+            table = table[0]
         if isinstance(table, list):
             raise PipelineError(f"--set {dotted}: there are several tables {key!r}", "set it in the file")
         if not isinstance(table, dict):

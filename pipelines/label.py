@@ -33,7 +33,7 @@ def main() -> int:
     except AutointerpError as error:
         print(f"label: {error}", file=sys.stderr)
         return 1
-    print(f"{len(outcome.features)} features asked for, {outcome.n_failed} results missing: {outcome.folder.path}")
+    print(f"{outcome.n_features} features asked for, {outcome.n_failed} results missing: {outcome.folder.path}")
     return 1 if outcome.n_failed else 0
 
 

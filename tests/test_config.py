@@ -66,6 +66,47 @@ def test_a_coder_needs_exactly_one_origin(tmp_path: Path) -> None:
         load_pipeline(write(tmp_path, 'name = "p"\n[coder]\npath = "c"\nrelease = "r"\nsae_id = "s"\n'))
 
 
+TWO_CODERS = 'name = "p"\n[[coder]]\npath = "c"\n[[coder]]\nrelease = "r"\nsae_id = "s"\n'
+
+
+def test_one_table_of_a_coder_is_a_list_of_one_and_several_keep_their_order(tmp_path: Path) -> None:
+    (coder,) = load_pipeline(write(tmp_path, MINIMAL)).coder
+    assert (coder.path, coder.release) == ("c", None)
+    first, second = load_pipeline(write(tmp_path, TWO_CODERS)).coder
+    assert (first.path, first.release, second.path, second.release) == ("c", None, None, "r")
+    pipeline = load_pipeline(write(tmp_path, TWO_CODERS))
+    assert Pipeline.model_validate(pipeline.model_dump(mode="json")) == pipeline
+
+
+def test_a_misspelt_key_in_the_second_table_of_coders_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        PipelineError, match=r"no key `coder\.sae_idd`: did you mean `sae_id`\? The keys there are path"
+    ):
+        load_pipeline(write(tmp_path, TWO_CODERS.replace("sae_id", "sae_idd")))
+
+
+def test_each_table_of_coders_needs_exactly_one_origin(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="either `path` or `release`"):
+        load_pipeline(write(tmp_path, TWO_CODERS + 'path = "also"\n'))
+
+
+def test_a_list_without_a_coder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"p\.toml: coder: "):
+        load_pipeline(write(tmp_path, 'name = "p"\ncoder = []\n'))
+
+
+def test_an_override_reaches_the_only_coder_and_is_refused_where_there_are_several(tmp_path: Path) -> None:
+    (coder,) = load_pipeline(write(tmp_path, MINIMAL), ("coder.path=other",)).coder
+    assert coder.path == "other"
+    with pytest.raises(PipelineError, match=r"--set coder\.path: there are several tables 'coder': set it in the file"):
+        load_pipeline(write(tmp_path, TWO_CODERS), ("coder.path=other",))
+
+
+def test_fewer_token_candidates_than_tokens_listed_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"n_token_candidates must be at least collect\.n_top_tokens"):
+        load_pipeline(write(tmp_path, MINIMAL), ("collect.n_token_candidates=20", "collect.n_top_tokens=21"))
+
+
 def test_an_explainer_that_needs_a_model_says_so(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"\[explain.model\]"):
         load_pipeline(write(tmp_path, MINIMAL + '[explain]\nexplainer = "examples"\n'))

@@ -1,16 +1,18 @@
 """From a batch of blocks to its firings: where and how strongly each feature is above zero."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
-from torch import Tensor
+from jaxtyping import Float32, Int64
 
-from autointerp.collect.settings import Encodes
-from autointerp.errors import ActivationRangeError
+from autointerp.collect.settings import ReadsSources
+from autointerp.errors import ActivationRangeError, CollectError
 from autointerp.records import BlockShard
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,72 +37,85 @@ def cut_batches(shard: BlockShard, batch_size: int) -> Iterator[Int64[np.ndarray
         yield order[start : start + batch_size]
 
 
-def find_firings(source: Encodes, shard: BlockShard, rows: Int64[np.ndarray, " row"]) -> Iterator[Firings]:
-    """Run the source on one batch.
+def find_firings(
+    reader: ReadsSources, shard: BlockShard, rows: Int64[np.ndarray, " row"]
+) -> Iterator[tuple[int, Firings]]:
+    """Run the model on one batch, once, and every coder on what it reads of it.
+
+    Where the batch does not fit into memory it is done in halves.
 
     Args:
-        source: Model and coder.
+        reader: The sources.
         shard: The shard that holds the batch.
         rows: The batch's blocks, as rows of the shard.
 
     Yields:
-        Firings at counted positions, piece by piece.
+        Number of the source, and its firings at counted positions, piece by piece.
 
     Raises:
         ActivationRangeError: If an activation is not finite, or below zero where the coder gives none such.
+        CollectError: If one block alone does not fit into memory.
     """
+    try:
+        found = list(_find_at_once(reader, shard, rows))
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        if len(rows) == 1:
+            raise CollectError(
+                f"a batch of one block of {int(shard.n_tokens[rows[0]])} tokens does not fit into memory",
+                "lower corpus.block_length, use bfloat16 for subject.dtype and coder.dtype, or a larger device",
+            ) from error
+    else:
+        yield from found
+        return
+    # Outside of the handler, whose traceback would keep the batch's tensors alive.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = len(rows) // 2
+    logger.warning("a batch of %d blocks does not fit into memory; it is done in halves", len(rows))
+    yield from find_firings(reader, shard, rows[:half])
+    yield from find_firings(reader, shard, rows[half:])
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    # The CPU's allocator has no exception of its own.
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _find_at_once(
+    reader: ReadsSources, shard: BlockShard, rows: Int64[np.ndarray, " row"]
+) -> Iterator[tuple[int, Firings]]:
     n_positions = shard.token_ids.shape[1]
     length = max(1, int(shard.n_tokens[rows].max()))
     counted = shard.counted[rows, :length]
     block, position = np.nonzero(counted)
     cells = rows[block] * n_positions + position
     attention_mask = np.arange(length) < shard.n_tokens[rows, None]
-    done = 0
-    for activations in source.encode_counted(
+    read = reader.read_counted(
         torch.from_numpy(shard.token_ids[rows, :length]),
         torch.from_numpy(attention_mask.astype(np.int64)),
         torch.from_numpy(counted),
-    ):
-        piece = cells[done : done + len(activations)]
-        done += len(activations)
-        _check_range(activations, piece // n_positions + shard.first_block, source.is_signed)
-        index, feature, activation = _above_zero(activations)
-        yield Firings(cell=piece[index], feature=feature, activation=activation)
-    assert done == len(cells)
+    )
+    for number, (source, activations) in enumerate(zip(reader.sources, read, strict=True)):
+        assert len(activations) == len(cells)
+        for found in source.encode_firings(activations):
+            firings = Firings(cells[found.row], found.feature, found.activation)
+            _check_range(firings, shard, source.is_signed)
+            yield number, firings
 
 
-def _above_zero(
-    activations: Float[Tensor, "row feature"],
-) -> tuple[Int64[np.ndarray, " firing"], Int64[np.ndarray, " firing"], Float32[np.ndarray, " firing"]]:
-    """Rows, features and values of all entries above zero, by (row, feature)."""
-    n_features = activations.shape[1]
-    if activations.device.type == "cpu":
-        # NumPy finds and takes the few entries of a mask in half of PyTorch's time, but does not know bfloat16.
-        flat = np.flatnonzero((activations > 0).numpy())
-        if activations.dtype == torch.float32:
-            values = activations.numpy().reshape(-1)[flat]
-        else:
-            values = activations.reshape(-1)[torch.from_numpy(flat)].float().numpy()
-    else:
-        on_device = (activations > 0).view(-1).nonzero().squeeze(1)
-        values = activations.reshape(-1)[on_device].float().cpu().numpy()
-        flat = on_device.cpu().numpy()
-    rows = flat // n_features
-    return rows, flat - rows * n_features, values
-
-
-def _check_range(activations: Float[Tensor, "row feature"], blocks: Int64[np.ndarray, " row"], is_signed: bool) -> None:
-    if activations.numel() == 0:
+def _check_range(firings: Firings, shard: BlockShard, is_signed: bool) -> None:
+    low, high = firings.activation.min(initial=np.inf), firings.activation.max(initial=0)  # NaN where one entry is
+    if low > 0 and np.isfinite(high):
         return
-    low, high = torch.aminmax(activations)  # both are NaN where one entry is
-    if torch.isfinite(low) and torch.isfinite(high) and (is_signed or low >= 0):
-        return
-    is_wrong = ~torch.isfinite(activations)
-    problem = "is not finite"
+    is_wrong, problem = ~np.isfinite(firings.activation), "is not finite"
     if not is_wrong.any():
-        is_wrong, problem = activations < 0, "is negative"
-    row, feature = (int(i) for i in is_wrong.nonzero()[0])
+        assert not is_signed, "a signed coder gave an activation below zero"
+        is_wrong, problem = firings.activation < 0, "is negative"
+    first = int(is_wrong.argmax())
+    block = int(firings.cell[first]) // shard.token_ids.shape[1] + shard.first_block
     raise ActivationRangeError(
-        f"the activation of feature {feature} in block {blocks[row]} {problem} ({activations[row, feature].item()})",
+        f"the activation of feature {firings.feature[first]} in block {block} {problem} ({firings.activation[first]})",
         "try float32 for subject.dtype and coder.dtype, and check that the coder belongs to this model and hook point",
     )

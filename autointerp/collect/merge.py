@@ -4,17 +4,27 @@ Parts are taken in the order of their shards, each shard once, so sums of floati
 however the parts arrived and however often a shard was done.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
+from jaxtyping import UInt32
 
 from autointerp.collect.pool import join_pools
 from autointerp.collect.settings import CollectSettings
-from autointerp.collect.tokens import sum_counts
-from autointerp.collect.windows import join_rows, keep_fired, keep_top
+from autointerp.collect.tokens import keep_frequent, sum_counts
+from autointerp.collect.windows import (
+    by_feature,
+    by_rank,
+    drop_outranked,
+    join_rows,
+    keep_first,
+    rank_fired,
+    rank_top,
+)
 from autointerp.errors import CollectError
-from autointerp.records import Collected, FeatureStatistics
+from autointerp.records import Collected, FeatureStatistics, SampledWindows
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +40,17 @@ class ShardPart:
     collected: Collected
 
 
-# Parts joined at once: their windows are in memory together before the best are kept.
-_PARTS_AT_ONCE = 8
+# Shards joined at once. Fixed, because where sums are cut decides how they round, and which rare tokens are kept.
+SHARDS_PER_FOLD = 4
 
 
 def merge(parts: Iterable[ShardPart], settings: CollectSettings) -> Collected:
     """Put the parts of a corpus together.
 
     Exact: the result is that of one shard with all blocks, but for the rounding of `activation_sum`, which is added
-    shard by shard. The order of `parts`, and a part that comes twice, change nothing. Parts that come in the order of
-    their shards, from shard 0, are put together as they come: a few are in memory at once, however many there are.
+    shard by shard, and for the rarer tokens of features that fire on many different ones (`TokenCounts.n_missed`). The
+    order of `parts`, and a part that comes twice, change nothing. Parts that come in the order of their shards, from
+    shard 0, are put together as they come: a few are in memory at once, however many there are.
 
     Args:
         parts: One or more of each shard; taken one at a time.
@@ -48,14 +59,61 @@ def merge(parts: Iterable[ShardPart], settings: CollectSettings) -> Collected:
     Raises:
         CollectError: If there is no part.
     """
+    folded: Collected | None = None
     waiting: list[Collected] = []
     for collected in _in_shard_order(parts):
         waiting.append(collected)
-        if len(waiting) > _PARTS_AT_ONCE:
-            waiting = [_join(waiting, settings)]
-    if not waiting:
+        if len(waiting) == SHARDS_PER_FOLD:
+            folded, waiting = fold(folded, waiting, settings), []
+    if waiting:
+        folded = fold(folded, waiting, settings)
+    if folded is None:
         raise CollectError("no shard was collected", "check that the corpus holds at least one block")
-    return _join(waiting, settings)
+    return finish(folded, settings)
+
+
+def fold(folded: Collected | None, parts: Sequence[Collected], settings: CollectSettings) -> Collected:
+    """Join the parts of the next shards, in the order of shards, to what all shards before them came to.
+
+    Windows stay by (feature, block), as those of parts are; `finish` orders them by rank.
+    """
+    joined = [*([] if folded is None else [folded]), *parts]
+    blocks = np.concatenate([part.pool.block_index for part in joined])
+    counts = sum_counts([part.token_counts for part in joined], len(joined[0].statistics.n_active))
+    return Collected(
+        statistics=_sum_statistics([part.statistics for part in joined]),
+        token_counts=keep_frequent(counts, settings.n_token_candidates),
+        top=_join_windows([part.top for part in joined], rank_top, settings.n_top),
+        fired=_join_windows(
+            [part.fired for part in joined], partial(rank_fired, key=settings.fired_key), settings.n_fired
+        ),
+        pool=join_pools([part.pool for part in joined], np.sort(blocks)),
+    )
+
+
+def finish(folded: Collected, settings: CollectSettings) -> Collected:
+    """Bring what all shards came to into its final form.
+
+    Windows are put in the order of (feature, rank), and of the tokens counted the most frequent are kept. `n_missed`
+    stays as it was, so from here on it is about the tokens listed.
+    """
+    counts = folded.token_counts
+    return replace(
+        folded,
+        token_counts=replace(keep_frequent(counts, settings.n_top_tokens), n_missed=counts.n_missed),
+        top=by_rank(folded.top, rank_top(folded.top)),
+        fired=by_rank(folded.fired, rank_fired(folded.fired, settings.fired_key)),
+    )
+
+
+def _join_windows(
+    parts: list[SampledWindows], rank: Callable[[SampledWindows], UInt32[np.ndarray, " row"]], n_kept: int
+) -> SampledWindows:
+    """Keep each feature's first windows of parts that each are by (feature, block), in the order of their blocks."""
+    first, first_rank = parts[0], rank(parts[0])
+    hopeful = [first, *(drop_outranked(part, rank(part), first, first_rank, n_kept) for part in parts[1:])]
+    joined = by_feature(join_rows(hopeful))
+    return keep_first(joined, rank(joined), n_kept)
 
 
 def _in_shard_order(parts: Iterable[ShardPart]) -> Iterator[Collected]:
@@ -70,17 +128,6 @@ def _in_shard_order(parts: Iterable[ShardPart]) -> Iterator[Collected]:
             next_index += 1
     for shard_index in sorted(kept):
         yield kept.pop(shard_index)
-
-
-def _join(parts: list[Collected], settings: CollectSettings) -> Collected:
-    blocks = np.concatenate([part.pool.block_index for part in parts])
-    return Collected(
-        statistics=_sum_statistics([part.statistics for part in parts]),
-        token_counts=sum_counts(*(part.token_counts for part in parts)),
-        top=keep_top(join_rows([part.top for part in parts]), settings.n_top),
-        fired=keep_fired(join_rows([part.fired for part in parts]), settings.n_fired),
-        pool=join_pools([part.pool for part in parts], np.sort(blocks)),
-    )
 
 
 def _sum_statistics(parts: list[FeatureStatistics]) -> FeatureStatistics:

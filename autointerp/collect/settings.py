@@ -1,6 +1,6 @@
-"""What a pass over the corpus keeps, and what it asks of a source."""
+"""What a pass over the corpus keeps, and what it asks of sources."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from autointerp.identity import hash_key, keyed_hash
+from autointerp.records import RowFirings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class CollectSettings:
         n_top: Blocks with the highest peaks kept per feature.
         n_fired: Blocks kept per feature as a uniform sample of those in which it fires.
         n_pool_blocks: Blocks of which every firing is kept.
+        n_token_candidates: Tokens kept per feature of those it fires on, the most frequent, when shards are joined.
+        n_top_tokens: Of these tokens, those kept per feature in the end.
         n_corpus_blocks: Blocks in the whole corpus. The pool is known from it before the model runs, so that a shard
             keeps firings of the pool's blocks only.
         context_length: Tokens in a window.
@@ -35,6 +38,8 @@ class CollectSettings:
     n_top: int
     n_fired: int
     n_pool_blocks: int
+    n_token_candidates: int
+    n_top_tokens: int
     n_corpus_blocks: int
     context_length: int
     peak_fraction: float
@@ -76,12 +81,23 @@ class Encodes(Protocol):
 
     @property
     def is_signed(self) -> bool:
-        """Whether activations may be below zero."""
+        """Whether activations may be below zero; of such a coder only those above zero are given."""
 
-    def encode_counted(
+    def encode_firings(self, activations: Float[Tensor, "row d_in"]) -> Iterator[RowFirings]:
+        """The entries of each row that are not zero, in consecutive pieces of bounded size."""
+
+
+class ReadsSources(Protocol):
+    """Sources that share a forward pass; `subject.source.Sources` is one."""
+
+    @property
+    def sources(self) -> Sequence[Encodes]:
+        """The sources."""
+
+    def read_counted(
         self,
         token_ids: Int[Tensor, "block position"],
         attention_mask: Int[Tensor, "block position"],
         counted: Bool[Tensor, "block position"],
-    ) -> Iterator[Float[Tensor, "row feature"]]:
-        """Activations at the counted positions, by (block, position), in consecutive pieces."""
+    ) -> Sequence[Float[Tensor, "row d_in"]]:
+        """For each source the activations it reads at the counted positions, rows by (block, position)."""

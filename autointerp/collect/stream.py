@@ -1,7 +1,8 @@
 """The pass over one shard of the corpus.
 
-1. Blocks are cut into batches; the source gives each batch's activations at counted positions.
-2. Only firings, entries above zero, are kept of them, as (feature, block, position, activation).
+1. Blocks are cut into batches; the model runs once on each, and every source's coder on what it reads of it.
+2. Of each source's activations at counted positions only firings, entries above zero, are kept, as (feature, block,
+   position, activation).
 3. When enough firings have gathered, always of whole blocks, they are sorted by (feature, block, position). In that
    order all that is wanted of one feature, or of one feature in one block, stands in one run:
    statistics are sums over runs, a block's peak is the maximum of its run, a window is a slice of it.
@@ -10,6 +11,7 @@
 Memory is O(features x samples) and what one batch and one sort need. No step loops over features.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,47 +20,49 @@ from jaxtyping import Bool, Float32, Int32, Int64
 from autointerp.collect.firings import Firings, cut_batches, find_firings
 from autointerp.collect.pool import join_pools
 from autointerp.collect.runs import as_unsigned, descending, expand, first_in_run, run_lengths, run_starts, stable_order
-from autointerp.collect.settings import CollectSettings, Encodes
+from autointerp.collect.settings import CollectSettings, ReadsSources
 from autointerp.collect.tokens import sum_counts
 from autointerp.collect.windows import (
+    by_block,
     counted_span,
-    first_per_feature,
+    fired_rank,
+    first_rows,
     join_rows,
-    keep_fired,
-    keep_top,
+    keep_first,
     no_rows,
+    rank_fired,
+    rank_top,
     window_starts,
 )
-from autointerp.identity import keyed_hash
 from autointerp.records import BlockShard, Collected, FeatureStatistics, Pool, SampledWindows, TokenCounts
 
 # Firings sorted at once: enough to spread the cost of arrays as long as the dictionary, few enough for the caches.
 _FIRINGS_PER_SORT = 2_000_000
 
 
-def collect_shard(source: Encodes, shard: BlockShard, settings: CollectSettings) -> Collected:
-    """Collect statistics and samples over one shard.
+def collect_shard(reader: ReadsSources, shard: BlockShard, settings: Sequence[CollectSettings]) -> list[Collected]:
+    """Collect statistics and samples over one shard, for all sources in one pass.
 
     Args:
-        source: Model and coder.
+        reader: The sources.
         shard: Blocks of the corpus.
-        settings: What to keep.
+        settings: What to keep, one for each source; all with the same `batch_size`.
 
     Returns:
-        The shard's part of the whole; `merge` makes the whole of the parts.
+        For each source the shard's part of the whole; `merge` makes the whole of the parts.
 
     Raises:
         ActivationRangeError: If an activation is not finite, or negative where the coder can't give one.
+        CollectError: If one block does not fit into memory.
     """
-    running = _Running(source.n_features, shard, settings)
-    gathered: list[Firings] = []
-    for rows in cut_batches(shard, settings.batch_size):
-        gathered.extend(find_firings(source, shard, rows))
-        if sum(len(firings.cell) for firings in gathered) >= _FIRINGS_PER_SORT:
-            running.add(gathered)
-            gathered = []
-    running.add(gathered)
-    return running.collected()
+    running = [_Running(source.n_features, shard, kept) for source, kept in zip(reader.sources, settings, strict=True)]
+    (batch_size,) = {kept.batch_size for kept in settings}
+    for rows in cut_batches(shard, batch_size):
+        for number, firings in find_firings(reader, shard, rows):
+            running[number].gather(firings)
+        for source in running:
+            source.end_batch()
+    return [source.collected() for source in running]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +99,29 @@ class _Running:
         self._max_activation = np.zeros(n_features, np.float32)
         self._histogram = np.zeros(n_features * settings.n_bins, np.int64)
         self._token_counts: list[TokenCounts] = []
-        self._top = no_rows(settings.context_length)
-        self._fired = no_rows(settings.context_length)
+        self._top = [no_rows(settings.context_length)]
+        self._fired = [no_rows(settings.context_length)]
         self._first, self._end = counted_span(shard.counted)
         blocks = shard.first_block + np.arange(len(shard.token_ids))
         self._in_pool: Bool[np.ndarray, " block"] = np.isin(blocks, settings.pool_blocks())
         self._pools: list[Pool] = []
+        self._gathered: list[Firings] = []
+        self._n_gathered = 0
 
-    def add(self, gathered: list[Firings]) -> None:
-        """Take in the firings of whole blocks that were not seen before."""
-        if not gathered:
+    def gather(self, firings: Firings) -> None:
+        """Take in some firings of a batch of blocks that were not seen before."""
+        self._gathered.append(firings)
+        self._n_gathered += len(firings.cell)
+
+    def end_batch(self) -> None:
+        """Take notice that all firings of the batch have been gathered."""
+        if self._n_gathered >= _FIRINGS_PER_SORT:
+            self._add_gathered()
+
+    def _add_gathered(self) -> None:
+        if not self._gathered:
             return
+        gathered, self._gathered, self._n_gathered = self._gathered, [], 0
         cell = np.concatenate([firings.cell for firings in gathered])
         feature = np.concatenate([firings.feature for firings in gathered])
         activation = np.concatenate([firings.activation for firings in gathered])
@@ -167,36 +183,30 @@ class _Running:
         feature: Int64[np.ndarray, " firing"],
         activation: Float32[np.ndarray, " firing"],
     ) -> TokenCounts:
-        return sum_counts(
-            TokenCounts(
-                feature=feature.astype(np.int32),
-                token_id=self._shard.token_ids.reshape(-1)[cell],
-                n_active=np.ones(len(cell), np.int64),
-                activation_sum=activation.astype(np.float64),
-            )
+        one_each = TokenCounts(
+            feature=feature.astype(np.int32),
+            token_id=self._shard.token_ids.reshape(-1)[cell],
+            n_active=np.ones(len(cell), np.int64),
+            activation_sum=activation.astype(np.float64),
+            n_missed=np.zeros(self._n_features, np.int64),
         )
+        return sum_counts([one_each], self._n_features)
 
     def _sample(
         self, groups: "_Groups", position: Int32[np.ndarray, " firing"], activation: Float32[np.ndarray, " firing"]
     ) -> None:
         settings = self._settings
-        block = self._shard.first_block + groups.row
-        rank_key = keyed_hash(settings.fired_key, groups.feature, block)
-        top = first_per_feature(
-            groups.feature, stable_order(descending(groups.peak), as_unsigned(groups.feature)), settings.n_top
-        )
-        fired = first_per_feature(groups.feature, stable_order(rank_key, as_unsigned(groups.feature)), settings.n_fired)
-        no_key = np.zeros(len(rank_key), np.uint64)
-        cut_top = self._cut(groups, top, no_key, position, activation)
-        cut_fired = self._cut(groups, fired, rank_key, position, activation)
-        self._top = keep_top(join_rows([self._top, cut_top]), settings.n_top)
-        self._fired = keep_fired(join_rows([self._fired, cut_fired]), settings.n_fired)
+        top = first_rows(groups.feature, descending(groups.peak), settings.n_top)
+        rank = fired_rank(settings.fired_key, groups.feature, self._shard.first_block + groups.row)
+        fired = first_rows(groups.feature, rank, settings.n_fired)
+        is_same = len(top) == len(fired) == len(groups.feature)
+        self._top.append(self._cut(groups, top, position, activation))
+        self._fired.append(self._top[-1] if is_same else self._cut(groups, fired, position, activation))
 
     def _cut(
         self,
         groups: "_Groups",
         chosen: Int64[np.ndarray, " row"],
-        rank_key: np.ndarray[tuple[int], np.dtype[np.uint64]],
         position: Int32[np.ndarray, " firing"],
         activation: Float32[np.ndarray, " firing"],
     ) -> SampledWindows:
@@ -204,19 +214,19 @@ class _Running:
         row = groups.row[chosen]
         peak_position = groups.peak_position[chosen]
         start = window_starts(peak_position, self._first[row], self._end[row], length, self._settings.peak_fraction)
-        activations = np.zeros((len(chosen), length), np.float32)
         window, firing = expand(groups.starts[chosen], groups.lengths[chosen])
         offset = position[firing] - start[window]
-        is_inside = (offset >= 0) & (offset < length)
-        activations[window[is_inside], offset[is_inside]] = activation[firing[is_inside]]
+        inside = np.flatnonzero((offset >= 0) & (offset < length))
         return SampledWindows(
+            context_length=length,
             feature=groups.feature[chosen],
             block_index=self._shard.first_block + row,
             peak_position=peak_position,
             peak=groups.peak[chosen],
-            rank_key=rank_key[chosen],
             window_start=start,
-            activations=activations,
+            n_entries=np.bincount(window[inside], minlength=len(chosen)).astype(np.int32),
+            entry_offset=offset[inside].astype(np.uint16),
+            entry_activation=activation[firing[inside]],
         )
 
     def _add_pool(
@@ -240,8 +250,11 @@ class _Running:
         )
 
     def collected(self) -> Collected:
-        """What there is when all batches have been added."""
+        """What there is when all batches have ended."""
+        self._add_gathered()
         settings = self._settings
+        # Batches are cut by length, so blocks did not come in order.
+        top, fired = by_block(join_rows(self._top)), by_block(join_rows(self._fired))
         return Collected(
             statistics=FeatureStatistics(
                 n_tokens=int(self._shard.counted.sum()),
@@ -253,8 +266,8 @@ class _Running:
                 histogram=self._histogram.reshape(self._n_features, settings.n_bins),
                 bin_edges=settings.bin_edges,
             ),
-            token_counts=sum_counts(*self._token_counts),
-            top=self._top,
-            fired=self._fired,
+            token_counts=sum_counts(self._token_counts, self._n_features),
+            top=keep_first(top, rank_top(top), settings.n_top),
+            fired=keep_first(fired, rank_fired(fired, settings.fired_key), settings.n_fired),
             pool=join_pools(self._pools, self._shard.first_block + np.flatnonzero(self._in_pool)),
         )

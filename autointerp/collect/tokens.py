@@ -1,5 +1,6 @@
 """On which tokens of the vocabulary a feature fires, and how often."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,14 +28,19 @@ class TopTokens:
     mean_activation: Float64[np.ndarray, " row"]
 
 
-def sum_counts(*parts: TokenCounts) -> TokenCounts:
+def sum_counts(parts: Sequence[TokenCounts], n_features: int) -> TokenCounts:
     """Add token counts up; activation sums are added in the order of the parts, and of the rows in each."""
-    if not parts:
-        return TokenCounts(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.float64))
-    feature = np.concatenate([part.feature for part in parts])
-    token_id = np.concatenate([part.token_id for part in parts])
+    empty = TokenCounts(
+        feature=np.zeros(0, np.int32),
+        token_id=np.zeros(0, np.int32),
+        n_active=np.zeros(0, np.int64),
+        activation_sum=np.zeros(0, np.float64),
+        n_missed=sum((part.n_missed for part in parts), start=np.zeros(n_features, np.int64)),
+    )
+    feature = np.concatenate([part.feature for part in (empty, *parts)])
+    token_id = np.concatenate([part.token_id for part in (empty, *parts)])
     if len(feature) == 0:
-        return parts[0]
+        return empty
     order = stable_order(as_unsigned(token_id), as_unsigned(feature))
     starts = run_starts((feature.astype(np.int64) * (int(token_id.max()) + 1) + token_id)[order])
     return TokenCounts(
@@ -42,7 +48,45 @@ def sum_counts(*parts: TokenCounts) -> TokenCounts:
         token_id=token_id[order[starts]],
         n_active=np.add.reduceat(np.concatenate([part.n_active for part in parts])[order], starts),
         activation_sum=np.add.reduceat(np.concatenate([part.activation_sum for part in parts])[order], starts),
+        n_missed=empty.n_missed,
     )
+
+
+def keep_frequent(counts: TokenCounts, n_kept: int) -> TokenCounts:
+    """Keep each feature's most frequent tokens, so that memory does not grow with the corpus.
+
+    A token that is dropped here counts from 0 when it comes again. So `n_missed` grows by the largest count dropped:
+    the sum over all calls bounds what is missing of any one token, as in the Misra-Gries summary (1982).
+
+    Args:
+        counts: What there is so far.
+        n_kept: Tokens kept per feature; ties by activation sum, then to the lower token id.
+    """
+    n_pairs = np.bincount(counts.feature, minlength=len(counts.n_missed))
+    is_crowded = (n_pairs > n_kept)[counts.feature]
+    if not is_crowded.any():
+        return counts
+    crowded = np.flatnonzero(is_crowded)
+    order = crowded[_by_frequency(counts, crowded)]
+    rank = rank_in_run(counts.feature[order])
+    n_missed = counts.n_missed.copy()
+    first_dropped = order[rank == n_kept]
+    n_missed[counts.feature[first_dropped]] += counts.n_active[first_dropped]
+    is_kept = ~is_crowded
+    is_kept[order[rank < n_kept]] = True
+    return TokenCounts(
+        feature=counts.feature[is_kept],
+        token_id=counts.token_id[is_kept],
+        n_active=counts.n_active[is_kept],
+        activation_sum=counts.activation_sum[is_kept],
+        n_missed=n_missed,
+    )
+
+
+def _by_frequency(counts: TokenCounts, rows: Int64[np.ndarray, " row"]) -> Int64[np.ndarray, " row"]:
+    keys = (counts.token_id, -counts.activation_sum, -counts.n_active, counts.feature)
+    order: Int64[np.ndarray, " row"] = np.lexsort(tuple(key[rows] for key in keys))
+    return order
 
 
 def top_tokens(counts: TokenCounts, n_features: int, n_tokens: int) -> TopTokens:
@@ -53,7 +97,7 @@ def top_tokens(counts: TokenCounts, n_features: int, n_tokens: int) -> TopTokens
         n_features: Features of the source; a feature that never fires has no token.
         n_tokens: Tokens per feature at most.
     """
-    order = np.lexsort((counts.token_id, -counts.activation_sum, -counts.n_active, counts.feature))
+    order = _by_frequency(counts, np.arange(len(counts.feature)))
     order = order[rank_in_run(counts.feature[order]) < n_tokens]
     n_kept = np.bincount(counts.feature[order], minlength=n_features)
     return TopTokens(

@@ -1,56 +1,145 @@
 """Sampled windows: which are kept, and how they are cut."""
 
-from dataclasses import fields
-
 import numpy as np
-from jaxtyping import Bool, Int32, Int64
+from jaxtyping import Bool, Int32, Int64, UInt32
 
-from autointerp.collect.runs import as_unsigned, descending, rank_in_run, stable_order
+from autointerp.collect.runs import (
+    as_unsigned,
+    descending,
+    expand,
+    rank_in_run,
+    run_lengths,
+    run_starts,
+    stable_order,
+)
+from autointerp.identity import keyed_hash
 from autointerp.records import SampledWindows
+
+_ROW_FIELDS = ("feature", "block_index", "peak_position", "peak", "window_start", "n_entries")
+_ENTRY_FIELDS = ("entry_offset", "entry_activation")
 
 
 def take_rows(windows: SampledWindows, rows: Int64[np.ndarray, " row"]) -> SampledWindows:
     """The given rows, in the given order."""
-    return SampledWindows(**{f.name: getattr(windows, f.name)[rows] for f in fields(windows)})
+    starts = np.cumsum(windows.n_entries, dtype=np.int64) - windows.n_entries
+    _, entries = expand(starts[rows], windows.n_entries[rows])
+    return SampledWindows(
+        windows.context_length,
+        **{name: getattr(windows, name)[rows] for name in _ROW_FIELDS},
+        **{name: getattr(windows, name)[entries] for name in _ENTRY_FIELDS},
+    )
 
 
 def join_rows(parts: list[SampledWindows]) -> SampledWindows:
     """All rows of at least one part, one part after the other."""
-    return SampledWindows(
-        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(SampledWindows)}
-    )
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ROW_FIELDS + _ENTRY_FIELDS}
+    return SampledWindows(parts[0].context_length, **arrays)
 
 
 def no_rows(context_length: int) -> SampledWindows:
     """No window."""
     return SampledWindows(
+        context_length=context_length,
         feature=np.zeros(0, np.int32),
         block_index=np.zeros(0, np.int64),
         peak_position=np.zeros(0, np.int32),
         peak=np.zeros(0, np.float32),
-        rank_key=np.zeros(0, np.uint64),
         window_start=np.zeros(0, np.int32),
-        activations=np.zeros((0, context_length), np.float32),
+        n_entries=np.zeros(0, np.int32),
+        entry_offset=np.zeros(0, np.uint16),
+        entry_activation=np.zeros(0, np.float32),
     )
 
 
-def keep_top(windows: SampledWindows, n_top: int) -> SampledWindows:
-    """Each feature's rows with the highest peaks, ties to the lower block."""
-    order = stable_order(as_unsigned(windows.block_index), descending(windows.peak), as_unsigned(windows.feature))
-    return take_rows(windows, first_per_feature(windows.feature, order, n_top))
+def fired_rank(
+    key: int, feature: Int32[np.ndarray, " row"], block_index: Int64[np.ndarray, " row"]
+) -> UInt32[np.ndarray, " row"]:
+    """What orders a feature's blocks in the uniform sample: the upper half of the hash of (feature, block)."""
+    return (keyed_hash(key, feature, block_index) >> np.uint64(32)).astype(np.uint32)
 
 
-def keep_fired(windows: SampledWindows, n_fired: int) -> SampledWindows:
-    """Each feature's rows with the smallest keys, ties to the lower block."""
-    order = stable_order(as_unsigned(windows.block_index), windows.rank_key, as_unsigned(windows.feature))
-    return take_rows(windows, first_per_feature(windows.feature, order, n_fired))
+def rank_top(windows: SampledWindows) -> UInt32[np.ndarray, " row"]:
+    """What orders the top set: the highest peaks come first."""
+    return descending(windows.peak)
 
 
-def first_per_feature(
-    feature: Int32[np.ndarray, " row"], order: Int64[np.ndarray, " row"], n: int
+def rank_fired(windows: SampledWindows, key: int) -> UInt32[np.ndarray, " row"]:
+    """What orders the uniform sample; see `fired_rank`."""
+    return fired_rank(key, windows.feature, windows.block_index)
+
+
+def by_block(windows: SampledWindows) -> SampledWindows:
+    """All rows by (feature, block)."""
+    return take_rows(windows, stable_order(as_unsigned(windows.block_index), as_unsigned(windows.feature)))
+
+
+def by_feature(windows: SampledWindows) -> SampledWindows:
+    """All rows by feature, rows of one feature as they stood."""
+    return take_rows(windows, stable_order(as_unsigned(windows.feature)))
+
+
+def by_rank(windows: SampledWindows, rank: UInt32[np.ndarray, " row"]) -> SampledWindows:
+    """All rows by (feature, rank), ties to the lower block.
+
+    Args:
+        windows: By (feature, block).
+        rank: Of each row.
+    """
+    return take_rows(windows, stable_order(rank, as_unsigned(windows.feature)))
+
+
+def first_rows(
+    feature: Int32[np.ndarray, " row"], rank: UInt32[np.ndarray, " row"], n_kept: int
 ) -> Int64[np.ndarray, " kept"]:
-    """The first `n` rows of each feature in an order that begins with the feature."""
-    return order[rank_in_run(feature[order]) < n]
+    """Each feature's rows of the lowest ranks.
+
+    Args:
+        feature: Of each row, ascending; among rows of one feature the block ascends.
+        rank: Of each row; ties go to the earlier row, and so to the lower block.
+        n_kept: Rows per feature at most.
+
+    Returns:
+        Rows, ascending.
+    """
+    is_crowded = (np.bincount(feature) > n_kept)[feature]
+    crowded = np.flatnonzero(is_crowded)
+    order = crowded[stable_order(rank[crowded], as_unsigned(feature[crowded]))]
+    is_kept = ~is_crowded
+    is_kept[order[rank_in_run(feature[order]) < n_kept]] = True
+    return np.flatnonzero(is_kept)
+
+
+def keep_first(windows: SampledWindows, rank: UInt32[np.ndarray, " row"], n_kept: int) -> SampledWindows:
+    """Each feature's windows of the lowest ranks, as in `first_rows`; by (feature, block), as they came."""
+    kept = first_rows(windows.feature, rank, n_kept)
+    return windows if len(kept) == len(rank) else take_rows(windows, kept)
+
+
+def drop_outranked(
+    windows: SampledWindows,
+    rank: UInt32[np.ndarray, " row"],
+    kept: SampledWindows,
+    kept_rank: UInt32[np.ndarray, " kept_row"],
+    n_kept: int,
+) -> SampledWindows:
+    """Leave out the rows that can't be among the first: their feature has enough of lower rank in earlier blocks.
+
+    Args:
+        windows: Of later blocks.
+        rank: Of each of them.
+        kept: What was kept of earlier blocks, by feature.
+        kept_rank: Of each of these.
+        n_kept: Rows per feature at most.
+    """
+    starts = run_starts(kept.feature)
+    if len(starts) == 0:
+        return windows
+    n_features = 1 + max(int(windows.feature.max(initial=0)), int(kept.feature[-1]))
+    limit = np.full(n_features, 2**32, np.uint64)
+    is_full = run_lengths(starts, len(kept.feature)) >= n_kept
+    limit[kept.feature[starts[is_full]]] = np.maximum.reduceat(kept_rank, starts)[is_full]
+    hopeful = np.flatnonzero(rank < limit[windows.feature])
+    return windows if len(hopeful) == len(rank) else take_rows(windows, hopeful)
 
 
 def counted_span(

@@ -260,7 +260,7 @@ def build_contexts(
         LeakError: If a score context shares its document, or nearly its text, with an explain context.
         ShardError: If the samples are of another corpus.
     """
-    assert collected.fired.activations.shape[1] == collect.context_length, "samples of another context length"
+    assert collected.fired.context_length == collect.context_length, "samples of another context length"
     builder = _Builder(collected, reader, pieces, pool, embedder, config, seed, source_id, neighbors, fingerprint)
     n_failed = 0
     for first in range(0, len(features), _FEATURES_PER_CHUNK):

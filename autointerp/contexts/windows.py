@@ -63,7 +63,7 @@ def cut_windows(samples: SampledWindows, source: BlockSource) -> Windows:
     Raises:
         ShardError: If a block is not in the corpus.
     """
-    n_offsets = samples.activations.shape[1]
+    n_offsets = samples.context_length
     blocks = source.blocks(samples.block_index)
     start = np.maximum(samples.window_start, blocks.span_start)
     end = np.minimum(samples.window_start + n_offsets, blocks.span_end)
@@ -75,7 +75,7 @@ def cut_windows(samples: SampledWindows, source: BlockSource) -> Windows:
     positions = np.where(inside, start[:, None] + offsets, 0)
     sampled = np.where(inside, (start - samples.window_start)[:, None] + offsets, 0)
     token_ids = np.where(inside, np.take_along_axis(blocks.token_ids, positions, axis=1), 0)
-    activations = np.where(inside, np.take_along_axis(samples.activations, sampled, axis=1), 0.0)
+    activations = np.where(inside, np.take_along_axis(samples.dense(), sampled, axis=1), 0.0)
     return Windows(
         feature=samples.feature,
         block_index=samples.block_index,

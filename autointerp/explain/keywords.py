@@ -27,6 +27,11 @@ from autointerp.records import Context, Explanation, Failure, FeatureEvidence
 NAME = "keywords"
 
 
+def keywords_fingerprint(config: ExplainConfig) -> str:
+    """Fingerprint of the number of words; base rates are those of a source's contexts, which have one of their own."""
+    return fingerprint(NAME, 1, config.n_keywords)
+
+
 class KeywordsExplainer:
     """An `Explainer` that lists words; see the module's steps.
 
@@ -38,7 +43,7 @@ class KeywordsExplainer:
     def __init__(self, base_rates: BaseRates, config: ExplainConfig) -> None:
         self._base_rates = base_rates
         self._n_keywords = config.n_keywords
-        self._fingerprint = fingerprint(NAME, 1, config.n_keywords, base_rates.fingerprint)
+        self._fingerprint = fingerprint(keywords_fingerprint(config), base_rates.fingerprint)
 
     @property
     def name(self) -> str:

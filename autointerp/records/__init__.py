@@ -6,10 +6,28 @@ form: a name in a shape is an axis, the same name in one record is the same leng
 model or a coder bounds them, int64 where the corpus does.
 """
 
-from autointerp.records.collect import Collected, FeatureStatistics, Pool, SampledWindows, TokenCounts
+from autointerp.records.collect import (
+    Collected,
+    FeatureStatistics,
+    Pool,
+    RowFirings,
+    SampledWindows,
+    TokenCounts,
+)
 from autointerp.records.contexts import ACTIVE_KINDS, SILENT_KINDS, Context, ContextKind, FeatureContexts, Split
 from autointerp.records.corpus import BlockShard, Document
-from autointerp.records.labels import Explanation, Failure, FeatureEvidence, Graded, Score, TokenCount, Trial, Usage
+from autointerp.records.labels import (
+    Explanation,
+    Failure,
+    FeatureEvidence,
+    FollowingToken,
+    Graded,
+    Score,
+    TokenCount,
+    TokenLogit,
+    Trial,
+    Usage,
+)
 from autointerp.records.store import FeatureRecord, FeatureStatus, Neighbor, SearchHit, SourceRecord
 
 __all__ = [
@@ -27,9 +45,11 @@ __all__ = [
     "FeatureRecord",
     "FeatureStatistics",
     "FeatureStatus",
+    "FollowingToken",
     "Graded",
     "Neighbor",
     "Pool",
+    "RowFirings",
     "SampledWindows",
     "Score",
     "SearchHit",
@@ -37,6 +57,7 @@ __all__ = [
     "Split",
     "TokenCount",
     "TokenCounts",
+    "TokenLogit",
     "Trial",
     "Usage",
 ]

@@ -3,7 +3,7 @@
 runs/NAME/
   run.json          the resolved pipeline and the settings that decide its contexts
   corpus/           token blocks in shards; manifest.json is written last
-  collect/          one file a shard, then collected.npz
+  collect/SOURCE/   one file a shard, then collected.safetensors
   store.duckdb      everything else
   journal.sqlite    paid answers, by request
 """
@@ -11,6 +11,7 @@ runs/NAME/
 import errno
 import fcntl
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from typing import Any
 
 from autointerp.config import Pipeline
 from autointerp.errors import DiskFullError, RunError, RunMismatchError
+from autointerp.identity import stable_uuid
 from autointerp.run.manifest import has_manifest
 from autointerp.run.plan import identity_settings
 
@@ -47,6 +49,17 @@ class RunFolder:
     def collect(self) -> Path:
         """Folder of what the pass over the corpus kept."""
         return self.path / "collect"
+
+    def source_folder(self, source_id: str) -> Path:
+        """Folder of what the pass kept of one source."""
+        name = source_id.rpartition("@")[2]
+        plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+        # A name that had to be changed might otherwise meet another.
+        return self.collect / (plain if plain == name else f"{plain}-{stable_uuid(name)[:8]}")
+
+    def collected_file(self, source_id: str) -> Path:
+        """What the pass over the whole corpus kept of one source."""
+        return self.source_folder(source_id) / "collected.safetensors"
 
     @property
     def store(self) -> Path:

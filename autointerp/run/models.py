@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from autointerp.config import ModelConfig, Pipeline, ScorerName
 from autointerp.explain.protocol import Explainer
@@ -11,13 +12,16 @@ from autointerp.llm import Journal, connect
 from autointerp.llm.client import ConnectedModel
 from autointerp.llm.keys import read_key
 from autointerp.records import FeatureContexts, Usage
-from autointerp.run.session import Session
+from autointerp.run.session import Session, SourceSession
 from autointerp.score.detection import DetectionScorer
 from autointerp.score.embedding import EmbeddingScorer
 from autointerp.score.fuzzing import FuzzingScorer
 from autointerp.score.local_judge import LocalJudge
 from autointerp.score.protocol import Judge, Scorer
 from autointerp.score.recall import RecallScorer
+
+if TYPE_CHECKING:
+    from autointerp.explain.examples import ExamplesExplainer
 
 # A call waits for the network while others are prepared; more features than calls keep the provider busy.
 _FEATURES_PER_CALL_AT_ONCE = 2
@@ -55,24 +59,40 @@ class Models:
         if self._journal is not None:
             self._journal.close()
 
-    def explainer(self) -> Explainer:
-        """The pipeline's explainer.
+    @property
+    def explainer_fingerprint(self) -> str:
+        """Of the pipeline's explainer, whatever source it explains.
 
         Raises:
             NoKeyError: If it needs a key and the environment holds none.
         """
-        config = self._session.pipeline.explain
-        if config.explainer == "examples":
-            from autointerp.explain.examples import ExamplesExplainer
+        if self._session.pipeline.explain.explainer == "examples":
+            return self._examples_explainer.fingerprint
+        from autointerp.explain.keywords import keywords_fingerprint
 
-            assert config.model is not None, "the config is validated"
-            return ExamplesExplainer(self._connect("explain", config.model), config)
+        return keywords_fingerprint(self._session.pipeline.explain)
+
+    def explainer(self, source: SourceSession) -> Explainer:
+        """The pipeline's explainer, for one source.
+
+        Raises:
+            NoKeyError: If it needs a key and the environment holds none.
+        """
+        if self._session.pipeline.explain.explainer == "examples":
+            return self._examples_explainer
         from autointerp.explain.keywords import KeywordsExplainer
         from autointerp.explain.words import BaseRates
 
-        pool = self._session.pool
-        texts = (text for text, is_score in zip(pool.texts, pool.is_score, strict=True) if not is_score)
-        return KeywordsExplainer(BaseRates(texts), config)
+        texts = (text for text, is_score in zip(source.pool.texts, source.pool.is_score, strict=True) if not is_score)
+        return KeywordsExplainer(BaseRates(texts), self._session.pipeline.explain)
+
+    @cached_property
+    def _examples_explainer(self) -> "ExamplesExplainer":
+        from autointerp.explain.examples import ExamplesExplainer
+
+        config = self._session.pipeline.explain
+        assert config.model is not None, "the config is validated"
+        return ExamplesExplainer(self._connect("explain", config.model), config)
 
     def scorers(self) -> list[Scorer]:
         """The pipeline's scorers.

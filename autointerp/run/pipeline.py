@@ -17,8 +17,8 @@ from autointerp.config import Pipeline
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.models import Models, check_keys
 from autointerp.run.progress import LogReporter, Reporter
-from autointerp.run.selection import select_features
-from autointerp.run.session import Session
+from autointerp.run.selection import ChosenFeatures, count_features, select_features
+from autointerp.run.session import Session, SourceSession
 from autointerp.run.stages.collect import run_collect
 from autointerp.run.stages.contexts import run_contexts
 from autointerp.run.stages.corpus import run_corpus
@@ -37,14 +37,19 @@ class Outcome:
 
     Attributes:
         folder: Where it lies.
-        features: The features it was asked for, ascending; empty where only text was read.
+        features: The features it was asked for, ascending, by source; empty where only text was read.
         n_failed: Labels and scores of these features that are missing for a reason in `failures`. Features that can't
             have contexts (dead, too rare) are recorded there too, and don't count here: that is a finding.
     """
 
     folder: RunFolder
-    features: tuple[int, ...]
+    features: ChosenFeatures
     n_failed: int
+
+    @property
+    def n_features(self) -> int:
+        """Features it was asked for."""
+        return count_features(self.features)
 
 
 def run_pipeline(
@@ -79,32 +84,36 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
         run_corpus(session, reporter)
     if "collect" in stages:
         run_collect(session, reporter)
-    features: list[int] = []
+    chosen: ChosenFeatures = {}
     if {"contexts", "explain", "score", "index"} & set(stages):
         _say_which_run(session)
     if {"contexts", "explain", "score"} & set(stages):
-        features = select_features(
-            session.pipeline.features,
-            session.pipeline.contexts,
-            session.collected.statistics.n_active_blocks,
-            source_id=session.source_id,
-            seed=session.pipeline.seed,
-        )
+        chosen = {source.source_id: _choose(source) for source in session.each_source()}
     if "contexts" in stages:
-        run_contexts(session, features, reporter)
+        run_contexts(session, chosen, reporter)
     if {"explain", "score"} & set(stages):
-        asyncio.run(_ask(session, stages, features, reporter))
+        asyncio.run(_ask(session, stages, chosen, reporter))
     if "index" in stages:
         run_index(session, reporter)
-    return Outcome(session.folder, tuple(features), _count_failures(session, stages, features))
+    return Outcome(session.folder, chosen, _count_failures(session, stages, chosen))
 
 
-async def _ask(session: Session, stages: Sequence[Stage], features: Sequence[int], reporter: Reporter) -> None:
+def _choose(source: SourceSession) -> list[int]:
+    return select_features(
+        source.run.pipeline.features,
+        source.run.pipeline.contexts,
+        source.collected.statistics.n_active_blocks,
+        source_id=source.source_id,
+        seed=source.run.pipeline.seed,
+    )
+
+
+async def _ask(session: Session, stages: Sequence[Stage], chosen: ChosenFeatures, reporter: Reporter) -> None:
     async with Models(session) as models:
         if "explain" in stages:
-            await run_explain(session, models, features, reporter)
+            await run_explain(session, models, chosen, reporter)
         if "score" in stages:
-            await run_score(session, models, features, reporter)
+            await run_score(session, models, chosen, reporter)
 
 
 def _say_which_run(session: Session) -> None:
@@ -118,11 +127,15 @@ def _say_which_run(session: Session) -> None:
     session.writer.set_run(record)
 
 
-def _count_failures(session: Session, stages: Sequence[Stage], features: Sequence[int]) -> int:
+def _count_failures(session: Session, stages: Sequence[Stage], chosen: ChosenFeatures) -> int:
     asked = {"explain"} & set(stages)
     if "score" in stages:
         asked |= {f"score:{name}" for name in session.pipeline.score.scorers}
-    if not asked or not features:
+    if not asked:
         return 0
-    failures = session.reader.failures(features, source_id=session.source_id)
-    return sum(1 for failure in failures if failure.stage in asked)
+    return sum(
+        failure.stage in asked
+        for source_id, features in chosen.items()
+        if features
+        for failure in session.reader.failures(features, source_id=source_id)
+    )

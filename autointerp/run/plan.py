@@ -18,28 +18,30 @@ _HOW_NOT_WHAT = {
     "collect": {"batch_size"},
     "embedder": {"device", "batch_size"},
 }
-_IDENTITY_TABLES = ("corpus", "subject", "coder", "collect", "contexts", "embedder")
+_IDENTITY_TABLES = ("corpus", "subject", "collect", "contexts", "embedder")
 _WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".npz"})
 _CONFIG_NAMES = frozenset(
     {"cfg.json", "config.json", "modules.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"}
 )
 _DIGESTED_BYTES = 1 << 20
 # Raised whenever the same settings and text come to give other statistics or contexts.
-_RULES = 1
+_RULES = 2
 
 
 def identity_settings(pipeline: Pipeline) -> dict[str, Any]:
     """The settings that decide a run's contexts, as plain values by dotted key, with digests of local weights."""
     settings: dict[str, Any] = {"seed": pipeline.seed}
+    local = {"subject.model": pipeline.subject.model, "embedder.model": pipeline.embedder.model}
     for table in _IDENTITY_TABLES:
         values = getattr(pipeline, table).model_dump(mode="json", exclude=_HOW_NOT_WHAT.get(table))
         settings |= {f"{table}.{key}": value for key, value in values.items()}
-    local = (
-        ("coder.path", pipeline.coder.path),
-        ("subject.model", pipeline.subject.model),
-        ("embedder.model", pipeline.embedder.model),
-    )
-    for key, location in local:
+    for number, coder in enumerate(pipeline.coder):
+        # The first as if it were the only one, so that messages name the key that a user wrote.
+        table = f"coder[{number}]" if number else "coder"
+        settings |= {f"{table}.{key}": value for key, value in coder.model_dump(mode="json").items()}
+        if coder.path is not None:
+            local[f"{table}.path"] = coder.path
+    for key, location in local.items():
         digest = folder_digest(location)
         if digest is not None:
             settings[f"{key} (content)"] = digest
@@ -51,7 +53,7 @@ def contexts_fingerprint(settings: dict[str, Any], corpus_digest: str) -> str:
     return fingerprint("contexts", _RULES, settings, corpus_digest)
 
 
-def folder_digest(location: str | None) -> str | None:
+def folder_digest(location: str) -> str | None:
     """A digest of the weights and configs in a local folder, from names, sizes and each file's first and last MiB.
 
     Args:
@@ -76,9 +78,7 @@ def folder_digest(location: str | None) -> str | None:
     return digest.hexdigest()
 
 
-def local_folder(location: str | None) -> Path | None:
+def local_folder(location: str) -> Path | None:
     """The folder a path or an embedded asset names; None for anything else."""
-    if location is None:
-        return None
     folder = coder_folder(location)
     return folder if folder.is_dir() else None

@@ -39,6 +39,14 @@ class StageSummary:
         )
 
 
+def duration(seconds: float) -> str:
+    """A time to come in words, as exactly as it can be known: `40 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 class Reporter(Protocol):
     """Watches a run."""
 

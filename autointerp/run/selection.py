@@ -1,11 +1,21 @@
 """Which features a run labels."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from jaxtyping import Int64
 
 from autointerp.config import ContextsConfig, FeaturesConfig, parse_indices
 from autointerp.errors import CorpusError, UnknownFeatureError
 from autointerp.identity import hash_key, keyed_hash
+
+# Features of each source, ascending, by the source's id.
+ChosenFeatures = Mapping[str, Sequence[int]]
+
+
+def count_features(chosen: ChosenFeatures) -> int:
+    """Features of all sources together."""
+    return sum(len(features) for features in chosen.values())
 
 
 def select_features(

@@ -3,29 +3,28 @@
 A rerun whose collecting is done therefore loads neither the subject nor the coder.
 """
 
+from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int32
 
 from autointerp.collect.shards import load_part
-from autointerp.collect.tokens import TopTokens, top_tokens
 from autointerp.config import Pipeline
 from autointerp.contexts.pool import PoolTiles
 from autointerp.corpus.pieces import TokenPieces
 from autointerp.corpus.reader import BlockReader
 from autointerp.embedder import Embedder
-from autointerp.errors import RunError
-from autointerp.records import Collected, SourceRecord, TokenCount
+from autointerp.errors import RunError, SubjectError
+from autointerp.records import Collected
 from autointerp.run.folder import RunFolder
 from autointerp.run.manifest import CorpusManifest, read_manifest
 from autointerp.run.plan import contexts_fingerprint
 from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
 from autointerp.subject.model import load_tokenizer
-from autointerp.subject.source import Source, load_source
+from autointerp.subject.source import Sources, load_sources
 
 
 class Session:
@@ -41,9 +40,26 @@ class Session:
         self.folder = folder
 
     @cached_property
-    def source(self) -> Source:
-        """The subject and the coder."""
-        return load_source(self.pipeline.subject, self.pipeline.coder)
+    def subject_sources(self) -> Sources:
+        """The subject and its coders."""
+        return load_sources(self.pipeline.subject, self.pipeline.coder)
+
+    @property
+    def prepends_bos(self) -> bool | None:
+        """Whether the coders were trained on text that begins with the BOS token; None where none says, or is asked.
+
+        Raises:
+            SubjectError: If they are asked, and disagree.
+        """
+        if self.pipeline.corpus.special_tokens != "tokenizer":
+            return None
+        said = {source.coder.prepends_bos for source in self.subject_sources.sources} - {None}
+        if len(said) > 1:
+            raise SubjectError(
+                "some of the coders were trained with a BOS token in front of each block, and some without",
+                "run them apart, or set corpus.special_tokens to bos or none",
+            )
+        return said.pop() if said else None
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -79,20 +95,26 @@ class Session:
         """Fingerprint of everything up to the contexts."""
         return contexts_fingerprint(self.folder.settings, self.manifest.digest)
 
-    @property
-    def is_collected(self) -> bool:
-        """Whether the store holds the source, which the collect stage writes last."""
-        return self.folder.store.exists() and bool(self.reader.sources())
+    @cached_property
+    def blocks(self) -> BlockReader:
+        """The corpus."""
+        return BlockReader(self.folder.corpus)
 
     @cached_property
-    def source_record(self) -> SourceRecord:
-        """The source as the collect stage recorded it.
+    def pieces(self) -> TokenPieces:
+        """The text of each token."""
+        return TokenPieces(self.tokenizer)
 
-        Raises:
-            RunError: If that stage has not finished.
-        """
-        self.require_collected()
-        return self.reader.sources()[0]
+    @property
+    def source_ids(self) -> tuple[str, ...]:
+        """The sources that the store holds; the collect stage writes them last."""
+        return tuple(s.source_id for s in self.reader.sources()) if self.folder.store.exists() else ()
+
+    @property
+    def is_collected(self) -> bool:
+        """Whether the collect stage has finished."""
+        files = [self.folder.collect / "finished", *map(self.folder.collected_file, self.source_ids)]
+        return len(self.source_ids) == len(self.pipeline.coder) and all(file.exists() for file in files)
 
     def require_collected(self) -> None:
         """See that the collect stage has finished.
@@ -106,72 +128,62 @@ class Session:
                 "run `autointerp collect` with the same pipeline first",
             )
 
-    @property
-    def source_id(self) -> str:
-        """`model@source`."""
-        return self.source_record.source_id
+    def each_source(self) -> Iterator["SourceSession"]:
+        """The run's sources, one after another.
 
-    @property
-    def collected_file(self) -> Path:
-        """What the pass over the corpus kept, as a file."""
-        return self.folder.collect / "collected.safetensors"
+        What was loaded of a source is given up with it, since the samples of many sources may be more than memory
+        holds; the one source of a run is kept.
+
+        Raises:
+            RunError: If the collect stage has not finished.
+        """
+        self.require_collected()
+        if len(self.source_ids) == 1:
+            yield self._only_source
+        else:
+            for source_id in self.source_ids:
+                yield SourceSession(self, source_id)
+
+    @cached_property
+    def _only_source(self) -> "SourceSession":
+        return SourceSession(self, self.source_ids[0])
+
+
+class SourceSession:
+    """What the stages of a run share of one source, each part loaded when a stage first asks for it.
+
+    Attributes:
+        run: The run.
+        source_id: `model@source`.
+    """
+
+    def __init__(self, run: Session, source_id: str) -> None:
+        self.run = run
+        self.source_id = source_id
 
     @cached_property
     def collected(self) -> Collected:
         """What the pass over the corpus kept.
 
         Raises:
-            RunError: If the collect stage has not finished.
-            ShardError: If the file is damaged.
+            ShardError: If the file is missing or damaged.
         """
-        self.require_collected()
-        return load_part(self.collected_file, self.contexts_fingerprint).collected
-
-    @cached_property
-    def blocks(self) -> BlockReader:
-        """The corpus."""
-        return BlockReader(self.folder.corpus)
-
-    @cached_property
-    def pieces(self) -> TokenPieces:
-        """The text of each token."""
-        return TokenPieces(self.tokenizer)
+        return load_part(self.run.folder.collected_file(self.source_id), self.run.contexts_fingerprint).collected
 
     @cached_property
     def pool(self) -> PoolTiles:
         """Windows of the pool."""
+        pipeline = self.run.pipeline
         return PoolTiles.build(
             self.collected.pool,
-            self.blocks,
-            self.pieces,
-            self.pipeline.contexts,
-            self.pipeline.collect,
-            seed=self.pipeline.seed,
+            self.run.blocks,
+            self.run.pieces,
+            pipeline.contexts,
+            pipeline.collect,
+            seed=pipeline.seed,
             source_id=self.source_id,
-        )
-
-    @cached_property
-    def _top_tokens(self) -> TopTokens:
-        return top_tokens(
-            self.collected.token_counts,
-            self.collected.statistics.n_active.size,
-            self.pipeline.collect.n_top_tokens,
-        )
-
-    def top_tokens(self, feature_index: int) -> tuple[TokenCount, ...]:
-        """The tokens that a feature fires on most, most often first."""
-        found = self._top_tokens
-        rows = slice(int(found.offsets[feature_index]), int(found.offsets[feature_index + 1]))
-        return tuple(
-            TokenCount(self.pieces.pieces([token_id])[0], n_active, mean)
-            for token_id, n_active, mean in zip(
-                found.token_id[rows].tolist(),
-                found.n_active[rows].tolist(),
-                found.mean_activation[rows].tolist(),
-                strict=True,
-            )
         )
 
     def decoder_neighbors(self) -> Int32[np.ndarray, "feature rank"]:
         """Features with the closest decoder directions, as the collect stage stored them; -1 where there are none."""
-        return self.reader.neighbor_matrix(self.source_id, "decoder")
+        return self.run.reader.neighbor_matrix(self.source_id, "decoder")

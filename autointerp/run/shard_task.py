@@ -1,5 +1,6 @@
 """One shard to be collected: what every executor does the same."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from autointerp.collect.settings import CollectSettings
 from autointerp.collect.shards import save_part
 from autointerp.collect.stream import collect_shard
 from autointerp.corpus.blocks import load_shard
-from autointerp.subject.source import Source
+from autointerp.subject.source import Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +18,20 @@ class ShardTask:
 
     Attributes:
         shard_file: The shard of the corpus, an absolute path.
-        out_file: Where its part goes, an absolute path.
-        fingerprint: Of all that decides the part.
+        n_tokens: Its counted tokens.
+        out_files: For each source, where its part goes, an absolute path.
+        fingerprints: For each source, of all that decides the part.
     """
 
     shard_file: Path
-    out_file: Path
-    fingerprint: str
+    n_tokens: int
+    out_files: tuple[Path, ...]
+    fingerprints: tuple[str, ...]
 
 
-def do_shard(source: Source, settings: CollectSettings, task: ShardTask) -> int:
-    """Collect over one shard and write its part; returns its counted tokens."""
+def do_shard(sources: Sources, settings: Sequence[CollectSettings], task: ShardTask) -> None:
+    """Collect over one shard in one pass, and write each source's part."""
     shard = load_shard(task.shard_file)
-    collected = collect_shard(source, shard, settings)
-    save_part(task.out_file, ShardPart(shard.shard_index, collected), task.fingerprint)
-    return collected.statistics.n_tokens
+    collected = collect_shard(sources, shard, settings)
+    for out_file, fingerprint, part in zip(task.out_files, task.fingerprints, collected, strict=True):
+        save_part(out_file, ShardPart(shard.shard_index, part), fingerprint)

@@ -10,7 +10,7 @@ import pytest
 
 from autointerp.cli import main
 from autointerp.cli.starting_file import starting_file
-from autointerp.config import load_pipeline, pipeline_path, ready_made
+from autointerp.pipeline_file import load_pipeline, pipeline_path, ready_made
 from tests.run.planted import FEATURES, Planted, plant
 
 
@@ -121,11 +121,12 @@ def test_what_was_lost_of_a_finished_stage_is_made_again(planted: Planted, tmp_p
     file = pipeline_file(planted, tmp_path)
     run = tmp_path / "runs" / "p"
     assert main_quietly("collect", file) == 0
-    before = (run / "collect" / "collected.safetensors").read_bytes()
-    (run / "collect" / "collected.safetensors").unlink()
+    collected = run / "collect" / "0-res-12" / "collected.safetensors"
+    before = collected.read_bytes()
+    collected.unlink()
     next((run / "corpus").glob("shard-*.npz")).unlink()
     assert main_quietly("collect", file) == 0
-    assert (run / "collect" / "collected.safetensors").read_bytes() == before
+    assert collected.read_bytes() == before
 
 
 def test_runs_that_is_a_file(planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,10 @@
+"""Files of parts, and what is told from what was collected: neighbours."""
+
 import errno
+import os
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from autointerp.collect.merge import ShardPart
 from autointerp.collect.neighbors import coactivation_neighbors, decoder_neighbors
@@ -18,19 +23,31 @@ from autointerp.collect.runs import as_unsigned, stable_order
 from autointerp.collect.shards import load_part, save_part
 from autointerp.errors import DiskFullError, ShardError
 from autointerp.records import Collected, FeatureStatistics, Pool, SampledWindows, TokenCounts
+from tests.collect.cases import Case, assert_identical, cases
 
 
-def make_part(n_features: int = 5, n_rows: int = 7) -> ShardPart:
+def make_part(n_features: int = 5, n_rows: int = 7, exponent: int = 0) -> ShardPart:
+    """A part with large numbers in it; activations are multiples of `2**exponent`, or any where it is 0."""
     rng = np.random.default_rng(3)
-    window = rng.random((n_rows, 6), np.float32) * (rng.random((n_rows, 6)) < 0.4)
+
+    def activations(*shape: int) -> np.ndarray:
+        drawn: np.ndarray = rng.integers(1, 128, shape) * 2.0**exponent if exponent else rng.random(shape) + 1e-3
+        return drawn.astype(np.float32)
+
+    window = activations(n_rows, 600) * (rng.random((n_rows, 600)) < 0.02)
+    window[:, [300, 500]] = 200 * 2.0**exponent  # of equal peaks the first is the peak
+    row, offset = np.nonzero(window)
+    window_start = rng.integers(0, 900, n_rows).astype(np.int32)
     sampled = SampledWindows(
+        context_length=600,
         feature=np.sort(rng.integers(0, n_features, n_rows)).astype(np.int32),
         block_index=rng.integers(0, 2**40, n_rows),
-        peak_position=rng.integers(0, 9, n_rows).astype(np.int32),
-        peak=rng.random(n_rows, np.float32),
-        rank_key=rng.integers(0, 2**64 - 1, n_rows, dtype=np.uint64),
-        window_start=rng.integers(0, 9, n_rows).astype(np.int32),
-        activations=window.astype(np.float32),
+        peak_position=window_start + np.int32(300),
+        peak=window.max(axis=1),
+        window_start=window_start,
+        n_entries=np.bincount(row, minlength=n_rows).astype(np.int32),
+        entry_offset=offset.astype(np.uint16),
+        entry_activation=window[row, offset],
     )
     return ShardPart(
         4,
@@ -46,7 +63,8 @@ def make_part(n_features: int = 5, n_rows: int = 7) -> ShardPart:
                 bin_edges=np.array([0.5, 1, 2, 4]),
             ),
             token_counts=TokenCounts(
-                np.array([0, 2], np.int32), np.array([7, 1], np.int32), np.array([3, 1]), np.array([0.5, 2])
+                np.array([0, 2], np.int32), np.array([70_000, 1], np.int32), np.array([3, 1]), np.array([0.5, 2]),
+                np.array([0, 0, 300, 0, 2**33]),
             ),
             top=sampled,
             fired=sampled,
@@ -58,22 +76,37 @@ def make_part(n_features: int = 5, n_rows: int = 7) -> ShardPart:
     )  # fmt: skip
 
 
-def assert_identical(one: Any, other: Any) -> None:
-    for f in fields(one):
-        mine, theirs = getattr(one, f.name), getattr(other, f.name)
-        if is_dataclass(mine):
-            assert_identical(mine, theirs)
-        else:
-            assert np.asarray(mine).dtype == np.asarray(theirs).dtype, f.name
-            assert np.array_equal(mine, theirs), f.name
-
-
 @pytest.mark.parametrize("n_rows", [7, 0])
 def test_a_part_comes_back_from_its_file_unchanged(n_rows: int, tmp_path: Path) -> None:
     part = make_part(n_rows=n_rows)
     save_part(tmp_path / "part.safetensors", part, "made-so")
     assert_identical(load_part(tmp_path / "part.safetensors", "made-so"), part)
     assert [p.name for p in tmp_path.iterdir()] == ["part.safetensors"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases())
+def test_whatever_was_collected_comes_back_from_its_file_unchanged(case: Case) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for part in [ShardPart(shard.shard_index, case.part(shard)) for shard in case.shards]:
+            save_part(Path(folder) / "part.safetensors", part, "made-so")
+            assert_identical(load_part(Path(folder) / "part.safetensors", "made-so"), part)
+
+
+@pytest.mark.parametrize("exponent", [-130, -3, 90])
+def test_activations_of_a_bfloat16_coder_come_back_unchanged_from_half_the_bytes(exponent: int, tmp_path: Path) -> None:
+    for name, part in (("exact", make_part()), ("half", make_part(exponent=exponent))):
+        save_part(tmp_path / name, part, "made-so")
+        assert_identical(load_part(tmp_path / name), part)
+    exact, half = load_file(tmp_path / "exact"), load_file(tmp_path / "half")
+    for name in ("top.entry_activation", "fired.entry_activation"):
+        assert (exact[name].itemsize, half[name].itemsize) == (4, 2)
+
+
+def test_equal_parts_are_equal_files(tmp_path: Path) -> None:
+    save_part(tmp_path / "one", make_part(), "made-so")
+    save_part(tmp_path / "other", make_part(), "made-so")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
 
 
 @pytest.mark.parametrize("kept", [0, 5, 300, -1])
@@ -103,9 +136,15 @@ def test_a_missing_file_and_one_of_other_settings_are_errors(tmp_path: Path) -> 
         load_part(tmp_path / "part.safetensors", "made-otherwise")
 
 
-def test_a_full_disk_is_an_error_that_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("kind", ["of the system", "of safetensors"])
+def test_a_full_disk_is_an_error_that_leaves_nothing_behind(
+    number: int, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        if kind == "of the system":
+            raise OSError(number, os.strerror(number))
+        raise SafetensorError(f"Error while serializing: I/O error: {os.strerror(number)} (os error {number})")
 
     monkeypatch.setattr("autointerp.collect.shards.os.fsync", full)
     with pytest.raises(DiskFullError, match="no space left"):

@@ -1,119 +1,26 @@
 """`collect` against a recomputation by loops over dense activations."""
 
-import weakref
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autointerp.collect.merge import _PARTS_AT_ONCE, ShardPart, _join, merge
-from autointerp.collect.settings import CollectSettings
 from autointerp.collect.stream import collect_shard
 from autointerp.collect.tokens import top_tokens
-from autointerp.errors import ActivationRangeError, CollectError
+from autointerp.errors import ActivationRangeError
 from autointerp.identity import hash_key, keyed_hash
-from autointerp.records import BlockShard, Collected
-
-SETTINGS = CollectSettings(
-    seed=7, source_id="tiny@0-res-6", n_top=3, n_fired=2, n_pool_blocks=4, n_corpus_blocks=0, context_length=5,
-    peak_fraction=0.75, batch_size=3, histogram_low=-2, histogram_high=3,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Lookup:
-    """A source whose activations are looked up by (block, position); the token ids of a batch name its blocks."""
-
-    dense: np.ndarray  # (block, position, feature)
-    blocks_of: dict[bytes, int]
-    is_signed: bool = False
-    piece: int = 4
-
-    @property
-    def n_features(self) -> int:
-        return int(self.dense.shape[2])
-
-    def encode_counted(
-        self, token_ids: torch.Tensor, attention_mask: torch.Tensor, counted: torch.Tensor
-    ) -> Iterator[torch.Tensor]:
-        rows = []
-        for row, mask in zip(token_ids.numpy(), attention_mask.numpy().astype(bool), strict=True):
-            rows.append(self.dense[self.blocks_of[row[mask].tobytes()], : token_ids.shape[1]])
-        activations = torch.from_numpy(np.stack(rows))[counted]
-        yield from torch.split(activations, self.piece)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A corpus of a few shards with dense activations."""
-
-    shards: list[BlockShard]
-    source: Lookup
-    settings: CollectSettings
-
-    def merged(self) -> Collected:
-        return merge(
-            [ShardPart(s.shard_index, collect_shard(self.source, s, self.settings)) for s in self.shards], self.settings
-        )
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    n_positions, n_features = draw(st.integers(1, 9)), draw(st.integers(1, 6))
-    sizes = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
-    n_blocks = sum(sizes)
-    # Few distinct values, so that there are many ties; one feature may be dead and one fire everywhere.
-    dense = rng.choice(np.array([0, 0, 0, 0.3, 0.5, 1, 2, 9], np.float32), (n_blocks, n_positions, n_features))
-    if draw(st.booleans()):
-        dense[:, :, 0] = 0
-    if draw(st.booleans()):
-        dense[:, :, -1] = 1
-    n_tokens = rng.integers(1, n_positions + 1, n_blocks).astype(np.int32)
-    in_block = np.arange(n_positions) < n_tokens[:, None]
-    counted = in_block.copy()
-    if draw(st.booleans()):
-        counted[:, 0] = False  # a special token in front
-    # The first token names the block, for Lookup; the others are of a small vocabulary.
-    token_ids = np.where(in_block, rng.integers(0, 4, in_block.shape), 99).astype(np.int32)
-    token_ids[:, 0] = 100 + np.arange(n_blocks)
-    shards, first = [], 0
-    for index, size in enumerate(sizes):
-        part = slice(first, first + size)
-        shards.append(
-            BlockShard(index, first, token_ids[part], n_tokens[part], counted[part], np.zeros(size, np.int32), ("d",))
-        )
-        first += size
-    blocks_of = {token_ids[b, : n_tokens[b]].tobytes(): b for b in range(n_blocks)}
-    settings = replace(
-        SETTINGS,
-        n_corpus_blocks=n_blocks,
-        n_pool_blocks=draw(st.integers(1, n_blocks + 2)),
-        context_length=draw(st.integers(1, 12)),
-        peak_fraction=draw(st.sampled_from([0, 0.5, 0.75, 1])),
-        batch_size=draw(st.integers(1, 5)),
-    )
-    return Case(shards, Lookup(dense, blocks_of), settings)
-
-
-def arrays_of(record: Any, prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for f in fields(record):
-        value = getattr(record, f.name)
-        found |= arrays_of(value, f"{prefix}{f.name}.") if is_dataclass(value) else {prefix + f.name: value}
-    return found
-
-
-def assert_identical(one: Collected, other: Collected) -> None:
-    for name, value in arrays_of(one).items():
-        counterpart = arrays_of(other)[name]
-        assert np.asarray(value).dtype == np.asarray(counterpart).dtype, name
-        assert np.array_equal(value, counterpart), name
+from tests.collect.cases import (
+    Case,
+    Lookup,
+    LookupReader,
+    assert_equal_but_for_rounding,
+    assert_identical,
+    cases,
+    plain_case,
+)
 
 
 def brute_windows(case: Case, feature: int) -> list[tuple[Any, ...]]:
@@ -134,16 +41,16 @@ def brute_windows(case: Case, feature: int) -> list[tuple[Any, ...]]:
             start = max(start, places[0])
             window = [values.get(p, 0.0) for p in range(start, start + s.context_length)]
             key = keyed_hash(hash_key(s.seed, s.source_id, "fired"), np.array([feature]), np.array([block]))[0]
-            found.append((block, position, peak, int(key), start, window))
+            found.append((block, position, peak, int(key) >> 32, start, window))
     return found
 
 
 def rows_of(windows: Any, feature: int) -> list[tuple[Any, ...]]:
-    rows = np.flatnonzero(windows.feature == feature)
+    rows, dense = np.flatnonzero(windows.feature == feature), windows.dense()
     return [
         (
             int(windows.block_index[r]), int(windows.peak_position[r]), float(windows.peak[r]),
-            int(windows.rank_key[r]), int(windows.window_start[r]), windows.activations[r].tolist(),
+            int(windows.window_start[r]), dense[r].tolist(),
         )
         for r in rows
     ]  # fmt: skip
@@ -178,11 +85,25 @@ def test_top_and_fired_windows_are_those_of_a_loop_over_blocks(case: Case) -> No
     for feature in range(case.source.n_features):
         windows = brute_windows(case, feature)
         by_peak = sorted(windows, key=lambda w: (-w[2], w[0]))[: case.settings.n_top]
-        assert rows_of(collected.top, feature) == [(b, q, v, 0, s, w) for b, q, v, _, s, w in by_peak]
+        assert rows_of(collected.top, feature) == [(b, q, v, s, w) for b, q, v, _, s, w in by_peak]
         by_key = sorted(windows, key=lambda w: (w[3], w[0]))[: case.settings.n_fired]
-        assert rows_of(collected.fired, feature) == by_key
+        assert rows_of(collected.fired, feature) == [(b, q, v, s, w) for b, q, v, _, s, w in by_key]
     for rows in (collected.top, collected.fired):
         assert (np.diff(rows.feature) >= 0).all()
+        row, offset = np.nonzero(rows.dense())
+        assert rows.entry_offset.tolist() == offset.tolist()
+        assert rows.n_entries.tolist() == np.bincount(row, minlength=len(rows.feature)).tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases())
+def test_of_blocks_whose_hashes_are_equal_the_lower_ones_are_sampled(case: Case) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autointerp.collect.windows.keyed_hash", lambda *of: np.zeros(len(of[-1]), np.uint64))
+        fired = case.merged().fired
+    for feature in range(case.source.n_features):
+        expected = [window[0] for window in brute_windows(case, feature)][: case.settings.n_fired]
+        assert fired.block_index[fired.feature == feature].tolist() == expected
 
 
 @settings(max_examples=60, deadline=None)
@@ -224,88 +145,24 @@ def test_token_counts_are_those_of_a_loop_over_tokens(case: Case) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(cases(), st.randoms())
-def test_the_order_of_parts_and_parts_done_twice_change_nothing(case: Case, random: Any) -> None:
-    parts = [ShardPart(s.shard_index, collect_shard(case.source, s, case.settings)) for s in case.shards]
-    again = [ShardPart(s.shard_index, collect_shard(case.source, s, case.settings)) for s in case.shards[:2]]
-    shuffled = parts + again
-    random.shuffle(shuffled)
-    assert_identical(merge(shuffled, case.settings), merge(parts, case.settings))
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    cases(), st.sampled_from([1, 2, 8]), st.lists(st.integers(0, 5), min_size=4, max_size=4, unique=True), st.randoms()
-)
-def test_parts_merged_as_they_come_are_those_merged_in_shard_order(
-    case: Case, at_once: int, indices: list[int], random: Any
-) -> None:
-    collected = {
-        i: collect_shard(case.source, s, case.settings) for i, s in zip(sorted(indices), case.shards, strict=False)
-    }
-    in_order = [ShardPart(index, part) for index, part in collected.items()]
-    shuffled = in_order + in_order[:2]
-    random.shuffle(shuffled)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autointerp.collect.merge._PARTS_AT_ONCE", at_once)
-        streamed = merge(shuffled, case.settings)
-    assert_identical(streamed, _merge_after_all_are_there(list(collected.values()), at_once, case.settings))
-
-
-def _merge_after_all_are_there(parts: list[Collected], at_once: int, settings: CollectSettings) -> Collected:
-    waiting: list[Collected] = []
-    for part in parts:
-        waiting.append(part)
-        if len(waiting) > at_once:
-            waiting = [_join(waiting, settings)]
-    return _join(waiting, settings)
-
-
-def test_parts_that_come_in_shard_order_are_in_memory_a_few_at_once() -> None:
-    case = _plain_case(np.ones((5, 3, 1), np.float32))
-    references: list[weakref.ref[np.ndarray]] = []
-    most_alive = 0
-
-    def load_parts() -> Iterator[ShardPart]:
-        nonlocal most_alive
-        for index in range(5 * _PARTS_AT_ONCE):
-            collected = collect_shard(case.source, case.shards[0], case.settings)
-            references.append(weakref.ref(collected.top.activations))
-            most_alive = max(most_alive, sum(reference() is not None for reference in references))
-            part = ShardPart(index, collected)
-            del collected
-            yield part
-            del part
-
-    merged = merge(load_parts(), case.settings)
-    assert merged.statistics.n_tokens == 5 * 15 * _PARTS_AT_ONCE
-    assert 1 < most_alive <= _PARTS_AT_ONCE + 1
-
-
-@settings(max_examples=40, deadline=None)
 @given(cases(), st.integers(1, 7))
 def test_how_often_firings_are_sorted_changes_no_choice(case: Case, limit: int) -> None:
     whole = case.merged()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("autointerp.collect.stream._FIRINGS_PER_SORT", limit)
-        patch.setattr("autointerp.collect.merge._PARTS_AT_ONCE", 1)
-        often = case.merged()
-    for name, value in arrays_of(often).items():
-        if name.endswith("activation_sum"):
-            assert value == pytest.approx(arrays_of(whole)[name], rel=1e-12)
-        else:
-            assert np.array_equal(value, arrays_of(whole)[name]), name
+        often = replace(case, shards_per_fold=1).merged()
+    assert_equal_but_for_rounding(often, whole)
 
 
 def test_a_short_last_batch_is_collected_like_any_other() -> None:
-    case = _plain_case(np.ones((5, 3, 1), np.float32))
+    case = plain_case(np.ones((5, 3, 1), np.float32))
     for batch_size in (1, 2, 5, 100):
         assert_identical(replace(case, settings=replace(case.settings, batch_size=batch_size)).merged(), case.merged())
     assert case.merged().statistics.n_active.tolist() == [15]
 
 
 def test_a_corpus_in_which_nothing_fires_is_collected() -> None:
-    collected = _plain_case(np.zeros((5, 3, 2), np.float32)).merged()
+    collected = plain_case(np.zeros((5, 3, 2), np.float32)).merged()
     assert collected.statistics.n_active.tolist() == [0, 0]
     assert len(collected.top.feature) == len(collected.fired.feature) == len(collected.token_counts.feature) == 0
     assert len(collected.pool.block_index) == 4
@@ -317,30 +174,38 @@ def test_an_activation_that_is_not_finite_is_an_error_that_names_feature_and_blo
     dense = np.zeros((5, 3, 2), np.float32)
     dense[3, 1, 1] = value
     with pytest.raises(ActivationRangeError, match=r"feature 1 in block 3 is not finite"):
-        _plain_case(dense).merged()
+        plain_case(dense).merged()
 
 
-def test_a_negative_activation_is_an_error_but_for_coders_that_are_signed() -> None:
+def test_a_negative_activation_is_an_error() -> None:
     dense = np.zeros((5, 3, 2), np.float32)
     dense[3, 1, 1] = -2
-    case = _plain_case(dense)
     with pytest.raises(ActivationRangeError, match=r"feature 1 in block 3 is negative"):
-        case.merged()
-    signed = replace(case, source=replace(case.source, is_signed=True))
-    assert signed.merged().statistics.n_active.tolist() == [0, 0]
+        plain_case(dense).merged()
 
 
-def test_nothing_to_merge_is_an_error() -> None:
-    with pytest.raises(CollectError, match="no shard was collected"):
-        merge([], SETTINGS)
+def test_firings_of_a_signed_coder_are_collected_and_checked_like_any_others() -> None:
+    dense = np.ones((5, 3, 2), np.float32)
+    case = plain_case(dense)
+    signed = replace(case, source=Lookup(dense, is_signed=True))
+    assert_identical(signed.merged(), case.merged())
+    dense[3, 1, 1] = np.nan
+    with pytest.raises(ActivationRangeError, match=r"feature 1 in block 3 is not finite"):
+        signed.merged()
 
 
-def _plain_case(dense: np.ndarray) -> Case:
-    n_blocks, n_positions, _ = dense.shape
-    token_ids = np.arange(n_blocks * n_positions, dtype=np.int32).reshape(n_blocks, n_positions)
-    shard = BlockShard(
-        0, 0, token_ids, np.full(n_blocks, n_positions, np.int32), np.ones_like(token_ids, bool),
-        np.zeros(n_blocks, np.int32), ("d",),
-    )  # fmt: skip
-    blocks_of = {token_ids[b].tobytes(): b for b in range(n_blocks)}
-    return Case([shard], Lookup(dense, blocks_of), replace(SETTINGS, n_corpus_blocks=n_blocks))
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.integers(1, 5), st.integers(0, 2**32), st.integers(1, 9))
+def test_sources_collected_in_one_pass_are_collected_as_each_alone(
+    case: Case, n_features: int, seed: int, piece: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (*case.source.dense.shape[:2], n_features)
+    other = Lookup(rng.choice(np.array([0, 0, 1, 2], np.float32), shape), piece=piece)
+    other_settings = replace(case.settings, source_id="tiny@1-res-9", n_top=1, context_length=3)
+    both = LookupReader((case.source, other), case.blocks_of)
+    alone = replace(case, source=other, settings=other_settings)
+    for shard in case.shards:
+        first, second = collect_shard(both, shard, [case.settings, other_settings])
+        assert_identical(first, case.part(shard))
+        assert_identical(second, alone.part(shard))

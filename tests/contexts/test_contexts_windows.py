@@ -6,7 +6,7 @@ import pytest
 from autointerp.contexts.windows import Windows, cut_windows, make_context, window_context
 from autointerp.corpus.reader import Blocks, make_blocks
 from autointerp.records import Context, ContextKind, SampledWindows, Split
-from tests.contexts.world import SOURCE, NumberedWords
+from tests.contexts.world import SOURCE, NumberedWords, sample_windows
 
 # position      0    1   2   3   4   5   6   7
 # tokens        CLS  10  11  12  13  14  SEP PAD
@@ -26,14 +26,13 @@ class OneBlock:
 
 
 def sampled(start: int, peak_position: int, activations: list[float]) -> SampledWindows:
-    return SampledWindows(
+    return sample_windows(
+        np.array([activations], dtype=np.float32),
         feature=np.array([7], dtype=np.int32),
         block_index=np.array([0], dtype=np.int64),
         peak_position=np.array([peak_position], dtype=np.int32),
         peak=np.array([max(activations)], dtype=np.float32),
-        rank_key=np.array([0], dtype=np.uint64),
         window_start=np.array([start], dtype=np.int32),
-        activations=np.array([activations], dtype=np.float32),
     )
 
 

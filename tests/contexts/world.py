@@ -80,20 +80,22 @@ class World:
             histogram=np.zeros((n_features, 1), dtype=np.int64),
             bin_edges=np.array([0.0, 1.0]),
         )
-        top: list[tuple[int, int, int]] = []
-        fired: list[tuple[int, int, int]] = []
+        top: list[tuple[int, int]] = []
+        fired: list[tuple[int, int]] = []
         key = hash_key(0, "fired")
         for feature in range(n_features):
             firing = np.flatnonzero(peaks[:, feature] > 0)
             by_peak = sorted(firing.tolist(), key=lambda block: (-peaks[block, feature], block))
-            top += [(feature, block, 0) for block in by_peak[: collect.n_top]]
+            top += [(feature, block) for block in by_peak[: collect.n_top]]
             hashes = keyed_hash(key, np.full(firing.size, feature), firing)
             by_hash = sorted(zip(hashes.tolist(), firing.tolist(), strict=True))
-            fired += [(feature, block, rank) for rank, block in by_hash[: collect.n_fired]]
+            fired += [(feature, block) for _, block in by_hash[: collect.n_fired]]
         none = np.empty(0, dtype=np.int32)
         return Collected(
             statistics=statistics,
-            token_counts=TokenCounts(none, none, none.astype(np.int64), none.astype(np.float64)),
+            token_counts=TokenCounts(
+                none, none, none.astype(np.int64), none.astype(np.float64), np.zeros(n_features, np.int64)
+            ),
             top=self._windows(top, collect),
             fired=self._windows(fired, collect),
             pool=self.pool(collect),
@@ -115,7 +117,7 @@ class World:
     def tiles(self, config: ContextsConfig = CONTEXTS, collect: CollectConfig = COLLECT, *, seed: int = 0) -> PoolTiles:
         return PoolTiles.build(self.pool(collect), self, NumberedWords(), config, collect, seed=seed, source_id=SOURCE)
 
-    def _windows(self, rows: list[tuple[int, int, int]], collect: CollectConfig) -> SampledWindows:
+    def _windows(self, rows: list[tuple[int, int]], collect: CollectConfig) -> SampledWindows:
         length = collect.context_length
         block_length = self.token_ids.shape[1]
         feature = np.array([row[0] for row in rows], dtype=np.int32)
@@ -130,15 +132,38 @@ class World:
             [np.pad(row, (0, length))[at : at + length] for row, at in zip(activations, start, strict=True)],
             dtype=np.float32,
         )
-        return SampledWindows(
+        return sample_windows(
+            windows.reshape(len(rows), length),
             feature=feature,
             block_index=block,
             peak_position=peak_position,
             peak=activations.max(axis=1, initial=0).astype(np.float32),
-            rank_key=np.array([row[2] for row in rows], dtype=np.uint64),
             window_start=start,
-            activations=windows.reshape(len(rows), length),
         )
+
+
+def sample_windows(
+    activations: Float32[np.ndarray, "row offset"],
+    *,
+    feature: Int32[np.ndarray, " row"],
+    block_index: Int64[np.ndarray, " row"],
+    peak_position: Int32[np.ndarray, " row"],
+    peak: Float32[np.ndarray, " row"],
+    window_start: Int32[np.ndarray, " row"],
+) -> SampledWindows:
+    """Windows of which the activation at each offset is known."""
+    row, offset = np.nonzero(activations)
+    return SampledWindows(
+        context_length=activations.shape[1],
+        feature=feature,
+        block_index=block_index,
+        peak_position=peak_position,
+        peak=peak,
+        window_start=window_start,
+        n_entries=np.bincount(row, minlength=len(activations)).astype(np.int32),
+        entry_offset=offset.astype(np.uint16),
+        entry_activation=activations[row, offset],
+    )
 
 
 def make_world(

@@ -7,6 +7,7 @@ activations differ from place to place. The words of a feature are the truth abo
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,8 @@ _FILLERS = (
     "said up no more some could them then its about so into only other new two may first any my now such like our "
     "over man me even most made after also did many before must through back years where much your way well down"
 )
+# Those of a second coder, at another hook point: the same words in another order, fewer of them.
+FEATURES_2: tuple[tuple[str, ...], ...] = tuple(reversed(FEATURES[:9]))
 _WIDTH = 128
 _N_POSITIONS = 64
 
@@ -47,10 +50,11 @@ class Planted:
 
     model: Path
     coder: Path
+    coder_2: Path
     corpus: Path
 
-    def toml(self, name: str, runs: Path, *more: str) -> str:
-        """A pipeline over the parts, for quick runs."""
+    def toml(self, name: str, runs: Path, *more: str, coders: Sequence[str] | None = None) -> str:
+        """A pipeline over the parts, for quick runs; `coders` are the lines of other tables of coders than the one."""
         return "\n".join(
             [
                 f'name = "{name}"',
@@ -65,8 +69,7 @@ class Planted:
                 "[subject]",
                 f'model = "{self.model}"',
                 'name = "planted"',
-                "[coder]",
-                f'path = "{self.coder}"',
+                *(("[coder]", f'path = "{self.coder}"') if coders is None else coders),
                 "[collect]",
                 "n_pool_blocks = 256",
                 "context_length = 16",
@@ -92,10 +95,12 @@ def plant(folder: Path) -> Planted:
         model.wpe.weight.copy_((torch.rand(_N_POSITIONS) - 0.5)[:, None] * strength)
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
-    _coder(tokenizer, embeddings, strength).save_model(folder / "coder")
+    _coder(tokenizer, FEATURES, embeddings, strength, "blocks.0.hook_resid_pre").save_model(folder / "coder")
+    # One that reads before positions are added.
+    _coder(tokenizer, FEATURES_2, embeddings, strength, "hook_embed").save_model(folder / "coder-2")
     corpus = folder / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    return Planted(folder / "model", folder / "coder", corpus)
+    return Planted(folder / "model", folder / "coder", folder / "coder-2", corpus)
 
 
 def _texts() -> list[str]:
@@ -126,10 +131,16 @@ def _tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
-def _coder(tokenizer: PreTrainedTokenizerFast, embeddings: torch.Tensor, strength: torch.Tensor) -> StandardSAE:
-    sae = StandardSAE(StandardSAEConfig(d_in=_WIDTH, d_sae=len(FEATURES), apply_b_dec_to_input=False))
-    directions = torch.zeros(len(FEATURES), _WIDTH)
-    for index, words in enumerate(FEATURES):
+def _coder(
+    tokenizer: PreTrainedTokenizerFast,
+    features: Sequence[tuple[str, ...]],
+    embeddings: torch.Tensor,
+    strength: torch.Tensor,
+    hook_name: str,
+) -> StandardSAE:
+    sae = StandardSAE(StandardSAEConfig(d_in=_WIDTH, d_sae=len(features), apply_b_dec_to_input=False))
+    directions = torch.zeros(len(features), _WIDTH)
+    for index, words in enumerate(features):
         for word in words:
             (token_id,) = tokenizer.encode(word)
             directions[index] += embeddings[token_id]
@@ -140,6 +151,6 @@ def _coder(tokenizer: PreTrainedTokenizerFast, embeddings: torch.Tensor, strengt
         sae.b_enc.fill_(-0.55)
         sae.W_dec.copy_(directions)
         sae.b_dec.zero_()
-    sae.cfg.metadata.hook_name = "blocks.0.hook_resid_pre"
+    sae.cfg.metadata.hook_name = hook_name
     sae.cfg.metadata.model_name = "planted"
     return sae

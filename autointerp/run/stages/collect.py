@@ -1,17 +1,31 @@
 """The collect stage: one pass over the corpus, shard by shard, then what was kept of all shards put together."""
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
 
-from autointerp.collect.merge import ShardPart, merge
+from autointerp.collect.merge import ShardPart
 from autointerp.collect.neighbors import coactivation_neighbors, decoder_neighbors
 from autointerp.collect.shards import load_part, save_part
-from autointerp.records import Collected, FeatureRecord, FeatureStatistics, FeatureStatus, SourceRecord
-from autointerp.run.executor import CollectProgress, collect_settings, collect_shards
-from autointerp.run.progress import Reporter, StageSummary
+from autointerp.collect.tokens import TopTokens, top_tokens
+from autointerp.corpus import load_shard
+from autointerp.records import (
+    Collected,
+    FeatureRecord,
+    FeatureStatistics,
+    FeatureStatus,
+    SampledWindows,
+    SourceRecord,
+    TokenCount,
+)
+from autointerp.run.executor import CollectProgress, collect_shards
+from autointerp.run.parts import SourceParts
+from autointerp.run.progress import Reporter, StageSummary, duration
 from autointerp.run.session import Session
+from autointerp.run.stages.evidence import SourceEvidence, gather_evidence, token_texts
+from autointerp.subject.source import Source
 
 _N_NEIGHBORS = 20
 _FEATURES_PER_TRANSACTION = 50_000
@@ -24,35 +38,78 @@ def run_collect(session: Session, reporter: Reporter) -> None:
     disk does not grow with the corpus.
     """
     started = time.monotonic()
-    pipeline, manifest, folder = session.pipeline, session.manifest, session.folder.collect
-    fingerprint = session.contexts_fingerprint
-    if (folder / "finished").exists() and session.collected_file.exists() and session.is_collected:
+    manifest, folder = session.manifest, session.folder
+    if session.is_collected:
         reporter.finished(StageSummary("collect", 0, n_skipped=len(manifest.shards)))
         return
-    shards = manifest.paths(session.folder.corpus)
     n_tokens = 0
 
     def tell(progress: CollectProgress) -> None:
         nonlocal n_tokens
         n_tokens += 0 if progress.is_resumed else progress.n_tokens
-        speed = f"{n_tokens / (time.monotonic() - started):,.0f} tokens/s"
-        reporter.progress("collect", progress.n_done, progress.n_shards, speed)
+        note = ""
+        if n_tokens:
+            tokens_per_s = n_tokens / (time.monotonic() - started)
+            note = f"{tokens_per_s:,.0f} tokens/s, {duration(progress.n_tokens_left / tokens_per_s)} left"
+        reporter.progress("collect", progress.n_done, progress.n_shards, note)
 
-    parts = collect_shards(pipeline, shards, folder, tell, source=session.source)
+    sources = session.subject_sources
+    parts = collect_shards(
+        session.pipeline,
+        manifest.paths(folder.corpus),
+        [folder.source_folder(source.source_id) for source in sources.sources],
+        tell,
+        sources=sources,
+    )
     seconds = time.monotonic() - started
-    settings = collect_settings(pipeline, shards, session.source.source_id)
-    collected = merge((load_part(path) for path in parts), settings)
-    save_part(session.collected_file, ShardPart(0, collected), fingerprint)
-    _store(session, collected, fingerprint)
-    (folder / "finished").touch()
-    for path in parts:
-        path.unlink()
+    _store(session, parts)
+    (folder.collect / "finished").touch()
+    for of_source in parts:
+        of_source.remove()
     note = f"{n_tokens:,} tokens now, {n_tokens / seconds:,.0f} a second" if n_tokens else "all shards were there"
-    reporter.finished(StageSummary("collect", len(parts), seconds=time.monotonic() - started, note=note))
+    n_shards = len(manifest.shards)
+    reporter.finished(StageSummary("collect", n_shards, seconds=time.monotonic() - started, note=note))
 
 
-def _store(session: Session, collected: Collected, fingerprint: str) -> None:
-    source, manifest, writer = session.source, session.manifest, session.writer
+def _store(session: Session, parts: Sequence[SourceParts]) -> None:
+    fingerprint, writer, sources = session.contexts_fingerprint, session.writer, session.subject_sources
+    writer.set_stage("collect", fingerprint, "running", cost_usd=0.0)
+    fired: list[SampledWindows] = []
+    for source, of_source in zip(sources.sources, parts, strict=True):
+        collected = of_source.result()
+        save_part(session.folder.collected_file(source.source_id), ShardPart(0, collected), fingerprint)
+        fired.append(collected.fired)
+    evidence = gather_evidence(
+        sources.subject,
+        [source.coder for source in sources.sources],
+        fired,
+        (load_shard(path) for path in session.manifest.paths(session.folder.corpus)),
+        token_texts(session.pieces, len(session.tokenizer)),
+        session.pipeline.collect,
+    )
+    del fired
+    for source, evidence_of_source in zip(sources.sources, evidence, strict=True):
+        collected = load_part(session.folder.collected_file(source.source_id), fingerprint).collected
+        _store_source(session, source, collected, evidence_of_source)
+    n_features = sum(source.n_features for source in sources.sources)
+    writer.set_stage("collect", fingerprint, "done", n_asked=n_features, cost_usd=0.0)
+
+
+def _store_source(session: Session, source: Source, collected: Collected, evidence: SourceEvidence) -> None:
+    manifest, writer = session.manifest, session.writer
+    tokens = top_tokens(collected.token_counts, source.n_features, session.pipeline.collect.n_top_tokens)
+    for first in range(0, source.n_features, _FEATURES_PER_TRANSACTION):
+        last = min(first + _FEATURES_PER_TRANSACTION, source.n_features)
+        writer.add_features(
+            _feature_records(session, source.source_id, collected, tokens, evidence, range(first, last))
+        )
+    every = np.arange(source.n_features, dtype=np.int32)
+    spaces = {
+        "decoder": decoder_neighbors(source.coder.decoder, _N_NEIGHBORS),
+        "coactivation": coactivation_neighbors(collected.pool, source.n_features, _N_NEIGHBORS),
+    }
+    for space, lists in spaces.items():
+        writer.add_neighbors(source.source_id, space, every, lists.feature, lists.similarity)
     record = SourceRecord(
         source_id=source.source_id,
         model=session.pipeline.subject.model,
@@ -61,29 +118,26 @@ def _store(session: Session, collected: Collected, fingerprint: str) -> None:
         n_features=source.n_features,
         corpus=_corpus_name(session),
         n_tokens=manifest.n_tokens,
+        no_logits=evidence.no_logits,
     )
-    writer.set_stage("collect", fingerprint, "running", cost_usd=0.0)
+    # Last, because the store holds a source's features once it holds the source.
     edges: Float64[np.ndarray, " edge"] = collected.statistics.bin_edges
     writer.add_source(record, edges.tolist())
-    for first in range(0, source.n_features, _FEATURES_PER_TRANSACTION):
-        last = min(first + _FEATURES_PER_TRANSACTION, source.n_features)
-        writer.add_features(_feature_records(session, collected, range(first, last)))
-    every = np.arange(source.n_features, dtype=np.int32)
-    spaces = {
-        "decoder": decoder_neighbors(source.coder.decoder, _N_NEIGHBORS),
-        "coactivation": coactivation_neighbors(collected.pool, source.n_features, _N_NEIGHBORS),
-    }
-    for space, lists in spaces.items():
-        writer.add_neighbors(source.source_id, space, every, lists.feature, lists.similarity)
-    writer.set_stage("collect", fingerprint, "done", n_asked=source.n_features, cost_usd=0.0)
 
 
-def _feature_records(session: Session, collected: Collected, features: range) -> list[FeatureRecord]:
+def _feature_records(
+    session: Session,
+    source_id: str,
+    collected: Collected,
+    tokens: TopTokens,
+    evidence: SourceEvidence,
+    features: range,
+) -> list[FeatureRecord]:
     statistics = collected.statistics
     n_active = statistics.n_active
     return [
         FeatureRecord(
-            source_id=session.source.source_id,
+            source_id=source_id,
             feature_index=index,
             n_active=int(n_active[index]),
             density=int(n_active[index]) / statistics.n_tokens,
@@ -91,10 +145,28 @@ def _feature_records(session: Session, collected: Collected, features: range) ->
             mean_activation=float(statistics.activation_sum[index] / max(n_active[index], 1)),
             histogram=tuple(statistics.histogram[index].tolist()),
             status=_status(session, statistics, index),
-            top_tokens=session.top_tokens(index),
+            top_tokens=_token_counts(tokens, index, evidence.token_texts),
+            following_tokens=evidence.following_tokens(index),
+            n_sampled_peaks=evidence.n_sampled_peaks(index),
+            n_followed_peaks=evidence.n_followed_peaks(index),
+            top_logits=evidence.top_logits(index),
+            bottom_logits=evidence.bottom_logits(index),
         )
         for index in features
     ]
+
+
+def _token_counts(tokens: TopTokens, feature_index: int, texts: Sequence[str]) -> tuple[TokenCount, ...]:
+    rows = slice(int(tokens.offsets[feature_index]), int(tokens.offsets[feature_index + 1]))
+    return tuple(
+        TokenCount(texts[token_id], n_active, mean)
+        for token_id, n_active, mean in zip(
+            tokens.token_id[rows].tolist(),
+            tokens.n_active[rows].tolist(),
+            tokens.mean_activation[rows].tolist(),
+            strict=True,
+        )
+    )
 
 
 def _status(session: Session, statistics: FeatureStatistics, index: int) -> FeatureStatus:

@@ -12,7 +12,7 @@ from autointerp.search.index import index_labels
 def run_index(session: Session, reporter: Reporter) -> None:
     """Embed the current labels that this embedder has not embedded yet."""
     started = time.monotonic()
-    if not session.reader.explanations(source_id=session.source_id):
+    if not session.reader.explanations():
         raise RunError(f"there are no labels in {session.folder.path} yet", "run `autointerp explain` first")
     mark = fingerprint("index", session.pipeline.embedder.model)
     session.writer.set_stage("index", mark, "running", cost_usd=0.0)

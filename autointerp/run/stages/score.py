@@ -1,7 +1,7 @@
 """The score stage: shuffled labels beside the true ones, and every scorer on both, as far as not yet done."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autointerp.errors import RunError
@@ -10,7 +10,8 @@ from autointerp.records import Explanation, Failure, Graded, Usage
 from autointerp.run.asking import ask_all
 from autointerp.run.models import Models
 from autointerp.run.progress import Reporter, StageSummary
-from autointerp.run.session import Session
+from autointerp.run.selection import ChosenFeatures, count_features
+from autointerp.run.session import Session, SourceSession
 from autointerp.run.spending import StageLedger, tokens_used
 from autointerp.score.baseline import shuffled_explanations
 from autointerp.score.protocol import ScoreEvidence, Scorer
@@ -27,34 +28,44 @@ class _Job:
     evidence: ScoreEvidence
 
 
-async def run_score(session: Session, models: Models, features: Sequence[int], reporter: Reporter) -> None:
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """What is left to do of one source.
+
+    Attributes:
+        by_feature: Scorer and explanation, by feature.
+        explanations: By id.
+    """
+
+    by_feature: dict[int, list[tuple[Scorer, str]]]
+    explanations: dict[str, Explanation]
+
+    @property
+    def n_scores(self) -> int:
+        return sum(len(of_feature) for of_feature in self.by_feature.values())
+
+
+async def run_score(session: Session, models: Models, chosen: ChosenFeatures, reporter: Reporter) -> None:
     """Score the current labels of the features, and the baseline's, with every configured scorer."""
     started = time.monotonic()
     scorers = models.scorers()
     marks = {s.name: fingerprint("score", session.contexts_fingerprint, s.name, s.fingerprint) for s in scorers}
-    explanations = _with_baseline(session, features)
-    if not explanations:
+    explanations = _with_baseline(session, chosen)
+    n_explanations = sum(len(of_source) for of_source in explanations.values())
+    if n_explanations == 0:
         raise RunError(
-            f"none of the {len(features)} features asked for has a label in {session.folder.path}",
+            f"none of the {count_features(chosen)} features asked for has a label in {session.folder.path}",
             "run `autointerp explain` first; `autointerp status` says why a feature has none",
         )
-    by_id = {explanation.explanation_id: explanation for explanation in explanations}
-    pending: dict[int, list[tuple[Scorer, str]]] = {}
-    n_pending = 0
-    ledgers: list[StageLedger] = []
-    for scorer in scorers:
-        stage, mark = f"score:{scorer.name}", marks[scorer.name]
-        ledgers.append(StageLedger(session.writer, session.reader, stage, mark, len(by_id)))
-        for explanation_id in session.writer.pending_explanations(scorer.name, marks[scorer.name], list(by_id)):
-            pending.setdefault(by_id[explanation_id].feature_index, []).append((scorer, explanation_id))
-            n_pending += 1
+    ledgers = [
+        StageLedger(session.writer, session.reader, f"score:{scorer.name}", marks[scorer.name], n_explanations)
+        for scorer in scorers
+    ]
+    pending = {
+        source_id: _find_pending(session, scorers, marks, of_source) for source_id, of_source in explanations.items()
+    }
+    n_pending = sum(of_source.n_scores for of_source in pending.values())
     counts = {"done": 0, "failed": 0}
-
-    async def grade(job: _Job) -> Graded | Failure:
-        outcome = await job.scorer.score(job.explanation, job.evidence)
-        if isinstance(outcome, Failure):
-            return replace(outcome, fingerprint=job.mark)
-        return replace(outcome, score=replace(outcome.score, fingerprint=job.mark))
 
     def keep(outcomes: list[Graded | Failure]) -> None:
         graded = [o for o in outcomes if isinstance(o, Graded)]
@@ -66,49 +77,87 @@ async def run_score(session: Session, models: Models, features: Sequence[int], r
         counts["failed"] += len(failures)
         reporter.progress("score", counts["done"] + counts["failed"], n_pending, models.spent("score"))
 
-    waiting = sorted(pending)
-    for first in range(0, len(waiting), _FEATURES_PER_READ):
-        jobs: list[_Job] = []
-        chunk = session.reader.feature_contexts(waiting[first : first + _FEATURES_PER_READ], session.source_id)
-        labels = [by_id[name].label for of in chunk for _, name in pending[of.feature_index]]
-        models.prepare(sorted(set(labels)), chunk)
-        for contexts in chunk:
-            n_active = int(session.collected.statistics.n_active[contexts.feature_index])
-            evidence = ScoreEvidence(contexts, session.pool, n_active / session.collected.statistics.n_tokens)
-            jobs += [
-                _Job(scorer, marks[scorer.name], by_id[explanation_id], evidence)
-                for scorer, explanation_id in pending[contexts.feature_index]
-            ]
-        await ask_all(jobs, grade, keep, n_at_once=models.n_judged_at_once, batch_size=_SCORES_PER_TRANSACTION)
+    for source in session.each_source():
+        if source.source_id in pending:
+            await _score_source(source, models, pending[source.source_id], marks, keep)
     usage = models.usage("score")
     # One judge serves several scorers, so what it cost stands with the first of them.
     for place, ledger in enumerate(ledgers):
         ledger.record("done", usage if place == 0 else Usage())
-    n_skipped = len(by_id) * len(scorers) - n_pending
+    n_skipped = n_explanations * len(scorers) - n_pending
     seconds = time.monotonic() - started
     reporter.finished(
         StageSummary("score", counts["done"], counts["failed"], n_skipped, seconds, usage.cost_usd, tokens_used(usage))
     )
 
 
-def _with_baseline(session: Session, features: Sequence[int]) -> list[Explanation]:
+def _find_pending(
+    session: Session, scorers: Sequence[Scorer], marks: Mapping[str, str], explanations: Sequence[Explanation]
+) -> _Pending:
+    by_id = {explanation.explanation_id: explanation for explanation in explanations}
+    by_feature: dict[int, list[tuple[Scorer, str]]] = {}
+    for scorer in scorers:
+        for explanation_id in session.writer.pending_explanations(scorer.name, marks[scorer.name], list(by_id)):
+            by_feature.setdefault(by_id[explanation_id].feature_index, []).append((scorer, explanation_id))
+    return _Pending(by_feature, by_id)
+
+
+async def _score_source(
+    source: SourceSession,
+    models: Models,
+    pending: _Pending,
+    marks: Mapping[str, str],
+    keep: Callable[[list[Graded | Failure]], None],
+) -> None:
+    async def grade(job: _Job) -> Graded | Failure:
+        outcome = await job.scorer.score(job.explanation, job.evidence)
+        if isinstance(outcome, Failure):
+            return replace(outcome, fingerprint=job.mark)
+        return replace(outcome, score=replace(outcome.score, fingerprint=job.mark))
+
+    by_feature, by_id = pending.by_feature, pending.explanations
+    waiting = sorted(by_feature)
+    for first in range(0, len(waiting), _FEATURES_PER_READ):
+        jobs: list[_Job] = []
+        chunk = source.run.reader.feature_contexts(waiting[first : first + _FEATURES_PER_READ], source.source_id)
+        labels = [by_id[name].label for of in chunk for _, name in by_feature[of.feature_index]]
+        models.prepare(sorted(set(labels)), chunk)
+        for contexts in chunk:
+            statistics = source.collected.statistics
+            n_active = int(statistics.n_active[contexts.feature_index])
+            evidence = ScoreEvidence(contexts, source.pool, n_active / statistics.n_tokens)
+            jobs += [
+                _Job(scorer, marks[scorer.name], by_id[explanation_id], evidence)
+                for scorer, explanation_id in by_feature[contexts.feature_index]
+            ]
+        await ask_all(jobs, grade, keep, n_at_once=models.n_judged_at_once, batch_size=_SCORES_PER_TRANSACTION)
+
+
+def _with_baseline(session: Session, chosen: ChosenFeatures) -> dict[str, list[Explanation]]:
     """The current labels of the features, and shuffled labels for the baseline, made where they are missing."""
-    chosen = set(features)
-    labels = session.reader.explanations(source_id=session.source_id)
-    true_labels = [label for label in labels if label.feature_index in chosen]
+    labels = {source_id: session.reader.explanations(source_id=source_id) for source_id in chosen}
+    explanations = {
+        source_id: [label for label in labels[source_id] if label.feature_index in set(features)]
+        for source_id, features in chosen.items()
+    }
     config, seed = session.pipeline.score, session.pipeline.seed
-    if not config.baseline or not labels:
-        return true_labels
-    mark = fingerprint("baseline", seed, sorted({label.fingerprint for label in labels}))
+    marks = {label.fingerprint for of_source in labels.values() for label in of_source}
+    if not config.baseline or not marks:
+        return explanations
+    mark = fingerprint("baseline", seed, sorted(marks))
     session.writer.set_stage("baseline", mark, "running", cost_usd=0.0)
-    existing = [e for e in session.reader.explanations(source_id=session.source_id, baselines=True) if e.is_baseline]
-    rows = shuffled_explanations(labels, seed, existing, config.n_baseline)
-    baseline = [
-        replace(
-            row, fingerprint=mark, explanation_id=stable_uuid(f"{feature_id(row.source_id, row.feature_index)}/{mark}")
-        )
-        for row in rows
-    ]
-    session.writer.add_explanations(baseline)
-    session.writer.set_stage("baseline", mark, "done", n_asked=len(baseline), cost_usd=0.0)
-    return [*true_labels, *(row for row in baseline if row.feature_index in chosen)]
+    n_baseline = 0
+    for source_id, features in chosen.items():
+        existing = [e for e in session.reader.explanations(source_id=source_id, baselines=True) if e.is_baseline]
+        baseline = [
+            replace(
+                row, fingerprint=mark, explanation_id=stable_uuid(f"{feature_id(source_id, row.feature_index)}/{mark}")
+            )
+            for row in shuffled_explanations(labels[source_id], seed, existing, config.n_baseline)
+        ]
+        session.writer.add_explanations(baseline)
+        n_baseline += len(baseline)
+        wanted = set(features)
+        explanations[source_id] += [row for row in baseline if row.feature_index in wanted]
+    session.writer.set_stage("baseline", mark, "done", n_asked=n_baseline, cost_usd=0.0)
+    return explanations
