@@ -82,7 +82,11 @@ class CoderConfig(_Frozen):
         None, description="id in the release, for example blocks.8.hook_resid_pre, or folder in the repository"
     )
     hook: str | None = Field(None, description="hook point; by default the one that the coder's own config names")
-    name: str | None = Field(None, description="source's name in ids; by default made from the hook and width")
+    name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="source's name in ids; by default made from the hook and width",
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the weights while running")
 
     @model_validator(mode="after")
@@ -100,7 +104,7 @@ class CollectConfig(_Frozen):
     n_top: int = Field(40, gt=0, description="blocks with the highest peaks kept per feature")
     n_fired: int = Field(100, gt=0, description="blocks kept per feature as a uniform sample of those where it fires")
     n_pool_blocks: int = Field(2048, gt=0, description="blocks of which every firing is kept")
-    context_length: int = Field(32, ge=4, description="tokens in a context")
+    context_length: int = Field(32, ge=4, le=65_536, description="tokens in a context")
     peak_fraction: float = Field(0.75, ge=0, le=1, description="where in the context the peak stands")
     n_token_candidates: int = Field(
         256, gt=0, description="tokens counted per feature; exact for a feature that fires on no more different ones"

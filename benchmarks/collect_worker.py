@@ -148,6 +148,7 @@ def load_ours(folder: Path, setting: Setting, device: str, *, plain: bool) -> Pa
             n_fired=100,
             n_pool_blocks=2048,
             n_token_candidates=256,
+            n_top_tokens=30,
             n_corpus_blocks=len(tokens),
             context_length=32,
             peak_fraction=0.75,

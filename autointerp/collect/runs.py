@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt32
+from jaxtyping import Bool, Float32, Int32, Int64, UInt32, UInt64
 from numpy.typing import NDArray
 
 
@@ -69,6 +69,44 @@ def first_in_run(is_wanted: Bool[np.ndarray, " row"], run: Int64[np.ndarray, " r
     wanted = np.flatnonzero(is_wanted)
     first: Int64[np.ndarray, " run"] = wanted[run_starts(run[wanted])]
     return first
+
+
+def first_rows(
+    feature: Int32[np.ndarray, " row"],
+    rank: UInt32[np.ndarray, " row"],
+    n_kept: int,
+    tie_rank: UInt64[np.ndarray, " row"] | None = None,
+) -> Int64[np.ndarray, " kept"]:
+    """Each feature's rows of the lowest ranks.
+
+    Args:
+        feature: Of each row, ascending.
+        rank: Of each row.
+        n_kept: Rows per feature at most, at least 1.
+        tie_rank: What decides between equal ranks, ascending; then, and without it, the earlier row.
+
+    Returns:
+        Rows, ascending.
+    """
+    is_kept: Bool[np.ndarray, " row"] = (np.bincount(feature) <= n_kept)[feature]
+    crowded = np.flatnonzero(~is_kept)
+    if len(crowded) == 0:
+        return np.arange(len(feature))
+    # Keys alone are sorted, which NumPy does many times faster than it finds an order.
+    key = (feature[crowded].astype(np.uint64) << np.uint64(32)) | rank[crowded]
+    ordered = np.sort(key)
+    starts = run_starts(feature[crowded])
+    lengths = run_lengths(starts, len(crowded))
+    last = np.repeat(ordered[starts + n_kept - 1], lengths)
+    is_kept[crowded] = key < last
+    # Of the rows that tie with the last that is kept, some fill what is left.
+    tied = np.flatnonzero(key == last)
+    if tie_rank is not None:
+        tied = tied[stable_order(tie_rank[crowded[tied]], as_unsigned(feature[crowded[tied]]))]
+    n_left = n_kept - np.add.reduceat(key < last, starts, dtype=np.int64)
+    run = np.searchsorted(starts, tied, side="right") - 1
+    is_kept[crowded[tied[rank_in_run(run) < n_left[run]]]] = True
+    return np.flatnonzero(is_kept)
 
 
 def expand(

@@ -3,7 +3,7 @@
 The file is in the safetensors format. What can be told from other arrays is left out: features of sorted rows are
 kept as a count for each feature, positions as a count for each position, peaks not at all. Integers are stored in the
 narrowest type that holds them, activations that are bfloat16 numbers in two bytes. Its metadata hold a checksum over
-names and contents of all arrays, and a fingerprint of what decided them. It is written under a temporary name and
+all of it, and a fingerprint of what decided them. It is written under a temporary name and
 renamed, so a file that has its name is whole; the checksum finds one that was cut or damaged later.
 """
 
@@ -44,7 +44,8 @@ def save_part(path: Path, part: ShardPart, fingerprint: str) -> None:
         ShardError: If the file can't be written for another reason.
     """
     arrays = {name: np.ascontiguousarray(array) for name, array in _to_arrays(part.collected).items()}
-    header = {"checksum": _checksum(arrays), "fingerprint": fingerprint, "shard_index": part.shard_index}
+    checksum = _checksum(arrays, part.shard_index, fingerprint)
+    header = {"checksum": checksum, "fingerprint": fingerprint, "shard_index": part.shard_index}
     # One entry, because safetensors writes several in random order, and equal parts shall be equal files.
     metadata = {_HEADER: json.dumps(header)}
     # Two machines that share a disk may do one shard at once, in processes of one number.
@@ -73,22 +74,23 @@ def load_part(path: Path, fingerprint: str | None = None) -> ShardPart:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
+            header = json.loads((file.metadata() or {})[_HEADER])
             names = file.keys()
             arrays = {name: file.get_tensor(name) for name in names}
+        shard_index, made_of, checksum = int(header["shard_index"]), header["fingerprint"], header["checksum"]
     except FileNotFoundError as error:
         raise ShardError(f"there is no file {path}", "run again to collect that shard") from error
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ShardError(f"{path} is cut short or damaged ({error})", _REDO) from error
-    if header.get("checksum") != _checksum(arrays):
+    if checksum != _checksum(arrays, shard_index, made_of):
         raise ShardError(f"{path} is damaged: its contents don't match its checksum", _REDO)
-    if fingerprint is not None and header["fingerprint"] != fingerprint:
+    if fingerprint is not None and made_of != fingerprint:
         raise ShardError(f"{path} was collected with other settings", _REDO)
-    return ShardPart(shard_index=header["shard_index"], collected=_from_arrays(arrays))
+    return ShardPart(shard_index=shard_index, collected=_from_arrays(arrays))
 
 
-def _checksum(arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _checksum(arrays: dict[str, np.ndarray], shard_index: int, fingerprint: str) -> str:
+    digest = hashlib.blake2b(f"{shard_index} {fingerprint}\n".encode(), digest_size=16)
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
         digest.update(arrays[name].data)

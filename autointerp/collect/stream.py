@@ -6,27 +6,36 @@
 3. When enough firings have gathered, always of whole blocks, they are sorted by (feature, block, position). In that
    order all that is wanted of one feature, or of one feature in one block, stands in one run:
    statistics are sums over runs, a block's peak is the maximum of its run, a window is a slice of it.
-4. Of the blocks, only the running top set and uniform sample of each feature are kept.
+4. Of the blocks, those that may be in the top set or the uniform sample of a feature are kept.
 
 Memory is O(features x samples) and what one batch and one sort need. No step loops over features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
 from autointerp.collect.firings import Firings, cut_batches, find_firings
 from autointerp.collect.pool import join_pools
-from autointerp.collect.runs import as_unsigned, descending, expand, first_in_run, run_lengths, run_starts, stable_order
+from autointerp.collect.runs import (
+    as_unsigned,
+    descending,
+    expand,
+    first_in_run,
+    first_rows,
+    run_lengths,
+    run_starts,
+    stable_order,
+)
 from autointerp.collect.settings import CollectSettings, ReadsSources
 from autointerp.collect.tokens import sum_counts
 from autointerp.collect.windows import (
     by_block,
     counted_span,
     fired_rank,
-    first_rows,
     join_rows,
     keep_first,
     no_rows,
@@ -35,6 +44,9 @@ from autointerp.collect.windows import (
     window_starts,
 )
 from autointerp.records import BlockShard, Collected, FeatureStatistics, Pool, SampledWindows, TokenCounts
+
+# Windows of one set, and pairs of feature and token, that gather in a shard before the superfluous are given up.
+_ROWS_GATHERED = 8_000_000
 
 # Firings sorted at once: enough to spread the cost of arrays as long as the dictionary, few enough for the caches.
 _FIRINGS_PER_SORT = 2_000_000
@@ -86,6 +98,23 @@ class _Groups:
     lengths: Int64[np.ndarray, " group"]
 
 
+class _Gathered:
+    """Windows of one set, cut from batch after batch; those that can't be kept are given up when many have gathered."""
+
+    def __init__(self, context_length: int, keep: Callable[[SampledWindows], SampledWindows]) -> None:
+        self._parts = [no_rows(context_length)]
+        self._keep = keep
+
+    def add(self, windows: SampledWindows) -> None:
+        self._parts.append(windows)
+        if sum(len(part.feature) for part in self._parts[1:]) > _ROWS_GATHERED:
+            self._parts = [self.reduced()]
+
+    def reduced(self) -> SampledWindows:
+        # Batches are cut by length, so blocks did not come in order.
+        return self._keep(by_block(join_rows(self._parts)))
+
+
 class _Running:
     """What is kept of a shard between batches."""
 
@@ -99,8 +128,8 @@ class _Running:
         self._max_activation = np.zeros(n_features, np.float32)
         self._histogram = np.zeros(n_features * settings.n_bins, np.int64)
         self._token_counts: list[TokenCounts] = []
-        self._top = [no_rows(settings.context_length)]
-        self._fired = [no_rows(settings.context_length)]
+        self._top = _Gathered(settings.context_length, partial(_keep_top, settings))
+        self._fired = _Gathered(settings.context_length, partial(_keep_fired, settings))
         self._first, self._end = counted_span(shard.counted)
         blocks = shard.first_block + np.arange(len(shard.token_ids))
         self._in_pool: Bool[np.ndarray, " block"] = np.isin(blocks, settings.pool_blocks())
@@ -148,6 +177,8 @@ class _Running:
         peak_cell = cell[first_in_run(activation == peak[run], run)]
         self._add_statistics(feature, activation, feature[starts], peak)
         self._token_counts.append(self._count_tokens(cell, feature, activation))
+        if sum(len(counts.feature) for counts in self._token_counts[1:]) > _ROWS_GATHERED:
+            self._token_counts = [sum_counts(self._token_counts, self._n_features)]
         groups = _Groups(
             feature=feature[starts].astype(np.int32),
             row=row[starts],
@@ -200,8 +231,9 @@ class _Running:
         rank = fired_rank(settings.fired_key, groups.feature, self._shard.first_block + groups.row)
         fired = first_rows(groups.feature, rank, settings.n_fired)
         is_same = len(top) == len(fired) == len(groups.feature)
-        self._top.append(self._cut(groups, top, position, activation))
-        self._fired.append(self._top[-1] if is_same else self._cut(groups, fired, position, activation))
+        cut = self._cut(groups, top, position, activation)
+        self._top.add(cut)
+        self._fired.add(cut if is_same else self._cut(groups, fired, position, activation))
 
     def _cut(
         self,
@@ -253,8 +285,6 @@ class _Running:
         """What there is when all batches have ended."""
         self._add_gathered()
         settings = self._settings
-        # Batches are cut by length, so blocks did not come in order.
-        top, fired = by_block(join_rows(self._top)), by_block(join_rows(self._fired))
         return Collected(
             statistics=FeatureStatistics(
                 n_tokens=int(self._shard.counted.sum()),
@@ -267,7 +297,15 @@ class _Running:
                 bin_edges=settings.bin_edges,
             ),
             token_counts=sum_counts(self._token_counts, self._n_features),
-            top=keep_first(top, rank_top(top), settings.n_top),
-            fired=keep_first(fired, rank_fired(fired, settings.fired_key), settings.n_fired),
+            top=self._top.reduced(),
+            fired=self._fired.reduced(),
             pool=join_pools(self._pools, self._shard.first_block + np.flatnonzero(self._in_pool)),
         )
+
+
+def _keep_top(settings: CollectSettings, windows: SampledWindows) -> SampledWindows:
+    return keep_first(windows, rank_top(windows), settings.n_top)
+
+
+def _keep_fired(settings: CollectSettings, windows: SampledWindows) -> SampledWindows:
+    return keep_first(windows, rank_fired(windows, settings.fired_key), settings.n_fired)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
 
-from autointerp.collect.runs import as_unsigned, rank_in_run, run_starts, stable_order
+from autointerp.collect.runs import as_unsigned, first_rows, rank_in_run, run_starts, stable_order
 from autointerp.records import TokenCounts
 
 
@@ -41,8 +41,12 @@ def sum_counts(parts: Sequence[TokenCounts], n_features: int) -> TokenCounts:
     token_id = np.concatenate([part.token_id for part in (empty, *parts)])
     if len(feature) == 0:
         return empty
-    order = stable_order(as_unsigned(token_id), as_unsigned(feature))
-    starts = run_starts((feature.astype(np.int64) * (int(token_id.max()) + 1) + token_id)[order])
+    pair = feature.astype(np.int64) * (int(token_id.max()) + 1) + token_id
+    # Parts are sorted: NumPy's stable sort finds their runs and merges them.
+    order = (
+        np.argsort(pair, kind="stable") if len(parts) > 1 else stable_order(as_unsigned(token_id), as_unsigned(feature))
+    )
+    starts = run_starts(pair[order])
     return TokenCounts(
         feature=feature[order[starts]],
         token_id=token_id[order[starts]],
@@ -62,31 +66,24 @@ def keep_frequent(counts: TokenCounts, n_kept: int) -> TokenCounts:
         counts: What there is so far.
         n_kept: Tokens kept per feature; ties by activation sum, then to the lower token id.
     """
-    n_pairs = np.bincount(counts.feature, minlength=len(counts.n_missed))
-    is_crowded = (n_pairs > n_kept)[counts.feature]
-    if not is_crowded.any():
+    rank = np.uint32(0xFFFFFFFF) - np.minimum(counts.n_active, 0xFFFFFFFF).astype(np.uint32)
+    # The bits of floats above zero are ordered as they are.
+    kept = first_rows(counts.feature, rank, n_kept, tie_rank=~counts.activation_sum.view(np.uint64))
+    if len(kept) == len(rank):
         return counts
-    crowded = np.flatnonzero(is_crowded)
-    order = crowded[_by_frequency(counts, crowded)]
-    rank = rank_in_run(counts.feature[order])
+    is_dropped = np.ones(len(rank), bool)
+    is_dropped[kept] = False
+    dropped = np.flatnonzero(is_dropped)
+    starts = run_starts(counts.feature[dropped])
     n_missed = counts.n_missed.copy()
-    first_dropped = order[rank == n_kept]
-    n_missed[counts.feature[first_dropped]] += counts.n_active[first_dropped]
-    is_kept = ~is_crowded
-    is_kept[order[rank < n_kept]] = True
+    n_missed[counts.feature[dropped[starts]]] += np.maximum.reduceat(counts.n_active[dropped], starts)
     return TokenCounts(
-        feature=counts.feature[is_kept],
-        token_id=counts.token_id[is_kept],
-        n_active=counts.n_active[is_kept],
-        activation_sum=counts.activation_sum[is_kept],
+        feature=counts.feature[kept],
+        token_id=counts.token_id[kept],
+        n_active=counts.n_active[kept],
+        activation_sum=counts.activation_sum[kept],
         n_missed=n_missed,
     )
-
-
-def _by_frequency(counts: TokenCounts, rows: Int64[np.ndarray, " row"]) -> Int64[np.ndarray, " row"]:
-    keys = (counts.token_id, -counts.activation_sum, -counts.n_active, counts.feature)
-    order: Int64[np.ndarray, " row"] = np.lexsort(tuple(key[rows] for key in keys))
-    return order
 
 
 def top_tokens(counts: TokenCounts, n_features: int, n_tokens: int) -> TopTokens:
@@ -97,7 +94,7 @@ def top_tokens(counts: TokenCounts, n_features: int, n_tokens: int) -> TopTokens
         n_features: Features of the source; a feature that never fires has no token.
         n_tokens: Tokens per feature at most.
     """
-    order = _by_frequency(counts, np.arange(len(counts.feature)))
+    order = np.lexsort((counts.token_id, -counts.activation_sum, -counts.n_active, counts.feature))
     order = order[rank_in_run(counts.feature[order]) < n_tokens]
     n_kept = np.bincount(counts.feature[order], minlength=n_features)
     return TopTokens(

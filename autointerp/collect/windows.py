@@ -1,5 +1,7 @@
 """Sampled windows: which are kept, and how they are cut."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt32
 
@@ -7,7 +9,7 @@ from autointerp.collect.runs import (
     as_unsigned,
     descending,
     expand,
-    rank_in_run,
+    first_rows,
     run_lengths,
     run_starts,
     stable_order,
@@ -58,6 +60,16 @@ def fired_rank(
     return (keyed_hash(key, feature, block_index) >> np.uint64(32)).astype(np.uint32)
 
 
+def without_entries(windows: SampledWindows) -> SampledWindows:
+    """The rows without their activations, in half of the memory."""
+    return replace(
+        windows,
+        n_entries=np.zeros_like(windows.n_entries),
+        entry_offset=windows.entry_offset[:0].copy(),
+        entry_activation=windows.entry_activation[:0].copy(),
+    )
+
+
 def rank_top(windows: SampledWindows) -> UInt32[np.ndarray, " row"]:
     """What orders the top set: the highest peaks come first."""
     return descending(windows.peak)
@@ -75,7 +87,8 @@ def by_block(windows: SampledWindows) -> SampledWindows:
 
 def by_feature(windows: SampledWindows) -> SampledWindows:
     """All rows by feature, rows of one feature as they stood."""
-    return take_rows(windows, stable_order(as_unsigned(windows.feature)))
+    # Rows come in a few sorted runs, which NumPy's stable sort finds and merges.
+    return take_rows(windows, np.argsort(windows.feature, kind="stable"))
 
 
 def by_rank(windows: SampledWindows, rank: UInt32[np.ndarray, " row"]) -> SampledWindows:
@@ -86,27 +99,6 @@ def by_rank(windows: SampledWindows, rank: UInt32[np.ndarray, " row"]) -> Sample
         rank: Of each row.
     """
     return take_rows(windows, stable_order(rank, as_unsigned(windows.feature)))
-
-
-def first_rows(
-    feature: Int32[np.ndarray, " row"], rank: UInt32[np.ndarray, " row"], n_kept: int
-) -> Int64[np.ndarray, " kept"]:
-    """Each feature's rows of the lowest ranks.
-
-    Args:
-        feature: Of each row, ascending; among rows of one feature the block ascends.
-        rank: Of each row; ties go to the earlier row, and so to the lower block.
-        n_kept: Rows per feature at most.
-
-    Returns:
-        Rows, ascending.
-    """
-    is_crowded = (np.bincount(feature) > n_kept)[feature]
-    crowded = np.flatnonzero(is_crowded)
-    order = crowded[stable_order(rank[crowded], as_unsigned(feature[crowded]))]
-    is_kept = ~is_crowded
-    is_kept[order[rank_in_run(feature[order]) < n_kept]] = True
-    return np.flatnonzero(is_kept)
 
 
 def keep_first(windows: SampledWindows, rank: UInt32[np.ndarray, " row"], n_kept: int) -> SampledWindows:

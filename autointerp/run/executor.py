@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 # Histogram bins of 2**-8 to 2**8: fixed, so that histograms of all sources and runs can be compared.
 _HISTOGRAM_EXPONENTS = (-8, 8)
 
-# Memory for the samples of all shards in work; what one sample takes about, and those of one shard at most.
-_MEMORY_BYTES = 4 * 2**30
-_BYTES_A_SAMPLE = 48
-_MOST_SAMPLE_BYTES = 2**30
+# What a shard in work takes about: for a window that it keeps, for windows at most, and for firings that are sorted.
+_BYTES_A_WINDOW = 60
+_MOST_WINDOWS = 16_000_000
+_BYTES_OF_FIRINGS = 400 * 2**20
 
 _SHARDS_AT_ONCE_ON_A_GPU = 6
 # Shards for each thread, counted from the first that is not done: the one that it does, and the next.
@@ -200,7 +200,7 @@ def one_thread_a_shard() -> Iterator[None]:
 
 
 def n_shards_at_once(sources: Sources, settings: list[CollectSettings], n_tasks: int) -> int:
-    """Shards done at once, as far as their samples fit into a few gigabytes.
+    """Shards done at once, as far as their samples fit into half of the machine's memory.
 
     On a CPU one a core. On a GPU a few: the firings of one shard are sorted on the CPU while the GPU works on another.
     """
@@ -209,8 +209,10 @@ def n_shards_at_once(sources: Sources, settings: list[CollectSettings], n_tasks:
     bytes_a_shard = 0
     for source, kept in zip(sources.sources, settings, strict=True):
         n_rows = source.n_features * (kept.n_top + kept.n_fired)
-        bytes_a_shard += min(n_rows * _BYTES_A_SAMPLE, _MOST_SAMPLE_BYTES) + source.n_features * 16 * kept.n_bins
-    return max(1, min(n_wanted, n_tasks, _MEMORY_BYTES // bytes_a_shard))
+        bytes_a_shard += min(n_rows, _MOST_WINDOWS) * _BYTES_A_WINDOW + source.n_features * 16 * kept.n_bins
+        bytes_a_shard += _BYTES_OF_FIRINGS
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(n_wanted, n_tasks, memory // 2 // bytes_a_shard))
 
 
 @dataclass(frozen=True, slots=True)

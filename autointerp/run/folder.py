@@ -11,7 +11,6 @@ runs/NAME/
 import errno
 import fcntl
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from typing import Any
 
 from autointerp.config import Pipeline
 from autointerp.errors import DiskFullError, RunError, RunMismatchError
-from autointerp.identity import stable_uuid
 from autointerp.run.manifest import has_manifest
 from autointerp.run.plan import identity_settings
 
@@ -52,10 +50,7 @@ class RunFolder:
 
     def source_folder(self, source_id: str) -> Path:
         """Folder of what the pass kept of one source."""
-        name = source_id.rpartition("@")[2]
-        plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
-        # A name that had to be changed might otherwise meet another.
-        return self.collect / (plain if plain == name else f"{plain}-{stable_uuid(name)[:8]}")
+        return self.collect / source_id.rpartition("@")[2]
 
     def collected_file(self, source_id: str) -> Path:
         """What the pass over the whole corpus kept of one source."""

@@ -102,11 +102,6 @@ class SourceParts:
         assert folded is not None, "a corpus has a shard"
         return finish(folded, self._settings)
 
-    def remove(self) -> None:
-        """Remove all files of parts, and what is left of one that was being written when its process was killed."""
-        for file in (*self._files, self._folded_file, *self._folder.glob(".*.tmp")):
-            file.unlink(missing_ok=True)
-
     def _load(self, shard_index: int) -> Collected:
         return load_part(self._files[shard_index], self._fingerprints[shard_index]).collected
 

@@ -142,6 +142,8 @@ def load_coder(config: "CoderConfig", device: torch.device) -> Coder:
         )
     # Hook points are read with the heads of hook_z side by side already.
     sae.turn_off_forward_pass_hook_z_reshaping()
+    _normalise_without_memory(sae)
+    _check_weights(sae, origin)
     kwargs = metadata.model_from_pretrained_kwargs or {}
     return Coder(
         sae=sae.eval().requires_grad_(False),
@@ -156,6 +158,35 @@ def load_coder(config: "CoderConfig", device: torch.device) -> Coder:
         model_kwargs=dict(kwargs),
         device=device,
     )
+
+
+def _normalise_without_memory(sae: Any) -> None:
+    """Replace SAELens' input normalisations by the same formulas.
+
+    SAELens' own leave what they divided by in the module, for decoding, and read it from there, so threads that share a
+    coder would read each other's.
+    """
+    match sae.cfg.normalize_activations:
+        case "constant_norm_rescale":
+            norm = sae.cfg.d_in**0.5
+            sae.run_time_activation_norm_fn_in = lambda x: x * (norm / x.norm(dim=-1, keepdim=True))
+        case "layer_norm":
+            sae.run_time_activation_norm_fn_in = _layer_norm
+
+
+def _layer_norm(x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"]:
+    x = x - x.mean(dim=-1, keepdim=True)
+    return x / (x.std(dim=-1, keepdim=True) + 1e-5)
+
+
+def _check_weights(sae: Any, origin: str) -> None:
+    for name, weights in sae.named_parameters():
+        # One pass without a mask as large as the weights; a threshold may be infinite, for a feature that never fires.
+        low, high = torch.aminmax(weights) if weights.numel() else (weights.sum(), weights.sum())
+        if torch.isnan(low) or (name != "threshold" and not torch.isfinite(torch.stack([low, high])).all()):
+            raise SubjectError(
+                f"the coder {origin} has weights that are not finite ({name})", "download or save it once more"
+            )
 
 
 def coder_folder(path: str) -> Path:

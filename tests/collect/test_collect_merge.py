@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autointerp.collect.merge import SHARDS_PER_FOLD, ShardPart, finish, fold, merge
+from autointerp.collect.runs import first_rows
 from autointerp.collect.settings import CollectSettings
 from autointerp.errors import CollectError
 from autointerp.records import Collected
@@ -75,3 +76,25 @@ def test_parts_that_come_in_shard_order_are_in_memory_a_few_at_once() -> None:
 def test_nothing_to_merge_is_an_error() -> None:
     with pytest.raises(CollectError, match="no shard was collected"):
         merge([], SETTINGS)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), max_size=30),
+    st.integers(1, 5),
+    st.booleans(),
+)
+def test_the_first_rows_of_each_feature_are_those_of_a_stable_sort(
+    rows: list[tuple[int, int, int]], n_kept: int, breaks_ties: bool
+) -> None:
+    rows.sort(key=lambda row: row[0])
+    feature, rank, tie_rank = (np.array([row[place] for row in rows], np.int64) for place in range(3))
+    found = first_rows(
+        feature.astype(np.int32), rank.astype(np.uint32), n_kept, tie_rank.astype(np.uint64) if breaks_ties else None
+    )
+    expected: list[int] = []
+    for one in range(4):
+        mine = [index for index, row in enumerate(rows) if row[0] == one]
+        mine.sort(key=lambda index: rows[index][1:] if breaks_ties else rows[index][1:2])
+        expected += mine[:n_kept]
+    assert found.tolist() == sorted(expected)

@@ -118,6 +118,26 @@ def test_a_file_cut_short_is_an_error(kept: int, tmp_path: Path) -> None:
         load_part(path)
 
 
+def test_a_file_whose_header_was_damaged_is_an_error_or_says_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "part.safetensors"
+    part = make_part(n_features=1, n_rows=1)
+    save_part(path, part, "made-so")
+    content = path.read_bytes()
+    n_errors = 0
+    for place in range(8 + int.from_bytes(content[:8], "little")):
+        damaged = bytearray(content)
+        damaged[place] ^= 4
+        path.write_bytes(damaged)
+        try:
+            loaded = load_part(path, "made-so")
+        except ShardError:
+            n_errors += 1
+        else:
+            assert loaded.shard_index == part.shard_index
+            assert_identical(loaded.collected, part.collected)
+    assert n_errors > 100
+
+
 def test_a_file_with_one_flipped_bit_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "part.safetensors"
     save_part(path, make_part(), "made-so")

@@ -150,6 +150,7 @@ def test_how_often_firings_are_sorted_changes_no_choice(case: Case, limit: int) 
     whole = case.merged()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("autointerp.collect.stream._FIRINGS_PER_SORT", limit)
+        patch.setattr("autointerp.collect.stream._ROWS_GATHERED", limit)
         often = replace(case, shards_per_fold=1).merged()
     assert_equal_but_for_rounding(often, whole)
 

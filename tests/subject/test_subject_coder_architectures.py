@@ -3,12 +3,13 @@
 import itertools
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from autointerp.config import CoderConfig
@@ -178,6 +179,31 @@ def test_a_coder_of_hook_z_reads_heads_side_by_side(
     coder = load(tmp_path)
     assert torch.equal(coder.encode(heads.flatten(-2)), original.encode(heads))
     assert torch.equal(coder.encode(heads.flatten(-2).flatten(0, 1)), original.encode(heads).flatten(0, 1))
+
+
+@pytest.mark.parametrize("normalisation", ["constant_norm_rescale", "layer_norm"])
+def test_threads_that_share_a_coder_do_not_normalise_by_each_others_norms(
+    normalisation: str, saved_coder: Callable[..., Path]
+) -> None:
+    coder = load(saved_coder(normalize_activations=normalisation))
+    read = [inputs(400 + n, coder.d_in) * (1 + n) for n in range(8)]
+    alone = [coder.encode(x) for x in read]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(coder.encode, read * 40))
+    for number, features in enumerate(together):
+        assert torch.equal(features, alone[number % 8])
+
+
+@pytest.mark.parametrize("name", ["W_enc", "b_enc", "W_dec"])
+def test_a_coder_with_weights_that_are_not_finite_is_an_error_that_names_them(
+    name: str, saved_coder: Callable[..., Path]
+) -> None:
+    folder = saved_coder()
+    weights = load_file(folder / "sae_weights.safetensors")
+    weights[name].view(-1)[1] = torch.nan
+    save_file(weights, folder / "sae_weights.safetensors")
+    with pytest.raises(SubjectError, match=rf"weights that are not finite \({name}\)"):
+        load(folder)
 
 
 def test_what_it_says_of_its_model_is_kept_as_it_stands(saved_coder: Callable[..., Path]) -> None:
