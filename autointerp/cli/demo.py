@@ -3,7 +3,7 @@
 import typer
 
 from autointerp.cli.reporting import ConsoleReporter
-from autointerp.cli.tables import hit_rows, label_rows, summary_rows
+from autointerp.cli.tables import feature_name, hit_rows, label_rows, summary_rows
 from autointerp.config import Pipeline
 from autointerp.run.pipeline import run_pipeline
 from autointerp.search.library import Run, open_run
@@ -23,14 +23,16 @@ def run_demo(pipeline: Pipeline, *, resume: bool = True) -> None:
     folder = pipeline.run_folder
     typer.echo(f"\nThe run lies in {folder}. Look further with")
     typer.echo(f"  autointerp search {folder} 'your words'")
-    typer.echo(f"  autointerp show {folder} {_an_index(run)}")
+    typer.echo(f"  autointerp show {folder} {_a_feature(run)}")
     typer.echo(f"  autointerp status {folder}")
     if outcome.n_failed:
         raise typer.Exit(1)
 
 
-def _an_index(run: Run) -> int:
-    return next((scored.explanation.feature_index for scored in run.reader.best(1)), 0)
+def _a_feature(run: Run) -> str:
+    best = [(scored.explanation.source_id, scored.explanation.feature_index) for scored in run.reader.best(1)]
+    source_id, feature_index = best[0] if best else (run.sources()[0].source_id, 0)
+    return feature_name(source_id, feature_index, with_source=run.has_several_sources)
 
 
 def demo_lines(run: Run) -> list[str]:
@@ -38,25 +40,26 @@ def demo_lines(run: Run) -> list[str]:
     n_labels = len(run.reader.explanations())
     best = run.reader.best(_N_SHOWN)
     worst = [scored for scored in run.reader.worst(_N_SHOWN) if scored not in best]
+    with_source = run.has_several_sources
     shuffled = _shuffled(run, [scored.explanation.feature_index for scored in (*best, *worst)])
     lines = [
         "",
         f"The best of {n_labels} labels, by the mean of their scores. Each has its 95 % interval and, behind it,",
         "the score that another feature's label gets on the same contexts:",
     ]
-    lines += label_rows(best, shuffled)
+    lines += label_rows(best, shuffled, with_source=with_source)
     if worst:
-        lines += ["", "The worst:", *label_rows(worst, shuffled)]
+        lines += ["", "The worst:", *label_rows(worst, shuffled, with_source=with_source)]
     lines += ["", "Over all labels:", *summary_rows(run.score_summary())]
     for query in QUERIES:
-        lines += ["", f"Search: {query!r}", *hit_rows(run.search(query, top_k=3))]
+        lines += ["", f"Search: {query!r}", *hit_rows(run.search(query, top_k=3), with_source=with_source)]
     return lines
 
 
-def _shuffled(run: Run, features: list[int]) -> dict[int, ScoredLabel]:
+def _shuffled(run: Run, features: list[int]) -> dict[tuple[str, int], ScoredLabel]:
     baselines = [e for e in run.reader.explanations(features, baselines=True) if e.is_baseline]
     scores = run.reader.scores(explanation_ids=[e.explanation_id for e in baselines])
     return {
-        e.feature_index: ScoredLabel(e, tuple(s for s in scores if s.explanation_id == e.explanation_id))
+        (e.source_id, e.feature_index): ScoredLabel(e, tuple(s for s in scores if s.explanation_id == e.explanation_id))
         for e in baselines
     }

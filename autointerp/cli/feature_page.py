@@ -115,6 +115,8 @@ def _evidence_lines(page: FeaturePage) -> list[str]:
             f"{'activations':<15} {bars(feature.histogram[first:last])}  from {low:g} to {high:g}, doubling at each bar"
         )
     lines += _token_line("fires most on", (f"{_quoted(t.token)} x{t.n_active}" for t in feature.top_tokens))
+    if feature.top_tokens and feature.top_tokens_n_missed:
+        lines.append(f"{'':<15} each of these counts may be up to {feature.top_tokens_n_missed:,} too low")
     following = (f"{_quoted(t.token)} x{t.n_peaks} ({_times(t.lift)})" for t in feature.following_tokens)
     lines += _token_line("followed by", following)
     if feature.n_sampled_peaks:

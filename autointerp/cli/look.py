@@ -45,8 +45,11 @@ def search(
         query, top_k, min_score=_least_scores(min_score), min_density=min_density, max_density=max_density
     )
     if rerank and hits:
-        hits = opened.rerank([hit.feature_index for hit in hits], query)
-    _print(hits, hit_rows(hits) if hits else ["no labelled feature passes these filters"], as_json=as_json)
+        hits = opened.rerank_hits(hits, query)
+    lines = ["no labelled feature passes these filters"]
+    if hits:
+        lines = hit_rows(hits, with_source=opened.has_several_sources)
+    _print(hits, lines, as_json=as_json)
 
 
 def neighbors(
@@ -61,8 +64,9 @@ def neighbors(
     from autointerp.search.library import open_run
 
     source, index = _feature(feature)
-    hits = open_run(run).neighbors(index, space, top_k, source)
-    _print(hits, hit_rows(hits), as_json=as_json)
+    opened = open_run(run)
+    hits = opened.neighbors(index, space, top_k, source)
+    _print(hits, hit_rows(hits, with_source=opened.has_several_sources), as_json=as_json)
 
 
 def show(
@@ -95,17 +99,19 @@ def export(
 
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """Show how far each stage is, what it cost, and why something failed."""
-    from autointerp.cli.tables import summary_rows, table
+    from autointerp.cli.tables import feature_name, summary_rows, table
     from autointerp.search.library import open_run
 
     opened = open_run(run)
     stages, scores, failures = opened.status(), opened.score_summary(), opened.reader.failures()
+    with_source = opened.has_several_sources
     counts: dict[tuple[str, str], int] = {}
     example: dict[tuple[str, str], str] = {}
     for failure in failures:
         kind = (failure.stage, failure.error_type)
         counts[kind] = counts.get(kind, 0) + 1
-        example.setdefault(kind, f"feature {failure.feature_index}: {failure.message}")
+        name = feature_name(failure.source_id, failure.feature_index, with_source=with_source)
+        example.setdefault(kind, f"feature {name}: {failure.message}")
     rows = [
         [
             s.stage,

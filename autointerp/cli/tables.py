@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
+from autointerp.identity import feature_id
 from autointerp.records import Context, Score, SearchHit
 from autointerp.store.results import ScoredLabel, ScorerSummary
 
@@ -42,12 +43,26 @@ def with_interval(score: Score) -> str:
     return f"{number(score.value)} [{number(score.ci_low)} {number(score.ci_high)}]"
 
 
-def label_rows(labels: Sequence[ScoredLabel], baselines: Mapping[int, ScoredLabel]) -> list[str]:
-    """Labels with every scorer's value and interval, and the value of a shuffled label on the same feature."""
+def feature_name(source_id: str, feature_index: int, *, with_source: bool) -> str:
+    """A feature as `show` takes it: its index, behind its source where the run holds several."""
+    return feature_id(source_id, feature_index) if with_source else str(feature_index)
+
+
+def label_rows(
+    labels: Sequence[ScoredLabel], baselines: Mapping[tuple[str, int], ScoredLabel], *, with_source: bool
+) -> list[str]:
+    """Labels with every scorer's value and interval, and the value of a shuffled label on the same feature.
+
+    Args:
+        labels: The labels.
+        baselines: Shuffled labels, by source and feature.
+        with_source: Whether the run holds several sources.
+    """
     rows = []
     for scored in labels:
-        other = baselines.get(scored.explanation.feature_index)
-        row = [str(scored.explanation.feature_index), shorten(scored.explanation.label)]
+        source_id, feature_index = scored.explanation.source_id, scored.explanation.feature_index
+        other = baselines.get((source_id, feature_index))
+        row = [feature_name(source_id, feature_index, with_source=with_source), shorten(scored.explanation.label)]
         for name in SCORERS:
             own = next((s for s in scored.scores if s.scorer == name), None)
             shuffled = next((s for s in other.scores if s.scorer == name), None) if other else None
@@ -76,11 +91,11 @@ def summary_rows(summaries: Sequence[ScorerSummary]) -> list[str]:
     return table(header, rows, left=(0, 1, 7))
 
 
-def hit_rows(hits: Sequence[SearchHit]) -> list[str]:
-    """Search hits."""
+def hit_rows(hits: Sequence[SearchHit], *, with_source: bool) -> list[str]:
+    """Search hits, with their sources where the run holds several."""
     rows = [
         [
-            str(hit.feature_index),
+            feature_name(hit.source_id, hit.feature_index, with_source=with_source),
             shorten(hit.label),
             number(hit.relevance),
             percent(hit.density),

@@ -1,7 +1,8 @@
 """Parquet with typed columns, written some thousand lines at a time.
 
 Besides the flat columns that CSV has too there are lists: `histogram`, and of structs `top_tokens`, `following_tokens`,
-`top_logits` and `bottom_logits`, with the fields of their records.
+`top_logits` and `bottom_logits`, with the fields of their records; and `top_tokens_n_missed`, the most by which a count
+in `top_tokens` can be too low.
 """
 
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ _ARROW_TYPES = {
     float: pa.float64(),
     datetime: pa.timestamp("us", tz="UTC"),
 }
+_N_MISSED = "top_tokens_n_missed"
 _LOGITS = pa.list_(pa.struct({"token": pa.string(), "logit": pa.float64()}))
 _LIST_TYPES = {
     "histogram": pa.list_(pa.int64()),
@@ -37,8 +39,8 @@ _LIST_TYPES = {
 def write_parquet(items: Iterable[ExportItem], known: Provenance, path: Path) -> int:
     """Write the lines to a new file, and return their number."""
     flat = {name: _ARROW_TYPES[kind] for name, kind in flat_columns(known).items()}
-    schema = pa.schema(flat | _LIST_TYPES)
-    rows = (flat_row(item, known) | _lists(item) for item in items)
+    schema = pa.schema(flat | {_N_MISSED: pa.int64()} | _LIST_TYPES)
+    rows = (flat_row(item, known) | _of_feature(item) for item in items)
     n_rows = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while some := list(islice(rows, _ROWS_PER_GROUP)):
@@ -47,10 +49,11 @@ def write_parquet(items: Iterable[ExportItem], known: Provenance, path: Path) ->
     return n_rows
 
 
-def _lists(item: ExportItem) -> dict[str, Any]:
+def _of_feature(item: ExportItem) -> dict[str, Any]:
     feature = item.labelled.feature
     tokens = {name: getattr(feature, name) for name in _LIST_TYPES if name != "histogram"}
     return {
+        _N_MISSED: feature.top_tokens_n_missed,
         "histogram": list(feature.histogram),
         **{name: [asdict(token) for token in found] for name, found in tokens.items()},
     }

@@ -48,6 +48,7 @@ class FeatureRecord:
         histogram: Counts of activations above zero by power-of-two bin.
         status: `ok`; `dead`, it never fires; `dense`, it fires nearly always; `few_contexts`, too few to score.
         top_tokens: The tokens it fires on most.
+        top_tokens_n_missed: The most by which the count of one of them can be too low; 0 where they are exact.
         following_tokens: The tokens that follow its sampled peaks, most often first.
         n_sampled_peaks: Its peaks in the uniform sample of blocks where it fires, one a block.
         n_followed_peaks: Of these, the peaks that a counted token follows.
@@ -64,6 +65,7 @@ class FeatureRecord:
     histogram: tuple[int, ...]
     status: FeatureStatus
     top_tokens: tuple[TokenCount, ...] = ()
+    top_tokens_n_missed: int = 0
     following_tokens: tuple[FollowingToken, ...] = ()
     n_sampled_peaks: int = 0
     n_followed_peaks: int = 0

@@ -18,7 +18,7 @@ from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.models import Models, check_keys
 from autointerp.run.progress import LogReporter, Reporter
 from autointerp.run.selection import ChosenFeatures, count_features, select_features
-from autointerp.run.session import Session, SourceSession
+from autointerp.run.session import Session
 from autointerp.run.stages.collect import run_collect
 from autointerp.run.stages.contexts import run_contexts
 from autointerp.run.stages.corpus import run_corpus
@@ -88,7 +88,7 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
     if {"contexts", "explain", "score", "index"} & set(stages):
         _say_which_run(session)
     if {"contexts", "explain", "score"} & set(stages):
-        chosen = {source.source_id: _choose(source) for source in session.each_source()}
+        chosen = _choose(session)
     if "contexts" in stages:
         run_contexts(session, chosen, reporter)
     if {"explain", "score"} & set(stages):
@@ -98,13 +98,12 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
     return Outcome(session.folder, chosen, _count_failures(session, stages, chosen))
 
 
-def _choose(source: SourceSession) -> list[int]:
+def _choose(session: Session) -> ChosenFeatures:
     return select_features(
-        source.run.pipeline.features,
-        source.run.pipeline.contexts,
-        source.collected.statistics.n_active_blocks,
-        source_id=source.source_id,
-        seed=source.run.pipeline.seed,
+        session.pipeline.features,
+        session.pipeline.contexts,
+        ((source.source_id, source.collected.statistics.n_active_blocks) for source in session.each_source()),
+        seed=session.pipeline.seed,
     )
 
 

@@ -78,6 +78,14 @@ class Run:
         """Order features by a closer look at labels and contexts; see `SearchEngine.rerank`."""
         return self.engine.rerank(features, query, source_id)
 
+    def rerank_hits(self, hits: Sequence[SearchHit], query: str) -> list[SearchHit]:
+        """Order hits, which may be of several sources, by a closer look; see `SearchEngine.rerank`."""
+        features_of: dict[str, list[int]] = {}
+        for hit in hits:
+            features_of.setdefault(hit.source_id, []).append(hit.feature_index)
+        closer = [hit for source, features in features_of.items() for hit in self.rerank(features, query, source)]
+        return sorted(closer, key=lambda hit: (-hit.relevance, hit.source_id, hit.feature_index))
+
     def neighbors(
         self, features: int | Sequence[int], space: str = LABEL_SPACE, top_k: int = 10, source_id: str | None = None
     ) -> list[SearchHit]:
@@ -107,6 +115,11 @@ class Run:
     def sources(self) -> list[SourceRecord]:
         """The coders that the run is about."""
         return self.reader.sources()
+
+    @property
+    def has_several_sources(self) -> bool:
+        """Whether an index alone does not name a feature."""
+        return len(self.sources()) > 1
 
     def status(self) -> list[StageStatus]:
         """How far each stage is."""

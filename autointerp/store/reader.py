@@ -152,8 +152,15 @@ class Reader:
         found = [source for source in sources if source_id in (None, source.source_id)]
         if len(found) == 1:
             return found[0]
-        known = ", ".join(source.source_id for source in sources) or "no source yet"
-        raise StoreError(f"no single source {source_id or ''!r} in {self.path}", f"it holds {known}")
+        if not sources:
+            raise StoreError("the run holds no source yet", "wait until the collect stage has finished, or run it")
+        known = ", ".join(source.source_id for source in sources)
+        if source_id is not None:
+            raise StoreError(f"there is no source {source_id} in the run", f"it holds {known}")
+        raise StoreError(
+            f"the run holds several sources: {known}",
+            f"name the feature with its source, for example {sources[0].source_id}:5",
+        )
 
     def histogram_edges(self, source_id: str | None = None) -> tuple[float, ...]:
         """Edges of the bins of the source's histograms."""

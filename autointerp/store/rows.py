@@ -47,6 +47,7 @@ FEATURES = pa.schema(
         "histogram": pa.list_(_LONG),
         "status": _TEXT,
         "top_tokens": pa.list_(pa.struct({"token": _TEXT, "n_active": _LONG, "mean_activation": _REAL})),
+        "top_tokens_n_missed": _LONG,
         "following_tokens": pa.list_(pa.struct({"token": _TEXT, "n_peaks": _LONG, "lift": _REAL})),
         "n_sampled_peaks": _LONG,
         "n_followed_peaks": _LONG,

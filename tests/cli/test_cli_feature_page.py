@@ -37,11 +37,12 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_show_prints_all_evidence_on_a_feature(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, "show", str(run), "1")
-    assert text.splitlines()[:10] == [
+    assert text.splitlines()[:11] == [
         "tiny@1-res-64:1  (ok)",
         "fires on 100 tokens (1.00 %), mean 1.12, max 4.25",
         "activations     ▅█  from 1 to 4, doubling at each bar",
         "fires most on   'Wärme' x7, '熱' x3",
+        "                each of these counts may be up to 2 too low",
         "followed by     \"'s\" x5 (12), '熱' x1 (0.2)",
         "                of 8 sampled peaks, 7 have a next token; in brackets: times its share of the corpus",
         "promotes        'heat' +0.75, 'fire' +0.50",
@@ -55,8 +56,18 @@ def test_a_dead_feature_has_no_lines_about_its_firing(run: Path, capsys: pytest.
     text = printed(capsys, "show", str(run), "3")
     assert "(dead)" in text
     assert "followed by" not in text
+    assert "too low" not in text
     assert "sampled peaks" not in text
     assert "promotes        'heat' +0.75" in text
+
+
+def test_nothing_is_said_of_counts_that_are_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = Writer(tmp_path)
+    writer.add_source(make.source(4))
+    writer.add_features([replace(make.feature(1), top_tokens_n_missed=0)])
+    text = printed(capsys, "show", str(tmp_path), "1")
+    assert "fires most on   'Wärme' x7" in text
+    assert "too low" not in text
 
 
 def test_show_says_why_there_are_no_logits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,6 +86,7 @@ def test_json_has_the_whole_evidence(run: Path, capsys: pytest.CaptureFixture[st
     }  # fmt: skip
     assert page["histogram_edges"] == [0.5, 1.0, 2.0, 4.0]
     assert page["feature"]["histogram"] == [0, 3, 5]
+    assert page["feature"]["top_tokens_n_missed"] == 2
     assert page["feature"]["following_tokens"][0] == {"token": "'s", "n_peaks": 5, "lift": 12.5}
     assert (page["feature"]["n_sampled_peaks"], page["feature"]["n_followed_peaks"]) == (8, 7)
     assert page["feature"]["bottom_logits"] == [{"token": " ice", "logit": -0.5}]

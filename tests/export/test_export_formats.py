@@ -69,6 +69,7 @@ def test_json_lines_hold_every_field_of_the_records(run: Path, tmp_path: Path) -
         "run": "small",
         "program_version": "0.1.0",
     }
+    assert lines[1]["feature"]["top_tokens_n_missed"] == 2
     assert (lines[0]["label"], lines[0]["failures"]) == (None, [{**asdict(make.failure(0)), **as_json}])
     assert [line["feature"]["status"] for line in lines] == ["ok", "ok", "ok", "dead"]
 
@@ -110,6 +111,7 @@ def test_parquet_has_the_feature_s_tokens_and_logits_as_lists(run: Path, tmp_pat
     assert table.column_names[-5:] == names
     assert table.select(names).to_pylist()[1] == {name: feature[name] for name in names}
     assert table.select(names).to_pylist()[3]["following_tokens"] == []
+    assert table.column("top_tokens_n_missed").to_pylist() == [2, 2, 2, 0]
 
 
 def test_csv_reads_back_equal_with_formulas_disarmed(run: Path, tmp_path: Path) -> None:

@@ -1,21 +1,24 @@
 """Several coders of one model: one pass for all, the same results as each alone, and one run that holds them all."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autointerp import open_run, run_pipeline
 from autointerp.cli import main
-from autointerp.config import Pipeline
+from autointerp.config import ContextsConfig, FeaturesConfig, Pipeline
 from autointerp.corpus.blocks import load_shard
-from autointerp.errors import SubjectError
+from autointerp.errors import AutointerpError, SubjectError, UnknownFeatureError
 from autointerp.pipeline_file import load_pipeline
 from autointerp.run.executor import collect_shards
 from autointerp.run.parts import SourceParts
+from autointerp.run.selection import select_features
 from autointerp.subject.source import load_sources
 from tests.loopback.server import LoopbackServer
 from tests.run.planted import COLOURS, DEAD, FEATURES, FEATURES_2, Planted
@@ -177,6 +180,64 @@ def test_features_that_are_asked_for_by_index_are_those_of_every_coder(planted: 
     assert reasons == {(ONE, DEAD): "DeadFeature", (OTHER, FEATURES_2.index(("quasar",))): "TooFewContexts"}
     assert (FEATURES[8], FEATURES_2[8]) == (("window",), ("ship",))
     assert reader.contexts(8, source_id=ONE) != reader.contexts(8, source_id=OTHER)
+
+
+def test_an_index_past_the_width_of_one_coder_does_not_cost_the_other_its_label(
+    planted: Planted, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with LoopbackServer(knowing()) as server:
+        pipeline = two_coders(
+            planted, tmp_path, server.url + "/v1", 'features.indices="10"', 'score.scorers=["detection"]'
+        )
+        outcome = run_pipeline(pipeline)
+        past_both = pipeline.model_copy(update={"features": FeaturesConfig(indices="8,12")})
+        with pytest.raises(UnknownFeatureError, match=f"{ONE} has no feature 12: its features are 0 to 11"):
+            run_pipeline(past_both, ("contexts",))
+    assert (dict(outcome.features), outcome.n_failed) == ({ONE: [10], OTHER: []}, 0)
+    (explanation,) = open_run(pipeline.run_folder).reader.explanations()
+    assert (explanation.source_id, explanation.label) == (ONE, "candle")
+    assert caplog.messages.count(f"{OTHER} has no feature 10: the run goes on with 0 of its features") == 1
+
+
+ABLE, UNABLE = np.array([99, 0, 99]), np.array([1, 0])
+INDICES, ALL = FeaturesConfig(indices="1-2"), FeaturesConfig()
+
+
+@pytest.mark.parametrize(
+    ("config", "reason", "found"),
+    [
+        (INDICES, "b has no feature 2", [1]),
+        (ALL, r"no feature of b fires in \d+ blocks of this corpus, which is the least it needs", []),
+    ],
+)
+def test_a_source_that_lacks_features_is_told_unless_all_do(
+    config: FeaturesConfig, reason: str, found: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = select_features(config, ContextsConfig(), [("a", ABLE)], seed=0)["a"]
+    assert caplog.messages == []
+    chosen = select_features(config, ContextsConfig(), [("b", UNABLE), ("a", ABLE)], seed=0)
+    assert (dict(chosen), list(chosen)) == ({"b": found, "a": expected}, ["b", "a"])
+    (told,) = caplog.messages
+    assert re.fullmatch(f"{reason}: the run goes on with {len(found)} of its features", told)
+    with pytest.raises(AutointerpError, match=reason):
+        select_features(config, ContextsConfig(), [("b", UNABLE), ("c", UNABLE)], seed=0)
+
+
+def test_counts_of_tokens_that_may_be_too_low_are_stored_with_their_bound(planted: Planted, tmp_path: Path) -> None:
+    one_token = ("collect.n_token_candidates=1", "collect.n_top_tokens=1")
+    pipeline = two_coders(planted, tmp_path, "http://127.0.0.1:9/v1", *one_token)
+    run_pipeline(pipeline, ("corpus", "collect"))
+    reader = open_run(pipeline.run_folder).reader
+    for source_id, features in ((ONE, FEATURES), (OTHER, FEATURES_2)):
+        for feature in reader.features(source_id=source_id):
+            words = features[feature.feature_index]
+            if len(words) > 1:
+                (most,) = feature.top_tokens
+                # Nothing else is known of what was dropped than that it is no more than this.
+                assert 0 < feature.top_tokens_n_missed <= feature.n_active - most.n_active
+            elif words:
+                assert feature.top_tokens_n_missed == 0
+                assert feature.top_tokens[0].n_active == feature.n_active
 
 
 def test_coders_that_disagree_about_the_bos_token_are_an_error(planted: Planted, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Make:
             histogram=(0, 3, 5),
             status=status,
             top_tokens=(TokenCount(" Wärme", 7, 1.5), TokenCount("熱", 3, 0.5)) if fires else (),
+            top_tokens_n_missed=2 if fires else 0,
             following_tokens=(FollowingToken("'s", 5, 12.5), FollowingToken(" 熱", 1, 0.25)) if fires else (),
             n_sampled_peaks=8 if fires else 0,
             n_followed_peaks=7 if fires else 0,

@@ -223,6 +223,7 @@ def test_a_store_of_the_first_version_gets_room_for_later_evidence(
         )
     before = replace(
         make.feature(3),
+        top_tokens_n_missed=0,
         following_tokens=(),
         n_sampled_peaks=0,
         n_followed_peaks=0,

@@ -39,8 +39,28 @@ def test_an_unknown_feature_is_told_with_the_valid_range(reader: Reader) -> None
 
 
 def test_an_unknown_source_is_told_with_those_there_are(reader: Reader) -> None:
-    with pytest.raises(StoreError, match=make.source_id):
+    with pytest.raises(StoreError, match=f"there is no source nobody@1 in the run: it holds {make.source_id}"):
         reader.source("nobody@1")
+
+
+def test_a_feature_without_its_source_is_told_of_the_sources_where_there_are_several(
+    writer: Writer, reader: Reader
+) -> None:
+    writer.add_source(replace(make.source(4), source_id="tiny@2-res-64"))
+    told = (
+        "the run holds several sources: tiny@1-res-64, tiny@2-res-64: "
+        "name the feature with its source, for example tiny@1-res-64:5"
+    )
+    for ask in (lambda: reader.source(), lambda: reader.feature(1), lambda: reader.contexts(1)):
+        with pytest.raises(StoreError) as caught:
+            ask()
+        assert str(caught.value) == told
+    assert reader.feature(1, make.source_id) == make.feature(1)
+
+
+def test_a_store_without_a_source_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="the run holds no source yet"):
+        Reader(Writer(tmp_path).path).source()
 
 
 def test_labels_of_earlier_settings_stay_but_are_not_mixed(writer: Writer, reader: Reader) -> None:

@@ -10,6 +10,7 @@ from autointerp.collect.merge import ShardPart
 from autointerp.collect.neighbors import coactivation_neighbors, decoder_neighbors
 from autointerp.collect.shards import load_part, save_part
 from autointerp.collect.tokens import TopTokens, top_tokens
+from autointerp.collect.windows import without_entries
 from autointerp.corpus import load_shard
 from autointerp.records import (
     Collected,
@@ -40,6 +41,7 @@ def run_collect(session: Session, reporter: Reporter) -> None:
     started = time.monotonic()
     manifest, folder = session.manifest, session.folder
     if session.is_collected:
+        _remove_parts(session)
         reporter.finished(StageSummary("collect", 0, n_skipped=len(manifest.shards)))
         return
     n_tokens = 0
@@ -64,11 +66,19 @@ def run_collect(session: Session, reporter: Reporter) -> None:
     seconds = time.monotonic() - started
     _store(session, parts)
     (folder.collect / "finished").touch()
-    for of_source in parts:
-        of_source.remove()
+    _remove_parts(session)
     note = f"{n_tokens:,} tokens now, {n_tokens / seconds:,.0f} a second" if n_tokens else "all shards were there"
     n_shards = len(manifest.shards)
     reporter.finished(StageSummary("collect", n_shards, seconds=time.monotonic() - started, note=note))
+
+
+def _remove_parts(session: Session) -> None:
+    """Remove what is in the sources' folders besides what was kept of the whole corpus."""
+    for source_id in session.source_ids:
+        kept = session.folder.collected_file(source_id)
+        for file in kept.parent.iterdir():
+            if file != kept:
+                file.unlink()
 
 
 def _store(session: Session, parts: Sequence[SourceParts]) -> None:
@@ -78,7 +88,7 @@ def _store(session: Session, parts: Sequence[SourceParts]) -> None:
     for source, of_source in zip(sources.sources, parts, strict=True):
         collected = of_source.result()
         save_part(session.folder.collected_file(source.source_id), ShardPart(0, collected), fingerprint)
-        fired.append(collected.fired)
+        fired.append(without_entries(collected.fired))  # samples of many sources may be more than memory holds
     evidence = gather_evidence(
         sources.subject,
         [source.coder for source in sources.sources],
@@ -146,6 +156,7 @@ def _feature_records(
             histogram=tuple(statistics.histogram[index].tolist()),
             status=_status(session, statistics, index),
             top_tokens=_token_counts(tokens, index, evidence.token_texts),
+            top_tokens_n_missed=int(collected.token_counts.n_missed[index]),
             following_tokens=evidence.following_tokens(index),
             n_sampled_peaks=evidence.n_sampled_peaks(index),
             n_followed_peaks=evidence.n_followed_peaks(index),
