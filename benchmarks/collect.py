@@ -28,8 +28,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
+from autointerp.collect.shards import load_part
 from benchmarks.collect_compare import Comparison, bytes_by_part, compare
 from benchmarks.collect_machine import floor_operations
 from benchmarks.collect_setting import (
@@ -48,6 +47,7 @@ Results = Mapping[str, Sequence[Mapping[str, Any]]]
 _FULL_TOKENS = 10_000_000
 _POOL_BLOCKS = 2048
 _SAMPLES = {"top": 40, "fired": 100}
+_TOP_TOKENS = 30
 
 
 def main() -> None:
@@ -259,17 +259,14 @@ def _at_full_size(
     if part == "pool":
         n_tokens = min(_FULL_TOKENS, _POOL_BLOCKS * setting.block_length)
         return measured[-1] / sizes[-1] * n_tokens, f"linear up to {_POOL_BLOCKS} blocks, then the same"
+    collected = load_part(folder / "ours" / "collected.safetensors").collected
     if part in _SAMPLES:
-        from autointerp.collect.shards import load_part
-
-        collected = load_part(folder / "ours" / "collected.safetensors").collected
-        share = collected.statistics.n_active_blocks / collected.statistics.n_blocks
-        n_blocks = _FULL_TOKENS / setting.block_length
-        n_rows = float(np.minimum(share * n_blocks, _SAMPLES[part]).sum())
-        now = len(getattr(collected, part).feature)
-        return measured[-1] / now * n_rows, f"{n_rows / setting.n_features:.1f} of {_SAMPLES[part]} windows a feature"
-    power = float(np.log2(measured[-1] / measured[-2])) if measured[-2] else 0.0
-    return measured[-1] * (_FULL_TOKENS / sizes[-1]) ** power, f"tokens to the power {power:.2f}, an extrapolation"
+        n_now, n_most = len(getattr(collected, part).feature), _SAMPLES[part]
+    else:
+        assert part == "token_counts", part
+        n_now, n_most = len(collected.token_counts.feature), _TOP_TOKENS
+    bytes_each = measured[-1] / max(n_now, 1)
+    return bytes_each * n_most * setting.n_features, f"at most {n_most} a feature, {bytes_each:.1f} bytes each"
 
 
 def _spread(values: Sequence[float], form: str) -> str:

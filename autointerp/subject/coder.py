@@ -143,7 +143,7 @@ def load_coder(config: "CoderConfig", device: torch.device) -> Coder:
     # Hook points are read with the heads of hook_z side by side already.
     sae.turn_off_forward_pass_hook_z_reshaping()
     _normalise_without_memory(sae)
-    _check_weights(sae, origin)
+    _check_decoder(sae, origin)
     kwargs = metadata.model_from_pretrained_kwargs or {}
     return Coder(
         sae=sae.eval().requires_grad_(False),
@@ -179,14 +179,16 @@ def _layer_norm(x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"]
     return x / (x.std(dim=-1, keepdim=True) + 1e-5)
 
 
-def _check_weights(sae: Any, origin: str) -> None:
-    for name, weights in sae.named_parameters():
-        # One pass without a mask as large as the weights; a threshold may be infinite, for a feature that never fires.
-        low, high = torch.aminmax(weights) if weights.numel() else (weights.sum(), weights.sum())
-        if torch.isnan(low) or (name != "threshold" and not torch.isfinite(torch.stack([low, high])).all()):
-            raise SubjectError(
-                f"the coder {origin} has weights that are not finite ({name})", "download or save it once more"
-            )
+def _check_decoder(sae: Any, origin: str) -> None:
+    """See that directions are finite: those that aren't would pass for neighbours of every other.
+
+    What is wrong with the encoder shows in activations, and is told there with feature and block.
+    """
+    low, high = torch.aminmax(sae.W_dec)  # both are NaN where one entry is
+    if not torch.isfinite(torch.stack([low, high])).all():
+        raise SubjectError(
+            f"the coder {origin} has weights that are not finite (W_dec)", "download or save it once more"
+        )
 
 
 def coder_folder(path: str) -> Path:
