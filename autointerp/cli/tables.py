@@ -109,11 +109,24 @@ def hit_rows(hits: Sequence[SearchHit], *, with_source: bool) -> list[str]:
 def marked(context: Context, width: int = 100) -> str:
     """A context on one line, its active tokens between « and », clipped around the peak."""
     parts: list[str] = []
+    before = 0
+    peak = max(context.activations)
     for token, activation in zip(context.tokens, context.activations, strict=True):
         space = token[: len(token) - len(token.lstrip())]
+        if activation == peak > 0 and before == 0:
+            before = len(_one_line(parts))
         parts.append(f"{space}«{token.strip()}»" if activation > 0 and token.strip() else token)
-    line = " ".join("".join(parts).replace("»«", "").split())
-    return line if len(line) <= width else f"…{line[-width:]}"
+    line = _one_line(parts)
+    if len(line) <= width:
+        return line
+    # Three quarters of what is shown stand before the peak, as in the context itself; of a silent one the end is shown.
+    start = len(line) - width if peak == 0 else max(0, min(before - width * 3 // 4, len(line) - width))
+    cut = line[start : start + width]
+    return ("…" if start > 0 else "") + cut + ("…" if start + width < len(line) else "")
+
+
+def _one_line(parts: Sequence[str]) -> str:
+    return " ".join("".join(parts).replace("»«", "").split())
 
 
 def bars(counts: Sequence[int]) -> str:

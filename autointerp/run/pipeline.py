@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
-from autointerp.config import Pipeline
+from autointerp.config import Pipeline, parse_indices
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.models import Models, check_keys
 from autointerp.run.progress import LogReporter, Reporter
-from autointerp.run.selection import ChosenFeatures, count_features, select_features
+from autointerp.run.selection import ChosenFeatures, check_width, count_features, select_features
 from autointerp.run.session import Session
 from autointerp.run.stages.collect import run_collect
 from autointerp.run.stages.contexts import run_contexts
@@ -80,6 +80,8 @@ def run_pipeline(
 
 
 def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -> Outcome:
+    if "collect" in stages and not session.is_collected:
+        _check_indices(session)
     if "corpus" in stages:
         run_corpus(session, reporter)
     if "collect" in stages:
@@ -96,6 +98,15 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
     if "index" in stages:
         run_index(session, reporter)
     return Outcome(session.folder, chosen, _count_failures(session, stages, chosen))
+
+
+def _check_indices(session: Session) -> None:
+    """See that a coder has the features that were asked for, before hours of collecting."""
+    indices = session.pipeline.features.indices
+    if indices is None:
+        return
+    widest = max(session.subject_sources.sources, key=lambda source: source.n_features)
+    check_width(widest.source_id, parse_indices(indices), widest.n_features)
 
 
 def _choose(session: Session) -> ChosenFeatures:

@@ -75,13 +75,26 @@ class _Lack:
     error: AutointerpError
 
 
+def check_width(source_id: str, indices: Sequence[int], n_features: int) -> None:
+    """See that a source has features of these indices, ascending.
+
+    Raises:
+        UnknownFeatureError: If it lacks one.
+    """
+    if indices[-1] >= n_features:
+        raise UnknownFeatureError(
+            f"{source_id} has no feature {indices[-1]}", f"its features are 0 to {n_features - 1}"
+        )
+
+
 def _named_features(
     source_id: str, indices: Sequence[int], n_features: int
 ) -> tuple[list[int], AutointerpError | None]:
-    if indices[-1] < n_features:
-        return list(indices), None
-    error = UnknownFeatureError(f"{source_id} has no feature {indices[-1]}", f"its features are 0 to {n_features - 1}")
-    return [index for index in indices if index < n_features], error
+    try:
+        check_width(source_id, indices, n_features)
+    except UnknownFeatureError as error:
+        return [index for index in indices if index < n_features], error
+    return list(indices), None
 
 
 def _able_features(

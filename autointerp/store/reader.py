@@ -159,7 +159,7 @@ class Reader:
             raise StoreError(f"there is no source {source_id} in the run", f"it holds {known}")
         raise StoreError(
             f"the run holds several sources: {known}",
-            f"name the feature with its source, for example {sources[0].source_id}:5",
+            f"name the feature with its source, for example {sources[0].source_id}:5, or in Python by source_id=",
         )
 
     def histogram_edges(self, source_id: str | None = None) -> tuple[float, ...]:

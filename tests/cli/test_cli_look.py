@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,18 @@ def test_numbers_are_short_and_never_lose_their_sign_of_zero() -> None:
     assert [number(v) for v in (0.0, 0.004, 0.5, 1.0, None)] == [".00", ".00", ".50", "1.00", "-"]
     assert (percent(0.0123), percent(0.00004)) == ("1.23 %", "0.004 %")
     assert shorten("a  long\nlabel", 6) == "a lon…"
+
+
+@pytest.mark.parametrize("peak", [0, 3, 16, 31])
+def test_a_context_that_is_cut_shows_its_peak(peak: int, run: Path) -> None:
+    context = next(c for c in open_run(run).reader.contexts(7) if c.is_active)
+    activations = tuple(2.0 if place == peak else 1.0 * (place == 31) for place in range(32))
+    tokens = tuple(f" word{place:03d}" for place in range(32))
+    line = marked(replace(context, tokens=tokens, activations=activations), width=100)
+    assert f"«word{peak:03d}»" in line
+    assert 100 <= len(line) <= 102
+    assert line.startswith("…") == (peak > 3)
+    assert line.endswith("…") == (peak < 31)
 
 
 def test_marks_join_adjacent_tokens_and_keep_the_space_before(run: Path) -> None:

@@ -165,7 +165,10 @@ def test_a_run_over_one_coder_prints_bare_indices(tmp_path: Path, capsys: pytest
 def test_a_bare_index_is_answered_with_what_to_write(
     run: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    told = f"the run holds several sources: {SOURCE}, {OTHER}: name the feature with its source, for example {SOURCE}:5"
+    told = (
+        f"the run holds several sources: {SOURCE}, {OTHER}: name the feature with its source, for example {SOURCE}:5, "
+        "or in Python by source_id="
+    )
     assert complaint(capsys, command, str(run), "1") == f"autointerp: {told}"
     assert complaint(capsys, command, str(run), "tiny@3:1") == (
         f"autointerp: there is no source tiny@3 in the run: it holds {SOURCE}, {OTHER}"

@@ -199,6 +199,7 @@ def test_a_feature_past_the_width_is_an_error_that_names_the_range(planted: Plan
     pipeline = asked_pipeline(planted, tmp_path, "http://127.0.0.1:9/v1", 'features.indices="0-12"')
     with pytest.raises(UnknownFeatureError, match="0 to 11"):
         run_pipeline(pipeline)
+    assert not (pipeline.run_folder / "corpus").exists(), "it is told before anything is read"
 
 
 def test_the_judges_name_and_every_trial_are_kept(planted: Planted, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_feature_without_its_source_is_told_of_the_sources_where_there_are_sev
     writer.add_source(replace(make.source(4), source_id="tiny@2-res-64"))
     told = (
         "the run holds several sources: tiny@1-res-64, tiny@2-res-64: "
-        "name the feature with its source, for example tiny@1-res-64:5"
+        "name the feature with its source, for example tiny@1-res-64:5, or in Python by source_id="
     )
     for ask in (lambda: reader.source(), lambda: reader.feature(1), lambda: reader.contexts(1)):
         with pytest.raises(StoreError) as caught:

@@ -44,11 +44,12 @@ def run_collect(session: Session, reporter: Reporter) -> None:
         _remove_parts(session)
         reporter.finished(StageSummary("collect", 0, n_skipped=len(manifest.shards)))
         return
-    n_tokens = 0
+    n_tokens = n_resumed = 0
 
     def tell(progress: CollectProgress) -> None:
-        nonlocal n_tokens
+        nonlocal n_tokens, n_resumed
         n_tokens += 0 if progress.is_resumed else progress.n_tokens
+        n_resumed += progress.is_resumed
         note = ""
         if n_tokens:
             tokens_per_s = n_tokens / (time.monotonic() - started)
@@ -68,8 +69,9 @@ def run_collect(session: Session, reporter: Reporter) -> None:
     (folder.collect / "finished").touch()
     _remove_parts(session)
     note = f"{n_tokens:,} tokens now, {n_tokens / seconds:,.0f} a second" if n_tokens else "all shards were there"
-    n_shards = len(manifest.shards)
-    reporter.finished(StageSummary("collect", n_shards, seconds=time.monotonic() - started, note=note))
+    n_done = len(manifest.shards) - n_resumed
+    seconds = time.monotonic() - started
+    reporter.finished(StageSummary("collect", n_done, n_skipped=n_resumed, seconds=seconds, note=note))
 
 
 def _remove_parts(session: Session) -> None:
