@@ -156,7 +156,7 @@ def report(
     share = [a / b for a, b in zip(speed["ours"], speed[floor], strict=True)]
     lines.append(f"\nours / {floor}: {_spread(share, '.3f')}{_goal(setting.floor_goal, share)}")
     merge = median(run["merge_seconds"] for run in ours)
-    lines.append(f"merging and writing the whole: {merge:.2f} s more, once a corpus")
+    lines.append(f"merging and writing the whole: {merge:.2f} s more here; in a run every four shards")
     lines.append(f"kept on disk: {ours[0]['kept_bytes'] / 1e6:.1f} MB for {setting.n_tokens} tokens")
     if "peer" in results:
         lines += _peer_lines(setting, results, speed, comparison)

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from safetensors.numpy import load_file
 
+from autointerp.records import Collected
 from benchmarks.collect_setting import Setting
 
 # Half precision rounds by 2**-11; in bfloat16 every step of the model does by 2**-9.
@@ -164,11 +165,11 @@ def _difference(a: Float32[np.ndarray, " cell"], b: Float32[np.ndarray, " cell"]
     return float((np.abs(a - b) / np.maximum(a, _SMALLEST_NORMAL)).max())
 
 
-def _compare_windows(setting: Setting, collected: object, theirs: Cells, n_blocks: int) -> tuple[int, float, int]:
+def _compare_windows(setting: Setting, collected: Collected, theirs: Cells, n_blocks: int) -> tuple[int, float, int]:
     """Cells above zero on either side, largest relative difference, and cells of one side only."""
     rng = np.random.default_rng(0)
     n_cells, n_unmatched, largest = 0, 0, 0.0
-    for windows in (collected.top, collected.fired):  # type: ignore[attr-defined]
+    for windows in (collected.top, collected.fired):
         rows = np.flatnonzero(windows.block_index < n_blocks)
         rows = rng.permutation(rows)[:_N_WINDOWS]
         ours = windows.dense()[rows]

@@ -296,4 +296,5 @@ def tensor_shapes(file: str) -> dict[str, list[int]]:
     from safetensors import safe_open
 
     with safe_open(file, framework="pt") as tensors:
-        return {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
+        names = tensors.keys()
+        return {name: tensors.get_slice(name).get_shape() for name in names}

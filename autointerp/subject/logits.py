@@ -256,7 +256,8 @@ def _head_weights(model: Any) -> Float[Tensor, "token d_model"] | None:
         if path is None:
             continue
         with safe_open(path, "pt") as tensors:
-            if head in tensors.keys():  # noqa: SIM118  (a safetensors file is no mapping)
+            names = tensors.keys()
+            if head in names:
                 weights: Tensor = tensors.get_tensor(head)
                 return weights
     return None
