@@ -10,6 +10,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 ScorerName = Literal["detection", "fuzzing", "embedding", "recall"]
+EXPLAINERS = ("keywords", "examples", "contrastive", "evidence", "best_of", "outside")
+_ASK_AN_LLM = frozenset({"examples", "contrastive", "evidence"})
 NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbour", "silent_token"]
 
 
@@ -157,6 +159,10 @@ class ContextsConfig(_Frozen):
         0.5, gt=0, le=1, description="contexts whose token trigrams overlap (Jaccard) by this or more are duplicates"
     )
     explain_share: float = Field(0.5, gt=0, lt=1, description="share of documents that go to the explain split")
+    select_share: float = Field(
+        0.0, ge=0, lt=1, description="share of the explain split's documents set apart to choose among labels, best_of"
+    )
+    n_select: int = Field(20, gt=0, description="active contexts that choose among labels, where select_share is set")
 
 
 class ModelConfig(_Frozen):
@@ -169,25 +175,74 @@ class ModelConfig(_Frozen):
     temperature: float | None = Field(None, ge=0, le=2, description="unset: the provider's default")
     max_output_tokens: int = Field(4096, gt=0, description="per call, a reasoning model's thoughts included")
     timeout_s: float = Field(60.0, gt=0, description="per attempt")
-    max_attempts: int = Field(6, gt=0, description="of one call, on 429, 5xx, timeouts and dropped connections")
-    concurrency: int = Field(16, gt=0, description="calls in flight")
-    usd_per_million_input: float | None = Field(None, ge=0, description="price; unset: unknown, never zero")
+    max_attempts: int = Field(6, gt=0, description="of one call, on 500, timeouts, dropped connections")
+    concurrency: int = Field(64, gt=0, description="calls in flight at most; fewer while the server is overloaded")
+    requests_per_minute: int | None = Field(None, gt=0, description="unset: as the server's headers say, if they do")
+    tokens_per_minute: int | None = Field(None, gt=0, description="in and out; unset: as the server's headers say")
+    context_window: int | None = Field(
+        None, gt=0, description="tokens the model reads and writes at most; unset: told by the server's refusals"
+    )
+    tokenizer: str | None = Field(
+        None, description="folder or hub name of the model's tokenizer, to count a dry run's tokens; unset: estimated"
+    )
+    batch: bool = Field(False, description="use the provider's batch endpoint: half the price, answers within a day")
+    batch_size: int = Field(10_000, gt=0, description="requests in one batch at most")
+    batch_poll_s: float = Field(30.0, gt=0, description="wait between looks at a batch")
+    usd_per_million_input: float | None = Field(None, ge=0, description="price; unset: as llm.prices says, or unknown")
     usd_per_million_cached_input: float | None = Field(None, ge=0, description="price; unset: as input")
-    usd_per_million_output: float | None = Field(None, ge=0, description="price; unset: unknown, never zero")
+    usd_per_million_cache_write: float | None = Field(
+        None, ge=0, description="price of input that the provider writes to its cache; unset: as input"
+    )
+    usd_per_million_output: float | None = Field(None, ge=0, description="price; unset: as llm.prices says, or unknown")
+
+
+class LlmConfig(_Frozen):
+    """What all language models of a run share."""
+
+    max_cost_usd: float | None = Field(
+        None, gt=0, description="the run folder's calls may cost this at most, earlier runs' included; needs prices"
+    )
+    max_failed_share: float = Field(
+        0.5, gt=0, le=1, description="stop when more than this share of a model's calls fails; 1: never"
+    )
+    patience_s: float = Field(
+        600.0, gt=0, description="how long a call waits for a server that is overloaded or out of reach"
+    )
+    prices: str | None = Field(None, description="TOML file of prices by model; unset: the one that comes with us")
+    journal: str | None = Field(
+        None, description="file of paid answers, to be shared between runs; unset: one in the run folder"
+    )
 
 
 class ExplainConfig(_Frozen):
     """Who writes labels."""
 
-    explainer: Literal["keywords", "examples"] = Field("keywords", description="keywords: local; examples: an LLM")
-    model: ModelConfig | None = Field(None, description="the LLM; required by `examples`")
+    explainer: str = Field(
+        "keywords",
+        description="keywords: local; examples, contrastive, evidence, best_of: an LLM; outside: labels from a file;"
+        " or your own, as module:Class or file.py:Class",
+    )
+    model: ModelConfig | None = Field(None, description="the LLM; required by those that ask one")
     n_contexts: int = Field(40, gt=0, description="contexts shown to the LLM")
+    n_silent: int = Field(10, gt=0, description="silent look-alikes shown to the LLM by `contrastive`")
     n_keywords: int = Field(6, gt=0, description="words in a `keywords` label")
+    candidates: tuple[str, ...] = Field(
+        ("examples", "contrastive", "evidence"), min_length=2, description="explainers whose labels best_of compares"
+    )
+    labels: str | None = Field(None, description="file of labels for `outside`: csv, jsonl or parquet")
+    author: str | None = Field(None, description="of the labels in the file to take, where it holds several authors'")
 
     @model_validator(mode="after")
-    def _model_where_it_is_needed(self) -> Self:
-        if self.explainer == "examples" and self.model is None:
-            raise ValueError("explain.explainer = 'examples' needs a table [explain.model]")
+    def _fits_the_explainer(self) -> Self:
+        for name in {self.explainer, *(self.candidates if self.explainer == "best_of" else ())}:
+            if ":" not in name and name not in EXPLAINERS:
+                raise ValueError(f"there is no explainer {name!r}; there are {', '.join(EXPLAINERS)}, or module:Class")
+            if name in _ASK_AN_LLM and self.model is None:
+                raise ValueError(f"explain.explainer = {self.explainer!r} needs a table [explain.model]")
+        if self.explainer == "best_of" and {"best_of", "outside"} & set(self.candidates):
+            raise ValueError("explain.candidates can't hold best_of or outside")
+        if (self.explainer == "outside") != (self.labels is not None):
+            raise ValueError("explain.explainer = 'outside' and explain.labels, the file of its labels, go together")
         return self
 
 
@@ -232,6 +287,9 @@ class RayConfig(_Frozen):
     gpus_per_worker: float = Field(0.0, ge=0)
     cpus_per_worker: float = Field(1.0, gt=0)
     start_timeout_s: float = Field(120.0, gt=0, description="how long a cluster may have no room for any worker")
+    n_llm_workers: int = Field(
+        0, ge=0, description="0: language models are called from this process; else from so many Ray actors besides"
+    )
 
     @model_validator(mode="after")
     def _workers_where_there_is_a_cluster(self) -> Self:
@@ -261,6 +319,7 @@ class Pipeline(_Frozen):
     contexts: ContextsConfig = ContextsConfig()
     explain: ExplainConfig = ExplainConfig()
     judge: JudgeConfig = JudgeConfig()
+    llm: LlmConfig = LlmConfig()
     score: ScoreConfig = ScoreConfig()
     embedder: EmbedderConfig = EmbedderConfig()
     ray: RayConfig = RayConfig()
@@ -271,6 +330,8 @@ class Pipeline(_Frozen):
             raise ValueError("collect.context_length must be at most corpus.block_length")
         if self.collect.n_token_candidates < self.collect.n_top_tokens:
             raise ValueError("collect.n_token_candidates must be at least collect.n_top_tokens")
+        if self.explain.explainer == "best_of" and self.contexts.select_share == 0:
+            raise ValueError("explain.explainer = 'best_of' needs contexts.select_share, for example 0.3")
         return self
 
     @property

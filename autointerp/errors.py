@@ -14,7 +14,8 @@
     │   ├── NoKeyError              no API key in the environment
     │   ├── KeyRefusedError         the provider refuses the key, or the account is out of credit
     │   ├── ModelNotServedError     the provider does not know the model
-    │   └── BudgetError             the next call would pass `max_cost_usd`
+    │   ├── BudgetError             the next call would pass `max_cost_usd`
+    │   └── TooManyFailuresError    more than `max_failed_share` of a model's calls fail
     ├── StoreError                  the run's DuckDB file
     │   ├── NewerStoreError         written by a newer version of this program
     │   ├── StoreBusyError          another process holds the file for longer than we wait
@@ -103,6 +104,10 @@ class ModelNotServedError(LanguageModelError):
 
 class BudgetError(LanguageModelError):
     """The next call would pass the budget."""
+
+
+class TooManyFailuresError(LanguageModelError):
+    """More of a model's calls fail than the run allows."""
 
 
 class StoreError(AutointerpError):

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 from anthropic import APIConnectionError, APIStatusError, APITimeoutError, AsyncAnthropic
+from httpx2 import Response
 
 from autointerp.config import ModelConfig
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.keys import without_key
-from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
-from autointerp.llm.troubles import HttpProblem, not_an_answer, read_problem, refuses_structure
+from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, ServerLimits, Trouble
+from autointerp.llm.server_limits import anthropic_limits
+from autointerp.llm.troubles import HttpProblem, broken_connection, not_an_answer, read_problem, refuses_structure
 
 if TYPE_CHECKING:
     from anthropic.types import MessageParam
@@ -58,46 +60,58 @@ class AnthropicProvider:
         """Where the calls go."""
         return str(self._client.base_url)
 
-    async def send(self, request: Request[AnswerT], repair: Repair | None) -> RawAnswer | Trouble:
+    async def send(self, request: Request[AnswerT], repair: Repair | None) -> Sent:
         """Make one attempt; a model that can't do structured answers is asked again without."""
         structured = self._structured
-        outcome = await self._create(request, repair, structured)
+        outcome, limits = await self._post(message_body(request, repair, self._config, structured=structured))
         if structured and isinstance(outcome, HttpProblem) and refuses_structure(outcome):
             self._structured = False
-            outcome = await self._create(request, repair, structured=False)
-        return read_problem(outcome, self._config) if isinstance(outcome, HttpProblem) else outcome
+            outcome, limits = await self._post(message_body(request, repair, self._config, structured=False))
+        return Sent(read_problem(outcome, self._config) if isinstance(outcome, HttpProblem) else outcome, limits)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
-    async def _create(
-        self, request: Request[AnswerT], repair: Repair | None, structured: bool
-    ) -> RawAnswer | Trouble | HttpProblem:
-        settings: dict[str, Any] = {}
-        if structured:
-            wanted = {"type": "json_schema", "schema": answer_schema(request.answer)}
-            settings["output_config"] = {"format": wanted}
-        if request.temperature is not None:
-            # The SDK's own arguments no longer name it; models that take one read it from the body.
-            settings["extra_body"] = {"temperature": request.temperature}
+    async def _post(self, body: dict[str, Any]) -> tuple[RawAnswer | Trouble | HttpProblem, ServerLimits | None]:
         try:
-            response = await self._client.messages.with_raw_response.create(
-                model=self._config.model,
-                max_tokens=request.max_output_tokens,
-                system=[{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}],
-                messages=_messages(request, repair),
-                **settings,
-            )
+            # `messages.create` checks and copies what it is given: as much CPU again as the call itself.
+            response = await self._client.post("/v1/messages", body=body, cast_to=Response)
         except APITimeoutError:
-            return Trouble("Timeout", f"no answer within {self._config.timeout_s:g} s", retriable=True)
+            return Trouble("Timeout", f"no answer within {self._config.timeout_s:g} s", retriable=True), None
         except APIConnectionError as error:
-            reason = type(error.__cause__).__name__ if error.__cause__ else "connection error"
-            return Trouble("ConnectionDropped", f"the connection failed ({reason})", retriable=True)
+            return broken_connection(error), None
         except APIStatusError as error:
-            body = without_key(error.response.text, self._key)
-            return HttpProblem(error.status_code, body, dict(error.response.headers))
-        return _read(response.http_response.status_code, without_key(response.http_response.text, self._key))
+            headers = error.response.headers
+            problem = HttpProblem(error.status_code, without_key(error.response.text, self._key), dict(headers))
+            return problem, anthropic_limits(headers)
+        answer = read_message(response.status_code, without_key(response.text, self._key))
+        return answer, anthropic_limits(response.headers)
+
+
+def message_body(
+    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, *, structured: bool
+) -> dict[str, Any]:
+    """The JSON of a call: what stands in a batch too.
+
+    Args:
+        request: What is asked.
+        repair: The second turn, if this is one.
+        config: The model.
+        structured: Whether the answer's schema is sent along.
+    """
+    body: dict[str, Any] = {
+        "model": config.model,
+        "max_tokens": request.max_output_tokens,
+        "system": [{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}],
+        "messages": _messages(request, repair),
+    }
+    if structured:
+        wanted = {"type": "json_schema", "schema": answer_schema(request.answer)}
+        body["output_config"] = {"format": wanted}
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    return body
 
 
 def _messages(request: Request[AnswerT], repair: Repair | None) -> "list[MessageParam]":
@@ -109,7 +123,8 @@ def _messages(request: Request[AnswerT], repair: Repair | None) -> "list[Message
     return messages
 
 
-def _read(status: int, body: str) -> RawAnswer | Trouble:
+def read_message(status: int, body: str) -> RawAnswer | Trouble:
+    """Read the JSON of an answer: what stands in a batch's results too."""
     try:
         message = _Message.model_validate_json(body)
     except pydantic.ValidationError as error:
@@ -124,4 +139,5 @@ def _read(status: int, body: str) -> RawAnswer | Trouble:
         input_tokens=usage.input_tokens + cached + (usage.cache_creation_input_tokens or 0),
         cached_input_tokens=cached,
         output_tokens=usage.output_tokens,
+        cache_write_tokens=usage.cache_creation_input_tokens or 0,
     )

@@ -1,108 +1,69 @@
 """A language model as the stages use it: one `ask`, with everything that can go wrong behind it.
 
 1. The journal is looked up; an answer that was paid for is not paid for again.
-2. Otherwise the call waits for one of `concurrency` places and is attempted until there is an answer or no attempt is
-   left. It keeps its place while it waits for its next attempt: a server that says "too many" is not asked by the next
-   in line meanwhile.
-3. The answer goes to the journal, is read, and if it does not fit its schema is sent back once with the complaint.
+2. The most that the call can cost is set aside in the budget (`budget`).
+3. Each attempt waits for the gate (`limits`), which keeps to the server's limits. A call that has to be repeated gives
+   its place away while it waits, so that none holds the others up (`retries`).
+4. The answer goes to the journal, is read, and if it does not fit its schema is sent back once with the complaint.
 
-What no further call can mend (a refused key) is raised, and every later call raises the same without being sent.
+What no further call can mend (a refused key, a budget that is used up, too many failures) is raised, and every later
+call raises the same without being sent.
 """
 
 import asyncio
-import importlib
 import json
 import logging
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from autointerp.config import ModelConfig
-from autointerp.errors import LanguageModelError
+from autointerp.errors import LanguageModelError, TooManyFailuresError
 from autointerp.llm.answers import answer_schema, parse_answer
+from autointerp.llm.budget import Budget
 from autointerp.llm.cost import Prices, prices_of
-from autointerp.llm.journal import Journal, request_key
-from autointerp.llm.keys import read_key
+from autointerp.llm.journal import Journal, Payment, request_key
+from autointerp.llm.limits import Gate
 from autointerp.llm.prompts import load_prompt
 from autointerp.llm.protocol import (
     AnswerT,
+    CallErrorType,
     CallFailure,
     Provider,
     RawAnswer,
     Repair,
     Reply,
     Request,
+    Sent,
     Trouble,
 )
 from autointerp.llm.retries import Retries, Sleep, with_retries
+from autointerp.llm.tokens import BytesPerToken, prompt_bytes
 from autointerp.records import Usage
 
 _LOG = logging.getLogger(__name__)
+_N_BEFORE_STOPPING = 20
+_OUTPUT_AT_FIRST = 256
 
 
-def connect(
-    config: ModelConfig,
-    journal: Journal,
-    *,
-    retry_failures: bool = False,
-    retries: Retries | None = None,
-    sleep: Sleep = asyncio.sleep,
-) -> "ConnectedModel":
-    """Make a language model ready to be asked. Nothing is sent yet.
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a run's models are asked.
 
-    Use it in one event loop, and close it there: `async with connect(config, journal) as model`.
-
-    Args:
-        config: Which model, where, at what price.
-        journal: Of the run.
-        retry_failures: Whether what was paid and could not be used (a refusal, an answer cut short or unreadable) is
-            asked again. By default the journal repeats it, so that a rerun pays nothing.
-        retries: How attempts follow each other; by default `config.max_attempts` with the usual waits.
-        sleep: How to wait between attempts.
-
-    Raises:
-        NoKeyError: If the environment holds no key and the provider wants one.
-        LanguageModelError: If the provider's SDK is not installed, or `base_url` is no address.
+    Attributes:
+        budget: Shared by all models of a run; None for no limit.
+        prices: Of this model; None for those of its config.
+        max_failed_share: Of the calls; past it the run stops.
+        payer: The run's name in the journal.
     """
-    key = read_key(config)
-    if config.base_url is not None and not _is_address(config.base_url):
-        raise LanguageModelError(
-            f"base_url = {config.base_url!r} is not the address of a server", "write it as http://127.0.0.1:8000/v1"
-        )
-    return ConnectedModel(
-        config,
-        _provider(config, key),
-        journal,
-        retry_failures=retry_failures,
-        retries=retries or Retries(config.max_attempts),
-        sleep=sleep,
-    )
 
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _provider(config: ModelConfig, key: str) -> Provider:
-    try:
-        importlib.import_module(config.provider)
-    except ImportError:
-        raise LanguageModelError(
-            f"the package `{config.provider}` is not installed", f"pip install 'autointerp[{config.provider}]'"
-        ) from None
-    if config.provider == "openai":
-        from autointerp.llm.openai_client import OpenAIProvider
-
-        return OpenAIProvider(config, key)
-    from autointerp.llm.anthropic_client import AnthropicProvider
-
-    return AnthropicProvider(config, key)
+    budget: Budget | None = None
+    prices: Prices | None = None
+    max_failed_share: float = 1.0
+    payer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +82,7 @@ class ConnectedModel:
         provider: Provider,
         journal: Journal,
         *,
+        terms: Terms,
         retry_failures: bool,
         retries: Retries,
         sleep: Sleep,
@@ -131,11 +93,22 @@ class ConnectedModel:
         self._retry_failures = retry_failures
         self._retries = retries
         self._sleep = sleep
-        self._prices: Prices = prices_of(config)
-        self._places = asyncio.Semaphore(config.concurrency)
+        self._terms = terms
+        self._prices: Prices = terms.prices or prices_of(config)
+        self._budget = terms.budget or Budget(None)
+        if self._budget.is_limited and not self._prices.are_known:
+            raise LanguageModelError(
+                f"llm.max_cost_usd is set, and the prices of {config.model} are unknown",
+                "set usd_per_million_input and usd_per_million_output in its table, or add it to the file llm.prices",
+            )
+        self._gate = Gate(config, sleep)
+        paid = journal.paid_so_far(config.model)
+        self._tokens = BytesPerToken(paid.prompt_bytes, paid.input_tokens, paid.n_answers)
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stopped: LanguageModelError | None = None
         self._usage = Usage()
+        self._n_answered = 0
+        self._failures: Counter[CallErrorType] = Counter()
 
     @property
     def name(self) -> str:
@@ -146,6 +119,16 @@ class ConnectedModel:
     def usage(self) -> Usage:
         """What was paid through this object; answers from the journal cost nothing again."""
         return self._usage
+
+    @property
+    def failures(self) -> Mapping[CallErrorType, int]:
+        """Calls that came to nothing through this object, by what became of them."""
+        return self._failures
+
+    @property
+    def n_in_flight(self) -> int:
+        """Attempts under way."""
+        return self._gate.n_in_flight
 
     async def ask(self, request: Request[AnswerT]) -> Reply[AnswerT] | CallFailure:
         """Ask, at most once where the journal has the answer.
@@ -158,11 +141,13 @@ class ConnectedModel:
         key = self._key(request, None)
         lock = self._asking.setdefault(key, asyncio.Lock())
         async with lock:
-            outcome = await self._converse(request, anew=False)
-            replayed_failure = isinstance(outcome, _ReplayedFailure)
-            if replayed_failure and self._retry_failures:
-                outcome = await self._converse(request, anew=True)
-            return outcome.failure if isinstance(outcome, _ReplayedFailure) else outcome
+            outcome = await self._converse(request, key, anew=False)
+            if isinstance(outcome, _ReplayedFailure) and self._retry_failures:
+                outcome = await self._converse(request, key, anew=True)
+        if isinstance(outcome, _ReplayedFailure):
+            return outcome.failure
+        await self._tally(outcome, key)
+        return outcome
 
     async def close(self) -> None:
         """Close the connections. The journal stays open: it belongs to the run."""
@@ -180,12 +165,12 @@ class ConnectedModel:
         return request_key(request, repair, self._config, self._provider.base_url)
 
     async def _converse(
-        self, request: Request[AnswerT], *, anew: bool
+        self, request: Request[AnswerT], key: str, *, anew: bool
     ) -> "Reply[AnswerT] | CallFailure | _ReplayedFailure":
         calls: list[_Call] = []
         repair: Repair | None = None
         while True:
-            call = await self._call(request, repair, anew=anew)
+            call = await self._call(request, repair, key if repair is None else self._key(request, repair), anew=anew)
             paid = sum((c.usage for c in calls), Usage())
             if isinstance(call, Trouble):
                 return CallFailure(call.error_type, call.message, call.raw, paid)
@@ -199,52 +184,109 @@ class ConnectedModel:
                 return _ReplayedFailure(outcome) if from_journal else outcome
             repair = Repair(call.answer.text, _complaint(outcome.message, request))
 
-    async def _call(self, request: Request[AnswerT], repair: Repair | None, *, anew: bool) -> _Call | Trouble:
-        key = self._key(request, repair)
+    async def _call(self, request: Request[AnswerT], repair: Repair | None, key: str, *, anew: bool) -> _Call | Trouble:
         if not anew:
-            kept = await asyncio.to_thread(self._journal.get, key)
+            kept = self._journal.get(key)
             if kept is not None:
                 return _Call(kept, self._prices.usage(kept), from_journal=True)
-
-        async def attempt() -> RawAnswer | Trouble:
-            return await self._attempt(request, repair)
-
-        async with self._places:
-            answer = await with_retries(attempt, key, self._retries, self._sleep)
+        n_bytes = prompt_bytes(request, repair)
+        most_usd = self._prices.cost_usd(self._tokens.at_most(n_bytes), 0, request.max_output_tokens) or 0.0
+        self._raise_if_stopped()
+        try:
+            await self._budget.reserve(most_usd)
+        except LanguageModelError as error:
+            self._stopped = error
+            raise
+        paid_usd = 0.0
+        try:
+            answer = await self._attempts(request, repair, key, n_bytes)
             if isinstance(answer, Trouble):
                 return answer
-            await self._keep(key, answer)
-        usage = self._prices.usage(answer)
+            usage = self._prices.usage(answer)
+            paid_usd = usage.cost_usd or 0.0
+            await self._keep(key, answer, n_bytes, usage)
+        finally:
+            await self._budget.settle(most_usd, paid_usd)
         self._usage = self._usage + usage
         return _Call(answer, usage, from_journal=False)
 
-    async def _keep(self, key: str, answer: RawAnswer) -> None:
+    async def _attempts(
+        self, request: Request[AnswerT], repair: Repair | None, key: str, n_bytes: int
+    ) -> RawAnswer | Trouble:
+        async def attempt() -> RawAnswer | Trouble:
+            n_tokens = self._tokens.expected(n_bytes) + self._output_to_expect(request)
+            await self._gate.enter(n_tokens)
+            sent: Sent | None = None
+            try:
+                sent = await self._send(request, repair)
+            finally:
+                self._gate.leave(n_tokens, sent)
+            return sent.outcome
+
+        return await with_retries(attempt, key, self._retries, self._sleep)
+
+    async def _send(self, request: Request[AnswerT], repair: Repair | None) -> Sent:
+        self._raise_if_stopped()
+        try:
+            # The SDK's timeout is per read; a server that drips would hold its place for ever.
+            async with asyncio.timeout(self._config.timeout_s):
+                sent = await self._provider.send(request, repair)
+        except TimeoutError:
+            sent = Sent(Trouble("Timeout", f"no answer within {self._config.timeout_s:g} s", retriable=True))
+        except LanguageModelError as error:
+            self._stopped = error
+            raise
+        if isinstance(sent.outcome, Trouble):
+            self._raise_if_stopped()
+        return sent
+
+    async def _keep(self, key: str, answer: RawAnswer, n_bytes: int, usage: Usage) -> None:
         """Write a paid answer; a run that stops meanwhile waits for it."""
-        write = asyncio.create_task(asyncio.to_thread(self._journal.put, key, answer))
+        self._tokens.learn(n_bytes, answer.input_tokens)
+        self._n_answered += 1
+        write = asyncio.wrap_future(self._journal.put(key, answer, self._payment(n_bytes, usage.cost_usd)))
         try:
             await asyncio.shield(write)
         except asyncio.CancelledError:
             await write
             raise
 
-    async def _attempt(self, request: Request[AnswerT], repair: Repair | None) -> RawAnswer | Trouble:
-        self._raise_if_stopped()
-        try:
-            # The SDK's timeout is per read; a server that drips would hold its place for ever.
-            async with asyncio.timeout(self._config.timeout_s):
-                outcome = await self._provider.send(request, repair)
-        except TimeoutError:
-            outcome = Trouble("Timeout", f"no answer within {self._config.timeout_s:g} s", retriable=True)
-        except LanguageModelError as error:
-            self._stopped = error
-            raise
-        if isinstance(outcome, Trouble):
+    def _payment(self, n_bytes: int, cost_usd: float | None) -> Payment:
+        return Payment(self._terms.payer, self._config.model, n_bytes, cost_usd)
+
+    def _output_to_expect(self, request: Request[AnswerT]) -> float:
+        if self._usage.n_calls == 0:
+            return min(_OUTPUT_AT_FIRST, request.max_output_tokens)
+        return self._usage.output_tokens / self._usage.n_calls
+
+    async def _tally(self, outcome: Reply[AnswerT] | CallFailure, key: str) -> None:
+        """Count what came of a call, keep what failed, and stop the run where too much fails."""
+        if isinstance(outcome, Reply) or outcome.error_type == "TooLong":
+            return  # who asks may ask for less
+        self._failures[outcome.error_type] += 1
+        await asyncio.wrap_future(self._journal.put_failure(key, outcome, self._payment(0, None)))
+        n_failed, n_unanswered = self._failures.total(), sum(self._failures[kind] for kind in _NOT_ANSWERED)
+        n_calls = self._n_answered + n_unanswered
+        if n_calls >= _N_BEFORE_STOPPING and n_failed > self._terms.max_failed_share * n_calls:
+            kinds = ", ".join(f"{n} {kind}" for kind, n in self._failures.most_common())
+            self._stopped = self._stopped or TooManyFailuresError(
+                f"{n_failed} of {n_calls} calls of {self.name} failed ({kinds}; the last: {outcome.message})",
+                "mend the cause, or raise llm.max_failed_share; what was paid for is kept",
+            )
             self._raise_if_stopped()
-        return outcome
 
     def _raise_if_stopped(self) -> None:
         if self._stopped is not None:
             raise type(self._stopped)(self._stopped.problem, self._stopped.remedy)
+
+
+_NOT_ANSWERED: tuple[CallErrorType, ...] = (
+    "Timeout",
+    "RateLimited",
+    "ServerError",
+    "ConnectionDropped",
+    "BadRequest",
+)
 
 
 @dataclass(frozen=True, slots=True)

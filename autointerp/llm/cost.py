@@ -1,4 +1,4 @@
-"""What calls cost, from the prices in the config: a price that is not there is unknown, never zero."""
+"""What calls cost: a price that is not there is unknown, never zero."""
 
 from dataclasses import dataclass
 
@@ -12,40 +12,65 @@ class Prices:
     """USD per million tokens.
 
     Attributes:
-        input: Of input that is not read from the provider's cache; None if unknown.
-        cached_input: Of input that is; by default as `input`.
+        input: Of input that is neither read from the provider's cache nor written to it; None if unknown.
+        cached_input: Of input that is read from it; by default as `input`.
         output: Of output; None if unknown.
+        cache_write: Of input that is written to it; by default as `input`.
+        share: Of the price that is paid: a batch endpoint asks for half.
+        source: Where the prices stand, for whoever reads them.
     """
 
     input: float | None
     cached_input: float | None
     output: float | None
+    cache_write: float | None = None
+    share: float = 1.0
+    source: str = "the pipeline file"
+
+    @property
+    def are_known(self) -> bool:
+        """Whether a call's cost can be told."""
+        return self.input is not None and self.output is not None
 
     def usage(self, answer: RawAnswer) -> Usage:
-        """What one paid answer used and cost.
-
-        A provider's surcharge for writing its cache is not in the config, and not counted.
-        """
+        """What one paid answer used and cost."""
         return Usage(
             n_calls=1,
             input_tokens=answer.input_tokens,
             cached_input_tokens=answer.cached_input_tokens,
             output_tokens=answer.output_tokens,
-            cost_usd=self.cost_usd(answer.input_tokens, answer.cached_input_tokens, answer.output_tokens),
+            cost_usd=self.cost_usd(
+                answer.input_tokens, answer.cached_input_tokens, answer.output_tokens, answer.cache_write_tokens
+            ),
         )
 
-    def cost_usd(self, input_tokens: int, cached_input_tokens: int, output_tokens: int) -> float | None:
-        """Cost of a number of tokens, the cached ones part of the input; None if a price is unknown.
+    def cost_usd(
+        self, input_tokens: float, cached_input_tokens: float, output_tokens: float, cache_write_tokens: float = 0
+    ) -> float | None:
+        """Cost of a number of tokens, those read from and written to the cache part of the input; None if unknown.
 
         It is unknown too where the server counts no tokens and they have a price.
         """
         if self.input is None or self.output is None or (input_tokens == 0 and self.input > 0):
             return None
         cached_price = self.input if self.cached_input is None else self.cached_input
-        fresh = input_tokens - cached_input_tokens
-        return (fresh * self.input + cached_input_tokens * cached_price + output_tokens * self.output) / 1e6
+        write_price = self.input if self.cache_write is None else self.cache_write
+        fresh = input_tokens - cached_input_tokens - cache_write_tokens
+        parts = (
+            fresh * self.input,
+            cached_input_tokens * cached_price,
+            cache_write_tokens * write_price,
+            output_tokens * self.output,
+        )
+        return sum(parts) * self.share / 1e6
 
 
 def prices_of(config: ModelConfig) -> Prices:
     """The prices that a model's config gives."""
-    return Prices(config.usd_per_million_input, config.usd_per_million_cached_input, config.usd_per_million_output)
+    return Prices(
+        config.usd_per_million_input,
+        config.usd_per_million_cached_input,
+        config.usd_per_million_output,
+        config.usd_per_million_cache_write,
+        share=0.5 if config.batch else 1.0,
+    )

@@ -1,25 +1,31 @@
 """Every paid answer, on disk before it is used.
 
-One SQLite file in the run folder, in write-ahead mode: each answer is committed, and synced, by itself, so a process
-killed anywhere loses at most its calls in flight, and several processes may share the file. The key is the SHA-256 of
-all that decides an answer (the request, the model, where it is served), so a rerun that asks the same pays nothing.
-What is kept is the provider's answer as it came; what it means is read from it each time.
+1. One SQLite file in write-ahead mode. The key of an answer is the SHA-256 of all that decides it (the request, the
+   model, where it is served), so a rerun that asks the same pays nothing. What is kept is the provider's answer as it
+   came; what it means is read from it each time.
+2. One thread writes. What has gathered while the disk was busy becomes one transaction, synced once (group commit), and
+   whoever waits for one of its answers is told then. A process killed anywhere loses at most its calls in flight.
+3. Several processes may share the file. Calls that failed for good are kept too, with what came back.
 """
 
+import queue
 import sqlite3
 import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 from autointerp.config import ModelConfig
 from autointerp.errors import DiskFullError, RunError
 from autointerp.identity import fingerprint
 from autointerp.llm.answers import answer_schema
-from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request
+from autointerp.llm.protocol import AnswerT, CallFailure, RawAnswer, Repair, Request
 
 _BUSY_TIMEOUT_S = 60.0
-_SCHEMA = """
+_MOST_ROWS_A_COMMIT = 1000
+_ANSWERS = """
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY,
     text TEXT NOT NULL,
@@ -31,6 +37,24 @@ CREATE TABLE IF NOT EXISTS answers (
     created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
 ) WITHOUT ROWID
 """
+# Each step once, in order; `user_version` counts those that a file has seen.
+_STEPS = (
+    (
+        "ALTER TABLE answers ADD COLUMN cache_write_tokens INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE answers ADD COLUMN payer TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE answers ADD COLUMN asked_model TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE answers ADD COLUMN prompt_bytes INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE answers ADD COLUMN cost_usd REAL",
+        "CREATE TABLE failures (key TEXT NOT NULL, payer TEXT NOT NULL, asked_model TEXT NOT NULL,"
+        " error_type TEXT NOT NULL, message TEXT NOT NULL, raw TEXT,"
+        " created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+    ),
+)
+_INSERT_ANSWER = (
+    "INSERT OR REPLACE INTO answers (key, text, stop, model, input_tokens, cached_input_tokens, output_tokens,"
+    " cache_write_tokens, payer, asked_model, prompt_bytes, cost_usd) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_INSERT_FAILURE = "INSERT INTO failures (key, payer, asked_model, error_type, message, raw) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 def request_key(request: Request[AnswerT], repair: Repair | None, config: ModelConfig, base_url: str) -> str:
@@ -43,8 +67,47 @@ def request_key(request: Request[AnswerT], repair: Repair | None, config: ModelC
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """Who paid for an answer, and what is needed to tell what further calls will cost.
+
+    Attributes:
+        payer: The run's name: a budget counts what its run paid, also where runs share a journal.
+        asked_model: The model's name in the config.
+        prompt_bytes: UTF-8 bytes of what was sent, schema apart.
+        cost_usd: None where a price is unknown.
+    """
+
+    payer: str = ""
+    asked_model: str = ""
+    prompt_bytes: int = 0
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaidSoFar:
+    """What a journal knows of a model's answers.
+
+    Attributes:
+        n_answers: Answers of which tokens and bytes are known.
+        prompt_bytes: Of their prompts.
+        input_tokens: Of their prompts, as the provider counted.
+    """
+
+    n_answers: int
+    prompt_bytes: int
+    input_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    statement: str
+    row: tuple[str | int | float | None, ...]
+    done: Future[None]
+
+
 class Journal:
-    """The answers of a run. Safe for threads and for several processes at once.
+    """Paid answers. Safe for threads and for several processes at once.
 
     Raises:
         RunError: If the file can't be used.
@@ -54,32 +117,32 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         try:
-            self._database = sqlite3.connect(
-                path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.execute(_SCHEMA)
+            self._database = self._open()
+            self._prepare()
+            self._writing = self._open()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
+        self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
+        self._thread.start()
 
     def get(self, key: str) -> RawAnswer | None:
         """The answer with a key, if it was paid for."""
-        query = "SELECT text, stop, model, input_tokens, cached_input_tokens, output_tokens FROM answers WHERE key = ?"
-        try:
-            with self._lock:
-                row = self._database.execute(query, (key,)).fetchone()
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+        row = self._one(
+            "SELECT text, stop, model, input_tokens, cached_input_tokens, output_tokens, cache_write_tokens"
+            " FROM answers WHERE key = ?",
+            key,
+        )
         if row is None:
             return None
-        text, stop, model, n_input, n_cached, n_output = row
+        text, stop, model, n_input, n_cached, n_output, n_written = row
         stopped = cast(Literal["complete", "truncated", "refusal"], stop)
-        return RawAnswer(text, stopped, model, n_input, n_cached, n_output)
+        return RawAnswer(text, stopped, model, n_input, n_cached, n_output, n_written)
 
-    def put(self, key: str, answer: RawAnswer) -> None:
-        """Keep an answer; on return it is on disk. A later answer to the same replaces the earlier one."""
+    def put(self, key: str, answer: RawAnswer, payment: Payment | None = None) -> Future[None]:
+        """Keep an answer; it is on disk when the future is done. A later answer replaces an earlier one."""
+        paid = payment or Payment()
         row = (
             key,
             _storable(answer.text),
@@ -88,24 +151,47 @@ class Journal:
             answer.input_tokens,
             answer.cached_input_tokens,
             answer.output_tokens,
+            answer.cache_write_tokens,
+            paid.payer,
+            paid.asked_model,
+            paid.prompt_bytes,
+            paid.cost_usd,
         )
-        statement = (
-            "INSERT OR REPLACE INTO answers"
-            " (key, text, stop, model, input_tokens, cached_input_tokens, output_tokens) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        return self._submit(_INSERT_ANSWER, row)
+
+    def put_failure(self, key: str, failure: CallFailure, payment: Payment) -> Future[None]:
+        """Keep what came of a call that failed for good."""
+        raw = None if failure.raw is None else _storable(failure.raw)
+        message = _storable(failure.message)
+        return self._submit(
+            _INSERT_FAILURE, (key, payment.payer, payment.asked_model, failure.error_type, message, raw)
         )
-        try:
-            with self._lock:
-                self._database.execute(statement, row)
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+
+    def spent_usd(self, payer: str) -> float | None:
+        """What a run's answers have cost; None if some of them have an unknown cost."""
+        row = self._one("SELECT sum(cost_usd), count(*) - count(cost_usd) FROM answers WHERE payer = ?", payer)
+        assert row is not None, "a sum has one row"
+        return None if row[1] else float(row[0] or 0.0)
+
+    def paid_so_far(self, asked_model: str) -> PaidSoFar:
+        """Prompts and tokens of a model's answers, to tell tokens from bytes."""
+        row = self._one(
+            "SELECT count(*), coalesce(sum(prompt_bytes), 0), coalesce(sum(input_tokens), 0) FROM answers"
+            " WHERE asked_model = ? AND prompt_bytes > 0 AND input_tokens > 0",
+            asked_model,
+        )
+        assert row is not None, "a sum has one row"
+        return PaidSoFar(*row)
 
     def __len__(self) -> int:
-        with self._lock:
-            count: int = self._database.execute("SELECT count(*) FROM answers").fetchone()[0]
-        return count
+        row = self._one("SELECT count(*) FROM answers")
+        assert row is not None, "a count has one row"
+        return int(row[0])
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what waits, and close the file."""
+        self._writes.put(None)
+        self._thread.join()
         with self._lock:
             self._database.close()
 
@@ -116,6 +202,70 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        return database
+
+    def _prepare(self) -> None:
+        """Make the tables, or bring those of an older version up to date; another process may do so meanwhile."""
+        self._database.execute("BEGIN IMMEDIATE")
+        self._database.execute(_ANSWERS)
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        for step in _STEPS[version:]:
+            for statement in step:
+                self._database.execute(statement)
+        if version < len(_STEPS):
+            self._database.execute(f"PRAGMA user_version = {len(_STEPS)}")
+        self._database.execute("COMMIT")
+
+    def _one(self, query: str, *bound: str) -> Any:
+        try:
+            with self._lock:
+                return self._database.execute(query, bound).fetchone()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _submit(self, statement: str, row: tuple[str | int | float | None, ...]) -> Future[None]:
+        if not self._thread.is_alive():
+            raise RunError(f"the journal {self.path} is closed", "ask before the run ends")
+        write = _Write(statement, row, Future())
+        write.done.set_running_or_notify_cancel()  # from here on nobody can call the write back
+        self._writes.put(write)
+        return write.done
+
+    def _write_all(self) -> None:
+        """The writing thread."""
+        is_open = True
+        while is_open:
+            waiting = [self._writes.get()]
+            while len(waiting) < _MOST_ROWS_A_COMMIT and not self._writes.empty():
+                waiting.append(self._writes.get())
+            is_open = None not in waiting
+            self._commit([write for write in waiting if write is not None])
+        self._writing.close()
+
+    def _commit(self, writes: list[_Write]) -> None:
+        if not writes:
+            return
+        try:
+            self._writing.execute("BEGIN IMMEDIATE")
+            for write in writes:
+                self._writing.execute(write.statement, write.row)
+            self._writing.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._writing.in_transaction:
+                self._writing.execute("ROLLBACK")
+            if len(writes) == 1:
+                writes[0].done.set_exception(self._unusable(error))
+                return
+            for write in writes:  # one that can't be written must not take the others with it
+                self._commit([write])
+            return
+        for write in writes:
+            write.done.set_result(None)
 
     def _unusable(self, error: sqlite3.Error) -> RunError | DiskFullError:
         code = getattr(error, "sqlite_errorcode", None)

@@ -7,13 +7,15 @@ imitate the protocol differ in what they leave out, and the SDK does not check w
 from typing import TYPE_CHECKING, Any
 
 import pydantic
+from httpx2 import Response
 from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI
 
 from autointerp.config import ModelConfig
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.keys import without_key
-from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
-from autointerp.llm.troubles import HttpProblem, not_an_answer, read_problem, refuses_structure
+from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, ServerLimits, Trouble
+from autointerp.llm.server_limits import openai_limits
+from autointerp.llm.troubles import HttpProblem, broken_connection, not_an_answer, read_problem, refuses_structure
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
@@ -59,41 +61,57 @@ class OpenAIProvider:
         """Where the calls go."""
         return str(self._client.base_url)
 
-    async def send(self, request: Request[AnswerT], repair: Repair | None) -> RawAnswer | Trouble:
+    async def send(self, request: Request[AnswerT], repair: Repair | None) -> Sent:
         """Make one attempt; a server that can't do structured answers is asked again without."""
         structured = self._structured
-        outcome = await self._create(request, repair, structured)
+        outcome, limits = await self._post(completion_body(request, repair, self._config, structured=structured))
         if structured and isinstance(outcome, HttpProblem) and refuses_structure(outcome):
             self._structured = False
-            outcome = await self._create(request, repair, structured=False)
-        return read_problem(outcome, self._config) if isinstance(outcome, HttpProblem) else outcome
+            outcome, limits = await self._post(completion_body(request, repair, self._config, structured=False))
+        return Sent(read_problem(outcome, self._config) if isinstance(outcome, HttpProblem) else outcome, limits)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
-    async def _create(
-        self, request: Request[AnswerT], repair: Repair | None, structured: bool
-    ) -> RawAnswer | Trouble | HttpProblem:
-        settings: dict[str, Any] = {_limit_name(self._config): request.max_output_tokens}
-        if request.temperature is not None:
-            settings["temperature"] = request.temperature
-        if structured:
-            wanted = {"name": "answer", "strict": True, "schema": answer_schema(request.answer)}
-            settings["response_format"] = {"type": "json_schema", "json_schema": wanted}
+    async def _post(self, body: dict[str, Any]) -> tuple[RawAnswer | Trouble | HttpProblem, ServerLimits | None]:
         try:
-            response = await self._client.chat.completions.with_raw_response.create(
-                model=self._config.model, messages=_messages(request, repair), **settings
-            )
+            # `chat.completions.create` checks and copies what it is given: as much CPU again as the call itself.
+            response = await self._client.post("/chat/completions", body=body, cast_to=Response)
         except APITimeoutError:
-            return Trouble("Timeout", f"no answer within {self._config.timeout_s:g} s", retriable=True)
+            return Trouble("Timeout", f"no answer within {self._config.timeout_s:g} s", retriable=True), None
         except APIConnectionError as error:
-            reason = type(error.__cause__).__name__ if error.__cause__ else "connection error"
-            return Trouble("ConnectionDropped", f"the connection failed ({reason})", retriable=True)
+            return broken_connection(error), None
         except APIStatusError as error:
-            body = without_key(error.response.text, self._key)
-            return HttpProblem(error.status_code, body, dict(error.response.headers))
-        return _read(response.http_response.status_code, without_key(response.http_response.text, self._key))
+            headers = error.response.headers
+            problem = HttpProblem(error.status_code, without_key(error.response.text, self._key), dict(headers))
+            return problem, openai_limits(headers)
+        answer = read_completion(response.status_code, without_key(response.text, self._key))
+        return answer, openai_limits(response.headers)
+
+
+def completion_body(
+    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, *, structured: bool
+) -> dict[str, Any]:
+    """The JSON of a call: what stands in a batch's file too.
+
+    Args:
+        request: What is asked.
+        repair: The second turn, if this is one.
+        config: The model.
+        structured: Whether the answer's schema is sent along.
+    """
+    body: dict[str, Any] = {
+        "model": config.model,
+        "messages": _messages(request, repair),
+        _limit_name(config): request.max_output_tokens,
+    }
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if structured:
+        wanted = {"name": "answer", "strict": True, "schema": answer_schema(request.answer)}
+        body["response_format"] = {"type": "json_schema", "json_schema": wanted}
+    return body
 
 
 def _limit_name(config: ModelConfig) -> str:
@@ -112,7 +130,8 @@ def _messages(request: Request[AnswerT], repair: Repair | None) -> "list[ChatCom
     return messages
 
 
-def _read(status: int, body: str) -> RawAnswer | Trouble:
+def read_completion(status: int, body: str) -> RawAnswer | Trouble:
+    """Read the JSON of an answer: what stands in a batch's results too."""
     try:
         completion = _Completion.model_validate_json(body)
     except pydantic.ValidationError as error:

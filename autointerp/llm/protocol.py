@@ -19,6 +19,7 @@ CallErrorType = Literal[
     "RateLimited",
     "ServerError",
     "ConnectionDropped",
+    "TooLong",
     "BadRequest",
 ]
 
@@ -80,7 +81,8 @@ class CallFailure:
 
     Attributes:
         error_type: `Refusal`, `Truncated` and `ParseFailure` were answered and paid; `Timeout`, `RateLimited`,
-            `ServerError` and `ConnectionDropped` outlasted every attempt; `BadRequest` was refused as it stands.
+            `ServerError` and `ConnectionDropped` outlasted every attempt; `TooLong` and `BadRequest` were refused as
+            they stand, `TooLong` because the model can't read as much.
         message: One line.
         raw: What came back, if anything did.
         usage: What was paid for it.
@@ -94,7 +96,7 @@ class CallFailure:
     @property
     def may_pass_later(self) -> bool:
         """Whether asking again may fare better: not for what the server refuses as it stands."""
-        return self.error_type != "BadRequest"
+        return self.error_type not in ("TooLong", "BadRequest")
 
 
 class LanguageModel(Protocol):
@@ -141,6 +143,7 @@ class RawAnswer:
         input_tokens: All input tokens, cached ones included.
         cached_input_tokens: Input tokens read from the provider's cache.
         output_tokens: Output tokens, reasoning included.
+        cache_write_tokens: Input tokens that the provider wrote to its cache, for which it may ask more.
     """
 
     text: str
@@ -149,6 +152,7 @@ class RawAnswer:
     input_tokens: int
     cached_input_tokens: int
     output_tokens: int
+    cache_write_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,7 @@ class Trouble:
         raw: Start of the body, if there was one, without the key.
         retriable: Whether another attempt may succeed.
         retry_after_s: How long the server asked to be left alone, in seconds; None if it did not say.
+        is_overload: Whether the server says that it has too much to do: fewer calls should be in flight.
     """
 
     error_type: CallErrorType
@@ -168,6 +173,40 @@ class Trouble:
     raw: str | None = None
     retriable: bool = False
     retry_after_s: float | None = None
+    is_overload: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a server says of one of its limits, in the headers of an answer.
+
+    Attributes:
+        per_minute: Requests or tokens that it takes a minute; None if it does not say.
+        remaining: How many of them are left now; None if it does not say.
+        reset_s: Seconds until there are as many again as at the start; None if it does not say.
+    """
+
+    per_minute: int | None = None
+    remaining: int | None = None
+    reset_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What a server says of its limits, in the headers of an answer; input and output tokens apart where it does."""
+
+    requests: Allowance | None = None
+    tokens: Allowance | None = None
+    input_tokens: Allowance | None = None
+    output_tokens: Allowance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of one attempt, and what the server said of its limits with it."""
+
+    outcome: RawAnswer | Trouble
+    limits: ServerLimits | None = None
 
 
 class Provider(Protocol):
@@ -178,7 +217,7 @@ class Provider(Protocol):
         """Where the calls go; part of the journal's key."""
         ...
 
-    async def send(self, request: Request[AnswerT], repair: Repair | None) -> RawAnswer | Trouble:
+    async def send(self, request: Request[AnswerT], repair: Repair | None) -> Sent:
         """Make one attempt.
 
         Raises:

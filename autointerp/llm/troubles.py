@@ -7,6 +7,7 @@ than between protocols:
   for a flagged prompt is a refusal of that prompt only (OpenRouter).
 - 404, and 400 that says the model is unknown: the model is not served, the run stops.
 - 408, 409, 425, 429, 5xx: another attempt may succeed.
+- 400, 413 and 422 that speak of the context's length: this request is too long for the model.
 - Any other 4xx: this request is refused as it stands; if it is for a parameter that every request has, the run stops.
 """
 
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from httpx2 import ConnectError
+
 from autointerp.config import ModelConfig
 from autointerp.errors import KeyRefusedError, LanguageModelError, ModelNotServedError
 from autointerp.llm.keys import key_variable
@@ -26,10 +29,15 @@ from autointerp.llm.protocol import CallErrorType, Trouble
 _RAW_LENGTH = 500
 _REFUSED_KEY = frozenset({401, 402, 403})
 _AGAIN = frozenset({408, 409, 425, 429})
+_OVERLOAD = frozenset({429, 502, 503, 504, 529})
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit", "credit balance is too low", "insufficient credits")
 _UNKNOWN_MODEL = ("model_not_found", "unknown_model", "does not exist")
 _WRONG_SETTING = ("unsupported_parameter", "unsupported_value")
 _NO_STRUCTURE = ("response_format", "json_schema", "structured output", "guided", "output_config", "output_format")
+_TOO_LONG = (
+    "context_length_exceeded", "maximum context length", "prompt is too long", "maximum model length",
+    "exceed_context_size", "exceeds the available context", "context window", "input is too long",
+)  # fmt: skip
 _BLOCKED = ("content_filter", "content_policy_violation", "flagged")
 
 
@@ -70,6 +78,8 @@ def read_problem(problem: HttpProblem, config: ModelConfig) -> Trouble:
             f"{_server(config)} does not serve the model {config.model!r} ({message})",
             "correct `model`, or `base_url` if the server is another one",
         )
+    if status in (400, 413, 422) and _says(body, _TOO_LONG):
+        return Trouble("TooLong", message, problem.body[:_RAW_LENGTH])
     wrong_temperature = config.temperature is not None and "temperature" in body
     if status == 400 and (wrong_temperature or _says(body, _WRONG_SETTING)):
         raise LanguageModelError(
@@ -77,12 +87,28 @@ def read_problem(problem: HttpProblem, config: ModelConfig) -> Trouble:
         )
     retriable = status in _AGAIN or status >= 500
     kind: CallErrorType = "RateLimited" if status == 429 else "ServerError" if retriable else "BadRequest"
-    return Trouble(kind, message, problem.body[:_RAW_LENGTH] or None, retriable, retry_after_s(problem.headers))
+    return Trouble(
+        kind,
+        message,
+        problem.body[:_RAW_LENGTH] or None,
+        retriable,
+        retry_after_s(problem.headers),
+        is_overload=status in _OVERLOAD,
+    )
 
 
 def refuses_structure(problem: HttpProblem) -> bool:
     """Whether a server refuses the request for a structured answer, and may give a plain one."""
     return problem.status in (400, 404, 415, 422, 501) and _says(problem.body.lower(), _NO_STRUCTURE)
+
+
+def broken_connection(error: Exception) -> Trouble:
+    """A connection that was lost, or never came to be: then the server is out of reach, whatever was to be sent."""
+    reason = type(error.__cause__).__name__ if error.__cause__ else "connection error"
+    is_out_of_reach = isinstance(error.__cause__, ConnectError)
+    return Trouble(
+        "ConnectionDropped", f"the connection failed ({reason})", retriable=True, is_overload=is_out_of_reach
+    )
 
 
 def not_an_answer(status: int, body: str, reason: str) -> Trouble:

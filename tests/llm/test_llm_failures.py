@@ -64,7 +64,6 @@ def test_a_stalled_call_is_given_up_and_tried_again(asker: Asker, provider: Prov
 @pytest.mark.parametrize(
     ("fault", "error_type"),
     [
-        (Http(429), "RateLimited"),
         (Http(500), "ServerError"),
         (Raw("<html>"), "ServerError"),
         (Drop(), "ConnectionDropped"),
@@ -87,12 +86,31 @@ def test_what_does_not_pass_is_a_failure_of_its_kind_after_the_last_attempt(
     assert len(asker.waits.seconds) == 2
 
 
-def test_nobody_listening_is_a_dropped_connection(asker: Asker, provider: Provider) -> None:
+@pytest.mark.parametrize(
+    ("fault", "error_type"),
+    [(Http(429), "RateLimited"), (Http(503), "ServerError"), (Http(529), "ServerError")],
+    ids=["429", "503", "529"],
+)
+def test_an_overloaded_server_is_waited_for_whatever_the_attempts_until_patience_ends(
+    asker: Asker, provider: Provider, fault: Outcome, error_type: str
+) -> None:
+    with LoopbackServer(Script(*[fault] * 9, then=GOOD)) as server:
+        assert isinstance(asker.ask_one(server, provider=provider, max_attempts=2), Reply)
+    asker.waits.seconds.clear()
+    with LoopbackServer(Always(fault)) as server:
+        outcome = asker.ask_one(server, provider=provider, max_attempts=2)
+    assert isinstance(outcome, CallFailure)
+    assert outcome.error_type == error_type
+    assert 570 < sum(asker.waits.seconds) <= 600
+
+
+def test_a_server_that_nobody_runs_is_waited_for_too(asker: Asker, provider: Provider) -> None:
     with LoopbackServer(GOOD) as server:
         pass
     outcome = asker.ask_one(server, provider=provider, max_attempts=2)
     assert isinstance(outcome, CallFailure)
     assert outcome.error_type == "ConnectionDropped"
+    assert 570 < sum(asker.waits.seconds) <= 600
 
 
 @pytest.mark.parametrize(
@@ -228,12 +246,32 @@ def test_a_setting_that_the_model_refuses_stops_at_once(
 
 
 def test_a_request_that_is_refused_as_it_stands_is_a_failure_of_that_call(asker: Asker, provider: Provider) -> None:
-    with LoopbackServer(Always(Http(400, "prompt is too long", kind="invalid_request_error"))) as server:
+    with LoopbackServer(Always(Http(400, "no such tool", kind="invalid_request_error"))) as server:
         outcome = asker.ask_one(server, provider=provider)
         assert isinstance(outcome, CallFailure)
         assert outcome.error_type == "BadRequest"
-        assert "prompt is too long" in outcome.message
+        assert "no such tool" in outcome.message
         assert not outcome.may_pass_later
+        assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Http(400, "This model's maximum context length is 8192 tokens", code="context_length_exceeded"),
+        Http(400, "prompt is too long: 210000 tokens > 200000 maximum", kind="invalid_request_error"),
+        Http(400, "the request exceeds the available context size", code="exceed_context_size_error"),
+        Http(413, "Input is too long for the requested model"),
+    ],
+    ids=["openai", "anthropic", "llama.cpp", "413"],
+)
+def test_a_prompt_that_the_model_can_not_read_whole_is_too_long(
+    asker: Asker, provider: Provider, fault: Outcome
+) -> None:
+    with LoopbackServer(Always(fault)) as server:
+        outcome = asker.ask_one(server, provider=provider)
+        assert isinstance(outcome, CallFailure)
+        assert (outcome.error_type, outcome.may_pass_later) == ("TooLong", False)
         assert len(server.calls) == 1
 
 

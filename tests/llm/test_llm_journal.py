@@ -115,10 +115,10 @@ def test_an_answer_that_has_come_is_kept_though_the_run_stops_meanwhile(asker: A
     class SlowJournal(Journal):
         begun = threading.Event()
 
-        def put(self, key: str, answer: RawAnswer) -> None:
+        def _commit(self, writes: list[Any]) -> None:
             self.begun.set()
             time.sleep(0.2)
-            super().put(key, answer)
+            super()._commit(writes)
 
     async def cancel(server: LoopbackServer, journal: SlowJournal) -> None:
         async with connect(asker.config(server), journal) as model:
@@ -135,13 +135,13 @@ def test_an_answer_that_has_come_is_kept_though_the_run_stops_meanwhile(asker: A
 
 def test_an_answer_comes_back_as_it_went_in_any_script(journal: Journal) -> None:
     answer = RawAnswer('{"label": "日本語, עברית, 🙂 \\u0000"}', "complete", "m", 3, 2, 1)
-    journal.put("k", answer)
+    journal.put("k", answer).result()
     assert journal.get("k") == answer
     assert journal.get("other") is None
 
 
 def test_half_a_character_does_not_stop_the_journal(journal: Journal) -> None:
-    journal.put("k", RawAnswer("\ud83d", "complete", "m", 3, 2, 1))
+    journal.put("k", RawAnswer("\ud83d", "complete", "m", 3, 2, 1)).result()
     kept = journal.get("k")
     assert kept is not None
     assert kept.text == "?"
@@ -165,13 +165,13 @@ def test_a_file_that_is_no_journal_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said_and_what_was_paid_is_kept(journal: Journal) -> None:
     answer = RawAnswer("x" * 5000, "complete", "m", 1, 0, 1)
-    journal.put("first", answer)
+    journal.put("first", answer).result()
     with sqlite3.connect(journal.path) as database:
         pages = database.execute("PRAGMA page_count").fetchone()[0]
     database.close()
-    journal._database.execute(f"PRAGMA max_page_count = {pages + 1}")
+    journal._writing.execute(f"PRAGMA max_page_count = {pages + 1}")
     with pytest.raises(DiskFullError, match="no space left"):
-        journal.put("second", RawAnswer("x" * 500_000, "complete", "m", 1, 0, 1))
+        journal.put("second", RawAnswer("x" * 500_000, "complete", "m", 1, 0, 1)).result()
     assert journal.get("first") == answer
 
 

@@ -1,0 +1,71 @@
+"""A hard limit on what a run pays.
+
+Before a call is sent the most that it can cost is set aside; when its answer has come, what it did cost takes that
+place. A call whose most does not fit waits until others have given back what they did not need, and if none is under
+way the budget is used up. So the sum never passes the limit, as far as the input's tokens are not underestimated
+(`tokens.BytesPerToken` says how they are told), and what is left unspent is less than the most of one call.
+
+An attempt that brought no answer (a timeout, a dropped connection) counts as unpaid: providers differ in whether they
+charge for it, and none says so.
+"""
+
+import asyncio
+
+from autointerp.errors import BudgetError
+
+
+class Budget:
+    """What may be spent and what is; for one event loop.
+
+    Args:
+        max_cost_usd: The limit; None for none.
+        spent_usd: What the run has paid before.
+    """
+
+    def __init__(self, max_cost_usd: float | None, spent_usd: float = 0.0) -> None:
+        self._max = max_cost_usd
+        self._spent = spent_usd
+        self._reserved = 0.0
+        self._n_under_way = 0
+        self._changed = asyncio.Condition()
+
+    @property
+    def spent_usd(self) -> float:
+        """What has been paid, before and now."""
+        return self._spent
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit."""
+        return self._max is not None
+
+    async def reserve(self, most_usd: float) -> None:
+        """Set aside what a call can cost at most; wait for others to settle if it does not fit.
+
+        Raises:
+            BudgetError: If it does not fit and none is under way.
+        """
+        if self._max is None:
+            return
+        async with self._changed:
+            while self._spent + self._reserved + most_usd > self._max:
+                if self._n_under_way == 0:
+                    raise BudgetError(
+                        f"the budget is used up: ${self._spent:.4f} of llm.max_cost_usd = {self._max:g} are spent, and"
+                        f" the next call may cost ${most_usd:.4f}",
+                        "raise llm.max_cost_usd and run the same command again: what was paid for is kept",
+                    )
+                await self._changed.wait()
+            self._reserved += most_usd
+            self._n_under_way += 1
+
+    async def settle(self, most_usd: float, paid_usd: float) -> None:
+        """Put what a call did cost in the place of what was set aside for it."""
+        if self._max is None:
+            self._spent += paid_usd
+            return
+        async with self._changed:
+            self._reserved -= most_usd
+            self._n_under_way -= 1
+            self._spent += paid_usd
+            self._changed.notify_all()

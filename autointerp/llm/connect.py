@@ -1,0 +1,87 @@
+"""From a model's config to a language model that can be asked."""
+
+import asyncio
+import importlib
+from urllib.parse import urlsplit
+
+from autointerp.config import ModelConfig
+from autointerp.errors import LanguageModelError
+from autointerp.llm.client import ConnectedModel, Terms
+from autointerp.llm.journal import Journal
+from autointerp.llm.keys import read_key
+from autointerp.llm.protocol import Provider
+from autointerp.llm.retries import Retries, Sleep
+
+
+def connect(
+    config: ModelConfig,
+    journal: Journal,
+    *,
+    terms: Terms | None = None,
+    retry_failures: bool = False,
+    retries: Retries | None = None,
+    sleep: Sleep = asyncio.sleep,
+    provider: Provider | None = None,
+) -> "ConnectedModel":
+    """Make a language model ready to be asked. Nothing is sent yet.
+
+    Use it in one event loop, and close it there: `async with connect(config, journal) as model`.
+
+    Args:
+        config: Which model, where, at what price.
+        journal: Of the run.
+        terms: Budget, prices and when to stop.
+        retry_failures: Whether what was paid and could not be used (a refusal, an answer cut short or unreadable) is
+            asked again. By default the journal repeats it, so that a rerun pays nothing.
+        retries: How attempts follow each other; by default `config.max_attempts` with the usual waits.
+        sleep: How to wait between attempts.
+        provider: What sends the calls; by default the provider's SDK, in this process.
+
+    Raises:
+        NoKeyError: If the environment holds no key and the provider wants one.
+        LanguageModelError: If the provider's SDK is not installed, or `base_url` is no address.
+    """
+    return ConnectedModel(
+        config,
+        provider or connect_provider(config),
+        journal,
+        terms=terms or Terms(),
+        retry_failures=retry_failures,
+        retries=retries or Retries(config.max_attempts),
+        sleep=sleep,
+    )
+
+
+def connect_provider(config: ModelConfig) -> Provider:
+    """Make the client of a model's provider. Nothing is sent yet.
+
+    Raises:
+        NoKeyError: If the environment holds no key and the provider wants one.
+        LanguageModelError: If the provider's SDK is not installed, or `base_url` is no address.
+    """
+    key = read_key(config)
+    if config.base_url is not None and not _is_address(config.base_url):
+        raise LanguageModelError(
+            f"base_url = {config.base_url!r} is not the address of a server", "write it as http://127.0.0.1:8000/v1"
+        )
+    try:
+        importlib.import_module(config.provider)
+    except ImportError:
+        raise LanguageModelError(
+            f"the package `{config.provider}` is not installed", f"pip install 'autointerp[{config.provider}]'"
+        ) from None
+    if config.provider == "openai":
+        from autointerp.llm.openai_client import OpenAIProvider
+
+        return OpenAIProvider(config, key)
+    from autointerp.llm.anthropic_client import AnthropicProvider
+
+    return AnthropicProvider(config, key)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
