@@ -5,7 +5,11 @@ For each feature:
 1. Choose active contexts for both splits from the top set and the uniform sample (`select`).
 2. Choose silent contexts for both splits from the pool (`negatives`): as many as there are active ones and of the same
    lengths, on the explain side at most `n_explain_silent`, which is what a judge's threshold needs.
-3. Check that the splits are apart (`splits.check_no_leak`).
+3. Where a select split is set apart, keep the score contexts of steps 1 and 2, which knew nothing of it, and choose the
+   others again: explain contexts from what is left of the explain documents, select contexts from those set apart.
+4. Check that the splits are apart (`splits.check_no_leak`).
+
+A feature with few select contexts, or none, has those that there are: it can be explained and scored all the same.
 
 A feature that can't have contexts gives a `Failure` with the reason. Features go through in chunks, so that the corpus
 is read and texts are embedded for many at a time; the result does not depend on the chunks.
@@ -24,8 +28,14 @@ from autointerp.collect.windows import join_rows, take_rows
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.negatives import NegativeHints, choose_silent, rank_silent_tiles
 from autointerp.contexts.pool import PoolTiles, TextEmbedder
-from autointerp.contexts.select import ActiveChoices, Choice, choose_active
-from autointerp.contexts.splits import DuplicateFilter, check_no_leak, document_split, trigram_sets
+from autointerp.contexts.select import ActiveChoices, ApartChoices, Choice, choose_active, choose_apart
+from autointerp.contexts.splits import (
+    DuplicateFilter,
+    check_no_leak,
+    context_trigrams,
+    document_split,
+    trigram_sets,
+)
 from autointerp.contexts.windows import Pieces, Windows, cut_windows, window_context
 from autointerp.corpus.reader import BlockSource
 from autointerp.identity import hash_key
@@ -36,17 +46,28 @@ logger = logging.getLogger(__name__)
 _FEATURES_PER_CHUNK = 64
 
 Neighbors = Mapping[int, Sequence[int]] | Int32[np.ndarray, "feature neighbor"]
+# Chosen windows of one feature, by split.
+_Sides = Mapping[Split, Sequence[Choice]]
+_MUST_HAVE_SILENT: tuple[Split, ...] = ("explain", "score")
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """The windows of some features, and where each feature's stand among them."""
+    """The windows of some features, and where each feature's stand among them.
+
+    Attributes:
+        windows: Of all the features.
+        trigrams: Of each window.
+        splits: Of each window's document, as if none were set apart to select.
+        top_rows: Each feature's rows of the top set.
+        fired_rows: Each feature's rows of the uniform sample.
+    """
 
     windows: Windows
     trigrams: list[frozenset[int]]
     splits: list[Split]
-    top_rows: list[Int64[np.ndarray, " row"]]
-    fired_rows: list[Int64[np.ndarray, " row"]]
+    top_rows: Mapping[int, Int64[np.ndarray, " row"]]
+    fired_rows: Mapping[int, Int64[np.ndarray, " row"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +78,7 @@ class _Builder:
     reader: BlockSource
     pieces: Pieces
     pool: PoolTiles
+    pool_without_select: PoolTiles
     embedder: TextEmbedder
     config: ContextsConfig
     seed: int
@@ -74,19 +96,59 @@ class _Builder:
         }
         alive = [feature for feature in features if feature not in outcomes]
         chunk = self._read(alive)
-        key = hash_key(self.seed, "active contexts", self.source_id)
+        outcomes |= self._explain_and_score(alive, chunk)
+        if self.config.select_share > 0.0:
+            built = {f: outcome for f in alive if isinstance(outcome := outcomes[f], FeatureContexts)}
+            outcomes |= self._set_apart(built, chunk)
+        for feature in features:
+            if isinstance(outcome := outcomes[feature], FeatureContexts):
+                check_no_leak(outcome, self.config.near_duplicate)
+            yield outcome
+
+    def _explain_and_score(self, features: Sequence[int], chunk: _Chunk) -> dict[int, FeatureContexts | Failure]:
+        """Steps 1 and 2 of the module."""
         active: dict[int, ActiveChoices] = {}
-        for place, feature in enumerate(alive):
-            choices = choose_active(
-                chunk.windows,
-                chunk.trigrams,
-                chunk.splits,
-                chunk.top_rows[place],
-                chunk.fired_rows[place],
-                self.config,
-                key,
+        for feature in features:
+            rows = chunk.top_rows[feature], chunk.fired_rows[feature]
+            active[feature] = choose_active(
+                chunk.windows, chunk.trigrams, chunk.splits, *rows, self.config, self._key("active contexts")
             )
-            n_explain, n_score = len(choices.explain), len(choices.score)
+        choices: dict[int, _Sides] = {f: {"explain": of.explain, "score": of.score} for f, of in active.items()}
+        return self._finish_all(chunk, self.pool_without_select, choices, dict.fromkeys(choices, ()))
+
+    def _set_apart(self, built: Mapping[int, FeatureContexts], chunk: _Chunk) -> dict[int, FeatureContexts | Failure]:
+        """Step 3 of the module, for features that have score contexts."""
+        config = self.config
+        splits = [
+            document_split(name, self.seed, config.explain_share, config.select_share)
+            for name in chunk.windows.document_ids
+        ]
+        score = {f: tuple(c for c in contexts.contexts if c.split == "score") for f, contexts in built.items()}
+        active: dict[int, ApartChoices] = {}
+        for feature in built:
+            rows = chunk.top_rows[feature], chunk.fired_rows[feature]
+            graded = context_trigrams(score[feature])
+            active[feature] = choose_apart(
+                chunk.windows, chunk.trigrams, splits, *rows, config, self._key("active contexts"), graded
+            )
+        choices: dict[int, _Sides] = {f: {"explain": of.explain, "select": of.select} for f, of in active.items()}
+        return self._finish_all(chunk, self.pool, choices, score)
+
+    def _finish_all(
+        self, chunk: _Chunk, pool: PoolTiles, choices: Mapping[int, _Sides], score: Mapping[int, Sequence[Context]]
+    ) -> dict[int, FeatureContexts | Failure]:
+        """Add the negatives of features that have enough active contexts.
+
+        Args:
+            chunk: Their windows.
+            pool: Tiles, split as the documents of the choices were.
+            choices: Their active contexts, by feature and split.
+            score: Their score contexts, where these were made before.
+        """
+        outcomes: dict[int, FeatureContexts | Failure] = {}
+        for feature, sides in choices.items():
+            n_explain = len(sides["explain"])
+            n_score = len(sides.get("score", ())) + sum(context.is_active for context in score[feature])
             if n_explain < self.config.min_explain or n_score < self.config.min_score:
                 outcomes[feature] = self._failure(
                     feature,
@@ -95,13 +157,11 @@ class _Builder:
                     f"{self.config.min_score} are needed; it fires in "
                     f"{self.collected.statistics.n_active_blocks[feature]} blocks",
                 )
-            else:
-                active[feature] = choices
-        similarity = self._similarities(chunk, active)
-        for feature, choices in active.items():
-            outcomes[feature] = self._finish(feature, chunk, choices, similarity.get(feature))
-        for feature in features:
-            yield outcomes[feature]
+        able = {feature: sides for feature, sides in choices.items() if feature not in outcomes}
+        similarity = self._similarities(chunk, {feature: sides["explain"] for feature, sides in able.items()})
+        for feature, sides in able.items():
+            outcomes[feature] = self._finish(feature, chunk, pool, sides, score[feature], similarity.get(feature))
+        return outcomes
 
     def _read(self, features: Sequence[int]) -> _Chunk:
         """Cut all sampled windows of some features, top sets first."""
@@ -114,22 +174,22 @@ class _Builder:
             windows=windows,
             trigrams=trigram_sets(windows.token_ids, windows.length),
             splits=[document_split(name, self.seed, self.config.explain_share) for name in windows.document_ids],
-            top_rows=top_places,
-            fired_rows=[places + top_rows.size for places in fired_places],
+            top_rows=dict(zip(features, top_places, strict=True)),
+            fired_rows={f: places + top_rows.size for f, places in zip(features, fired_places, strict=True)},
         )
 
     def _similarities(
-        self, chunk: _Chunk, active: Mapping[int, ActiveChoices]
+        self, chunk: _Chunk, explain: Mapping[int, Sequence[Choice]]
     ) -> dict[int, Float32[np.ndarray, " tile"]]:
         """Similarity of each tile to the mean of some of each feature's explain contexts."""
-        if "silent_similar" not in self.config.negatives or not active:
+        if "silent_similar" not in self.config.negatives or not explain:
             return {}
         texts: list[str] = []
         n_texts: list[int] = []
-        for choices in active.values():
-            spread = np.unique(np.linspace(0, len(choices.explain) - 1, self.config.n_similar_to).round().astype(int))
+        for choices in explain.values():
+            spread = np.unique(np.linspace(0, len(choices) - 1, self.config.n_similar_to).round().astype(int))
             for place in spread.tolist():
-                row = choices.explain[place].row
+                row = choices[place].row
                 token_ids = chunk.windows.token_ids[row, : chunk.windows.length[row]].tolist()
                 texts.append("".join(self.pieces.pieces(token_ids)).strip())
             n_texts.append(spread.size)
@@ -138,48 +198,46 @@ class _Builder:
         means = np.add.reduceat(embedded, first, axis=0) / np.array(n_texts, dtype=np.float32)[:, None]
         tiles = self.pool.embeddings(self.embedder)
         # Feature by feature and not by BLAS, whose rounding may change with the size of a product and with threads.
-        return {feature: np.einsum("td,d->t", tiles, mean) for feature, mean in zip(active, means, strict=True)}
+        return {feature: np.einsum("td,d->t", tiles, mean) for feature, mean in zip(explain, means, strict=True)}
 
     def _finish(
         self,
         feature: int,
         chunk: _Chunk,
-        choices: ActiveChoices,
+        pool: PoolTiles,
+        sides: _Sides,
+        score: Sequence[Context],
         similarity: Float32[np.ndarray, " tile"] | None,
     ) -> FeatureContexts | Failure:
-        """Add the negatives of a feature, and check."""
-        seen = DuplicateFilter(self.config.near_duplicate)
-        active_explain = self._contexts(chunk, choices.explain, "explain", seen)
-        active_score = self._contexts(chunk, choices.score, "score", seen)
+        """Add the negatives of a feature."""
+        config = self.config
+        seen = DuplicateFilter(config.near_duplicate)
+        for trigrams in context_trigrams(score):
+            seen.admit(trigrams)
+        active = {split: self._contexts(chunk, choices, split, seen) for split, choices in sides.items()}
         hints = NegativeHints(
             similarity=similarity,
             neighbors=self._neighbors_of(feature),
-            peak_tokens=_peak_tokens(active_explain),
+            peak_tokens=_peak_tokens(active["explain"]),
         )
-        kinds = self.config.negatives
-        key = hash_key(self.seed, "silent contexts", self.source_id)
-        ranked = rank_silent_tiles(self.pool, feature, kinds, hints, key)
-        n_explain = min(len(active_explain), self.config.n_explain_silent)
-        explain_lengths = _spread_lengths(active_explain, n_explain)
-        explain = choose_silent(self.pool, feature, "explain", explain_lengths, kinds, ranked, seen)
-        score_lengths = _spread_lengths(active_score, len(active_score))
-        score = choose_silent(self.pool, feature, "score", score_lengths, kinds, ranked, seen)
-        if len(explain) < min(self.config.min_explain, n_explain) or len(score) < self.config.min_score:
-            n_silent = int(ranked["silent_random"].size)
+        ranked = rank_silent_tiles(pool, feature, config.negatives, hints, self._key("silent contexts"))
+        n_explain = min(len(active["explain"]), config.n_explain_silent)
+        contexts: list[Context] = []
+        for split, of_split in active.items():
+            lengths = _spread_lengths(of_split, n_explain if split == "explain" else len(of_split))
+            silent = choose_silent(pool, feature, split, lengths, config.negatives, ranked, seen)
+            contexts += [*of_split, *silent]
+        built = FeatureContexts(self.source_id, feature, (*contexts, *score))
+        n_silent = {split: len(built.of(split, active=False)) for split in _MUST_HAVE_SILENT}
+        if n_silent["explain"] < min(config.min_explain, n_explain) or n_silent["score"] < config.min_score:
             return self._failure(
                 feature,
                 "NoSilentContexts",
-                f"{len(explain)} explain and {len(score)} score contexts in which it is silent, where "
-                f"{min(self.config.min_explain, n_explain)} and {self.config.min_score} are needed; it is silent in "
-                f"the blocks of {n_silent} of {self.pool.n_tiles} pool windows",
+                f"{n_silent['explain']} explain and {n_silent['score']} score contexts in which it is silent, where "
+                f"{min(config.min_explain, n_explain)} and {config.min_score} are needed; it is silent in "
+                f"the blocks of {ranked['silent_random'].size} of {pool.n_tiles} pool windows",
             )
-        contexts = FeatureContexts(
-            source_id=self.source_id,
-            feature_index=feature,
-            contexts=(*active_explain, *explain, *active_score, *score),
-        )
-        check_no_leak(contexts, self.config.near_duplicate)
-        return contexts
+        return built
 
     def _contexts(self, chunk: _Chunk, choices: Sequence[Choice], split: Split, seen: DuplicateFilter) -> list[Context]:
         contexts: list[Context] = []
@@ -206,6 +264,9 @@ class _Builder:
         if isinstance(self.neighbors, np.ndarray):
             return [neighbor for neighbor in self.neighbors[feature].tolist() if neighbor >= 0]
         return self.neighbors.get(feature, ())
+
+    def _key(self, purpose: str) -> int:
+        return hash_key(self.seed, purpose, self.source_id)
 
     def _failure(self, feature: int, error_type: str, message: str) -> Failure:
         return Failure(
@@ -253,15 +314,27 @@ def build_contexts(
         fingerprint: Stands in the failures.
 
     Yields:
-        One outcome a feature, in the order of `features`: its contexts (explain before score, active before silent),
-        or a failure `DeadFeature`, `TooFewContexts` or `NoSilentContexts`.
+        One outcome a feature, in the order of `features`: its contexts (explain, select, score, in each active before
+        silent), or a failure `DeadFeature`, `TooFewContexts` or `NoSilentContexts`.
 
     Raises:
-        LeakError: If a score context shares its document, or nearly its text, with an explain context.
+        LeakError: If two contexts of different splits share their document, or nearly their text.
         ShardError: If the samples are of another corpus.
     """
     assert collected.fired.context_length == collect.context_length, "samples of another context length"
-    builder = _Builder(collected, reader, pieces, pool, embedder, config, seed, source_id, neighbors, fingerprint)
+    builder = _Builder(
+        collected,
+        reader,
+        pieces,
+        pool,
+        pool.without_select(),
+        embedder,
+        config,
+        seed,
+        source_id,
+        neighbors,
+        fingerprint,
+    )
     n_failed = 0
     for first in range(0, len(features), _FEATURES_PER_CHUNK):
         for outcome in builder.chunk(features[first : first + _FEATURES_PER_CHUNK]):

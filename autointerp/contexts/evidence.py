@@ -6,7 +6,8 @@ from autointerp.records import FeatureContexts, FeatureEvidence, FeatureRecord
 def feature_evidence(contexts: FeatureContexts, feature: FeatureRecord) -> FeatureEvidence:
     """Gather a feature's explain split, and what is known of it from statistics and weights.
 
-    No context of the score split goes in. Some of the rest is of the whole corpus though, the documents of the score
+    The select split goes in fields of its own, which choose among labels and are never shown to who writes one. No
+    context of the score split goes in. Some of the rest is of the whole corpus though, the documents of the score
     split included:
 
     - The density, the largest activation and the top tokens. An explainer that reads them knows on which tokens the
@@ -34,4 +35,6 @@ def feature_evidence(contexts: FeatureContexts, feature: FeatureRecord) -> Featu
         n_followed_peaks=feature.n_followed_peaks,
         top_logits=feature.top_logits,
         bottom_logits=feature.bottom_logits,
+        select_active=contexts.of("select", active=True),
+        select_silent=contexts.of("select", active=False),
     )

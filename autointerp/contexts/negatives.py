@@ -104,7 +104,7 @@ def choose_silent(
     Returns:
         Silent contexts, by kind.
     """
-    in_split = pool.is_score if split == "score" else ~pool.is_score
+    in_split = pool.of(split)
     is_full = pool.length == pool.context_length
     # Dealt in turn from the longest on, so that the kinds have like lengths.
     longest_first = sorted(lengths, reverse=True)

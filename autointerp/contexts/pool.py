@@ -11,7 +11,7 @@ A tile is silent for a feature only in the strong sense if its whole block is: `
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -79,7 +79,8 @@ class PoolTiles:
         length: Tokens of each tile.
         token_ids: Tokens; 0 past the tile's end.
         document_ids: Document of each tile.
-        is_score: True for tiles of the score split, False for those of the explain split.
+        is_score: True for tiles of the score split.
+        is_select: True for tiles of the select split; those of neither are of the explain split.
         tokens: Text pieces of each tile.
         texts: Text of each tile, without leading or trailing space.
         trigrams: Hashed token trigrams of each tile, for finding near-duplicates.
@@ -96,6 +97,7 @@ class PoolTiles:
     token_ids: Int32[np.ndarray, "tile offset"]
     document_ids: tuple[str, ...]
     is_score: Bool[np.ndarray, " tile"]
+    is_select: Bool[np.ndarray, " tile"]
     tokens: tuple[tuple[str, ...], ...]
     texts: list[str]
     trigrams: tuple[frozenset[int], ...]
@@ -151,7 +153,7 @@ class PoolTiles:
         tokens = tuple(
             tuple(pieces.pieces(row[:n])) for row, n in zip(token_ids.tolist(), length.tolist(), strict=True)
         )
-        splits = [document_split(document_id, seed, config.explain_share) for document_id in document_ids]
+        splits = [document_split(name, seed, config.explain_share, config.select_share) for name in document_ids]
         trigrams = tuple(trigram_sets(token_ids, length))
         return cls(
             source_id=source_id,
@@ -163,6 +165,7 @@ class PoolTiles:
             token_ids=token_ids,
             document_ids=document_ids,
             is_score=np.array([split == "score" for split in splits], dtype=np.bool_),
+            is_select=np.array([split == "select" for split in splits], dtype=np.bool_),
             tokens=tokens,
             texts=["".join(row).strip() for row in tokens],
             trigrams=trigrams,
@@ -178,9 +181,25 @@ class PoolTiles:
         """Number of tiles, at most `n_pool_tiles`."""
         return self.start.size
 
+    @property
+    def is_explain(self) -> Bool[np.ndarray, " tile"]:
+        """True for tiles of the explain split: the only ones that what writes a label may be made of."""
+        explain: Bool[np.ndarray, " tile"] = ~(self.is_score | self.is_select)
+        return explain
+
     def split(self, tile: int) -> Split:
         """The split of a tile's document."""
-        return "score" if self.is_score[tile] else "explain"
+        if self.is_score[tile]:
+            return "score"
+        return "select" if self.is_select[tile] else "explain"
+
+    def of(self, split: Split) -> Bool[np.ndarray, " tile"]:
+        """Whether each tile is of a split."""
+        return {"explain": self.is_explain, "select": self.is_select, "score": self.is_score}[split]
+
+    def without_select(self) -> "PoolTiles":
+        """The same tiles, those of the select split given back to the explain split."""
+        return replace(self, is_select=np.zeros_like(self.is_select))
 
     def peaks(self, feature_index: int) -> Float32[np.ndarray, " tile"]:
         """A feature's largest activation in each tile, 0 where it does not fire."""

@@ -9,9 +9,13 @@
 4. Within a quantile the order is by keyed hash. Quantiles take turns, so a quantile that runs short is made up for by
    all others alike, and any first part of the choice is itself stratified.
 5. Near-duplicates are dropped on the way: of two, the one that comes first stays, explain before score.
+6. Where a select split is set apart, steps 2 to 5 are done as if its documents were explain documents, and give the
+   score contexts: so what grades is the same with and without a select split. Then explain contexts are chosen again,
+   from the explain documents alone, and `n_select` select contexts as in step 3; what nearly repeats a score context
+   falls away.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +42,13 @@ class ActiveChoices(NamedTuple):
 
     explain: tuple[Choice, ...]
     score: tuple[Choice, ...]
+
+
+class ApartChoices(NamedTuple):
+    """The active contexts of one feature beside those that grade, where a select split is set apart."""
+
+    explain: tuple[Choice, ...]
+    select: tuple[Choice, ...]
 
 
 def quantiles_among(
@@ -101,7 +112,7 @@ def choose_active(
     config: ContextsConfig,
     key: int,
 ) -> ActiveChoices:
-    """Choose one feature's active contexts for both splits.
+    """Choose one feature's active contexts for the explain and the score split.
 
     Args:
         windows: Clipped windows, of many features.
@@ -112,45 +123,96 @@ def choose_active(
         config: How many, which mixture, how many quantiles.
         key: Of the choice within quantiles, from `hash_key`.
     """
-    rows = np.concatenate([top_rows, fired_rows]).astype(np.int64)
-    quantile = dict(
-        zip(
-            rows.tolist(),
-            quantiles_among(
-                windows.peak[rows],
-                windows.block_index[rows],
-                windows.peak[fired_rows],
-                windows.block_index[fired_rows],
-                config.n_quantiles,
-            ).tolist(),
-            strict=True,
-        )
-    )
-
-    def stratified(candidates: list[int], n_wanted: int) -> list[Choice]:
-        order = keyed_hash(key, windows.feature[candidates], windows.block_index[candidates])
-        chosen = stratify(candidates, [quantile[row] for row in candidates], order, n_wanted)
-        return [Choice(row, "quantile", quantile[row]) for row in chosen]
-
-    def of(split: Split, candidates: NDArray[np.integer[Any]]) -> list[int]:
-        return [row for row in candidates.tolist() if splits[row] == split]
-
-    seen = DuplicateFilter(config.near_duplicate)
-    top = iter(of("explain", top_rows))
-    n_top = round(config.top_share * config.n_explain)
-    explain: list[Choice] = []
-    while len(explain) < n_top and (row := next(top, None)) is not None:
-        if seen.admit(trigrams[row]):
-            explain.append(Choice(row, "top", quantile[row]))
-    distinct = [row for row in of("explain", fired_rows) if seen.admit(trigrams[row])]
-    explain += stratified(distinct, config.n_explain - len(explain))
-    while len(explain) < config.n_explain and (row := next(top, None)) is not None:
-        if seen.admit(trigrams[row]):
-            explain.append(Choice(row, "top", quantile[row]))
-
+    chooser = _Chooser(windows, trigrams, splits, top_rows, fired_rows, config, key)
+    explain = chooser.explain(DuplicateFilter(config.near_duplicate))
     # A new filter: a candidate that was not chosen was not seen by the explainer, and keeps nothing out.
-    shown = DuplicateFilter(config.near_duplicate)
-    for choice in explain:
-        shown.admit(trigrams[choice.row])
-    distinct = [row for row in of("score", fired_rows) if shown.admit(trigrams[row])]
-    return ActiveChoices(tuple(explain), tuple(stratified(distinct, config.n_score)))
+    shown = _filter_of((trigrams[choice.row] for choice in explain), config)
+    return ActiveChoices(explain, chooser.uniform("score", config.n_score, shown))
+
+
+def choose_apart(
+    windows: Windows,
+    trigrams: Sequence[frozenset[int]],
+    splits: Sequence[Split],
+    top_rows: NDArray[np.integer[Any]],
+    fired_rows: NDArray[np.integer[Any]],
+    config: ContextsConfig,
+    key: int,
+    graded: Sequence[frozenset[int]],
+) -> ApartChoices:
+    """Choose one feature's active contexts for the explain and the select split, beside given score contexts.
+
+    Args:
+        windows: Clipped windows, of many features.
+        trigrams: Token trigrams of each window.
+        splits: Split of each window's document.
+        top_rows: This feature's rows of the top set, by rank.
+        fired_rows: This feature's rows of the uniform sample, by rank.
+        config: How many, which mixture, how many quantiles.
+        key: Of the choice within quantiles, from `hash_key`.
+        graded: Token trigrams of each of the feature's score contexts.
+    """
+    chooser = _Chooser(windows, trigrams, splits, top_rows, fired_rows, config, key)
+    explain = chooser.explain(_filter_of(graded, config))
+    shown = _filter_of([*graded, *(trigrams[choice.row] for choice in explain)], config)
+    return ApartChoices(explain, chooser.uniform("select", config.n_select, shown))
+
+
+def _filter_of(trigrams: Iterable[frozenset[int]], config: ContextsConfig) -> DuplicateFilter:
+    """A filter that has seen some contexts."""
+    seen = DuplicateFilter(config.near_duplicate)
+    for of_one in trigrams:
+        seen.admit(of_one)
+    return seen
+
+
+class _Chooser:
+    """Chooses from one feature's windows; the arguments are those of `choose_active`."""
+
+    def __init__(
+        self,
+        windows: Windows,
+        trigrams: Sequence[frozenset[int]],
+        splits: Sequence[Split],
+        top_rows: NDArray[np.integer[Any]],
+        fired_rows: NDArray[np.integer[Any]],
+        config: ContextsConfig,
+        key: int,
+    ) -> None:
+        rows = np.concatenate([top_rows, fired_rows]).astype(np.int64)
+        quantiles = quantiles_among(
+            windows.peak[rows],
+            windows.block_index[rows],
+            windows.peak[fired_rows],
+            windows.block_index[fired_rows],
+            config.n_quantiles,
+        )
+        self._quantile: dict[int, int] = dict(zip(rows.tolist(), quantiles.tolist(), strict=True))
+        self._windows, self._trigrams, self._splits = windows, trigrams, splits
+        self._top_rows, self._fired_rows = top_rows, fired_rows
+        self._config, self._key = config, key
+
+    def explain(self, seen: DuplicateFilter) -> tuple[Choice, ...]:
+        """The explain contexts, without what nearly repeats one that was seen; see step 2 of the module."""
+        config, trigrams = self._config, self._trigrams
+        top = iter(self._of("explain", self._top_rows))
+        n_top = round(config.top_share * config.n_explain)
+        explain: list[Choice] = []
+        while len(explain) < n_top and (row := next(top, None)) is not None:
+            if seen.admit(trigrams[row]):
+                explain.append(Choice(row, "top", self._quantile[row]))
+        explain += self.uniform("explain", config.n_explain - len(explain), seen)
+        while len(explain) < config.n_explain and (row := next(top, None)) is not None:
+            if seen.admit(trigrams[row]):
+                explain.append(Choice(row, "top", self._quantile[row]))
+        return tuple(explain)
+
+    def uniform(self, split: Split, n_wanted: int, seen: DuplicateFilter) -> tuple[Choice, ...]:
+        """Windows of the uniform sample, stratified, without what nearly repeats one that was seen."""
+        distinct = [row for row in self._of(split, self._fired_rows) if seen.admit(self._trigrams[row])]
+        order = keyed_hash(self._key, self._windows.feature[distinct], self._windows.block_index[distinct])
+        chosen = stratify(distinct, [self._quantile[row] for row in distinct], order, n_wanted)
+        return tuple(Choice(row, "quantile", self._quantile[row]) for row in chosen)
+
+    def _of(self, split: Split, candidates: NDArray[np.integer[Any]]) -> list[int]:
+        return [row for row in candidates.tolist() if self._splits[row] == split]

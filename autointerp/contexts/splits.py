@@ -1,14 +1,17 @@
-"""Which contexts may be shown to the explainer and which only grade, and the proof that the two are apart.
+"""Which contexts explainers may see, which choose among labels and which only grade, and the proof that they are apart.
 
-1. A document belongs to one split, by a keyed hash of its id: the same for every feature, source and run of a seed.
+1. A document belongs to one split, by keyed hashes of its id: the same for every feature, source and run of a seed. One
+   hash tells the score split from the rest, another the select split within the rest: so the documents that grade are
+   the same whatever is set apart to select.
 2. Two contexts are near-duplicates if the Jaccard overlap of their sets of token trigrams reaches a threshold. Of two
    near-duplicates the one that comes first stays.
-3. The finished contexts of a feature are checked again, by another computation: a score context that shares a document
-   with an explain context, or nearly repeats one, raises `LeakError`.
+3. The finished contexts of a feature are checked again, by another computation: a context that shares a document with
+   one of another split, or nearly repeats one, raises `LeakError`.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, UInt64
@@ -21,9 +24,20 @@ _TRIGRAM_KEY = hash_key(0, "token trigram")
 
 
 @lru_cache(maxsize=1 << 18)
-def document_split(document_id: str, seed: int, explain_share: float) -> Split:
-    """The split of a document, and so of every context cut from it."""
-    return "explain" if hash_key(seed, "document split", document_id) < explain_share * 2.0**64 else "score"
+def document_split(document_id: str, seed: int, explain_share: float, select_share: float = 0.0) -> Split:
+    """The split of a document, and so of every context cut from it.
+
+    Args:
+        document_id: Of the document.
+        seed: Of the run.
+        explain_share: Share of documents that don't grade.
+        select_share: Share of these that are set apart to choose among labels.
+    """
+    if hash_key(seed, "document split", document_id) >= explain_share * 2.0**64:
+        return "score"
+    # A hash of its own: within the explain side the first one is not uniform.
+    is_apart = select_share > 0.0 and hash_key(seed, "select split", document_id) < select_share * 2.0**64
+    return "select" if is_apart else "explain"
 
 
 def trigram_sets(token_ids: Int32[np.ndarray, "row offset"], length: Int32[np.ndarray, " row"]) -> list[frozenset[int]]:
@@ -124,32 +138,37 @@ def _padded(
 
 
 def check_no_leak(contexts: FeatureContexts, near_duplicate: float) -> None:
-    """Check that nothing in the score split, active or silent, could have been seen in the explain split.
+    """Check that nothing that grades, active or silent, could have been seen when the label was written or chosen.
+
+    Nor may what chooses have been seen by who wrote it.
 
     Args:
         contexts: All contexts of one feature.
         near_duplicate: Overlap of token trigrams from which on two contexts count as duplicates.
 
     Raises:
-        LeakError: If a score context shares its document, or nearly its text, with an explain context.
+        LeakError: If two contexts of different splits share their document, or nearly their text.
     """
-    explain = [context for context in contexts.contexts if context.split == "explain"]
-    score = [context for context in contexts.contexts if context.split == "score"]
-    if not explain or not score:
-        return
+    by_split: dict[Split, list[Context]] = {"explain": [], "select": [], "score": []}
+    for context in contexts.contexts:
+        by_split[context.split].append(context)
     name = feature_id(contexts.source_id, contexts.feature_index)
     remedy = "report this as a bug; the scores of this feature can't be trusted"
-    shared = {context.document_id for context in explain} & {context.document_id for context in score}
-    if shared:
-        raise LeakError(f"feature {name} has document {min(shared)!r} in both splits", remedy)
-    overlap = _jaccard(explain, score)
-    if (overlap >= near_duplicate).any():
-        row, column = np.unravel_index(int(overlap.argmax()), overlap.shape)
-        raise LeakError(
-            f"feature {name}: score context {score[column].context_id} repeats {overlap.max():.0%} of explain context "
-            f"{explain[row].context_id}",
-            remedy,
-        )
+    for first, second in combinations(by_split, 2):
+        before, after = by_split[first], by_split[second]
+        if not before or not after:
+            continue
+        shared = {context.document_id for context in before} & {context.document_id for context in after}
+        if shared:
+            raise LeakError(f"feature {name} has document {min(shared)!r} in both splits, {first} and {second}", remedy)
+        overlap = _jaccard(before, after)
+        if (overlap >= near_duplicate).any():
+            row, column = np.unravel_index(int(overlap.argmax()), overlap.shape)
+            raise LeakError(
+                f"feature {name}: {second} context {after[column].context_id} repeats {overlap.max():.0%} of {first} "
+                f"context {before[row].context_id}",
+                remedy,
+            )
 
 
 def _jaccard(first: Sequence[Context], second: Sequence[Context]) -> Float64[np.ndarray, "first second"]:

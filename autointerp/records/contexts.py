@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Split = Literal["explain", "score"]
+Split = Literal["explain", "select", "score"]
 ContextKind = Literal["top", "quantile", "silent_random", "silent_similar", "silent_neighbour", "silent_token", "pool"]
 ACTIVE_KINDS: frozenset[ContextKind] = frozenset({"top", "quantile"})
 SILENT_KINDS: frozenset[ContextKind] = frozenset(
@@ -20,7 +20,8 @@ class Context:
         source_id: `model@source`.
         feature_index: The feature.
         kind: How it was chosen: `top` and `quantile` are active, `silent_…` silent on every token, `pool` either.
-        split: `explain` contexts may be shown to explainers and set thresholds; `score` contexts only grade.
+        split: `explain` contexts may be shown to explainers and set thresholds; `select` contexts only choose among
+            labels; `score` contexts only grade.
         tokens: Text pieces; joined without a separator they are the context's text.
         token_ids: The model's token ids, one a piece.
         activations: The feature's activation at each token, >= 0.
@@ -66,7 +67,7 @@ class FeatureContexts:
     Attributes:
         source_id: `model@source`.
         feature_index: The feature.
-        contexts: Active and silent contexts of both splits.
+        contexts: Active and silent contexts of every split.
     """
 
     source_id: str

@@ -114,7 +114,7 @@ class SilentTiles:
 
     Attributes:
         eligible: Tiles, ascending.
-        n_left_out: Silent tiles of the score split that nearly repeat a context of the explain split.
+        n_left_out: Silent tiles of the score split that nearly repeat a context of another split.
     """
 
     eligible: Int64[np.ndarray, " eligible"]
@@ -122,9 +122,9 @@ class SilentTiles:
 
 
 def silent_tiles(contexts: FeatureContexts, pool: PoolTiles) -> SilentTiles:
-    """The tiles of the score split on which a feature is silent, without near-duplicates of its explain split."""
+    """The tiles of the score split on which a feature is silent, without near-duplicates of its other splits."""
     silent = pool.is_score & (pool.peaks(contexts.feature_index) <= 0)
-    seen = (*contexts.of("explain", active=True), *contexts.of("explain", active=False))
+    seen = [context for context in contexts.contexts if context.split != "score"]
     repeated = silent & pool.repeats(seen)
     return SilentTiles(np.flatnonzero(silent & ~repeated), int(repeated.sum()))
 
