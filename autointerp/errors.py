@@ -8,7 +8,7 @@
     ├── CollectError                the pass over the corpus
     │   ├── ActivationRangeError    an activation is negative where it can't be, or not finite
     │   └── ShardError              a shard file is missing, cut short or of another run
-    ├── LeakError                   a score context shares its document, or nearly its text, with the explain split
+    ├── LeakError                   contexts of two splits share their document, or nearly their text
     ├── PromptError                 a prompt file is missing, or its variables don't match what it is given
     ├── LanguageModelError          a provider said no to all further calls
     │   ├── NoKeyError              no API key in the environment
@@ -79,7 +79,7 @@ class ShardError(CollectError):
 
 
 class LeakError(AutointerpError):
-    """A score context shares its document, or nearly its text, with the explain split."""
+    """Contexts of two splits share their document, or nearly their text."""
 
 
 class PromptError(AutointerpError):

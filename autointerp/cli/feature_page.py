@@ -13,6 +13,7 @@ _TOKENS_SHOWN = 10
 _NEIGHBORS_READ = 20
 _NEIGHBORS_SHOWN = 6
 _NEIGHBOR_LABEL_WIDTH = 24
+_SIDES = {"input": "what it fires on", "output": "what it promotes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,15 @@ def feature_lines(page: FeaturePage, n_contexts: int) -> list[str]:
     for scored in page.labels:
         explanation = scored.explanation
         by = f"{explanation.explainer}, {explanation.model}"
+        if explanation.n_contexts is not None:
+            by += f", from {explanation.n_contexts} contexts"
         if explanation.is_baseline:
             by = f"shuffled: the label of feature {explanation.label_from}"
         lines += ["", f"label  {explanation.label}", f"       by {by}"]
+        if explanation.side:
+            lines.append(f"       about the {explanation.side}: {_SIDES[explanation.side]}")
+        if excludes := explanation.detail.get("excludes"):
+            lines.append(f"       excludes: {excludes}")
         for score in scored.scores:
             unanswered = f", {score.n_unanswered} unanswered" if score.n_unanswered else ""
             metric = score.detail.get("metric", "")

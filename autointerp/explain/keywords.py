@@ -16,73 +16,48 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from typing import Any, Self
 
 from autointerp.config import ExplainConfig
 from autointerp.embedder import QUOTES
+from autointerp.explain.base import BaseExplainer, Tools
 from autointerp.explain.words import BaseRates, firing_words, stem
-from autointerp.identity import feature_id, fingerprint, stable_uuid
+from autointerp.identity import fingerprint
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence
 
-NAME = "keywords"
 
-
-def keywords_fingerprint(config: ExplainConfig) -> str:
-    """Fingerprint of the number of words; base rates are those of a source's contexts, which have one of their own."""
-    return fingerprint(NAME, 1, config.n_keywords)
-
-
-class KeywordsExplainer:
-    """An `Explainer` that lists words; see the module's steps.
+class KeywordsExplainer(BaseExplainer):
+    """An explainer that lists words; see the module's steps.
 
     Args:
         base_rates: Of the source's corpus, counted on the explain split.
         config: With the number of words.
     """
 
+    name = "keywords"
+
     def __init__(self, base_rates: BaseRates, config: ExplainConfig) -> None:
+        super().__init__(config)
         self._base_rates = base_rates
-        self._n_keywords = config.n_keywords
-        self._fingerprint = fingerprint(keywords_fingerprint(config), base_rates.fingerprint)
+        self.fingerprint = fingerprint(self.fingerprint, base_rates.fingerprint)
 
-    @property
-    def name(self) -> str:
-        """`keywords`."""
-        return NAME
+    @classmethod
+    def make(cls, tools: Tools) -> Self:
+        """Build it on the words of a source."""
+        return cls(tools.base_rates(), tools.config)
 
-    @property
-    def fingerprint(self) -> str:
-        """Of the number of words and the base rates."""
-        return self._fingerprint
+    @classmethod
+    def settings(cls, config: ExplainConfig) -> Sequence[Any]:
+        """The number of words; base rates are those of a source's contexts, which have a fingerprint of their own."""
+        return (config.n_keywords,)
 
     async def explain(self, evidence: FeatureEvidence) -> Explanation | Failure:
         """Write a label; `NoContexts` where no context of the explain split holds a firing word."""
-        words = telling_words(evidence.active, self._base_rates)[: self._n_keywords]
+        words = telling_words(evidence.active, self._base_rates)[: self.config.n_keywords]
         if not words:
-            return Failure(
-                stage="explain",
-                source_id=evidence.source_id,
-                feature_index=evidence.feature_index,
-                error_type="NoContexts",
-                message="no context of the explain split holds a word on which the feature fires",
-                raw=None,
-                retry=False,
-                created_at=datetime.now(UTC),
-                fingerprint=self._fingerprint,
-            )
-        feature = feature_id(evidence.source_id, evidence.feature_index)
-        return Explanation(
-            explanation_id=stable_uuid(f"{feature}/{self._fingerprint}"),
-            source_id=evidence.source_id,
-            feature_index=evidence.feature_index,
-            label=render_label(words),
-            explainer=NAME,
-            model="local",
-            prompt_sha256=None,
-            cost_usd=0.0,
-            created_at=datetime.now(UTC),
-            fingerprint=self._fingerprint,
-        )
+            message = "no context of the explain split holds a word on which the feature fires"
+            return self.failure(evidence, "NoContexts", message)
+        return self.explanation(evidence, render_label(words))
 
 
 def telling_words(active: Sequence[Context], base_rates: BaseRates) -> list[str]:

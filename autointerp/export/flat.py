@@ -2,8 +2,10 @@
 
 Each scorer that graded anything has the columns `NAME`, `NAME_ci_low`, `NAME_ci_high`, `NAME_n_trials`,
 `NAME_n_unanswered`, `NAME_metric`, `NAME_judge` and `NAME_fingerprint`; they are empty where a label has no such score.
+What else an explainer says of its label is JSON in `explanation_detail`; what the label excludes has a column as well.
 """
 
+import json
 from datetime import datetime
 
 from autointerp.export.items import ExportItem, Provenance
@@ -37,6 +39,10 @@ _LABEL_COLUMNS: dict[str, type] = {
     "created_at": datetime,
     "label_from": int,
     "explanation_fingerprint": str,
+    "side": str,
+    "n_contexts": int,
+    "excludes": str,
+    "explanation_detail": str,
 }
 _SCORE_COLUMNS: dict[str, type] = {
     "": float,
@@ -89,6 +95,10 @@ def flat_row(item: ExportItem, known: Provenance) -> dict[str, Cell]:
             label.created_at,
             label.label_from,
             label.fingerprint,
+            label.side,
+            label.n_contexts,
+            label.detail.get("excludes"),
+            json.dumps(label.detail, ensure_ascii=False, sort_keys=True) if label.detail else None,
         )
         row.update(zip(_LABEL_COLUMNS, cells_of_label, strict=True))
     for scorer in known.scorers:

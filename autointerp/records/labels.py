@@ -1,11 +1,13 @@
 """Records of explaining and scoring: what is shown, labels, trials, scores, failures, and what they cost."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from autointerp.records.contexts import Context
+
+Side = Literal["input", "output"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class TokenLogit:
 
 @dataclass(frozen=True, slots=True)
 class FeatureEvidence:
-    """What an explainer may see of one feature: no context of the score split.
+    """What an explainer may use of one feature: no context of the score split.
 
     Attributes:
         source_id: `model@source`.
@@ -56,6 +58,9 @@ class FeatureEvidence:
         n_followed_peaks: Sampled peaks that a token follows: what `FollowingToken.n_peaks` is a part of.
         top_logits: The tokens whose logits it raises most, highest first; empty where the source has no logits.
         bottom_logits: The tokens whose logits it lowers most, lowest first.
+        select_active: Select contexts in which it fires; empty where `contexts.select_share` is 0. No explainer may see
+            one, and none may go into a prompt for a label: they only choose among labels that are written.
+        select_silent: Select contexts in which it is silent; the same holds.
     """
 
     source_id: str
@@ -69,6 +74,8 @@ class FeatureEvidence:
     n_followed_peaks: int = 0
     top_logits: tuple[TokenLogit, ...] = ()
     bottom_logits: tuple[TokenLogit, ...] = ()
+    select_active: tuple[Context, ...] = ()
+    select_silent: tuple[Context, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,12 @@ class Explanation:
         created_at: UTC.
         fingerprint: Of everything that decides the label.
         label_from: For the baseline, the feature whose label this is; None for a true label.
+        side: Which side of the feature the label is about: `input`, what it fires on, or `output`, what it promotes;
+            None where the explainer does not say.
+        n_contexts: Contexts in which the feature fires that were shown to the language model: fewer than asked for
+            where more do not fit into its window. None for an explainer that shows none.
+        detail: What else the explainer has to say of the label, as JSON has it; `excludes` is what the label's own text
+            already rules out.
     """
 
     explanation_id: str
@@ -100,6 +113,9 @@ class Explanation:
     created_at: datetime
     fingerprint: str
     label_from: int | None = None
+    side: Side | None = None
+    n_contexts: int | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_baseline(self) -> bool:

@@ -97,4 +97,6 @@ def _borrow(explanation: Explanation, donor: Explanation, seed: int) -> Explanat
         cost_usd=0.0,
         fingerprint=made_of,
         label_from=donor.feature_index,
+        n_contexts=None,
+        detail={},
     )

@@ -88,6 +88,9 @@ EXPLANATIONS = pa.schema(
         "created_at": _TIME,
         "fingerprint": _TEXT,
         "label_from": _INT,
+        "side": _TEXT,
+        "n_contexts": _INT,
+        "detail": _TEXT,
     }
 )
 SCORES = pa.schema(
@@ -155,7 +158,11 @@ def context_table(contexts: Sequence[Context], places: Sequence[int | None], fin
 
 def explanation_table(explanations: Sequence[Explanation]) -> pa.Table:
     """Rows of `explanations`."""
-    return _table(EXPLANATIONS, explanations, {"created_at": [_naive(e.created_at) for e in explanations]})
+    extra: dict[str, Sequence[Any]] = {
+        "created_at": [_naive(e.created_at) for e in explanations],
+        "detail": [json_text(e.detail, "an explanation") for e in explanations],
+    }
+    return _table(EXPLANATIONS, explanations, extra)
 
 
 def score_table(graded: Sequence[Graded], owners: Sequence[tuple[str, int]]) -> pa.Table:
@@ -228,7 +235,10 @@ def contexts_of(rows: Iterable[Mapping[str, Any]]) -> list[Context]:
 
 def explanations_of(rows: Iterable[Mapping[str, Any]]) -> list[Explanation]:
     """Records of rows of `explanations`."""
-    return [Explanation(**{**row, "created_at": row["created_at"].replace(tzinfo=UTC)}) for row in rows]
+    return [
+        Explanation(**{**row, "created_at": row["created_at"].replace(tzinfo=UTC), "detail": json.loads(row["detail"])})
+        for row in rows
+    ]
 
 
 def scores_of(rows: Iterable[Mapping[str, Any]]) -> list[Score]:

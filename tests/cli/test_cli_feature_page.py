@@ -52,6 +52,32 @@ def test_show_prints_all_evidence_on_a_feature(run: Path, capsys: pytest.Capture
     ]
 
 
+def test_show_says_which_side_a_label_is_about_what_it_excludes_and_what_it_is_from(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = replace(
+        make.explanation(1, "predicts heat, but not fire"),
+        explainer="evidence",
+        model="m",
+        side="output",
+        n_contexts=20,
+        detail={"excludes": "fire"},
+    )
+    Writer(run).add_explanations([label, make.explanation(0, "cold")])
+    lines = printed(capsys, "show", str(run), "1").splitlines()
+    first = lines.index("label  predicts heat, but not fire")
+    assert lines[first + 1 : first + 4] == [
+        "       by evidence, m, from 20 contexts",
+        "       about the output: what it promotes",
+        "       excludes: fire",
+    ]
+    (stored,) = json.loads(printed(capsys, "show", str(run), "1", "--json"))["labels"]
+    assert (stored["explanation"]["side"], stored["explanation"]["detail"]) == ("output", {"excludes": "fire"})
+    plain = printed(capsys, "show", str(run), "0")
+    assert "       by keywords, local\n" in plain
+    assert "excludes" not in plain
+
+
 def test_a_dead_feature_has_no_lines_about_its_firing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, "show", str(run), "3")
     assert "(dead)" in text

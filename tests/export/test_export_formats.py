@@ -104,6 +104,22 @@ def test_parquet_reads_back_as_typed_rows(run: Path, tmp_path: Path) -> None:
     assert rows[0]["failures"] == "explain: Refusal: the model would not answer"
 
 
+@pytest.mark.parametrize("format_name", ["csv", "parquet"])
+def test_what_is_said_of_a_label_besides_its_text_has_columns(run: Path, tmp_path: Path, format_name: str) -> None:
+    detail = {"excludes": "ice — 氷", "chosen_by": "detection"}
+    Writer(run).add_explanations([replace(make.explanation(3), side="output", n_contexts=20, detail=detail)])
+    path = export_run(run, tmp_path / "x", format_name).path
+    if format_name == "csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    else:
+        rows = pq.read_table(path).to_pylist()
+    names = ("side", "n_contexts", "excludes")
+    assert [str(rows[3][name]) for name in names] == ["output", "20", "ice — 氷"]
+    assert json.loads(rows[3]["explanation_detail"]) == detail
+    assert [rows[1][name] or None for name in (*names, "explanation_detail")] == [None] * 4
+
+
 def test_parquet_has_the_feature_s_tokens_and_logits_as_lists(run: Path, tmp_path: Path) -> None:
     table = pq.read_table(export_run(run, tmp_path / "x.parquet").path)
     names = ["histogram", "top_tokens", "following_tokens", "top_logits", "bottom_logits"]

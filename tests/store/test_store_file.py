@@ -240,6 +240,29 @@ def test_a_store_of_the_first_version_gets_room_for_later_evidence(
     assert reader.features() == [before, make.feature(4)]
 
 
+def test_a_store_of_the_second_version_gets_room_for_what_is_said_of_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = schema.known_migrations()[:2]
+    with monkeypatch.context() as patch:
+        for module in (schema, connection):
+            patch.setattr(module, "known_migrations", lambda: second)
+        old = Writer(tmp_path).path
+    plain = make.explanation(3)
+    with duckdb.connect(str(old)) as opened:
+        opened.execute(
+            "INSERT INTO explanations VALUES (?, 'tiny@1-res-64', 3, 'heat and fire', 'keywords', 'local', NULL, 0.0,"
+            " '2026-11-21 09:30:00.25', 'e1', NULL)",
+            [plain.explanation_id],
+        )
+    reader = Reader(tmp_path)
+    assert reader.explanations() == [plain]
+    # An explain stage that was killed under the older program goes on under this one.
+    told = replace(make.explanation(4), side="output", n_contexts=20, detail={"excludes": "ice"})
+    Writer(tmp_path).add_explanations([plain, told])
+    assert reader.explanations() == [plain, told]
+
+
 def test_a_migration_that_fails_leaves_the_older_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = Writer(tmp_path)
     known = schema.known_migrations()

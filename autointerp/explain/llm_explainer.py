@@ -1,0 +1,222 @@
+"""The base of explainers that ask a language model: a subclass says which prompt, which answer, and what is shown.
+
+1. Up to `n_contexts` contexts of the explain split are chosen, strong and weak ones, and up to `n_silent` silent ones
+   for an explainer that shows them (`shown`).
+2. The subclass renders them as the variables of its prompt. Whatever comes from the corpus it must pass through
+   `llm.prompts.quoted`, so that it can't pose as instructions.
+3. Where the prompt is too long for the model's window, half as many contexts are shown, chosen anew from all, and so on
+   down to a few. How many were shown at last is recorded. What was too long for one feature is not remembered for the
+   next, so that what is shown of a feature never depends on which came first.
+4. What is no label (`labels`) is a failure, kept with what the model wrote.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+from autointerp.config import ExplainConfig
+from autointerp.errors import PipelineError, PromptError
+from autointerp.explain.base import BaseExplainer, Tools, source_file
+from autointerp.explain.labels import label_problem
+from autointerp.explain.shown import choose_contexts, choose_silent
+from autointerp.llm.prompts import Prompt, load_prompt, parse_prompt
+from autointerp.llm.protocol import AnswerModel, LanguageModel, Reply, Request
+from autointerp.llm.window import check_window, too_long
+from autointerp.records import Explanation, Failure, FeatureEvidence, Side, Usage
+
+_FEWEST_CONTEXTS = 5
+"""As many as a feature needs to be explained at all, unless the pipeline says otherwise."""
+
+
+class LabelAnswer(AnswerModel):
+    """The answer of most explainers: a label and nothing else."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What an answer comes to.
+
+    Attributes:
+        text: The label, with all that a judge must know, as a judge reads nothing else.
+        side: As in `Explanation`.
+        detail: As in `Explanation`.
+    """
+
+    text: str
+    side: Side | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LlmExplainer(BaseExplainer):
+    """An explainer that asks a language model; see the module's steps.
+
+    Attributes:
+        prompt: Name of a prompt of ours, or of a file `NAME.txt` beside the file that the class is written in.
+        answer: What the model is asked for; one that is no `LabelAnswer` needs a `read` of its own.
+        shows_silent: Whether contexts in which the feature is silent are shown too.
+
+    Args:
+        model: Asked.
+        config: With its table `model`.
+
+    Raises:
+        PipelineError: If there is no table `model`, or no room for a question beside `max_output_tokens`.
+        PromptError: If the prompt file is missing or malformed.
+    """
+
+    prompt: ClassVar[str] = ""
+    answer: ClassVar[type[AnswerModel]] = LabelAnswer
+    shows_silent: ClassVar[bool] = False
+
+    def __init__(self, model: LanguageModel, config: ExplainConfig) -> None:
+        super().__init__(config)
+        assert config.model is not None, "settings has looked"
+        self._model = model
+        self._settings = config.model
+        self._prompt = self.read_prompt()
+
+    @abstractmethod
+    def variables(self, shown: FeatureEvidence) -> Mapping[str, str]:
+        """The variables of the prompt.
+
+        Args:
+            shown: The feature with the contexts to show and no others: the active ones from the highest peak down, and
+                the silent ones where the class shows them.
+        """
+
+    def read(self, answer: AnswerModel) -> Label:
+        """What an answer, which is of the class's own type, comes to."""
+        assert isinstance(answer, LabelAnswer), "another answer needs a `read` of its own"
+        return Label(answer.label)
+
+    @classmethod
+    def make(cls, tools: Tools) -> Self:
+        """Build it on the run's language model.
+
+        Raises:
+            NoKeyError: If the environment holds no key.
+            PipelineError: If there is no table `model`, or no room for a question beside `max_output_tokens`.
+            PromptError: If the prompt file is missing or malformed.
+        """
+        cls.settings(tools.config)  # what is wrong there is told before a connection is made
+        return cls(tools.language_model(), tools.config)
+
+    @classmethod
+    def asks_a_model(cls, config: ExplainConfig) -> bool:
+        """Always."""
+        return True
+
+    @classmethod
+    def settings(cls, config: ExplainConfig) -> Sequence[Any]:
+        """The model, what it is asked with, how many contexts are shown, and the prompts' text.
+
+        Raises:
+            PipelineError: If there is no table `model`, or no room for a question beside `max_output_tokens`.
+            PromptError: If the prompt file is missing or malformed.
+        """
+        model = config.model
+        if model is None:
+            raise PipelineError(f"the explainer {cls.name!r} asks a language model", "add a table [explain.model]")
+        check_window(model, "explain.model")
+        if not issubclass(cls.answer, LabelAnswer) and cls.read is LlmExplainer.read:
+            raise PipelineError(
+                f"the explainer {cls.name!r} asks for {cls.answer.__name__}, and has no `read` for it",
+                "derive the answer from LabelAnswer, or write `read`",
+            )
+        return (
+            [model.provider, model.model, model.temperature, model.max_output_tokens, model.context_window],
+            [config.n_contexts, config.n_silent if cls.shows_silent else None],
+            [cls.read_prompt().sha256, load_prompt("repair").sha256],
+        )
+
+    @classmethod
+    def read_prompt(cls) -> Prompt:
+        """Read the prompt.
+
+        Raises:
+            PromptError: If it is missing or malformed.
+        """
+        if not cls.prompt:
+            raise PromptError(f"the explainer {cls.name!r} names no prompt", "set `prompt` in the class")
+        if not cls.prompt.endswith(".txt"):
+            return load_prompt(cls.prompt)
+        owner = next(base for base in cls.__mro__ if "prompt" in vars(base))
+        file = source_file(owner)
+        path = file.with_name(cls.prompt) if file else None
+        try:
+            text = path.read_text(encoding="utf-8") if path else ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise PromptError(
+                f"the explainer {cls.name!r} has no readable prompt file {path}", "put it beside the class's file"
+            ) from error
+        return parse_prompt(cls.prompt, text)
+
+    async def explain(self, evidence: FeatureEvidence) -> Explanation | Failure:
+        """Write a label.
+
+        Raises:
+            LanguageModelError: If no further call can succeed.
+            PromptError: If the prompt's variables are not those that `variables` gives.
+        """
+        if not evidence.active:
+            return self.failure(evidence, "NoContexts", "no context of the explain split fires")
+        outcome: Explanation | Failure | None = None
+        paid = Usage()
+        for shown in self._ever_fewer(evidence):
+            request = Request(
+                system=self._prompt.system,
+                user=self._prompt.user(**self.variables(shown)),
+                answer=self.answer,
+                max_output_tokens=self._settings.max_output_tokens,
+                temperature=self._settings.temperature,
+            )
+            said = too_long(request, self._settings) or await self._model.ask(request)
+            paid = paid + said.usage
+            if isinstance(said, Reply):
+                return self._explanation(shown, request, said, paid)
+            message = said.message
+            if said.error_type == "TooLong":
+                message = f"{message}, with {len(shown.active)} contexts, the fewest to show"
+            outcome = self.failure(evidence, said.error_type, message, said.raw, retry=said.may_pass_later)
+            if said.error_type != "TooLong":
+                break
+        assert outcome is not None, "something is always shown"
+        return outcome
+
+    def _ever_fewer(self, evidence: FeatureEvidence) -> Iterator[FeatureEvidence]:
+        """The feature with the contexts to show: at first all that are wanted, then half of them, and so on."""
+        n_wanted = min(len(evidence.active), self.config.n_contexts)
+        n_shown = n_wanted
+        while True:
+            n_silent = self.config.n_silent * n_shown // n_wanted if self.shows_silent else 0
+            yield replace(
+                evidence,
+                active=choose_contexts(evidence.active, n_shown),
+                silent=choose_silent(evidence.silent, n_silent),
+                select_active=(),
+                select_silent=(),
+            )
+            if n_shown <= _FEWEST_CONTEXTS:
+                return
+            n_shown = max(n_shown // 2, _FEWEST_CONTEXTS)
+
+    def _explanation(
+        self, shown: FeatureEvidence, request: Request[AnswerModel], reply: Reply[AnswerModel], paid: Usage
+    ) -> Explanation | Failure:
+        label = self.read(reply.answer)
+        if problem := label_problem(label.text, f"{request.system}\n{request.user}"):
+            error_type, message = problem
+            return self.failure(shown, error_type, message, reply.text)
+        return self.explanation(
+            shown,
+            " ".join(label.text.split()),
+            model=self._settings.model,
+            prompt_sha256=self._prompt.sha256,
+            cost_usd=paid.cost_usd,
+            side=label.side,
+            n_contexts=len(shown.active),
+            detail=label.detail,
+        )
