@@ -3,9 +3,11 @@
 1. The questions are put in an order by keyed hash of what is shown, so that a place in a prompt says nothing about the
    truth, and a label and its shuffled baseline are asked in the same batches.
 2. They are cut into batches of `contexts_per_prompt`; a short last batch is asked like any other.
-3. Each batch is one prompt of numbered contexts; the answer gives each number a yes or no and a probability.
+3. Each batch is one prompt of numbered contexts; the answer gives each number a probability in whole percent, and
+   nothing else: output costs several times what input does. From 50 % on it is a yes.
 4. A number that is missing, given twice or with an impossible probability leaves its question unanswered; a call that
    fails leaves all of its questions unanswered, with the reason. There is no default.
+5. A batch that is too long for the model's window is asked in two halves, and so on down to single questions.
 """
 
 import asyncio
@@ -19,25 +21,19 @@ from autointerp.errors import PipelineError
 from autointerp.identity import fingerprint, hash_key
 from autointerp.llm.prompts import Prompt, load_prompt, numbered, quoted
 from autointerp.llm.protocol import AnswerModel, CallFailure, LanguageModel, Request
+from autointerp.llm.window import check_window, too_long
 from autointerp.score.protocol import Answer, Question, Solved, Task
 
 _LOG = logging.getLogger(__name__)
-_TOKENS_PER_ANSWER = 24
-"""Output tokens of one entry, amply counted."""
-
-
-class Verdict(AnswerModel):
-    """The answer about one numbered context."""
-
-    id: int
-    yes: bool
-    probability: float
+_TOKENS_PER_ANSWER = 12
+"""Output tokens of one pair, amply counted."""
+_YES_FROM = 50
 
 
 class Verdicts(AnswerModel):
-    """The answer to one prompt."""
+    """The answer to one prompt: for each numbered context its number and the probability of a yes, in percent."""
 
-    answers: tuple[Verdict, ...]
+    answers: tuple[tuple[int, ...], ...]
 
 
 class LlmJudge:
@@ -48,7 +44,7 @@ class LlmJudge:
         config: With its table `model`.
 
     Raises:
-        PipelineError: If a prompt's answers can't fit into `max_output_tokens`.
+        PipelineError: If a prompt's answers can't fit into `max_output_tokens`, or leave no room in the model's window.
         PromptError: If a prompt file is missing or malformed.
     """
 
@@ -61,6 +57,7 @@ class LlmJudge:
             "detection": load_prompt("judge_detection"),
             "fuzzing": load_prompt("judge_fuzzing"),
         }
+        check_window(self._config, "judge.model")
         if self._n_per_prompt * _TOKENS_PER_ANSWER > self._config.max_output_tokens:
             raise PipelineError(
                 f"{self._n_per_prompt} answers do not fit into max_output_tokens = {self._config.max_output_tokens}",
@@ -78,7 +75,8 @@ class LlmJudge:
         """Of the model, its settings, the prompts and the contexts a prompt."""
         return fingerprint(
             "llm_judge",
-            [self._config.provider, self._config.model, self._config.temperature, self._config.max_output_tokens],
+            [self._config.provider, self._config.model, self._config.temperature],
+            [self._config.max_output_tokens, self._config.context_window],
             self._n_per_prompt,
             {task: prompt.sha256 for task, prompt in self._prompts.items()},
             load_prompt("repair").sha256,
@@ -94,14 +92,14 @@ class LlmJudge:
         """
         order = asking_order(task, questions)
         batches = [order[i : i + self._n_per_prompt] for i in range(0, len(order), self._n_per_prompt)]
-        try:
-            async with asyncio.TaskGroup() as group:
-                calls = [group.create_task(self._ask(label, task, [questions[i] for i in batch])) for batch in batches]
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        asking = (self._ask(label, task, [questions[i] for i in batch]) for batch in batches)
+        # Where one call ends the run, the others in flight are waited for: they are paid for.
+        answered = await asyncio.gather(*asking, return_exceptions=True)
         answers: dict[int, Answer] = {}
-        for batch, call in zip(batches, calls, strict=True):
-            answers.update(zip(batch, call.result(), strict=True))
+        for batch, of_batch in zip(batches, answered, strict=True):
+            if isinstance(of_batch, BaseException):
+                raise of_batch
+            answers.update(zip(batch, of_batch, strict=True))
         return [answers[i] for i in range(len(questions))]
 
     async def _ask(self, label: str, task: Task, batch: Sequence[Question]) -> Sequence[Answer]:
@@ -113,8 +111,11 @@ class LlmJudge:
             max_output_tokens=self._config.max_output_tokens,
             temperature=self._config.temperature,
         )
-        outcome = await self._model.ask(request)
+        outcome = too_long(request, self._config) or await self._model.ask(request)
         if isinstance(outcome, CallFailure):
+            if outcome.error_type == "TooLong" and len(batch) > 1:
+                half = len(batch) // 2
+                return [*await self._ask(label, task, batch[:half]), *await self._ask(label, task, batch[half:])]
             _LOG.info("%d questions unanswered: %s: %s", len(batch), outcome.error_type, outcome.message)
             return [_unanswered(f"{outcome.error_type}: {outcome.message}")] * len(batch)
         return read_verdicts(outcome.answer, len(batch))
@@ -134,19 +135,20 @@ def render_batch(prompt: Prompt, label: str, batch: Sequence[Question]) -> str:
 
 def read_verdicts(verdicts: Verdicts, n_questions: int) -> list[Answer]:
     """The answers to numbers 1 to `n_questions`, in order; entries for other numbers say nothing."""
-    times = Counter(v.id for v in verdicts.answers)
-    by_id = {v.id: v for v in verdicts.answers}
+    times = Counter(pair[0] for pair in verdicts.answers if pair)
+    by_number = {pair[0]: pair[1:] for pair in verdicts.answers if pair}
     answers = []
     for number in range(1, n_questions + 1):
-        verdict = by_id.get(number)
-        if verdict is None:
+        said = by_number.get(number)
+        if said is None:
             answers.append(_unanswered("the judge left it out"))
         elif times[number] > 1:
             answers.append(_unanswered(f"the judge answered it {times[number]} times"))
-        elif not 0.0 <= verdict.probability <= 1.0:
-            answers.append(_unanswered(f"the judge's probability is {verdict.probability}"))
+        elif len(said) != 1 or not 0 <= said[0] <= 100:
+            given = ", ".join(map(str, said)) or "nothing"
+            answers.append(_unanswered(f"the judge gave {given} where a percentage was asked for"))
         else:
-            answers.append(Answer(verdict.yes, verdict.probability))
+            answers.append(Answer(said[0] >= _YES_FROM, said[0] / 100))
     return answers
 
 

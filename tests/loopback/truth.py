@@ -7,7 +7,7 @@
   and the pieces of text that are marked (none in detection). A label that is not in the mapping is true where its text
   occurs: in a marked piece if there are marks, else anywhere.
 - Explanation: `explain` is given the contexts, each with its marked pieces; by default the label is the most frequent
-  marked piece, in lower case, ties by the alphabet.
+  marked piece, in lower case, ties by the alphabet. It excludes nothing, and is about the input.
 - A share `error_rate` of the judge's answers is turned round, chosen by a hash of label and context, so that the same
   question always gets the same answer.
 """
@@ -25,6 +25,11 @@ from tests.loopback.server import Call, Outcome, Say
 Predicate = Callable[[str, Sequence[str]], bool]
 _NUMBERED = re.compile(r'^(\d+): ("(?:[^"\\]|\\.)*")', re.MULTILINE)
 _MARKED = re.compile(r"<<(.*?)>>")
+_EXPLANATIONS: dict[str, dict[str, str]] = {
+    "explain_examples": {},
+    "explain_contrastive": {"excludes": ""},
+    "explain_evidence": {"side": "input"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +69,20 @@ class TruthOracle:
 
     def reply(self, call: Call) -> Outcome:
         contexts = shown_contexts(call.user)
-        if call.system == load_prompt("explain_examples").system:
-            return Say(json.dumps({"label": self._explain(contexts)}))
+        for name, more in _EXPLANATIONS.items():
+            if call.system == load_prompt(name).system:
+                return Say(json.dumps({"label": self._explain(contexts), **more}))
         judges = {load_prompt(name).system for name in ("judge_detection", "judge_fuzzing")}
         assert call.system in judges, f"not one of our prompts: {call.system[:80]}"
         label = json.loads(call.user.splitlines()[0].removeprefix("Label: "))
         answers = [self._judge(label, context) for context in contexts]
         return Say(json.dumps({"answers": answers}))
 
-    def _judge(self, label: str, context: Shown) -> dict[str, object]:
+    def _judge(self, label: str, context: Shown) -> list[int]:
         truth = self._truths.get(label)
         holds = truth(context.text, context.marked) if truth else _occurs(label, context.text, context.marked)
         yes = holds != self.errs(label, context)
-        return {"id": context.number, "yes": yes, "probability": 0.95 if yes else 0.05}
+        return [context.number, 95 if yes else 5]
 
     def errs(self, label: str, context: Shown) -> bool:
         """Whether the answer about a context is turned round."""
