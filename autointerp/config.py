@@ -293,8 +293,10 @@ class RayConfig(_Frozen):
 
     @model_validator(mode="after")
     def _workers_where_there_is_a_cluster(self) -> Self:
-        if self.address is not None and self.n_workers == 0:
-            raise ValueError("ray.address needs ray.n_workers, at least 1, for example the number of GPUs there")
+        if self.address is not None and self.n_workers == 0 and self.n_llm_workers == 0:
+            raise ValueError(
+                "ray.address needs ray.n_workers, for example the number of GPUs there, or ray.n_llm_workers"
+            )
         return self
 
 

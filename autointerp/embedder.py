@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -117,6 +118,7 @@ class Embedder:
         self._prompt = self._model.prompts.get(self._model.default_prompt_name or "", "") or ""
         self._cache: OrderedDict[str, Float32[np.ndarray, " dim"]] = OrderedDict()
         self._words = _WordTable(dim)
+        self._lock = threading.RLock()  # a run learns the next contexts' words in another thread
 
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
         """Embed texts as unit vectors; a text longer than the model's limit counts up to there.
@@ -127,6 +129,10 @@ class Embedder:
         Returns:
             One row a text, of length 1, the same for a text whatever else is embedded with it.
         """
+        with self._lock:
+            return self._embed(texts)
+
+    def _embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
         rows = np.empty((len(texts), self.dim), dtype=np.float32)
         places: dict[str, list[int]] = {}
         for place, text in enumerate(texts):
@@ -167,12 +173,14 @@ class Embedder:
             Cosines; -1 for a text without words.
         """
         cut = [words_of(text) for text in texts]
-        self._learn_words({word for words_of_text in (words, *cut) for word in words_of_text})
-        return self._words.closest(words, cut)
+        with self._lock:
+            self._learn_words({word for words_of_text in (words, *cut) for word in words_of_text})
+            return self._words.closest(words, cut)
 
     def learn_words(self, texts: Sequence[str]) -> None:
         """Embed every word of these texts that is new: all at once is several times faster than a few at a time."""
-        self._learn_words({word for text in texts for word in words_of(text)})
+        with self._lock:
+            self._learn_words({word for text in texts for word in words_of(text)})
 
     def _learn_words(self, words: set[str]) -> None:
         new = sorted(self._words.missing(words))

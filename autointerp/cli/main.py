@@ -74,6 +74,16 @@ def _run(pipeline: Pipeline, stages: "Sequence[Stage]", *, resume: bool) -> None
         raise typer.Exit(1)
 
 
+def _tell_cost(pipeline: Pipeline, *, as_json: bool) -> None:
+    from autointerp.cli.cost_table import cost_rows, make_plan, plan_as_json
+
+    plan = make_plan(pipeline)
+    if as_json:
+        typer.echo(json.dumps(plan_as_json(plan), ensure_ascii=False, indent=1))
+    else:
+        typer.echo("\n".join(cost_rows(pipeline.name, plan)))
+
+
 @app.command()
 def demo(
     runs: Annotated[str, typer.Option(help="folder that holds run folders")] = "runs",
@@ -112,8 +122,19 @@ def run(
     features: FeaturesOption = None,
     sample: SampleOption = None,
     resume: ResumeOption = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="tell what the language models would be asked, and its cost; ask nothing")
+    ] = False,
+    json_: JsonOption = False,
 ) -> None:
     """Run all stages, going on from what an earlier run finished."""
+    if dry_run and not resume:
+        raise PipelineError("--dry-run and --no-resume exclude each other", "give one of them")
+    if dry_run:
+        _tell_cost(_load(file, set_, features, sample), as_json=json_)
+        return
+    if json_:
+        raise PipelineError("--json is of --dry-run only", "look at the run with `autointerp status FOLDER --json`")
     from autointerp.run.pipeline import STAGES
 
     _run(_load(file, set_, features, sample), STAGES, resume=resume)

@@ -1,17 +1,21 @@
 """Who explains and who judges in one run, from the pipeline; what their language models used."""
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from autointerp.config import ModelConfig, Pipeline, ScorerName
+from autointerp.explain.base import BaseExplainer, Tools
+from autointerp.explain.metering import MeteredModel
 from autointerp.explain.protocol import Explainer
-from autointerp.llm import Journal, connect
-from autointerp.llm.client import ConnectedModel
+from autointerp.explain.registry import load_explainer
+from autointerp.explain.words import BaseRates
+from autointerp.identity import fingerprint
+from autointerp.llm import LanguageModel
 from autointerp.llm.keys import read_key
-from autointerp.records import FeatureContexts, Usage
+from autointerp.records import FeatureContexts
+from autointerp.run.language_models import LanguageModels
 from autointerp.run.session import Session, SourceSession
 from autointerp.score.detection import DetectionScorer
 from autointerp.score.embedding import EmbeddingScorer
@@ -19,10 +23,9 @@ from autointerp.score.fuzzing import FuzzingScorer
 from autointerp.score.local_judge import LocalJudge
 from autointerp.score.protocol import Judge, Scorer
 from autointerp.score.recall import RecallScorer
+from autointerp.score.selecting import SelectGrader
 
-if TYPE_CHECKING:
-    from autointerp.explain.examples import ExamplesExplainer
-
+Connect = Callable[[str, ModelConfig], LanguageModel]
 # A call waits for the network while others are prepared; more features than calls keep the provider busy.
 _FEATURES_PER_CALL_AT_ONCE = 2
 
@@ -32,21 +35,35 @@ def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
 
     Raises:
         NoKeyError: If one is missing.
+        PipelineError: If there is no such explainer, or it lacks something.
+        PromptError: If a prompt file of the explainer's is missing or malformed.
     """
-    if explains and pipeline.explain.explainer == "examples" and pipeline.explain.model is not None:
-        read_key(pipeline.explain.model)
     asks_a_judge = scores and set(pipeline.score.scorers) != {"embedding"}
+    if explains:
+        explainer = load_explainer(pipeline.explain.explainer)
+        asks_a_judge |= explainer.asks_a_judge
+        explainer.settings_fingerprint(pipeline.explain)
+        if explainer.asks_a_model(pipeline.explain) and pipeline.explain.model is not None:
+            read_key(pipeline.explain.model)
     if asks_a_judge and pipeline.judge.kind == "llm" and pipeline.judge.model is not None:
         read_key(pipeline.judge.model)
 
 
 class Models:
-    """Explainers, judges and scorers of one run; an async context, because connections belong to one event loop."""
+    """Explainers, judges and scorers of one run; an async context, because connections belong to one event loop.
 
-    def __init__(self, session: Session) -> None:
+    Args:
+        session: The run.
+        connect: What gives a stage its language model; by default `language_models.connect`.
+
+    Attributes:
+        language_models: Those that were connected, and what they used.
+    """
+
+    def __init__(self, session: Session, connect: Connect | None = None) -> None:
         self._session = session
-        self._journal: Journal | None = None
-        self._connected: dict[str, ConnectedModel] = {}
+        self.language_models = LanguageModels(session.pipeline, session.folder.journal)
+        self._connect: Connect = connect or self.language_models.connect
         self._judge: Judge | None = None
 
     async def __aenter__(self) -> Self:
@@ -55,44 +72,52 @@ class Models:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await asyncio.gather(*(model.close() for model in self._connected.values()))
-        if self._journal is not None:
-            self._journal.close()
+        await self.language_models.close()
 
     @property
     def explainer_fingerprint(self) -> str:
         """Of the pipeline's explainer, whatever source it explains.
 
         Raises:
-            NoKeyError: If it needs a key and the environment holds none.
+            NoKeyError: If the judge that it asks needs a key and the environment holds none.
+            PipelineError: If there is no such explainer.
+            PromptError: If a prompt file is missing or malformed.
         """
-        if self._session.pipeline.explain.explainer == "examples":
-            return self._examples_explainer.fingerprint
-        from autointerp.explain.keywords import keywords_fingerprint
-
-        return keywords_fingerprint(self._session.pipeline.explain)
+        of_settings = self._explainer_class.settings_fingerprint(self._session.pipeline.explain)
+        return fingerprint(of_settings, self._grader.fingerprint) if self._explainer_class.asks_a_judge else of_settings
 
     def explainer(self, source: SourceSession) -> Explainer:
         """The pipeline's explainer, for one source.
 
         Raises:
             NoKeyError: If it needs a key and the environment holds none.
+            PipelineError: If there is no such explainer.
+            PromptError: If a prompt file is missing or malformed.
         """
-        if self._session.pipeline.explain.explainer == "examples":
-            return self._examples_explainer
-        from autointerp.explain.keywords import KeywordsExplainer
-        from autointerp.explain.words import BaseRates
 
-        texts = (text for text, is_score in zip(source.pool.texts, source.pool.is_score, strict=True) if not is_score)
-        return KeywordsExplainer(BaseRates(texts), self._session.pipeline.explain)
-
-    @cached_property
-    def _examples_explainer(self) -> "ExamplesExplainer":
-        from autointerp.explain.examples import ExamplesExplainer
+        def base_rates() -> BaseRates:
+            pool = source.pool
+            return BaseRates(text for text, is_told in zip(pool.texts, pool.is_explain, strict=True) if is_told)
 
         config = self._session.pipeline.explain
-        assert config.model is not None, "the config is validated"
-        return ExamplesExplainer(self._connect("explain", config.model), config)
+        return self._explainer_class.make(
+            Tools(config, lambda: self._explaining_model, base_rates, lambda: self._grader)
+        )
+
+    @cached_property
+    def _explainer_class(self) -> type[BaseExplainer]:
+        return load_explainer(self._session.pipeline.explain.explainer)
+
+    @cached_property
+    def _explaining_model(self) -> LanguageModel:
+        config = self._session.pipeline.explain.model
+        assert config is not None, "an explainer that asks a model was told to have none"
+        return self._connect("explain", config)
+
+    @cached_property
+    def _grader(self) -> SelectGrader:
+        """Chooses among labels, over a connection of its own: what it costs belongs to explaining."""
+        return SelectGrader(self._make_judge("select"), self._session.pipeline.seed)
 
     def scorers(self) -> list[Scorer]:
         """The pipeline's scorers.
@@ -110,21 +135,11 @@ class Models:
         if "recall" in pipeline.score.scorers:
             self._session.embedder.embed(labels)
 
-    def usage(self, stage: str) -> Usage:
-        """What a stage's language model was paid for in this process."""
-        return self._connected[stage].usage if stage in self._connected else Usage()
-
-    def spent(self, stage: str) -> str:
-        """What a stage's calls have cost so far, for the progress bar."""
-        if stage not in self._connected:
-            return ""
-        cost = self.usage(stage).cost_usd
-        return "cost unknown" if cost is None else f"${cost:.4f}"
-
     @property
     def n_explained_at_once(self) -> int:
         """Features whose labels are written at a time."""
-        return self._at_once(self._session.pipeline.explain.model)
+        n_written = self._at_once(self._session.pipeline.explain.model)
+        return max(n_written, self.n_judged_at_once) if self._explainer_class.asks_a_judge else n_written
 
     @property
     def n_judged_at_once(self) -> int:
@@ -132,7 +147,9 @@ class Models:
         return self._at_once(self._session.pipeline.judge.model)
 
     def _at_once(self, model: ModelConfig | None) -> int:
-        return 1 if model is None else _FEATURES_PER_CALL_AT_ONCE * model.concurrency
+        if model is None:
+            return 1
+        return model.batch_size if model.batch else _FEATURES_PER_CALL_AT_ONCE * model.concurrency
 
     def _scorer(self, name: ScorerName) -> Scorer:
         config, seed = self._session.pipeline.score, self._session.pipeline.seed
@@ -144,19 +161,14 @@ class Models:
 
     def _get_judge(self) -> Judge:
         if self._judge is None:
-            config = self._session.pipeline.judge
-            if config.kind == "llm":
-                from autointerp.score.llm_judge import LlmJudge
-
-                assert config.model is not None, "the config is validated"
-                self._judge = LlmJudge(self._connect("score", config.model), config)
-            else:
-                self._judge = LocalJudge(self._session.embedder)
+            self._judge = self._make_judge("score")
         return self._judge
 
-    def _connect(self, stage: str, config: ModelConfig) -> ConnectedModel:
-        if self._journal is None:
-            self._journal = Journal(self._session.folder.journal)
-        # What was paid for and could not be used comes back only through a feature's failure, once a run: ask anew.
-        self._connected[stage] = connect(config, self._journal, retry_failures=True)
-        return self._connected[stage]
+    def _make_judge(self, stage: str) -> Judge:
+        config = self._session.pipeline.judge
+        if config.kind == "local":
+            return LocalJudge(self._session.embedder)
+        from autointerp.score.llm_judge import LlmJudge
+
+        assert config.model is not None, "the config is validated"
+        return LlmJudge(MeteredModel(self._connect(stage, config.model)), config)

@@ -7,13 +7,14 @@ fingerprint and does what has none.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
 from autointerp.config import Pipeline, parse_indices
+from autointerp.explain.outside import outside_labels
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.models import Models, check_keys
 from autointerp.run.progress import LogReporter, Reporter
@@ -90,7 +91,7 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
     if {"contexts", "explain", "score", "index"} & set(stages):
         _say_which_run(session)
     if {"contexts", "explain", "score"} & set(stages):
-        chosen = _choose(session)
+        chosen = choose_features(session)
     if "contexts" in stages:
         run_contexts(session, chosen, reporter)
     if {"explain", "score"} & set(stages):
@@ -101,21 +102,33 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
 
 
 def _check_indices(session: Session) -> None:
-    """See that a coder has the features that were asked for, before hours of collecting."""
-    indices = session.pipeline.features.indices
+    """See that a coder has the features that were asked for, and that have labels, before hours of collecting."""
+    indices, labels = session.pipeline.features.indices, session.pipeline.explain.labels
+    if labels is not None:
+        _with_label(session, {source.source_id: source.n_features for source in session.subject_sources.sources})
     if indices is None:
         return
     widest = max(session.subject_sources.sources, key=lambda source: source.n_features)
     check_width(widest.source_id, parse_indices(indices), widest.n_features)
 
 
-def _choose(session: Session) -> ChosenFeatures:
+def choose_features(session: Session) -> ChosenFeatures:
+    """The features that a run is asked for, by source; its collect stage has finished."""
     return select_features(
         session.pipeline.features,
         session.pipeline.contexts,
         ((source.source_id, source.collected.statistics.n_active_blocks) for source in session.each_source()),
         seed=session.pipeline.seed,
+        labelled=_with_label(session, {source.source_id: source.n_features for source in session.reader.sources()}),
     )
+
+
+def _with_label(session: Session, n_features: Mapping[str, int]) -> Mapping[str, Sequence[int]] | None:
+    """The features that have a label from outside, by source; None where labels are yet to be written."""
+    if session.pipeline.explain.labels is None:
+        return None
+    labels = outside_labels(session.pipeline.explain).by_source(n_features)
+    return {source_id: sorted(of_source) for source_id, of_source in labels.items()}
 
 
 async def _ask(session: Session, stages: Sequence[Stage], chosen: ChosenFeatures, reporter: Reporter) -> None:

@@ -9,13 +9,11 @@
    counts once.
 
 Nothing is waited for without an end: a call of Ray's that can hang is bounded, and the head is looked at every few
-seconds. This is the only file that imports Ray.
+seconds.
 """
 
 import contextlib
 import logging
-import os
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from autointerp.collect.settings import CollectSettings
 from autointerp.errors import AutointerpError, CollectError
+from autointerp.run.ray_cluster import answers, import_ray, one_line, running
 from autointerp.run.ray_worker import MOST_AT_ONCE, CollectWorker, WorkerPlace
 from autointerp.run.shard_task import ShardTask
 from autointerp.subject.model import EMBEDDED_MODEL
@@ -36,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 _MOST_DEATHS = 3  # over one shard, or of one worker before it has loaded
 _LOOK_EVERY_S = 2.0
-_CONNECT_WITHIN_S = 5.0
 # Ray ends the driver's process when the head has been away for 60 s. A head that is restarted may take a while.
 _HEAD_AWAY_AT_MOST_S = 20.0
 _GO_ON = "run again when it is there: shards that are finished are kept"
@@ -61,8 +59,9 @@ def collect_on_ray(pipeline: "Pipeline", settings: list[CollectSettings], todo: 
     """
     config = pipeline.ray
     for_workers = _with_absolute_folders(pipeline)
-    ray = _import_ray(config.address)
-    with _running(ray, config), _marked(todo) as shared:
+    ray = import_ray(config.address)
+    n_cpus, n_gpus = config.n_workers * config.cpus_per_worker, config.n_workers * config.gpus_per_worker
+    with running(ray, config.address, n_cpus, n_gpus), _marked(todo) as shared:
         options = {"num_cpus": config.cpus_per_worker, "num_gpus": config.gpus_per_worker}
         if config.gpus_per_worker > 0:
             options["max_concurrency"] = MOST_AT_ONCE
@@ -70,7 +69,7 @@ def collect_on_ray(pipeline: "Pipeline", settings: list[CollectSettings], todo: 
         try:
             yield from crew.work()
         except ray.exceptions.RayError as error:
-            raise CollectError(f"Ray stopped the run ({_one_line(error)})", _GO_ON) from error
+            raise CollectError(f"Ray stopped the run ({one_line(error)})", _GO_ON) from error
         finally:
             crew.dismiss()
 
@@ -121,7 +120,7 @@ class _Crew:
         self._free: list[_Worker] = []  # once for each shard that the worker could take
         # A Ray client may not reach the head's own port: then it can't be watched.
         address = ray.get_runtime_context().gcs_address
-        self._head = address if _answers(address) else None
+        self._head = address if answers(address) else None
         self._last_look = time.monotonic()
         self._head_away_since: float | None = None
         self._unstaffed_since: float | None = None
@@ -152,7 +151,7 @@ class _Crew:
 
     def dismiss(self) -> None:
         """End all workers, also those that have not started."""
-        if self._head is not None and not _answers(self._head):
+        if self._head is not None and not answers(self._head):
             return  # Ray would wait for it; workers of a lost head end by themselves
         for worker in self._workers:
             self._ray.kill(worker.actor)
@@ -176,7 +175,7 @@ class _Crew:
             raise _cannot_start(error) from error
         except exceptions.RayTaskError as error:
             raise CollectError(
-                f"{worker} failed ({_one_line(error)})",
+                f"{worker} failed ({one_line(error)})",
                 "see its log among Ray's; if memory ran out, lower collect.batch_size",
             ) from error
         if isinstance(answer, AutointerpError):
@@ -202,7 +201,7 @@ class _Crew:
             self._n_deaths[task] += 1
             if self._n_deaths[task] >= _MOST_DEATHS:
                 raise CollectError(
-                    f"{self._n_deaths[task]} workers died over the shard {task.shard_file} ({_one_line(error)})",
+                    f"{self._n_deaths[task]} workers died over the shard {task.shard_file} ({one_line(error)})",
                     "see Ray's logs; if memory ran out, lower collect.batch_size or corpus.blocks_per_shard",
                 ) from error
             logger.warning("%s died over %s; the shard is done again", worker, task.shard_file)
@@ -216,7 +215,7 @@ class _Crew:
         n_failed_starts = worker.n_failed_starts + (task is None)
         if n_failed_starts >= _MOST_DEATHS:
             raise CollectError(
-                f"{n_failed_starts} workers died before they had loaded model and coders ({_one_line(error)})",
+                f"{n_failed_starts} workers died before they had loaded model and coders ({one_line(error)})",
                 "see Ray's logs; if memory ran out, ask for more of ray.cpus_per_worker, so that fewer share a machine",
             ) from error
         self._start(n_failed_starts)
@@ -227,7 +226,7 @@ class _Crew:
         if now - self._last_look < _LOOK_EVERY_S:
             return
         self._last_look = now
-        is_away = self._head is not None and not _answers(self._head)
+        is_away = self._head is not None and not answers(self._head)
         self._head_away_since = (self._head_away_since or now) if is_away else None
         if self._head_away_since is not None and now - self._head_away_since > _HEAD_AWAY_AT_MOST_S:
             raise CollectError(f"the head of the Ray cluster, {self._head}, is gone", _GO_ON)
@@ -267,7 +266,7 @@ def _asked(config: "RayConfig") -> str:
 
 def _cannot_start(error: Exception) -> CollectError:
     return CollectError(
-        f"a Ray worker can't start ({_one_line(error)})",
+        f"a Ray worker can't start ({one_line(error)})",
         "every node needs the same Python, with autointerp and Ray in the same versions as here",
     )
 
@@ -290,22 +289,6 @@ def _marked(todo: list[ShardTask]) -> Iterator[list[Path]]:
             mark.unlink(missing_ok=True)
 
 
-def _one_line(error: Exception, n_most: int = 200) -> str:
-    """The telling line of an error of Ray's: the last one, where the worker's own error stands."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[-1] if len(lines[-1]) <= n_most else lines[-1][:n_most] + "…"
-
-
-def _answers(address: str) -> bool:
-    """Whether somebody listens at `host:port`."""
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_WITHIN_S):
-            return True
-    except (OSError, ValueError):
-        return False
-
-
 def _with_absolute_folders(pipeline: "Pipeline") -> "Pipeline":
     """The pipeline for workers that stand in another folder; names of the hub and of embedded models stay."""
     subject = pipeline.subject
@@ -318,63 +301,3 @@ def _with_absolute_folders(pipeline: "Pipeline") -> "Pipeline":
         is_here = coder.path is not None and path.exists()
         coders.append(coder.model_copy(update={"path": str(path.absolute())}) if is_here else coder)
     return pipeline.model_copy(update={"subject": subject, "coder": tuple(coders)})
-
-
-def _import_ray(address: str | None) -> Any:
-    """Import Ray with the environment that it reads on import."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address is None:
-        # Without it Ray, told to be on 127.0.0.1, takes the machine's outside address, and listens on all of them.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    else:
-        # Attempts to connect to a cluster, of up to 45 s each; Ray's own 20 would be a quarter of an hour.
-        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
-    import ray
-
-    return ray
-
-
-@contextlib.contextmanager
-def _running(ray: Any, config: "RayConfig") -> Iterator[None]:
-    """Ray as the caller has it, or on the cluster at `ray.address`, or started here for this once."""
-    if ray.is_initialized():
-        yield
-        return
-    where = config.address or "this machine"
-    if config.address is not None:
-        host_and_port = config.address.rpartition("://")[2]
-        if ":" in host_and_port and not _answers(host_and_port):
-            raise CollectError(f"nothing answers at ray.address = {where!r}", "check it, or start the cluster's head")
-    try:
-        if config.address is None:
-            ray.init(
-                num_cpus=max(1, int(-(-config.n_workers * config.cpus_per_worker // 1))),
-                num_gpus=int(-(-config.n_workers * config.gpus_per_worker // 1)),
-                _node_ip_address="127.0.0.1",
-                include_dashboard=False,
-                configure_logging=True,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
-        else:
-            ray.init(address=config.address, logging_level=logging.ERROR, log_to_driver=False)
-    except ray.exceptions.AuthenticationError as error:
-        raise _refused(where) from error
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        if "AuthenticationError" in str(error.__cause__):
-            raise _refused(where) from error
-        problem = " ".join(str(error).split())
-        raise CollectError(
-            f"Ray can't be started on {where} ({problem})", "check ray.address, or set ray.n_workers = 0"
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _refused(where: str) -> CollectError:
-    return CollectError(
-        f"the Ray cluster at {where} refuses this machine's token",
-        "set RAY_AUTH_MODE=token, with the head's ~/.ray/auth_token here and on every node",
-    )

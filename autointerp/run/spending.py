@@ -43,10 +43,3 @@ class StageLedger:
 
 
 _COUNTS = ("n_calls", "input_tokens", "cached_input_tokens", "output_tokens")
-
-
-def tokens_used(usage: Usage) -> str:
-    """What a stage used, for its summary line; empty where no model was called."""
-    if usage.n_calls == 0:
-        return ""
-    return f"{usage.n_calls} calls, {usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"

@@ -17,7 +17,7 @@ from autointerp.config import Pipeline
 from autointerp.corpus.blocks import load_shard
 from autointerp.errors import ActivationRangeError, CollectError, ShardError, SubjectError, WidthMismatchError
 from autointerp.run.executor import CollectProgress, collect_settings, collect_shards, one_thread_a_shard
-from autointerp.run.ray_executor import _import_ray
+from autointerp.run.ray_cluster import import_ray
 from autointerp.run.ray_worker import CollectWorker
 from autointerp.run.shard_task import ShardTask
 from autointerp.subject.source import Source, load_sources
@@ -113,7 +113,7 @@ def test_workers_that_stand_in_another_folder_find_relative_paths(
         update={"subject": absolute.subject.model_copy(update={"model": model})}
     )
     (tmp_path / "elsewhere").mkdir()
-    ray = _import_ray(None)
+    ray = import_ray(None)
     monkeypatch.chdir(tmp_path / "elsewhere")
     ray.init(num_cpus=1, _node_ip_address="127.0.0.1", include_dashboard=False, log_to_driver=False)
     try:

@@ -1,7 +1,7 @@
 """The explain stage: a label for each feature that has contexts and no label under this explainer yet."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from autointerp.contexts.evidence import feature_evidence
@@ -12,7 +12,7 @@ from autointerp.run.models import Models
 from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.selection import ChosenFeatures, count_features
 from autointerp.run.session import Session, SourceSession
-from autointerp.run.spending import StageLedger, tokens_used
+from autointerp.run.spending import StageLedger
 
 _FEATURES_PER_READ = 256
 _LABELS_PER_TRANSACTION = 128
@@ -34,22 +34,28 @@ async def run_explain(session: Session, models: Models, chosen: ChosenFeatures, 
         failures = [o for o in outcomes if isinstance(o, Failure)]
         writer.add_explanations(labels)
         writer.add_failures(failures)
-        ledger.record("running", models.usage("explain"))
+        ledger.record("running", models.language_models.usage("explain"))
         counts["done"] += len(labels)
         counts["failed"] += len(failures)
         n_told = counts["done"] + counts["failed"]
-        reporter.progress("explain", n_told, count_features(pending), models.spent("explain"))
+        reporter.progress("explain", n_told, count_features(pending), models.language_models.spent("explain"))
 
     for source in session.each_source():
         if features := pending.get(source.source_id):
             await _explain_source(source, models, features, mark, keep)
-    usage = models.usage("explain")
+    usage = models.language_models.usage("explain")
     ledger.record("done", usage)
     n_skipped = count_features(chosen) - count_features(pending)
     seconds = time.monotonic() - started
     reporter.finished(
         StageSummary(
-            "explain", counts["done"], counts["failed"], n_skipped, seconds, usage.cost_usd, tokens_used(usage)
+            "explain",
+            counts["done"],
+            counts["failed"],
+            n_skipped,
+            seconds,
+            usage.cost_usd,
+            models.language_models.used("explain"),
         )
     )
 
@@ -70,11 +76,13 @@ async def _explain_source(
         name = feature_id(source.source_id, evidence.feature_index)
         return replace(outcome, fingerprint=mark, explanation_id=stable_uuid(f"{name}/{mark}"))
 
-    # A feature that has no contexts was recorded as a failure by the stage before, and is not asked about.
-    reader = source.run.reader
-    for first in range(0, len(features), _FEATURES_PER_READ):
-        some = features[first : first + _FEATURES_PER_READ]
-        records = {record.feature_index: record for record in reader.features(some, source.source_id)}
-        chunk = reader.feature_contexts(some, source.source_id)
-        evidence = [feature_evidence(contexts, records[contexts.feature_index]) for contexts in chunk]
-        await ask_all(evidence, label, keep, n_at_once=models.n_explained_at_once, batch_size=_LABELS_PER_TRANSACTION)
+    def chunks() -> Iterator[list[FeatureEvidence]]:
+        # A feature that has no contexts was recorded as a failure by the stage before, and is not asked about.
+        reader = source.run.reader
+        for first in range(0, len(features), _FEATURES_PER_READ):
+            some = features[first : first + _FEATURES_PER_READ]
+            records = {record.feature_index: record for record in reader.features(some, source.source_id)}
+            chunk = reader.feature_contexts(some, source.source_id)
+            yield [feature_evidence(contexts, records[contexts.feature_index]) for contexts in chunk]
+
+    await ask_all(chunks(), label, keep, n_at_once=models.n_explained_at_once, batch_size=_LABELS_PER_TRANSACTION)

@@ -1,7 +1,7 @@
 """The score stage: shuffled labels beside the true ones, and every scorer on both, as far as not yet done."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autointerp.errors import RunError
@@ -12,7 +12,7 @@ from autointerp.run.models import Models
 from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.selection import ChosenFeatures, count_features
 from autointerp.run.session import Session, SourceSession
-from autointerp.run.spending import StageLedger, tokens_used
+from autointerp.run.spending import StageLedger
 from autointerp.score.baseline import shuffled_explanations
 from autointerp.score.protocol import ScoreEvidence, Scorer
 
@@ -72,22 +72,30 @@ async def run_score(session: Session, models: Models, chosen: ChosenFeatures, re
         failures = [o for o in outcomes if isinstance(o, Failure)]
         session.writer.add_graded(graded)
         session.writer.add_failures(failures)
-        ledgers[0].record("running", models.usage("score"))
+        ledgers[0].record("running", models.language_models.usage("score"))
         counts["done"] += len(graded)
         counts["failed"] += len(failures)
-        reporter.progress("score", counts["done"] + counts["failed"], n_pending, models.spent("score"))
+        reporter.progress("score", counts["done"] + counts["failed"], n_pending, models.language_models.spent("score"))
 
     for source in session.each_source():
         if source.source_id in pending:
             await _score_source(source, models, pending[source.source_id], marks, keep)
-    usage = models.usage("score")
+    usage = models.language_models.usage("score")
     # One judge serves several scorers, so what it cost stands with the first of them.
     for place, ledger in enumerate(ledgers):
         ledger.record("done", usage if place == 0 else Usage())
     n_skipped = n_explanations * len(scorers) - n_pending
     seconds = time.monotonic() - started
     reporter.finished(
-        StageSummary("score", counts["done"], counts["failed"], n_skipped, seconds, usage.cost_usd, tokens_used(usage))
+        StageSummary(
+            "score",
+            counts["done"],
+            counts["failed"],
+            n_skipped,
+            seconds,
+            usage.cost_usd,
+            models.language_models.used("score"),
+        )
     )
 
 
@@ -115,22 +123,24 @@ async def _score_source(
             return replace(outcome, fingerprint=job.mark)
         return replace(outcome, score=replace(outcome.score, fingerprint=job.mark))
 
-    by_feature, by_id = pending.by_feature, pending.explanations
-    waiting = sorted(by_feature)
-    for first in range(0, len(waiting), _FEATURES_PER_READ):
-        jobs: list[_Job] = []
-        chunk = source.run.reader.feature_contexts(waiting[first : first + _FEATURES_PER_READ], source.source_id)
-        labels = [by_id[name].label for of in chunk for _, name in by_feature[of.feature_index]]
-        models.prepare(sorted(set(labels)), chunk)
-        for contexts in chunk:
-            statistics = source.collected.statistics
-            n_active = int(statistics.n_active[contexts.feature_index])
-            evidence = ScoreEvidence(contexts, source.pool, n_active / statistics.n_tokens)
-            jobs += [
-                _Job(scorer, marks[scorer.name], by_id[explanation_id], evidence)
-                for scorer, explanation_id in by_feature[contexts.feature_index]
-            ]
-        await ask_all(jobs, grade, keep, n_at_once=models.n_judged_at_once, batch_size=_SCORES_PER_TRANSACTION)
+    def chunks() -> Iterator[list[_Job]]:
+        by_feature, by_id, statistics = pending.by_feature, pending.explanations, source.collected.statistics
+        waiting = sorted(by_feature)
+        for first in range(0, len(waiting), _FEATURES_PER_READ):
+            chunk = source.run.reader.feature_contexts(waiting[first : first + _FEATURES_PER_READ], source.source_id)
+            labels = [by_id[name].label for of in chunk for _, name in by_feature[of.feature_index]]
+            models.prepare(sorted(set(labels)), chunk)
+            jobs: list[_Job] = []
+            for contexts in chunk:
+                n_active = int(statistics.n_active[contexts.feature_index])
+                evidence = ScoreEvidence(contexts, source.pool, n_active / statistics.n_tokens)
+                jobs += [
+                    _Job(scorer, marks[scorer.name], by_id[explanation_id], evidence)
+                    for scorer, explanation_id in by_feature[contexts.feature_index]
+                ]
+            yield jobs
+
+    await ask_all(chunks(), grade, keep, n_at_once=models.n_judged_at_once, batch_size=_SCORES_PER_TRANSACTION)
 
 
 def _with_baseline(session: Session, chosen: ChosenFeatures) -> dict[str, list[Explanation]]:

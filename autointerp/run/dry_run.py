@@ -1,0 +1,256 @@
+"""What a run would ask of its language models and what that would cost, told before anything is spent.
+
+1. The local stages (corpus, collect, contexts) are carried out as far as they are not finished: they cost no call, and
+   without them there are no prompts.
+2. The store is copied, and explain and score run on the copy, by their own code, with models that answer without being
+   asked (`llm.planning`). So the prompts are the real ones; what is done is not asked again; what the journal holds is
+   not paid again, and its real answers are used; and shuffled labels are judged like the true ones.
+3. The copy is thrown away. Nothing is sent, and neither the store nor the journal is written.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+
+from autointerp.config import ModelConfig, Pipeline, ScorerName
+from autointerp.explain.registry import load_explainer
+from autointerp.llm.planning import PlannedModel, Planner
+from autointerp.llm.prices import find_prices
+from autointerp.llm.protocol import LanguageModel
+from autointerp.llm.tokens import TokenizerCount
+from autointerp.records import FeatureContexts, Usage
+from autointerp.run.folder import RunFolder, hold_run_folder
+from autointerp.run.models import Models
+from autointerp.run.pipeline import Stage, choose_features, run_pipeline
+from autointerp.run.progress import LogReporter, Reporter, StageSummary
+from autointerp.run.selection import ChosenFeatures
+from autointerp.run.session import Session
+from autointerp.run.stages.explain import run_explain
+from autointerp.run.stages.score import run_score
+from autointerp.score.protocol import Scorer
+from autointerp.store.connection import STORE_FILE
+from autointerp.store.reader import Reader
+from autointerp.store.writer import Writer
+
+_LOCAL_STAGES: tuple[Stage, ...] = ("corpus", "collect", "contexts")
+_SCRATCH = "dry-run-"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedUsage:
+    """What one stage would ask of one model.
+
+    Attributes:
+        stage: `explain`, `select` (choosing among labels), or `score:` with a scorer's name.
+        model: Its name in the config.
+        usage: What it would be paid for; the cost is None where a price is unknown.
+        counted: How tokens are told, in words.
+        prices: Where the prices stand.
+        share: Of these prices that is paid: half in a batch.
+        n_failed: Calls whose planned answer did not fit the wanted schema, so that what follows from it is not counted.
+    """
+
+    stage: str
+    model: str
+    usage: Usage
+    counted: str
+    prices: str
+    share: float
+    n_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class CostPlan:
+    """What a run would cost.
+
+    Attributes:
+        stages: By stage and model; none where no language model is asked.
+        max_cost_usd: The budget; None for none.
+        spent_usd: What the run has paid before.
+    """
+
+    stages: tuple[PlannedUsage, ...]
+    max_cost_usd: float | None
+    spent_usd: float
+
+    @property
+    def total(self) -> Usage:
+        """Of all stages."""
+        return sum((stage.usage for stage in self.stages), Usage())
+
+    @property
+    def remaining_usd(self) -> float | None:
+        """What is left of the budget; None where there is none."""
+        return None if self.max_cost_usd is None else max(0.0, self.max_cost_usd - self.spent_usd)
+
+    @property
+    def suffices(self) -> bool | None:
+        """Whether that is enough; None where there is no budget, or the cost is unknown."""
+        cost = self.total.cost_usd
+        return None if self.remaining_usd is None or cost is None else cost <= self.remaining_usd
+
+
+def plan_cost(pipeline: Pipeline, reporter: Reporter | None = None) -> CostPlan:
+    """Tell what a run would ask and what that would cost. No key is needed.
+
+    Args:
+        pipeline: What would be run.
+        reporter: Told of the progress of the local stages, and of planning; by default the log.
+
+    Raises:
+        AutointerpError: What a user can cause.
+    """
+    reporter = reporter or LogReporter()
+    _check_settings(pipeline)
+    with hold_run_folder(pipeline) as folder:
+        unfinished = unfinished_local_stages(Session(pipeline, folder))
+    if unfinished:
+        run_pipeline(pipeline, unfinished, reporter)
+    with hold_run_folder(pipeline) as folder:
+        journal = folder.journal if pipeline.llm.journal is None else Path(pipeline.llm.journal).expanduser()
+        planner = Planner(pipeline.llm, journal)
+        try:
+            with _scratch_store(folder) as scratch:
+                session = _ScratchSession(pipeline, folder, scratch)
+                stages = asyncio.run(_plan(session, planner, _PlanningReporter(reporter)))
+            return CostPlan(tuple(stages), pipeline.llm.max_cost_usd, planner.journal.spent_usd(pipeline.name))
+        finally:
+            planner.close()
+
+
+def unfinished_local_stages(session: Session) -> tuple[Stage, ...]:
+    """The stages that have to be carried out before there are prompts."""
+    if not session.is_collected:
+        return _LOCAL_STAGES
+    mark = session.contexts_fingerprint
+    pending = (
+        session.writer.pending_features("contexts", mark, features, source_id)
+        for source_id, features in choose_features(session).items()
+    )
+    return ("contexts",) if any(pending) else ()
+
+
+def _check_settings(pipeline: Pipeline) -> None:
+    """See what is wrong before hours of collecting."""
+    load_explainer(pipeline.explain.explainer).settings_fingerprint(pipeline.explain)
+    for config in (pipeline.explain.model, pipeline.judge.model):
+        if config is not None:
+            find_prices(config, pipeline.llm)
+            if config.tokenizer is not None:
+                TokenizerCount(config.tokenizer)
+
+
+async def _plan(session: Session, planner: Planner, reporter: Reporter) -> list[PlannedUsage]:
+    pipeline, planned = session.pipeline, list[PlannedUsage]()
+    chosen = choose_features(session)
+    async with _PlannedModels(session, planner) as models:
+        await run_explain(session, models, chosen, reporter)
+        planned += models.planned_usage()
+    if pipeline.judge.kind == "local":
+        return planned
+    for name in pipeline.score.scorers:
+        if name != "embedding":
+            planned += await _plan_scorer(session, planner, name, chosen, reporter)
+    return planned
+
+
+async def _plan_scorer(
+    session: Session, planner: Planner, scorer: ScorerName, chosen: ChosenFeatures, reporter: Reporter
+) -> Sequence[PlannedUsage]:
+    async with _PlannedModels(session, planner, scorer) as models:
+        await run_score(session, models, chosen, reporter)
+        return models.planned_usage()
+
+
+class _PlannedModels(Models):
+    """Models that are not asked.
+
+    Args:
+        session: On a scratch store.
+        planner: Makes them.
+        scorer: The only one to score, so that what it asks is told apart.
+    """
+
+    def __init__(self, session: Session, planner: Planner, scorer: ScorerName | None = None) -> None:
+        super().__init__(session, self._connect_planned)
+        self._planner = planner
+        self._scorer_name = scorer
+        self._planned: dict[str, PlannedModel] = {}
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(planned.model.close() for planned in self._planned.values()))
+        await super().__aexit__(kind, error, traceback)
+
+    def scorers(self) -> list[Scorer]:
+        return [scorer for scorer in super().scorers() if scorer.name == self._scorer_name]
+
+    def prepare(self, labels: Sequence[str], contexts: Iterable[FeatureContexts]) -> None:
+        if self._scorer_name == "recall":
+            self._session.embedder.embed(labels)
+
+    def planned_usage(self) -> list[PlannedUsage]:
+        return [
+            PlannedUsage(
+                stage=f"score:{self._scorer_name}" if stage == "score" else stage,
+                model=planned.config.model,
+                usage=planned.model.usage,
+                counted=planned.counted,
+                prices=planned.prices.source,
+                share=planned.prices.share,
+                n_failed=sum(planned.model.failures.values()),
+            )
+            for stage, planned in self._planned.items()
+        ]
+
+    def _connect_planned(self, stage: str, config: ModelConfig) -> LanguageModel:
+        if stage not in self._planned:
+            self._planned[stage] = self._planner.connect(config)
+        return self._planned[stage].model
+
+
+class _ScratchSession(Session):
+    """A run whose store is a copy."""
+
+    def __init__(self, pipeline: Pipeline, folder: RunFolder, scratch: Path) -> None:
+        super().__init__(pipeline, folder)
+        self._scratch = scratch
+
+    @cached_property
+    def writer(self) -> Writer:
+        return Writer(self._scratch)
+
+    @cached_property
+    def reader(self) -> Reader:
+        return Reader(self._scratch)
+
+
+@contextmanager
+def _scratch_store(folder: RunFolder) -> Iterator[Path]:
+    """A folder with a copy of the store, beside it, where there is room for a store; removed at the end."""
+    for left_over in folder.path.glob(f"{_SCRATCH}*"):  # by a process that was killed: the folder is ours now
+        shutil.rmtree(left_over, ignore_errors=True)
+    with TemporaryDirectory(dir=folder.path, prefix=_SCRATCH) as scratch:
+        for file in folder.path.glob(f"{STORE_FILE}*"):
+            shutil.copyfile(file, Path(scratch) / file.name)
+        yield Path(scratch)
+
+
+class _PlanningReporter:
+    """Tells of the progress of planned stages, under other names, and not of how they end: nothing is done."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def progress(self, stage: str, n_done: int, n_total: int, note: str = "") -> None:
+        self._reporter.progress(f"plan {stage}", n_done, n_total)
+
+    def finished(self, summary: StageSummary) -> None:
+        """Say nothing."""

@@ -1,0 +1,138 @@
+"""The language models of one run: one journal, one budget, and for each stage the model that it asks."""
+
+import asyncio
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autointerp.config import LlmConfig, ModelConfig, Pipeline
+from autointerp.llm import Journal, Terms, connect
+from autointerp.llm.budget import Budget
+from autointerp.llm.client import ConnectedModel
+from autointerp.llm.connect import connect_provider
+from autointerp.llm.prices import find_prices
+from autointerp.llm.protocol import LanguageModel, Provider
+from autointerp.llm.retries import Retries
+from autointerp.records import Usage
+
+if TYPE_CHECKING:
+    from autointerp.run.ray_calls import RayCalls
+
+_log = logging.getLogger(__name__)
+_PARTS = {"explain": ("select",)}
+"""What else a stage's calls are connected as: the judge that chooses among labels works for the stage that writes
+them."""
+
+
+class LanguageModels:
+    """Connects models when a stage first asks for one, and closes them together.
+
+    Args:
+        pipeline: The run's.
+        journal: Where the run folder keeps its journal; `llm.journal` goes before it.
+    """
+
+    def __init__(self, pipeline: Pipeline, journal: Path) -> None:
+        self._pipeline = pipeline
+        self._path = Path(pipeline.llm.journal).expanduser() if pipeline.llm.journal is not None else journal
+        self._journal: Journal | None = None
+        self._budget: Budget | None = None
+        self._ray: RayCalls | None = None
+        self._connected: dict[str, ConnectedModel] = {}
+
+    async def close(self) -> None:
+        """Close the connections and the journal."""
+        await asyncio.gather(*(model.close() for model in self._connected.values()))
+        if self._ray is not None:
+            self._ray.close()
+        if self._journal is not None:
+            self._journal.close()
+
+    def connect(self, stage: str, config: ModelConfig) -> LanguageModel:
+        """The model that a stage asks, the same however often it is asked for.
+
+        Raises:
+            NoKeyError: If it needs a key and the environment holds none.
+            LanguageModelError: If it can't be asked on the run's terms.
+            RunError: If the journal can't be used.
+        """
+        if stage not in self._connected:
+            llm = self._pipeline.llm
+            journal = self._open_journal()
+            self._budget = self._budget or Budget(llm.max_cost_usd, self._spent_before(journal, llm))
+            self._connected[stage] = connect(
+                config,
+                journal,
+                provider=self._provider(config),
+                terms=Terms(self._budget, find_prices(config, llm), llm.max_failed_share, self._pipeline.name),
+                # What was paid for and could not be used comes back only through a feature's failure, once a run.
+                retry_failures=True,
+                retries=Retries(config.max_attempts, patience_s=llm.patience_s),
+            )
+        return self._connected[stage]
+
+    def usage(self, stage: str) -> Usage:
+        """What a stage's language models were paid for in this process."""
+        return sum((model.usage for model in self._of(stage)), Usage())
+
+    def used(self, stage: str) -> str:
+        """What a stage's calls used and what came to nothing, for its summary line; empty where it calls no model."""
+        usage, failures, parts = self.usage(stage), self._failures(stage), []
+        if usage.n_calls:
+            share = usage.cached_input_tokens / usage.input_tokens if usage.input_tokens else 0.0
+            tokens_in = f"{usage.input_tokens:,} tokens in ({share:.0%} from the provider's cache)"
+            parts.append(f"{usage.n_calls} calls, {tokens_in}, {usage.output_tokens:,} out")
+        if failures:
+            kinds = sorted(failures.items(), key=lambda item: (-item[1], item[0]))
+            parts.append(f"calls that came to nothing: {', '.join(f'{n} {kind}' for kind, n in kinds)}")
+        return "; ".join(parts)
+
+    def spent(self, stage: str) -> str:
+        """What a stage's calls have used so far, for the progress bar; empty where it calls no model."""
+        models, usage = self._of(stage), self.usage(stage)
+        if not models:
+            return ""
+        cost = "cost unknown" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+        of_budget = f" of ${self._pipeline.llm.max_cost_usd:g}" if self._pipeline.llm.max_cost_usd is not None else ""
+        tokens = f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
+        n_failed = self._failures(stage).total()
+        failed = f", {n_failed} calls failed" if n_failed else ""
+        return f"{cost}{of_budget}, {tokens}, {sum(model.n_in_flight for model in models)} in flight{failed}"
+
+    def _of(self, stage: str) -> list[ConnectedModel]:
+        return [self._connected[name] for name in (stage, *_PARTS.get(stage, ())) if name in self._connected]
+
+    def _failures(self, stage: str) -> Counter[str]:
+        """Calls that came to nothing, by kind."""
+        return sum((Counter(model.failures) for model in self._of(stage)), Counter[str]())
+
+    def _provider(self, config: ModelConfig) -> Provider:
+        here = connect_provider(config)
+        if self._pipeline.ray.n_llm_workers == 0:
+            return here
+        if self._ray is None:
+            from autointerp.run.ray_calls import RayCalls
+
+            self._ray = RayCalls(self._pipeline.ray)
+        return self._ray.provider(config, here)
+
+    def _open_journal(self) -> Journal:
+        if self._journal is None:
+            self._journal = Journal(self._path)
+        return self._journal
+
+    def _spent_before(self, journal: Journal, llm: LlmConfig) -> float:
+        """What the run folder's calls have cost; those whose price was unknown then at today's."""
+        spent = journal.spent_usd(self._pipeline.name)
+        if llm.max_cost_usd is None:
+            return spent
+        models = (self._pipeline.explain.model, self._pipeline.judge.model)
+        prices = {config.model: find_prices(config, llm) for config in models if config is not None}
+        for tokens in journal.unpriced(self._pipeline.name):
+            price = prices.get(tokens.asked_model)
+            cost = price and price.cost_usd(tokens.input_tokens, tokens.cached_input_tokens, tokens.output_tokens)
+            if cost is None:
+                _log.warning("earlier calls of %s have no known price: the budget leaves them out", tokens.asked_model)
+            spent += cost or 0.0
+        return spent
