@@ -1,11 +1,17 @@
-"""How many tokens a prompt has, told from its bytes: no provider hands out its tokenizer.
+"""How many tokens a prompt has, told from its bytes: few providers hand out their tokenizers.
 
 Tokenizers of language models are byte-pair encodings: English prose has about four bytes a token, code and JSON three,
-and rare scripts fewer. What a model's answered calls had is used as soon as there are some.
+and rare scripts fewer. What a model's answered calls had is used as soon as there are some. Where the tokenizer is at
+hand, as with open models, a dry run counts with it.
 """
 
 import json
+from functools import lru_cache
+from typing import Any
 
+from jinja2 import TemplateError
+
+from autointerp.errors import PipelineError
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.protocol import AnswerT, Repair, Request
 
@@ -64,3 +70,51 @@ class BytesPerToken:
         if self._n_answers < _N_TO_LEARN_FROM or self._most_per_byte == 0.0:
             return n_bytes * _MOST_TOKENS_PER_BYTE
         return n_bytes * self._most_per_byte * _MARGIN
+
+
+class TokenizerCount:
+    """Counts with a model's own tokenizer, its chat template included where it has one.
+
+    Args:
+        location: A folder, or a name on the hub.
+
+    Raises:
+        PipelineError: If there is no tokenizer that can be loaded.
+    """
+
+    def __init__(self, location: str) -> None:
+        from transformers import AutoTokenizer  # slow to import, and seldom needed
+
+        self.location = location
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(location)
+        except Exception as error:  # a hub, a file or a format may be at fault, each with exceptions of its own
+            said = " ".join(str(error).split())
+            raise PipelineError(
+                f"the tokenizer {location!r} can't be loaded ({type(error).__name__}: {said[:200]})",
+                "name a folder or a repository with a tokenizer, or leave `tokenizer` out: tokens are then estimated",
+            ) from error
+        self._has_template = bool(getattr(self._tokenizer, "chat_template", None))
+        self._of_fixed = lru_cache(self.text)
+
+    def prompt(self, request: Request[AnswerT], repair: Repair | None = None) -> int:
+        """Tokens of what is sent, the schema apart."""
+        turns = [("system", request.system), ("user", request.user)]
+        if repair is not None:
+            turns += [("assistant", repair.bad_answer), ("user", repair.complaint)]
+        if self._has_template:
+            messages = [{"role": role, "content": text} for role, text in turns]
+            try:
+                rendered = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+                return self.text(rendered)
+            except TemplateError:
+                self._has_template = False  # it knows no fixed part: the texts alone are counted
+        return self.fixed(request) + sum(self.text(text) for _, text in turns[1:])
+
+    def fixed(self, request: Request[AnswerT]) -> int:
+        """Tokens of the fixed part."""
+        return self._of_fixed(request.system)
+
+    def text(self, text: str) -> int:
+        """Tokens of a text, without those that a tokenizer puts around it."""
+        return len(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
