@@ -198,7 +198,7 @@ async def _together(work: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Resul
 
 def _account(candidate: _Candidate, grades: Mapping[str, Grade | Ungraded]) -> dict[str, Any]:
     """A candidate in the explanation's detail."""
-    account: dict[str, Any] = {"explainer": candidate.explainer, "cost_usd": candidate.cost_usd}
+    account: dict[str, Any] = {"explainer": candidate.explainer}
     if isinstance(candidate.outcome, Failure):
         return account | {"failure": candidate.outcome.error_type, "message": candidate.outcome.message}
     account["label"] = candidate.outcome.label

@@ -8,7 +8,7 @@ from autointerp.contexts.render import active_offsets, active_tokens, marked_tex
 from autointerp.llm.prompts import quoted
 from autointerp.records import Context, ContextKind
 
-_MAX_VALUES = 4
+_MAX_VALUES = 2
 _LOOK_ALIKES: tuple[ContextKind, ...] = ("silent_similar", "silent_token", "silent_neighbour")
 
 

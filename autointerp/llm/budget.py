@@ -59,6 +59,14 @@ class Budget:
             self._reserved += most_usd
             self._n_under_way += 1
 
+    async def commit(self, most_usd: float) -> None:
+        """Set aside what calls under way can cost, which an earlier process sent: whether it fits or not."""
+        if self._max is None:
+            return
+        async with self._changed:
+            self._reserved += most_usd
+            self._n_under_way += 1
+
     async def settle(self, most_usd: float, paid_usd: float) -> None:
         """Put what a call did cost in the place of what was set aside for it."""
         if self._max is None:

@@ -11,9 +11,8 @@ call raises the same without being sent.
 """
 
 import asyncio
-import json
 import logging
-from collections import Counter
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,13 +20,16 @@ from typing import Self
 from weakref import WeakValueDictionary
 
 from autointerp.config import ModelConfig
-from autointerp.errors import LanguageModelError, TooManyFailuresError
-from autointerp.llm.answers import answer_schema, parse_answer
+from autointerp.errors import LanguageModelError
+from autointerp.llm.batch import BatchDesk
+from autointerp.llm.batch_intake import Accounts, Fetched
+from autointerp.llm.batch_ledger import BatchLedger
+from autointerp.llm.batch_service import BatchService
 from autointerp.llm.budget import Budget
+from autointerp.llm.clock import Clock
 from autointerp.llm.cost import Prices, prices_of
 from autointerp.llm.journal import Journal, Payment, request_key
 from autointerp.llm.limits import Gate
-from autointerp.llm.prompts import load_prompt
 from autointerp.llm.protocol import (
     AnswerT,
     CallErrorType,
@@ -40,12 +42,13 @@ from autointerp.llm.protocol import (
     Sent,
     Trouble,
 )
+from autointerp.llm.reading import complaint, read_answer
 from autointerp.llm.retries import Retries, Sleep, with_retries
+from autointerp.llm.tally import FailureTally
 from autointerp.llm.tokens import BytesPerToken, prompt_bytes
 from autointerp.records import Usage
 
 _LOG = logging.getLogger(__name__)
-_N_BEFORE_STOPPING = 20
 _OUTPUT_AT_FIRST = 256
 
 
@@ -58,12 +61,14 @@ class Terms:
         prices: Of this model; None for those of its config.
         max_failed_share: Of the calls; past it the run stops.
         payer: The run's name in the journal.
+        gate: Shared by the models that ask one server for one model; None for one of its own.
     """
 
     budget: Budget | None = None
     prices: Prices | None = None
     max_failed_share: float = 1.0
     payer: str = ""
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +91,15 @@ class ConnectedModel:
         retry_failures: bool,
         retries: Retries,
         sleep: Sleep,
+        batches: BatchService | None = None,
     ) -> None:
         self._config = config
         self._provider = provider
         self._journal = journal
         self._retry_failures = retry_failures
         self._retries = retries
-        self._sleep = sleep
+        clock = Clock(sleep)
+        self._sleep = clock.sleep
         self._terms = terms
         self._prices: Prices = terms.prices or prices_of(config)
         self._budget = terms.budget or Budget(None)
@@ -101,14 +108,24 @@ class ConnectedModel:
                 f"llm.max_cost_usd is set, and the prices of {config.model} are unknown",
                 "set usd_per_million_input and usd_per_million_output in its table, or add it to the file llm.prices",
             )
-        self._gate = Gate(config, sleep)
+        self._gate = terms.gate or Gate(config, clock, longest_pause_s=retries.patience_s)
         paid = journal.paid_so_far(config.model)
         self._tokens = BytesPerToken(paid.prompt_bytes, paid.input_tokens, paid.n_answers)
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stopped: LanguageModelError | None = None
+        self._stop = asyncio.Event()
         self._usage = Usage()
-        self._n_answered = 0
-        self._failures: Counter[CallErrorType] = Counter()
+        self._tally = FailureTally(config.model, terms.max_failed_share)
+        self._desk: BatchDesk | None = None
+        if batches is not None:
+            self._desk = BatchDesk(
+                config,
+                batches,
+                BatchLedger(journal.path, config, provider.base_url, terms.payer),
+                accounts=Accounts(journal.get, self._keep_from_batch, self._budget.commit, self._budget.settle),
+                retries=retries,
+                sleep=self._wait,
+            )
 
     @property
     def name(self) -> str:
@@ -123,12 +140,17 @@ class ConnectedModel:
     @property
     def failures(self) -> Mapping[CallErrorType, int]:
         """Calls that came to nothing through this object, by what became of them."""
-        return self._failures
+        return self._tally.counts
 
     @property
     def n_in_flight(self) -> int:
         """Attempts under way."""
         return self._gate.n_in_flight
+
+    @property
+    def batches_under_way(self) -> str:
+        """How far the batches at the provider are, for a progress line; empty where there are none."""
+        return "" if self._desk is None else self._desk.progress
 
     async def ask(self, request: Request[AnswerT]) -> Reply[AnswerT] | CallFailure:
         """Ask, at most once where the journal has the answer.
@@ -146,11 +168,13 @@ class ConnectedModel:
                 outcome = await self._converse(request, key, anew=True)
         if isinstance(outcome, _ReplayedFailure):
             return outcome.failure
-        await self._tally(outcome, key)
+        await self._note(outcome, key)
         return outcome
 
     async def close(self) -> None:
         """Close the connections. The journal stays open: it belongs to the run."""
+        if self._desk is not None:
+            await self._desk.close()
         await self._provider.close()
 
     async def __aenter__(self) -> Self:
@@ -177,28 +201,39 @@ class ConnectedModel:
             calls.append(call)
             paid = paid + call.usage
             from_journal = all(c.from_journal for c in calls)
-            outcome = _read(call.answer, request, paid, from_journal)
+            outcome = read_answer(call.answer, request, paid, from_journal=from_journal)
             if isinstance(outcome, Reply):
                 return outcome
             if outcome.error_type != "ParseFailure" or repair is not None:
                 return _ReplayedFailure(outcome) if from_journal else outcome
-            repair = Repair(call.answer.text, _complaint(outcome.message, request))
+            repair = Repair(call.answer.text, complaint(outcome.message, request))
 
     async def _call(self, request: Request[AnswerT], repair: Repair | None, key: str, *, anew: bool) -> _Call | Trouble:
+        asked_at = time.time()
         if not anew:
             kept = self._journal.get(key)
             if kept is not None:
                 return _Call(kept, self._prices.usage(kept), from_journal=True)
+        held = await self._held(key)
+        if held is not None:
+            return _Call(held, self._prices.usage(held), from_journal=False)
         n_bytes = prompt_bytes(request, repair)
         most_usd = self._prices.cost_usd(self._tokens.at_most(n_bytes), 0, request.max_output_tokens) or 0.0
         self._raise_if_stopped()
         try:
             await self._budget.reserve(most_usd)
         except LanguageModelError as error:
-            self._stopped = error
+            self._stop_with(error)
             raise
         paid_usd = 0.0
         try:
+            if self._desk is not None:
+                fetched = await self._fetch(self._desk, request, repair, key, most_usd=most_usd, asked_at=asked_at)
+                if isinstance(fetched, Trouble):
+                    return fetched
+                usage = self._prices.usage(fetched.answer)
+                paid_usd = (usage.cost_usd or 0.0) if fetched.is_paid_here else 0.0
+                return _Call(fetched.answer, usage, from_journal=not fetched.is_paid_here)
             answer = await self._attempts(request, repair, key, n_bytes)
             if isinstance(answer, Trouble):
                 return answer
@@ -209,6 +244,44 @@ class ConnectedModel:
             await self._budget.settle(most_usd, paid_usd)
         self._usage = self._usage + usage
         return _Call(answer, usage, from_journal=False)
+
+    async def _held(self, key: str) -> RawAnswer | None:
+        """What a batch of an earlier process brings for this call, if one does."""
+        if self._desk is None:
+            return None
+        self._raise_if_stopped()
+        try:
+            return await self._desk.held(key)
+        except LanguageModelError as error:
+            self._stop_with(error)
+            raise
+
+    async def _fetch(
+        self,
+        desk: BatchDesk,
+        request: Request[AnswerT],
+        repair: Repair | None,
+        key: str,
+        *,
+        most_usd: float,
+        asked_at: float,
+    ) -> Fetched | Trouble:
+        try:
+            return await desk.answer(key, request, repair, most_usd=most_usd, asked_at=asked_at)
+        except LanguageModelError as error:
+            self._stop_with(error)
+            raise
+
+    async def _keep_from_batch(self, key: str, answer: RawAnswer, n_bytes: int, payer: str) -> float:
+        """Write an answer that a batch has brought, and say what it cost this run."""
+        usage = self._prices.usage(answer)
+        if payer == self._terms.payer:
+            await self._keep(key, answer, n_bytes, usage)
+            self._usage = self._usage + usage
+            return usage.cost_usd or 0.0
+        payment = Payment(payer, self._config.model, n_bytes, usage.cost_usd)
+        await asyncio.wrap_future(self._journal.put(key, answer, payment))
+        return 0.0
 
     async def _attempts(
         self, request: Request[AnswerT], repair: Repair | None, key: str, n_bytes: int
@@ -223,7 +296,17 @@ class ConnectedModel:
                 self._gate.leave(n_tokens, sent)
             return sent.outcome
 
-        return await with_retries(attempt, key, self._retries, self._sleep)
+        return await with_retries(attempt, key, self._retries, self._wait)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait for the next attempt, or until the run stops."""
+        sleeping, stopping = asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((sleeping, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            stopping.cancel()
+        self._raise_if_stopped()
 
     async def _send(self, request: Request[AnswerT], repair: Repair | None) -> Sent:
         self._raise_if_stopped()
@@ -234,7 +317,7 @@ class ConnectedModel:
         except TimeoutError:
             sent = Sent(Trouble("Timeout", f"no answer within {self._config.timeout_s:g} s", retriable=True))
         except LanguageModelError as error:
-            self._stopped = error
+            self._stop_with(error)
             raise
         if isinstance(sent.outcome, Trouble):
             self._raise_if_stopped()
@@ -243,7 +326,7 @@ class ConnectedModel:
     async def _keep(self, key: str, answer: RawAnswer, n_bytes: int, usage: Usage) -> None:
         """Write a paid answer; a run that stops meanwhile waits for it."""
         self._tokens.learn(n_bytes, answer.input_tokens)
-        self._n_answered += 1
+        self._tally.n_answered += 1
         write = asyncio.wrap_future(self._journal.put(key, answer, self._payment(n_bytes, usage.cost_usd)))
         try:
             await asyncio.shield(write)
@@ -259,55 +342,26 @@ class ConnectedModel:
             return min(_OUTPUT_AT_FIRST, request.max_output_tokens)
         return self._usage.output_tokens / self._usage.n_calls
 
-    async def _tally(self, outcome: Reply[AnswerT] | CallFailure, key: str) -> None:
-        """Count what came of a call, keep what failed, and stop the run where too much fails."""
+    async def _note(self, outcome: Reply[AnswerT] | CallFailure, key: str) -> None:
+        """Keep what came to nothing, and stop the run where too much does."""
         if isinstance(outcome, Reply) or outcome.error_type == "TooLong":
             return  # who asks may ask for less
-        self._failures[outcome.error_type] += 1
+        error = self._tally.add(outcome)
         await asyncio.wrap_future(self._journal.put_failure(key, outcome, self._payment(0, None)))
-        n_failed, n_unanswered = self._failures.total(), sum(self._failures[kind] for kind in _NOT_ANSWERED)
-        n_calls = self._n_answered + n_unanswered
-        if n_calls >= _N_BEFORE_STOPPING and n_failed > self._terms.max_failed_share * n_calls:
-            kinds = ", ".join(f"{n} {kind}" for kind, n in self._failures.most_common())
-            self._stopped = self._stopped or TooManyFailuresError(
-                f"{n_failed} of {n_calls} calls of {self.name} failed ({kinds}; the last: {outcome.message})",
-                "mend the cause, or raise llm.max_failed_share; what was paid for is kept",
-            )
+        if error is not None:
+            self._stop_with(error)
             self._raise_if_stopped()
+
+    def _stop_with(self, error: LanguageModelError) -> None:
+        self._stopped = self._stopped or error
+        self._stop.set()
+        self._gate.open()
 
     def _raise_if_stopped(self) -> None:
         if self._stopped is not None:
             raise type(self._stopped)(self._stopped.problem, self._stopped.remedy)
 
 
-_NOT_ANSWERED: tuple[CallErrorType, ...] = (
-    "Timeout",
-    "RateLimited",
-    "ServerError",
-    "ConnectionDropped",
-    "BadRequest",
-)
-
-
 @dataclass(frozen=True, slots=True)
 class _ReplayedFailure:
     failure: CallFailure
-
-
-def _read(
-    answer: RawAnswer, request: Request[AnswerT], usage: Usage, from_journal: bool
-) -> Reply[AnswerT] | CallFailure:
-    if answer.stop == "refusal":
-        return CallFailure("Refusal", "the model refuses to answer", answer.text, usage)
-    if answer.stop == "truncated":
-        message = f"the answer is cut short at {answer.output_tokens} tokens (max_output_tokens)"
-        return CallFailure("Truncated", message, answer.text, usage)
-    parsed = parse_answer(answer.text, request.answer)
-    if isinstance(parsed, str):
-        return CallFailure("ParseFailure", f"the answer does not fit its schema ({parsed})", answer.text, usage)
-    return Reply(answer.text, parsed, usage, answer.model, from_journal)
-
-
-def _complaint(problem: str, request: Request[AnswerT]) -> str:
-    schema = json.dumps(answer_schema(request.answer), separators=(",", ":"))
-    return load_prompt("repair").user(problem=problem, schema=schema)

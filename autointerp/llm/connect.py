@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from autointerp.config import ModelConfig
 from autointerp.errors import LanguageModelError
+from autointerp.llm.batch_service import BatchService
 from autointerp.llm.client import ConnectedModel, Terms
 from autointerp.llm.journal import Journal
 from autointerp.llm.keys import read_key
@@ -49,17 +50,22 @@ def connect(
         retry_failures=retry_failures,
         retries=retries or Retries(config.max_attempts),
         sleep=sleep,
+        batches=connect_batches(config) if config.batch else None,
     )
 
 
-def connect_provider(config: ModelConfig) -> Provider:
+def connect_provider(config: ModelConfig, key: str | None = None) -> Provider:
     """Make the client of a model's provider. Nothing is sent yet.
+
+    Args:
+        config: Which model, where.
+        key: The API key; by default from the environment.
 
     Raises:
         NoKeyError: If the environment holds no key and the provider wants one.
         LanguageModelError: If the provider's SDK is not installed, or `base_url` is no address.
     """
-    key = read_key(config)
+    key = read_key(config) if key is None else key
     if config.base_url is not None and not _is_address(config.base_url):
         raise LanguageModelError(
             f"base_url = {config.base_url!r} is not the address of a server", "write it as http://127.0.0.1:8000/v1"
@@ -77,6 +83,21 @@ def connect_provider(config: ModelConfig) -> Provider:
     from autointerp.llm.anthropic_client import AnthropicProvider
 
     return AnthropicProvider(config, key)
+
+
+def connect_batches(config: ModelConfig) -> BatchService:
+    """Make the client of a provider's batch endpoint. Nothing is sent yet.
+
+    Raises:
+        NoKeyError: If the environment holds no key and the provider wants one.
+    """
+    if config.provider == "openai":
+        from autointerp.llm.openai_batch import OpenAIBatches
+
+        return OpenAIBatches(config, read_key(config))
+    from autointerp.llm.anthropic_batch import AnthropicBatches
+
+    return AnthropicBatches(config, read_key(config))
 
 
 def _is_address(url: str) -> bool:

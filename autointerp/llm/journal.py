@@ -100,6 +100,16 @@ class PaidSoFar:
 
 
 @dataclass(frozen=True, slots=True)
+class UnpricedTokens:
+    """Tokens of a model's answers whose price was not known when they came."""
+
+    asked_model: str
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Write:
     statement: str
     row: tuple[str | int | float | None, ...]
@@ -167,11 +177,23 @@ class Journal:
             _INSERT_FAILURE, (key, payment.payer, payment.asked_model, failure.error_type, message, raw)
         )
 
-    def spent_usd(self, payer: str) -> float | None:
-        """What a run's answers have cost; None if some of them have an unknown cost."""
-        row = self._one("SELECT sum(cost_usd), count(*) - count(cost_usd) FROM answers WHERE payer = ?", payer)
+    def spent_usd(self, payer: str) -> float:
+        """What a run's answers have cost, as far as their prices were known."""
+        row = self._one("SELECT coalesce(sum(cost_usd), 0.0) FROM answers WHERE payer = ?", payer)
         assert row is not None, "a sum has one row"
-        return None if row[1] else float(row[0] or 0.0)
+        return float(row[0])
+
+    def unpriced(self, payer: str) -> list[UnpricedTokens]:
+        """Tokens of a run's answers whose price was not known, by model."""
+        query = (
+            "SELECT asked_model, sum(input_tokens), sum(cached_input_tokens), sum(output_tokens) FROM answers"
+            " WHERE payer = ? AND cost_usd IS NULL GROUP BY asked_model ORDER BY asked_model"
+        )
+        try:
+            with self._lock:
+                return [UnpricedTokens(*row) for row in self._database.execute(query, (payer,)).fetchall()]
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
 
     def paid_so_far(self, asked_model: str) -> PaidSoFar:
         """Prompts and tokens of a model's answers, to tell tokens from bytes."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 class _Cached(pydantic.BaseModel):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class _Usage(pydantic.BaseModel):
@@ -138,12 +139,13 @@ def read_completion(status: int, body: str) -> RawAnswer | Trouble:
         return not_an_answer(status, body, error.errors(include_url=False, include_input=False)[0]["msg"])
     choice, usage = completion.choices[0], completion.usage or _Usage()
     refused = choice.message.refusal or (choice.finish_reason == "content_filter" and "stopped by the content filter")
-    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
+    cached = usage.prompt_tokens_details or _Cached()
     return RawAnswer(
         text=choice.message.content or choice.message.refusal or "",
         stop="refusal" if refused else "truncated" if choice.finish_reason == "length" else "complete",
         model=completion.model or "",
         input_tokens=usage.prompt_tokens,
-        cached_input_tokens=cached or 0,
+        cached_input_tokens=cached.cached_tokens or 0,
         output_tokens=usage.completion_tokens,
+        cache_write_tokens=cached.cache_write_tokens or 0,
     )

@@ -1,13 +1,16 @@
 """What providers say of their limits in the headers of each answer.
 
 OpenAI and compatible servers: `x-ratelimit-limit-requests`, `x-ratelimit-remaining-tokens`, `x-ratelimit-reset-tokens`
-(a duration such as `6m0s` or `20ms`). Anthropic: `anthropic-ratelimit-input-tokens-limit`, `…-remaining`, `…-reset` (a
-time of day, RFC 3339). A header that is missing or can't be read says nothing.
+(a duration such as `6m0s` or `20ms`); some say only what remains. Anthropic: `anthropic-ratelimit-input-tokens-limit`,
+`…-remaining`, `…-reset` (a moment, RFC 3339, by the server's clock, which its `date` tells). A header that is missing
+or can't be read says nothing.
 """
 
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import inf, isfinite
 
 from autointerp.llm.protocol import Allowance, ServerLimits
 
@@ -17,8 +20,6 @@ _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e
 
 def openai_limits(headers: Mapping[str, str]) -> ServerLimits | None:
     """Read OpenAI's headers, names in any case; None where there are none."""
-    if "x-ratelimit-limit-requests" not in headers and "x-ratelimit-limit-tokens" not in headers:
-        return None
 
     def allowance(of: str) -> Allowance | None:
         return _allowance(
@@ -27,19 +28,13 @@ def openai_limits(headers: Mapping[str, str]) -> ServerLimits | None:
             duration_s(headers.get(f"x-ratelimit-reset-{of}")),
         )
 
-    return ServerLimits(requests=allowance("requests"), tokens=allowance("tokens"))
+    requests, tokens = allowance("requests"), allowance("tokens")
+    return ServerLimits(requests, tokens) if requests or tokens else None
 
 
-def anthropic_limits(headers: Mapping[str, str], now: datetime | None = None) -> ServerLimits | None:
-    """Read Anthropic's headers; None where there are none.
-
-    Args:
-        headers: Of an answer, names in any case.
-        now: The time; by default the clock's.
-    """
-    if "anthropic-ratelimit-requests-limit" not in headers and "anthropic-ratelimit-tokens-limit" not in headers:
-        return None
-    moment = now or datetime.now(UTC)
+def anthropic_limits(headers: Mapping[str, str]) -> ServerLimits | None:
+    """Read Anthropic's headers, names in any case; None where there are none."""
+    moment = _server_time(headers.get("date"))
 
     def allowance(of: str) -> Allowance | None:
         start = f"anthropic-ratelimit-{of}"
@@ -49,12 +44,13 @@ def anthropic_limits(headers: Mapping[str, str], now: datetime | None = None) ->
             _seconds_until(headers.get(f"{start}-reset"), moment),
         )
 
-    return ServerLimits(
+    limits = ServerLimits(
         requests=allowance("requests"),
         tokens=allowance("tokens"),
         input_tokens=allowance("input-tokens"),
         output_tokens=allowance("output-tokens"),
     )
+    return limits if limits != ServerLimits() else None
 
 
 def duration_s(text: str | None) -> float | None:
@@ -63,9 +59,11 @@ def duration_s(text: str | None) -> float | None:
         return None
     plain = text.strip()
     try:
-        return max(0.0, float(plain))
+        seconds = float(plain)
     except ValueError:
-        pass
+        seconds = inf
+    if isfinite(seconds):
+        return max(0.0, seconds)
     parts = list(_DURATION.finditer(plain))
     if not parts or "".join(part.group() for part in parts) != plain:
         return None
@@ -79,7 +77,8 @@ def _allowance(per_minute: str | None, remaining: str | None, reset_s: float | N
 
 
 def _count(text: str | None) -> int | None:
-    return int(text) if text is not None and text.strip().isdigit() else None
+    digits = "" if text is None else text.strip()
+    return int(digits) if digits.isdecimal() and len(digits) < 20 else None
 
 
 def _seconds_until(text: str | None, now: datetime) -> float | None:
@@ -91,3 +90,11 @@ def _seconds_until(text: str | None, now: datetime) -> float | None:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (aware - now).total_seconds())
+
+
+def _server_time(text: str | None) -> datetime:
+    try:
+        moment = parsedate_to_datetime(text) if text is not None else datetime.now(UTC)
+    except ValueError:
+        moment = datetime.now(UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,16 +1,17 @@
 """Whether a request fits into the context window that a model's table sets, judged before it is sent.
 
 A model's tokenizer is seldom at hand, so tokens are estimated on the high side: a token for every three bytes of UTF-8.
-Vocabularies of today take four bytes and more of English in a token, and mostly three or more of other scripts. Where
-the estimate is too low after all, the server refuses, which is told as `TooLong` just the same.
+Even the embedded model's small vocabulary, which cuts finer than those of the models that are asked, makes fewer tokens
+of our prompts; a test sees to that. Where the estimate is too low all the same, as it may be for rare scripts, the
+server refuses, which is told as `TooLong` just as well.
 """
 
 import json
-from typing import Any
 
 from autointerp.config import ModelConfig
+from autointerp.errors import PipelineError
 from autointerp.llm.answers import answer_schema
-from autointerp.llm.protocol import CallFailure, Request
+from autointerp.llm.protocol import AnswerT, CallFailure, Request
 
 _BYTES_PER_TOKEN = 3
 
@@ -20,7 +21,7 @@ def estimated_tokens(text: str) -> int:
     return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
 
 
-def too_long(request: Request[Any], config: ModelConfig) -> CallFailure | None:
+def too_long(request: Request[AnswerT], config: ModelConfig) -> CallFailure | None:
     """The failure of a request that does not fit, with room for its whole answer; None where it fits.
 
     Args:
@@ -38,3 +39,21 @@ def too_long(request: Request[Any], config: ModelConfig) -> CallFailure | None:
         f"about {n_input} tokens and {request.max_output_tokens} for the answer do not fit into"
         f" context_window = {config.context_window}",
     )
+
+
+def check_window(config: ModelConfig, table: str) -> None:
+    """See that a model's window has room for a question beside its answer.
+
+    Args:
+        config: Of the model.
+        table: Its table in the pipeline file.
+
+    Raises:
+        PipelineError: If it has none.
+    """
+    if config.context_window is not None and config.max_output_tokens >= config.context_window:
+        raise PipelineError(
+            f"{table}.max_output_tokens = {config.max_output_tokens} leaves no room for a question in context_window ="
+            f" {config.context_window}",
+            "lower max_output_tokens",
+        )

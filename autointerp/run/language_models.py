@@ -11,6 +11,7 @@ from autointerp.llm import Journal, Terms, connect
 from autointerp.llm.budget import Budget
 from autointerp.llm.client import ConnectedModel
 from autointerp.llm.connect import connect_provider
+from autointerp.llm.limits import Gate
 from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import LanguageModel, Provider
 from autointerp.llm.retries import Retries
@@ -38,6 +39,7 @@ class LanguageModels:
         self._path = Path(pipeline.llm.journal).expanduser() if pipeline.llm.journal is not None else journal
         self._journal: Journal | None = None
         self._budget: Budget | None = None
+        self._gates: dict[tuple[str | None, ...], Gate] = {}
         self._ray: RayCalls | None = None
         self._connected: dict[str, ConnectedModel] = {}
 
@@ -65,7 +67,13 @@ class LanguageModels:
                 config,
                 journal,
                 provider=self._provider(config),
-                terms=Terms(self._budget, find_prices(config, llm), llm.max_failed_share, self._pipeline.name),
+                terms=Terms(
+                    self._budget,
+                    find_prices(config, llm),
+                    llm.max_failed_share,
+                    self._pipeline.name,
+                    self._gate(config),
+                ),
                 # What was paid for and could not be used comes back only through a feature's failure, once a run.
                 retry_failures=True,
                 retries=Retries(config.max_attempts, patience_s=llm.patience_s),
@@ -98,7 +106,9 @@ class LanguageModels:
         tokens = f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
         n_failed = self._failures(stage).total()
         failed = f", {n_failed} calls failed" if n_failed else ""
-        return f"{cost}{of_budget}, {tokens}, {sum(model.n_in_flight for model in models)} in flight{failed}"
+        batches = "; ".join(model.batches_under_way for model in models if model.batches_under_way)
+        under_way = batches or f"{sum(model.n_in_flight for model in models)} in flight"
+        return f"{cost}{of_budget}, {tokens}, {under_way}{failed}"
 
     def _of(self, stage: str) -> list[ConnectedModel]:
         return [self._connected[name] for name in (stage, *_PARTS.get(stage, ())) if name in self._connected]
@@ -106,6 +116,13 @@ class LanguageModels:
     def _failures(self, stage: str) -> Counter[str]:
         """Calls that came to nothing, by kind."""
         return sum((Counter(model.failures) for model in self._of(stage)), Counter[str]())
+
+    def _gate(self, config: ModelConfig) -> Gate:
+        """The gate of a model's server: explainer and judge may be one model, whose limits hold for both together."""
+        served = (config.provider, config.base_url, config.model, config.api_key_env)
+        if served not in self._gates:
+            self._gates[served] = Gate(config, longest_pause_s=self._pipeline.llm.patience_s)
+        return self._gates[served]
 
     def _provider(self, config: ModelConfig) -> Provider:
         here = connect_provider(config)

@@ -1,17 +1,20 @@
-"""Calls in flight, waits between attempts, and costs, checked by hand."""
+"""Calls in flight, waits between attempts, and costs, checked by hand; and what a server with limits has to refuse."""
+
+import asyncio
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.config import ModelConfig
-from autointerp.llm import Reply
+from autointerp.llm import CallFailure, Journal, Reply, connect
 from autointerp.llm.cost import Prices, prices_of
 from autointerp.llm.protocol import RawAnswer
 from autointerp.llm.retries import Retries
 from autointerp.records import Usage
-from tests.llm.asking import Asker, label_request
-from tests.loopback.server import Always, LoopbackServer, Provider, Raw, Say
+from tests.llm.asking import Asker, Label, label_request
+from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Provider, Raw, Say
 
 GOOD = Say('{"label": "months"}')
 
@@ -87,3 +90,70 @@ def test_a_server_that_counts_nothing_has_an_unknown_cost(asker: Asker) -> None:
         outcome = asker.ask_one(server, usd_per_million_input=2.5, usd_per_million_output=10.0)
     assert isinstance(outcome, Reply)
     assert outcome.usage == Usage(1, 0, 0, 0, None)
+
+
+class Crowded:
+    """An oracle that refuses what is more than it has room for."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.server: LoopbackServer | None = None
+        self.refused_at: list[int] = []
+
+    def reply(self, call: Call) -> Outcome:
+        assert self.server is not None, "the test names the server"
+        if self.server.n_in_flight > self.room:
+            self.refused_at.append(call.index)
+            return Http(429, kind="rate_limit_error", headers={"Retry-After": "1"})
+        return Say('{"label": "months"}')
+
+
+def test_a_crowded_server_refuses_few_calls_and_answers_all(asker: Asker, provider: Provider) -> None:
+    oracle = Crowded(room=15)
+    with LoopbackServer(oracle, latency_s=0.02) as server:
+        oracle.server = server
+        requests = [label_request(f"feature {i}") for i in range(600)]
+        outcomes = asker.ask(server, *requests, provider=provider, concurrency=200)
+        n_calls = len(server.calls)
+    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    assert n_calls == 600 + len(oracle.refused_at)
+    assert len(oracle.refused_at) <= 90
+    assert sum(index > n_calls / 2 for index in oracle.refused_at) <= 30
+
+
+class Metered:
+    """An oracle with a budget of requests that its headers tell; what comes beyond it is refused until the reset."""
+
+    def __init__(self, allowed: int, reset_s: float) -> None:
+        self._allowed, self._reset_s = allowed, reset_s
+        self._began, self._n = 0.0, 0
+        self.n_refused = 0
+
+    def reply(self, call: Call) -> Outcome:
+        now = time.monotonic()
+        if now >= self._began + self._reset_s:
+            self._began, self._n = now, 0
+        self._n += 1
+        left_s = self._began + self._reset_s - now
+        says = {
+            "x-ratelimit-remaining-requests": str(max(0, self._allowed - self._n)),
+            "x-ratelimit-reset-requests": f"{left_s * 1000 + 5:.0f}ms",
+        }
+        if self._n > self._allowed:
+            self.n_refused += 1
+            return Http(429, kind="rate_limit_error", headers={**says, "Retry-After": "0.1"})
+        return Say('{"label": "months"}', headers=says)
+
+
+def test_a_server_that_says_what_remains_is_not_asked_for_more(journal: Journal) -> None:
+    oracle = Metered(allowed=20, reset_s=0.5)
+
+    async def run(url: str) -> list[Reply[Label] | CallFailure]:
+        config = ModelConfig(model="m", base_url=url, concurrency=10)
+        async with connect(config, journal) as model:
+            return await asyncio.gather(*(model.ask(label_request(f"feature {i}")) for i in range(60)))
+
+    with LoopbackServer(oracle, latency_s=0.01) as server:
+        outcomes = asyncio.run(run(server.openai_url))
+    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    assert oracle.n_refused <= 3

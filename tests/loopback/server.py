@@ -61,6 +61,7 @@ class Say:
     text: str
     stop: Literal["complete", "truncated", "refusal"] = "complete"
     tokens: tuple[int, int, int] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ class Stall:
     seconds: float = 30.0
 
 
-Outcome = Say | Http | Raw | Drop | CutBody | Stall
+Unspoken = Raw | Drop | CutBody | Stall
+Outcome = Say | Http | Unspoken
 
 
 class Oracle(Protocol):
@@ -149,6 +151,11 @@ class LoopbackServer:
         self._ready = threading.Event()
         self._connections: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="loopback", daemon=True)
+
+    @property
+    def n_in_flight(self) -> int:
+        """Calls that have come and are not yet answered."""
+        return self._in_flight
 
     @property
     def url(self) -> str:
@@ -207,13 +214,16 @@ class LoopbackServer:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Serve one request of a connection; False when the connection ends."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        path = head[0].split(" ")[1]
+        method, path, _ = head[0].split(" ")
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
-        body = json.loads(await reader.readexactly(int(headers.get("content-length", "0"))) or b"{}")
+        content = await reader.readexactly(int(headers.get("content-length", "0")))
+        other = self.other(method, path, headers, content)
+        if other is not None:
+            return await _act_without_call(other, writer)
         provider = _PATHS.get(path)
         if provider is None:
             return await _send(writer, 404, json.dumps({"error": {"message": f"no path {path}"}}))
-        call = _parse(len(self.calls), provider, headers, body)
+        call = parse_call(len(self.calls), provider, headers, json.loads(content or b"{}"))
         self.calls.append(call)
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
@@ -223,24 +233,18 @@ class LoopbackServer:
         finally:
             self._in_flight -= 1
 
+    def other(self, method: str, target: str, headers: dict[str, str], body: bytes) -> "Unspoken | None":
+        """What a request to another endpoint comes to; None where there is no such endpoint."""
+        return None
+
     async def _act(self, outcome: Outcome, call: Call, writer: asyncio.StreamWriter) -> bool:
         match outcome:
             case Say():
-                return await _send(writer, 200, json.dumps(self._envelope(outcome, call)))
+                return await _send(writer, 200, json.dumps(self._envelope(outcome, call)), headers=outcome.headers)
             case Http():
-                return await _send(writer, outcome.status, _error_body(outcome, call), headers=outcome.headers)
-            case Raw():
-                return await _send(writer, outcome.status, outcome.body, content_type=outcome.content_type)
-            case CutBody():
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n")
-                writer.write(b'{"id": "cut')
-                await writer.drain()
-                return False
-            case Stall():
-                await asyncio.sleep(outcome.seconds)
-                return False
-            case Drop():
-                return False
+                return await _send(writer, outcome.status, error_body(outcome, call.provider), headers=outcome.headers)
+            case _:
+                return await _act_without_call(outcome, writer)
 
     def _envelope(self, say: Say, call: Call) -> dict[str, Any]:
         known = (call.model, call.system) in self._seen
@@ -255,7 +259,8 @@ class LoopbackServer:
 _PATHS: dict[str, Provider] = {"/v1/chat/completions": "openai", "/v1/messages": "anthropic"}
 
 
-def _parse(index: int, provider: Provider, headers: dict[str, str], body: dict[str, Any]) -> Call:
+def parse_call(index: int, provider: Provider, headers: dict[str, str], body: dict[str, Any]) -> Call:
+    """Read the JSON of a call."""
     messages = [(m["role"], _text(m["content"])) for m in body["messages"]]
     if provider == "openai":
         system = "\n".join(text for role, text in messages if role == "system")
@@ -324,10 +329,27 @@ def _anthropic_envelope(say: Say, call: Call) -> dict[str, Any]:
     }
 
 
-def _error_body(problem: Http, call: Call) -> str:
-    if call.provider == "openai":
+def error_body(problem: Http, provider: Provider) -> str:
+    """The provider's JSON of an error."""
+    if provider == "openai":
         return json.dumps({"error": {"message": problem.message, "type": problem.kind, "code": problem.code}})
     return json.dumps({"type": "error", "error": {"type": problem.kind, "message": problem.message}})
+
+
+async def _act_without_call(outcome: Unspoken, writer: asyncio.StreamWriter) -> bool:
+    match outcome:
+        case Raw():
+            return await _send(writer, outcome.status, outcome.body, content_type=outcome.content_type)
+        case CutBody():
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n")
+            writer.write(b'{"id": "cut')
+            await writer.drain()
+            return False
+        case Stall():
+            await asyncio.sleep(outcome.seconds)
+            return False
+        case Drop():
+            return False
 
 
 async def _send(

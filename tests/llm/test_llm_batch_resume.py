@@ -1,0 +1,330 @@
+"""Nothing that went off in a batch is lost or paid twice: after a kill, days later, with others at one journal."""
+
+import asyncio
+import json
+import math
+import sqlite3
+import threading
+import urllib.request
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autointerp.errors import BudgetError, LanguageModelError
+from autointerp.llm import Journal, Reply, connect
+from autointerp.llm.budget import Budget
+from autointerp.llm.client import Terms
+from tests.llm.asking import KEY, Asker, Outcome
+from tests.llm.batch_asking import PRICES, echo, features, kill, labels, let_time_pass, requests_of, sizes, start, until
+from tests.loopback.batches import BatchServer
+from tests.loopback.server import Always, Drop, Http, Provider, Raw, Stall
+from tests.loopback.server import Outcome as Answer
+
+
+@pytest.fixture
+def path(journal: Journal) -> Path:
+    return journal.path
+
+
+def before_the_provider_has_it(server: BatchServer) -> Callable[[], bool]:
+    server.faults["create"] = [Stall(60)]
+    return lambda: server.asked_for["create"] == 1
+
+
+def before_its_id_is_known(server: BatchServer) -> Callable[[], bool]:
+    server.faults["create"] = [lambda taken: Stall(60)]
+    return lambda: len(server.batches) == 1
+
+
+def while_it_is_under_way(server: BatchServer) -> Callable[[], bool]:
+    server.is_held = True
+    return lambda: len(server.batches) == 3 and all(batch.n_looks > 1 for batch in server.batches)
+
+
+def while_its_results_come(server: BatchServer) -> Callable[[], bool]:
+    server.faults["results"] = [None, Stall(60)]
+    return lambda: server.asked_for["results"] == 2
+
+
+MOMENTS = [before_the_provider_has_it, before_its_id_is_known, while_it_is_under_way, while_its_results_come]
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.__name__)
+def test_killed_at_any_moment_a_rerun_has_every_answer_and_pays_each_once(
+    asker: Asker, provider: Provider, path: Path, moment: Callable[[BatchServer], Callable[[], bool]]
+) -> None:
+    with BatchServer(Always(echo)) as server:
+        has_come = moment(server)
+        process = start(server, provider, path, 0, 25)
+        until(has_come, process)
+        kill(process)
+        server.faults.clear()
+        server.is_held = False
+        let_time_pass(path)
+        outcomes = asker.ask(server, *requests_of(*range(25)), provider=provider, batch=True, batch_size=10)
+        assert labels(outcomes) == features(*range(25))
+        assert len(server.answered) == 25
+        assert set(server.answered.values()) == {1}
+        assert len(asker.journal) == 25
+
+
+def has_asked_for(server: BatchServer, n_requests: int) -> bool:
+    return server.asked_for.total() >= n_requests
+
+
+def test_killed_again_and_again_a_rerun_has_every_answer_and_pays_each_once(
+    asker: Asker, provider: Provider, path: Path
+) -> None:
+    with BatchServer(Always(echo)) as server:
+        server.n_per_look = 1
+        for n_requests in (4, 9, 15, 30, 44):
+            process = start(server, provider, path, 0, 60)
+            until(partial(has_asked_for, server, n_requests), process)
+            kill(process)
+            let_time_pass(path)
+        outcomes = asker.ask(server, *requests_of(*range(60)), provider=provider, batch=True, batch_size=10)
+        assert labels(outcomes) == features(*range(60))
+        assert len(server.answered) == 60
+        assert set(server.answered.values()) == {1}
+
+
+def leave_under_way(asker: Asker, server: BatchServer, provider: Provider, *numbers: int, payer: str = "") -> None:
+    """Ask in a run that is stopped, as by Ctrl-C, when the batch is at the provider."""
+
+    async def run() -> None:
+        config = asker.config(server, provider, batch=True, **PRICES)
+        terms = Terms(payer=payer)
+        async with connect(config, asker.journal, terms=terms, sleep=asker.waits) as model:
+            asked = [asyncio.ensure_future(model.ask(request)) for request in requests_of(*numbers)]
+            while not any(batch.n_looks for batch in server.batches):
+                await asyncio.sleep(0.005)
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    was_held, server.is_held = server.is_held, True
+    asyncio.run(run())
+    server.is_held = was_held
+
+
+def test_a_run_that_is_stopped_leaves_its_batch_to_the_next_at_once(
+    asker: Asker, provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="autointerp")
+    with BatchServer(Always(echo)) as server:
+        leave_under_way(asker, server, provider, 0, 1, 2)
+        assert "batches of m left at the provider for the next run: 1" in caplog.text
+        outcomes = asker.ask(server, *requests_of(2, 3), provider=provider, batch=True)
+        assert labels(outcomes) == features(2, 3)
+        assert sizes(server) == [3, 1]
+        assert len(asker.journal) == 4  # also what nobody asked for now
+        assert labels(asker.ask(server, *requests_of(0, 1), provider=provider)) == features(0, 1)
+        assert set(server.answered.values()) == {1}
+
+
+def test_what_an_earlier_run_sent_is_paid_by_the_run_that_takes_it_over(asker: Asker, provider: Provider) -> None:
+    async def run(server: BatchServer) -> Budget:
+        budget = Budget(1.0)
+        config = asker.config(server, provider, batch=True, **PRICES)
+        terms = Terms(budget=budget, payer="run")
+        async with connect(config, asker.journal, terms=terms, sleep=asker.waits) as model:
+            outcome = await model.ask(requests_of(1)[0])
+            assert isinstance(outcome, Reply)
+            assert not outcome.from_journal
+            assert model.usage.n_calls == 3
+        return budget
+
+    with BatchServer(Always(echo)) as server:
+        leave_under_way(asker, server, provider, 0, 1, 2, payer="run")
+        budget = asyncio.run(run(server))
+        assert math.isclose(budget.spent_usd, 3 * 20e-6 / 2)
+        assert math.isclose(asker.journal.spent_usd("run"), 3 * 20e-6 / 2)
+
+
+def test_what_an_earlier_run_sent_is_in_the_budget_before_anything_else_is(asker: Asker, provider: Provider) -> None:
+    async def run(server: BatchServer, most_usd: float) -> list[object]:
+        config = asker.config(server, provider, batch=True, **PRICES)
+        terms = Terms(budget=Budget(most_usd), payer="run")
+        async with connect(config, asker.journal, terms=terms, sleep=asker.waits) as model:
+            asked = [model.ask(request) for request in requests_of(5, 0)]
+            return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    with BatchServer(Always(echo)) as server:
+        leave_under_way(asker, server, provider, 0, 1, payer="run")
+        # A call costs 104e-6 at most: enough for one, were there not two under way, which cost 20e-6 in the end.
+        stopped, answered = asyncio.run(run(server, 120e-6))
+        assert isinstance(stopped, BudgetError)
+        assert isinstance(answered, Reply)
+        assert sizes(server) == [2]
+
+
+def test_results_that_were_read_before_the_end_are_not_counted_again(asker: Asker, provider: Provider) -> None:
+    def half(said: Answer) -> Answer:
+        assert isinstance(said, Raw)
+        return Raw(said.body[: len(said.body) // 2], content_type=said.content_type)
+
+    async def run(server: BatchServer) -> tuple[int, list[Any]]:
+        config = asker.config(server, provider, batch=True)
+        async with connect(config, asker.journal, sleep=asker.waits) as model:
+            asked = [model.ask(request) for request in requests_of(*range(5))]
+            outcomes = list(await asyncio.gather(*asked, return_exceptions=True))
+        return model.usage.n_calls, outcomes
+
+    with BatchServer(Always(echo)) as server:
+        server.faults["results"] = [half] * 200
+        n_first, stopped = asyncio.run(run(server))
+        assert {type(outcome) for outcome in stopped} == {Reply, LanguageModelError}
+        server.faults.clear()
+        n_then, answered = asyncio.run(run(server))
+        assert all(isinstance(outcome, Reply) for outcome in answered)
+        assert (n_first, n_then) == (2, 3)
+        assert set(server.answered.values()) == {1}
+
+
+def test_another_run_waits_for_what_a_living_one_has_under_way(asker: Asker, provider: Provider, path: Path) -> None:
+    with BatchServer(Always(echo)) as server:
+        server.is_held = True
+        process = start(server, provider, path, 0, 8)
+        until(lambda: bool(server.batches), process)
+        outcomes: list[Outcome] = []
+        requests = requests_of(*range(4, 12))
+        second = threading.Thread(
+            target=lambda: outcomes.extend(asker.ask(server, *requests, provider=provider, batch=True))
+        )
+        second.start()
+        until(lambda: len(server.batches) == 2)
+        server.is_held = False
+        second.join()
+        output, _ = process.communicate()
+        assert output.split("\n")[:-1] == features(*range(8))
+        assert labels(outcomes) == features(*range(4, 12))
+        assert [isinstance(o, Reply) and o.from_journal for o in outcomes] == [True] * 4 + [False] * 4
+        assert sizes(server) == [8, 4]
+        assert set(server.answered.values()) == {1}
+
+
+def test_a_run_that_waits_for_another_takes_its_batch_over_when_that_dies(
+    asker: Asker, provider: Provider, path: Path
+) -> None:
+    with BatchServer(Always(echo)) as server:
+        server.is_held = True
+        process = start(server, provider, path, 0, 8)
+        until(lambda: bool(server.batches), process)
+        outcomes: list[Outcome] = []
+        requests = requests_of(*range(4, 12))
+        second = threading.Thread(
+            target=lambda: outcomes.extend(asker.ask(server, *requests, provider=provider, batch=True))
+        )
+        second.start()
+        until(lambda: len(server.batches) == 2)
+        kill(process)
+        server.is_held = False
+        until(lambda: server.answered.total() >= 4)
+        let_time_pass(path)
+        second.join()
+        assert labels(outcomes) == features(*range(4, 12))
+        assert len(asker.journal) == 12
+        assert sizes(server) == [8, 4]
+        assert set(server.answered.values()) == {1}
+
+
+def test_many_processes_ask_the_same_and_each_call_is_paid_once(provider: Provider, path: Path) -> None:
+    with BatchServer(Always(echo)) as server:
+        ranges = [(0, 30), (15, 45), (0, 45)]
+        processes = [start(server, provider, path, first, last) for first, last in ranges]
+        for process, (first, last) in zip(processes, ranges, strict=True):
+            output, _ = process.communicate(timeout=60)
+            assert output.split("\n")[:-1] == features(*range(first, last))
+        assert len(server.answered) == 45
+        assert set(server.answered.values()) == {1}
+
+
+LOST = {"drop": Drop(), "502": Http(502, "bad gateway"), "html": Raw("<html>a proxy</html>")}
+
+
+@pytest.mark.parametrize("lost", LOST.values(), ids=LOST.keys())
+def test_a_batch_whose_reply_was_lost_is_found_and_not_sent_again(
+    asker: Asker, provider: Provider, lost: Drop | Http | Raw
+) -> None:
+    with BatchServer(Always(echo)) as server:
+        server.faults["create"] = [lambda taken: lost]
+        outcomes = asker.ask(server, *requests_of(*range(5)), provider=provider, batch=True)
+        assert labels(outcomes) == features(*range(5))
+        assert sizes(server) == [5]
+
+
+@pytest.mark.parametrize("lost", [Drop(), Http(502, "bad gateway")], ids=["drop", "502"])
+def test_a_batch_that_never_arrived_is_sent_again(asker: Asker, provider: Provider, lost: Drop | Http) -> None:
+    with BatchServer(Always(echo)) as server:
+        server.faults["create"] = [lost]
+        outcomes = asker.ask(server, *requests_of(*range(5)), provider=provider, batch=True)
+        assert labels(outcomes) == features(*range(5))
+        assert sizes(server) == [5]
+
+
+def submit_by_hand(server: BatchServer, names: list[str]) -> None:
+    """Somebody else of the same account sends a batch."""
+    params = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "theirs"}]}
+    body = json.dumps({"requests": [{"custom_id": name, "params": params} for name in names]}).encode()
+    request = urllib.request.Request(f"{server.url}/v1/messages/batches", body, {"x-api-key": KEY})
+    with urllib.request.urlopen(request):
+        pass
+
+
+@pytest.mark.parametrize("n_per_look", [None, 1], ids=["over", "under_way"])
+def test_another_batch_of_the_same_size_is_not_taken_for_ours(asker: Asker, n_per_look: int | None) -> None:
+    with BatchServer(Always(echo)) as server:
+        server.n_per_look = n_per_look
+        submit_by_hand(server, [f"their-{i}" for i in range(3)])
+        server.faults["create"] = [Drop()]
+        # Read as ours, it would be an attempt that brought nothing.
+        outcomes = asker.ask(server, *requests_of(0, 1, 2), provider="anthropic", batch=True, max_attempts=1)
+        assert labels(outcomes) == features(0, 1, 2)
+        assert sizes(server) == [3, 3]
+        assert set(server.answered.values()) == {1}
+
+
+def test_our_batch_is_found_behind_a_hundred_others(asker: Asker) -> None:
+    with BatchServer(Always(echo)) as server:
+        for number in range(120):
+            submit_by_hand(server, [f"a-{number}", f"b-{number}"])
+        leave_under_way(asker, server, "anthropic", 0, 1, 2)
+        with sqlite3.connect(asker.journal.path) as database:
+            database.execute("UPDATE batches SET batch_id = NULL")
+        database.close()
+        for number in range(120):
+            submit_by_hand(server, [f"c-{number}", f"d-{number}"])
+        outcomes = asker.ask(server, *requests_of(0, 1, 2), provider="anthropic", batch=True)
+        assert labels(outcomes) == features(0, 1, 2)
+        assert len(server.batches) == 241
+
+
+def test_results_that_the_provider_keeps_no_longer_are_asked_for_anew(asker: Asker, provider: Provider) -> None:
+    with BatchServer(Always(echo)) as server:
+        leave_under_way(asker, server, provider, 0, 1)
+        server.forget_results()
+        let_time_pass(asker.journal.path, days=40)
+        outcomes = asker.ask(server, *requests_of(0, 1), provider=provider, batch=True)
+        assert labels(outcomes) == features(0, 1)
+        assert sizes(server) == [2, 2]
+
+
+def test_results_of_today_that_can_not_be_found_are_not_paid_again(asker: Asker, provider: Provider) -> None:
+    with BatchServer(Always(echo)) as server:
+        leave_under_way(asker, server, provider, 0, 1)
+        server.forget_results()
+        with pytest.raises(LanguageModelError, match=r"reading a batch failed .*HTTP 404"):
+            asker.ask(server, *requests_of(0, 1), provider=provider, batch=True)
+        assert sizes(server) == [2]
+
+
+def test_a_batch_of_another_key_is_said_and_not_paid_again(asker: Asker, provider: Provider) -> None:
+    with BatchServer(Always(echo)) as server:
+        leave_under_way(asker, server, provider, 0, 1)
+        server.batches.clear()
+        with pytest.raises(LanguageModelError, match="sent with another key"):
+            asker.ask(server, *requests_of(0, 1), provider=provider, batch=True)
+        assert sizes(server) == []
