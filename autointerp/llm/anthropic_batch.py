@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, cast
 
 import pydantic
-from anthropic import APIConnectionError, APIStatusError, APITimeoutError, AsyncAnthropic, AsyncStream
+from anthropic import APIConnectionError, APIStatusError, AsyncAnthropic, AsyncStream
 from httpx2 import HTTPError, Response, Timeout
 
 from autointerp.config import ModelConfig
@@ -171,10 +171,8 @@ class AnthropicBatches:
     async def _response(self, sending: Awaitable[Response]) -> Response | Trouble | HttpProblem:
         try:
             return await sending
-        except APITimeoutError:
-            return Trouble("Timeout", f"no answer within {self._config.timeout_s:g} s", retriable=True)
         except APIConnectionError as error:
-            return broken_connection(error)
+            return broken_connection(error, self._config.timeout_s)
         except APIStatusError as error:
             body = without_key(error.response.text, self._key)
             return HttpProblem(error.status_code, body, dict(error.response.headers))

@@ -239,7 +239,6 @@ class ConnectedModel:
                 return answer
             usage = self._prices.usage(answer)
             paid_usd = usage.cost_usd or 0.0
-            await self._keep(key, answer, n_bytes, usage)
         finally:
             await self._budget.settle(most_usd, paid_usd)
         self._usage = self._usage + usage
@@ -292,6 +291,9 @@ class ConnectedModel:
             sent: Sent | None = None
             try:
                 sent = await self._send(request, repair)
+                if isinstance(sent.outcome, RawAnswer):
+                    # Before another is sent in its place: so a kill costs no more than may be in flight.
+                    await self._keep(key, sent.outcome, n_bytes, self._prices.usage(sent.outcome))
             finally:
                 self._gate.leave(n_tokens, sent)
             return sent.outcome

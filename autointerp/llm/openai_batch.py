@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 import pydantic
 from httpx2 import HTTPError, Response, Timeout
-from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, AsyncStream
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI, AsyncStream
 
 from autointerp.config import ModelConfig
 from autointerp.llm.batch_service import (
@@ -180,10 +180,8 @@ class OpenAIBatches:
     async def _response(self, sending: Awaitable[Response]) -> Response | Trouble | HttpProblem:
         try:
             return await sending
-        except APITimeoutError:
-            return Trouble("Timeout", f"no answer within {self._config.timeout_s:g} s", retriable=True)
         except APIConnectionError as error:
-            return broken_connection(error)
+            return broken_connection(error, self._config.timeout_s)
         except APIStatusError as error:
             body = without_key(error.response.text, self._key)
             return HttpProblem(error.status_code, body, dict(error.response.headers))

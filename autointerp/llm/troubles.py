@@ -14,12 +14,13 @@ than between protocols:
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from httpx2 import ConnectError
+from aiohttp import ClientConnectorError, ClientError
+from httpx2 import ConnectError, TimeoutException
 
 from autointerp.config import ModelConfig
 from autointerp.errors import KeyRefusedError, LanguageModelError, ModelNotServedError
@@ -102,13 +103,28 @@ def refuses_structure(problem: HttpProblem) -> bool:
     return problem.status in (400, 404, 415, 422, 501) and _says(problem.body.lower(), _NO_STRUCTURE)
 
 
-def broken_connection(error: Exception) -> Trouble:
-    """A connection that was lost, or never came to be: then the server is out of reach, whatever was to be sent."""
-    reason = type(error.__cause__).__name__ if error.__cause__ else "connection error"
-    is_out_of_reach = isinstance(error.__cause__, ConnectError)
-    return Trouble(
-        "ConnectionDropped", f"the connection failed ({reason})", retriable=True, is_overload=is_out_of_reach
-    )
+def broken_connection(error: Exception, timeout_s: float) -> Trouble:
+    """A connection that was lost or timed out, or never came to be: then the server is out of reach for any call.
+
+    What happened is told by aiohttp's own error: the SDKs call a lost connection a timeout, or one that was never made.
+
+    Args:
+        error: The SDK's.
+        timeout_s: The limit that a timeout has passed.
+    """
+    cause = next((c for c in _causes(error) if isinstance(c, ClientError)), error.__cause__ or error)
+    if isinstance(cause, TimeoutError | TimeoutException):
+        return Trouble("Timeout", f"no answer within {timeout_s:g} s", retriable=True)
+    is_out_of_reach = isinstance(cause, ClientConnectorError | ConnectError)
+    message = f"the connection failed ({type(cause).__name__})"
+    return Trouble("ConnectionDropped", message, retriable=True, is_overload=is_out_of_reach)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause = error.__cause__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 def not_an_answer(status: int, body: str, reason: str) -> Trouble:
