@@ -24,6 +24,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -129,24 +130,23 @@ class Embedder:
         Returns:
             One row a text, of length 1, the same for a text whatever else is embedded with it.
         """
-        with self._lock:
-            return self._embed(texts)
-
-    def _embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
         rows = np.empty((len(texts), self.dim), dtype=np.float32)
         places: dict[str, list[int]] = {}
         for place, text in enumerate(texts):
             places.setdefault(text, []).append(place)
-        missing = [text for text in places if text not in self._cache]
-        for text in places.keys() - set(missing):
-            self._cache.move_to_end(text)
-            rows[places[text]] = self._cache[text]
+        with self._lock:
+            missing = [text for text in places if text not in self._cache]
+            for text in places.keys() - set(missing):
+                self._cache.move_to_end(text)
+                rows[places[text]] = self._cache[text]
         for batch, vectors in self._forward(missing):
-            for text, vector in zip(batch, vectors, strict=True):
-                rows[places[text]] = vector
-                self._cache[text] = vector
-        while len(self._cache) > MAX_CACHED_TEXTS:
-            self._cache.popitem(last=False)
+            with self._lock:
+                for text, vector in zip(batch, vectors, strict=True):
+                    rows[places[text]] = vector
+                    self._cache[text] = vector
+        with self._lock:
+            while len(self._cache) > MAX_CACHED_TEXTS:
+                self._cache.popitem(last=False)
         return rows
 
     def similarity(self, label: str, texts: Sequence[str]) -> Float32[np.ndarray, " text"]:
@@ -173,29 +173,36 @@ class Embedder:
             Cosines; -1 for a text without words.
         """
         cut = [words_of(text) for text in texts]
-        with self._lock:
-            self._learn_words({word for words_of_text in (words, *cut) for word in words_of_text})
-            return self._words.closest(words, cut)
+        wanted = {word for words_of_text in (words, *cut) for word in words_of_text}
+        while True:
+            self._learn_words(wanted)
+            with self._lock:
+                if not self._words.missing(wanted):  # another thread may have made room meanwhile
+                    return self._words.closest(words, cut)
 
     def learn_words(self, texts: Sequence[str]) -> None:
         """Embed every word of these texts that is new: all at once is several times faster than a few at a time."""
-        with self._lock:
-            self._learn_words({word for text in texts for word in words_of(text)})
+        self._learn_words({word for text in texts for word in words_of(text)})
 
     def _learn_words(self, words: set[str]) -> None:
-        new = sorted(self._words.missing(words))
-        if new:
-            for batch, vectors in self._forward(new):
+        with self._lock:
+            new = sorted(self._words.missing(words))
+        for batch, vectors in self._forward(new):
+            with self._lock:
                 self._words.add(batch, vectors)
 
     def _forward(self, texts: Sequence[str]) -> Iterator[tuple[list[str], Float32[np.ndarray, "text dim"]]]:
-        """Run the model on batches of texts of one length in tokens, shortest first."""
+        """Run the model on batches of texts of one length in tokens, shortest first.
+
+        Between two batches another thread may have the model: one that answers language models can't wait for minutes.
+        """
         if not texts:
             return
         prompted = [self._prompt + text for text in texts]
-        token_ids: list[list[int]] = self._model.tokenizer(
-            prompted, truncation=True, max_length=self._model.max_seq_length
-        )["input_ids"]
+        with self._lock:
+            token_ids: list[list[int]] = self._model.tokenizer(
+                prompted, truncation=True, max_length=self._model.max_seq_length
+            )["input_ids"]
         by_length = sorted(range(len(texts)), key=lambda place: len(token_ids[place]))
         for _, places in groupby(by_length, key=lambda place: len(token_ids[place])):
             same_length = list(places)
@@ -204,9 +211,10 @@ class Embedder:
                 rows = [token_ids[place] for place in batch]
                 rows.extend(rows[-1:] * (-(-MIN_BATCH_TOKENS // max(1, len(rows[0]))) - len(rows)))
                 ids = torch.tensor(rows, device=self._model.device)
-                with torch.inference_mode():
+                with self._lock, torch.inference_mode():
                     features = self._model({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
                     vectors = torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
+                time.sleep(0)  # else this thread has the lock again before another wakes up
                 yield [texts[place] for place in batch], vectors[: len(batch)].cpu().numpy()
 
 
@@ -244,6 +252,8 @@ class _WordTable:
 
     def add(self, words: Sequence[str], vectors: Float32[np.ndarray, "word dim"]) -> None:
         """Add words that have no row yet."""
+        are_new = [word not in self._row for word in words]  # another thread may have learned some meanwhile
+        words, vectors = [w for w, is_new in zip(words, are_new, strict=True) if is_new], vectors[are_new]
         first, end = len(self._row), len(self._row) + len(words)
         if end > len(self._vectors):
             grown = np.zeros((max(end, 2 * len(self._vectors)), self._vectors.shape[1]), dtype=np.float32)

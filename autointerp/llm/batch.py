@@ -18,7 +18,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from autointerp.config import ModelConfig
@@ -46,6 +46,7 @@ class BatchDesk:
         accounts: Journal and budget.
         retries: How often a call is sent, and how long trouble is waited out.
         sleep: How to wait.
+        on_stop: Told of what no further call can mend.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class BatchDesk:
         accounts: Accounts,
         retries: Retries,
         sleep: Sleep,
+        on_stop: Callable[[AutointerpError], None],
     ) -> None:
         self._config = config
+        self._on_stop = on_stop
         self._service = service
         self._ledger = ledger
         self._accounts = accounts
@@ -181,6 +184,8 @@ class BatchDesk:
 
     def _stop(self, error: AutointerpError) -> None:
         self._carrier.stopped = self._carrier.stopped or error
+        # Also for those who have not come here yet: they may wait for money that nobody gives back now.
+        self._on_stop(error)
         for asked in list(self._asked.values()):
             if not asked.told.done():
                 asked.told.set_exception(type(error)(error.problem, error.remedy))

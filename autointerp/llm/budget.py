@@ -68,7 +68,7 @@ class Budget:
             self._n_under_way += 1
 
     async def settle(self, most_usd: float, paid_usd: float) -> None:
-        """Put what a call did cost in the place of what was set aside for it."""
+        """Put what a call did cost in the place of what was set aside for it; without a limit nothing was."""
         if self._max is None:
             self._spent += paid_usd
             return

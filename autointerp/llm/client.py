@@ -20,7 +20,7 @@ from typing import Self
 from weakref import WeakValueDictionary
 
 from autointerp.config import ModelConfig
-from autointerp.errors import LanguageModelError
+from autointerp.errors import AutointerpError, LanguageModelError
 from autointerp.llm.batch import BatchDesk
 from autointerp.llm.batch_intake import Accounts, Fetched
 from autointerp.llm.batch_ledger import BatchLedger
@@ -44,6 +44,7 @@ from autointerp.llm.protocol import (
 )
 from autointerp.llm.reading import complaint, read_answer
 from autointerp.llm.retries import Retries, Sleep, with_retries
+from autointerp.llm.stop import Stop
 from autointerp.llm.tally import FailureTally
 from autointerp.llm.tokens import BytesPerToken, prompt_bytes
 from autointerp.records import Usage
@@ -62,6 +63,7 @@ class Terms:
         max_failed_share: Of the calls; past it the run stops.
         payer: The run's name in the journal.
         gate: Shared by the models that ask one server for one model; None for one of its own.
+        stop: Shared by all models of a run; None for one of its own.
     """
 
     budget: Budget | None = None
@@ -69,6 +71,7 @@ class Terms:
     max_failed_share: float = 1.0
     payer: str = ""
     gate: Gate | None = None
+    stop: Stop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,7 @@ class ConnectedModel:
         paid = journal.paid_so_far(config.model)
         self._tokens = BytesPerToken(paid.prompt_bytes, paid.input_tokens, paid.n_answers)
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._stopped: LanguageModelError | None = None
-        self._stop = asyncio.Event()
+        self._stop = terms.stop or Stop()
         self._usage = Usage()
         self._tally = FailureTally(config.model, terms.max_failed_share)
         self._desk: BatchDesk | None = None
@@ -125,6 +127,7 @@ class ConnectedModel:
                 accounts=Accounts(journal.get, self._keep_from_batch, self._budget.commit, self._budget.settle),
                 retries=retries,
                 sleep=self._wait,
+                on_stop=self._stop_with,
             )
 
     @property
@@ -218,14 +221,15 @@ class ConnectedModel:
         if held is not None:
             return _Call(held, self._prices.usage(held), from_journal=False)
         n_bytes = prompt_bytes(request, repair)
-        most_usd = self._prices.cost_usd(self._tokens.at_most(n_bytes), 0, request.max_output_tokens) or 0.0
-        self._raise_if_stopped()
+        most_usd = self._prices.most_usd(self._tokens.at_most(n_bytes), request.max_output_tokens) or 0.0
+        self._stop.check()
         try:
-            await self._budget.reserve(most_usd)
+            if self._budget.is_limited:
+                await self._stop.unless(self._budget.reserve(most_usd))
         except LanguageModelError as error:
             self._stop_with(error)
             raise
-        paid_usd = 0.0
+        paid_usd: float | None = 0.0
         try:
             if self._desk is not None:
                 fetched = await self._fetch(self._desk, request, repair, key, most_usd=most_usd, asked_at=asked_at)
@@ -234,13 +238,13 @@ class ConnectedModel:
                 usage = self._prices.usage(fetched.answer)
                 paid_usd = (usage.cost_usd or 0.0) if fetched.is_paid_here else 0.0
                 return _Call(fetched.answer, usage, from_journal=not fetched.is_paid_here)
-            answer = await self._attempts(request, repair, key, n_bytes)
+            answer = await self._attempts(request, repair, key, n_bytes, most_usd)
             if isinstance(answer, Trouble):
                 return answer
             usage = self._prices.usage(answer)
-            paid_usd = usage.cost_usd or 0.0
+            paid_usd = self._charged_usd(usage, most_usd)
         finally:
-            await self._budget.settle(most_usd, paid_usd)
+            await self._budget.settle(most_usd, paid_usd or 0.0)
         self._usage = self._usage + usage
         return _Call(answer, usage, from_journal=False)
 
@@ -248,7 +252,7 @@ class ConnectedModel:
         """What a batch of an earlier process brings for this call, if one does."""
         if self._desk is None:
             return None
-        self._raise_if_stopped()
+        self._stop.check()
         try:
             return await self._desk.held(key)
         except LanguageModelError as error:
@@ -275,7 +279,7 @@ class ConnectedModel:
         """Write an answer that a batch has brought, and say what it cost this run."""
         usage = self._prices.usage(answer)
         if payer == self._terms.payer:
-            await self._keep(key, answer, n_bytes, usage)
+            await self._keep(key, answer, n_bytes, usage.cost_usd)
             self._usage = self._usage + usage
             return usage.cost_usd or 0.0
         payment = Payment(payer, self._config.model, n_bytes, usage.cost_usd)
@@ -283,7 +287,7 @@ class ConnectedModel:
         return 0.0
 
     async def _attempts(
-        self, request: Request[AnswerT], repair: Repair | None, key: str, n_bytes: int
+        self, request: Request[AnswerT], repair: Repair | None, key: str, n_bytes: int, most_usd: float
     ) -> RawAnswer | Trouble:
         async def attempt() -> RawAnswer | Trouble:
             n_tokens = self._tokens.expected(n_bytes) + self._output_to_expect(request)
@@ -293,7 +297,8 @@ class ConnectedModel:
                 sent = await self._send(request, repair)
                 if isinstance(sent.outcome, RawAnswer):
                     # Before another is sent in its place: so a kill costs no more than may be in flight.
-                    await self._keep(key, sent.outcome, n_bytes, self._prices.usage(sent.outcome))
+                    charged_usd = self._charged_usd(self._prices.usage(sent.outcome), most_usd)
+                    await self._keep(key, sent.outcome, n_bytes, charged_usd)
             finally:
                 self._gate.leave(n_tokens, sent)
             return sent.outcome
@@ -302,16 +307,14 @@ class ConnectedModel:
 
     async def _wait(self, seconds: float) -> None:
         """Wait for the next attempt, or until the run stops."""
-        sleeping, stopping = asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait((sleeping, stopping), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            stopping.cancel()
-        self._raise_if_stopped()
+        await self._stop.unless(self._sleeping(seconds))
+        self._stop.check()
+
+    async def _sleeping(self, seconds: float) -> None:
+        await self._sleep(seconds)
 
     async def _send(self, request: Request[AnswerT], repair: Repair | None) -> Sent:
-        self._raise_if_stopped()
+        self._stop.check()
         try:
             # The SDK's timeout is per read; a server that drips would hold its place for ever.
             async with asyncio.timeout(self._config.timeout_s):
@@ -322,14 +325,18 @@ class ConnectedModel:
             self._stop_with(error)
             raise
         if isinstance(sent.outcome, Trouble):
-            self._raise_if_stopped()
+            self._stop.check()
         return sent
 
-    async def _keep(self, key: str, answer: RawAnswer, n_bytes: int, usage: Usage) -> None:
+    def _charged_usd(self, usage: Usage, most_usd: float) -> float | None:
+        """What a call counts for in the budget: where the server does not count its tokens, the most it can cost."""
+        return most_usd if usage.cost_usd is None and self._budget.is_limited else usage.cost_usd
+
+    async def _keep(self, key: str, answer: RawAnswer, n_bytes: int, cost_usd: float | None) -> None:
         """Write a paid answer; a run that stops meanwhile waits for it."""
         self._tokens.learn(n_bytes, answer.input_tokens)
         self._tally.n_answered += 1
-        write = asyncio.wrap_future(self._journal.put(key, answer, self._payment(n_bytes, usage.cost_usd)))
+        write = asyncio.wrap_future(self._journal.put(key, answer, self._payment(n_bytes, cost_usd)))
         try:
             await asyncio.shield(write)
         except asyncio.CancelledError:
@@ -352,16 +359,11 @@ class ConnectedModel:
         await asyncio.wrap_future(self._journal.put_failure(key, outcome, self._payment(0, None)))
         if error is not None:
             self._stop_with(error)
-            self._raise_if_stopped()
+            self._stop.check()
 
-    def _stop_with(self, error: LanguageModelError) -> None:
-        self._stopped = self._stopped or error
-        self._stop.set()
+    def _stop_with(self, error: AutointerpError) -> None:
+        self._stop.set(error)
         self._gate.open()
-
-    def _raise_if_stopped(self) -> None:
-        if self._stopped is not None:
-            raise type(self._stopped)(self._stopped.problem, self._stopped.remedy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ def connect_batches(config: ModelConfig) -> BatchService:
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_host = bool(parts.hostname) and bool((parts.hostname or "").encode("idna"))
+        return parts.scheme in ("http", "https") and is_host and parts.username is None and parts.port != 0
     except ValueError:
         return False

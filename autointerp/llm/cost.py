@@ -64,6 +64,12 @@ class Prices:
         )
         return sum(parts) * self.share / 1e6
 
+    def most_usd(self, input_tokens: float, output_tokens: float) -> float | None:
+        """The most that so many tokens can cost, written to the provider's cache or not; None if unknown."""
+        fresh = self.cost_usd(input_tokens, 0, output_tokens)
+        written = self.cost_usd(input_tokens, 0, output_tokens, input_tokens)
+        return None if fresh is None or written is None else max(fresh, written)
+
 
 def prices_of(config: ModelConfig) -> Prices:
     """The prices that a model's config gives."""

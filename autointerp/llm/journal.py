@@ -48,11 +48,20 @@ _STEPS = (
         "CREATE TABLE failures (key TEXT NOT NULL, payer TEXT NOT NULL, asked_model TEXT NOT NULL,"
         " error_type TEXT NOT NULL, message TEXT NOT NULL, raw TEXT,"
         " created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+        # One row a paid call, also where a later answer has replaced an earlier one.
+        "CREATE TABLE payments (payer TEXT NOT NULL, asked_model TEXT NOT NULL, input_tokens INTEGER NOT NULL,"
+        " cached_input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost_usd REAL)",
+        "INSERT INTO payments SELECT payer, asked_model, input_tokens, cached_input_tokens, output_tokens, cost_usd"
+        " FROM answers",
     ),
 )
 _INSERT_ANSWER = (
     "INSERT OR REPLACE INTO answers (key, text, stop, model, input_tokens, cached_input_tokens, output_tokens,"
     " cache_write_tokens, payer, asked_model, prompt_bytes, cost_usd) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_INSERT_PAYMENT = (
+    "INSERT INTO payments (payer, asked_model, input_tokens, cached_input_tokens, output_tokens, cost_usd)"
+    " VALUES (?, ?, ?, ?, ?, ?)"
 )
 _INSERT_FAILURE = "INSERT INTO failures (key, payer, asked_model, error_type, message, raw) VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -109,10 +118,12 @@ class UnpricedTokens:
     output_tokens: int
 
 
+_Statement = tuple[str, tuple[str | int | float | None, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Write:
-    statement: str
-    row: tuple[str | int | float | None, ...]
+    statements: tuple[_Statement, ...]
     done: Future[None]
 
 
@@ -167,26 +178,27 @@ class Journal:
             paid.prompt_bytes,
             paid.cost_usd,
         )
-        return self._submit(_INSERT_ANSWER, row)
+        tokens = (answer.input_tokens, answer.cached_input_tokens, answer.output_tokens)
+        paid_row = (paid.payer, paid.asked_model, *tokens, paid.cost_usd)
+        return self._submit((_INSERT_ANSWER, row), (_INSERT_PAYMENT, paid_row))
 
     def put_failure(self, key: str, failure: CallFailure, payment: Payment) -> Future[None]:
         """Keep what came of a call that failed for good."""
         raw = None if failure.raw is None else _storable(failure.raw)
         message = _storable(failure.message)
-        return self._submit(
-            _INSERT_FAILURE, (key, payment.payer, payment.asked_model, failure.error_type, message, raw)
-        )
+        row = (key, payment.payer, payment.asked_model, failure.error_type, message, raw)
+        return self._submit((_INSERT_FAILURE, row))
 
     def spent_usd(self, payer: str) -> float:
-        """What a run's answers have cost, as far as their prices were known."""
-        row = self._one("SELECT coalesce(sum(cost_usd), 0.0) FROM answers WHERE payer = ?", payer)
+        """What a run's calls have cost, as far as their prices were known."""
+        row = self._one("SELECT coalesce(sum(cost_usd), 0.0) FROM payments WHERE payer = ?", payer)
         assert row is not None, "a sum has one row"
         return float(row[0])
 
     def unpriced(self, payer: str) -> list[UnpricedTokens]:
         """Tokens of a run's answers whose price was not known, by model."""
         query = (
-            "SELECT asked_model, sum(input_tokens), sum(cached_input_tokens), sum(output_tokens) FROM answers"
+            "SELECT asked_model, sum(input_tokens), sum(cached_input_tokens), sum(output_tokens) FROM payments"
             " WHERE payer = ? AND cost_usd IS NULL GROUP BY asked_model ORDER BY asked_model"
         )
         try:
@@ -250,10 +262,10 @@ class Journal:
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 
-    def _submit(self, statement: str, row: tuple[str | int | float | None, ...]) -> Future[None]:
+    def _submit(self, *statements: _Statement) -> Future[None]:
         if not self._thread.is_alive():
             raise RunError(f"the journal {self.path} is closed", "ask before the run ends")
-        write = _Write(statement, row, Future())
+        write = _Write(statements, Future())
         write.done.set_running_or_notify_cancel()  # from here on nobody can call the write back
         self._writes.put(write)
         return write.done
@@ -275,7 +287,8 @@ class Journal:
         try:
             self._writing.execute("BEGIN IMMEDIATE")
             for write in writes:
-                self._writing.execute(write.statement, write.row)
+                for statement, row in write.statements:
+                    self._writing.execute(statement, row)
             self._writing.execute("COMMIT")
         except sqlite3.Error as error:
             if self._writing.in_transaction:

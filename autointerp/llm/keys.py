@@ -33,6 +33,11 @@ def read_key(config: ModelConfig) -> str:
             "put the key into the environment, and the variable's name there",
         )
     if key := os.environ.get(variable, "").strip():
+        if not (key.isascii() and key.isprintable()):
+            raise NoKeyError(
+                f"what stands in {variable} is no API key: it holds a character that no header may hold",
+                "copy the key again, without line breaks or an ellipsis",
+            )
         return key
     if config.provider == "openai" and config.base_url is not None and config.api_key_env is None:
         return KEYLESS

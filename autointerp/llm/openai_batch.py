@@ -27,7 +27,7 @@ from autointerp.llm.batch_service import (
 from autointerp.llm.keys import without_key
 from autointerp.llm.openai_client import completion_body, read_completion
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
-from autointerp.llm.troubles import HttpProblem, broken_connection, not_an_answer
+from autointerp.llm.troubles import UNWRAPPED, HttpProblem, broken_connection, not_an_answer
 
 _ENDPOINT = "/v1/chat/completions"
 _MARK = "autointerp"
@@ -180,11 +180,11 @@ class OpenAIBatches:
     async def _response(self, sending: Awaitable[Response]) -> Response | Trouble | HttpProblem:
         try:
             return await sending
-        except APIConnectionError as error:
-            return broken_connection(error, self._config.timeout_s)
         except APIStatusError as error:
             body = without_key(error.response.text, self._key)
             return HttpProblem(error.status_code, body, dict(error.response.headers))
+        except (APIConnectionError, *UNWRAPPED) as error:
+            return broken_connection(error, self._config.timeout_s, was_reached=True)
 
 
 def _look(batch: _Batch) -> BatchLook:

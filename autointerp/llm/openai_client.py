@@ -15,10 +15,20 @@ from autointerp.llm.answers import answer_schema
 from autointerp.llm.keys import without_key
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, ServerLimits, Trouble
 from autointerp.llm.server_limits import openai_limits
-from autointerp.llm.troubles import HttpProblem, broken_connection, not_an_answer, read_problem, refuses_structure
+from autointerp.llm.troubles import (
+    UNWRAPPED,
+    HttpProblem,
+    broken_connection,
+    not_an_answer,
+    read_problem,
+    refuses_structure,
+)
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
+
+# No limit of its own: how many calls are in flight is the gate's to say, which several models may share.
+_MOST_CONNECTIONS = 10_000
 
 
 class _Cached(pydantic.BaseModel):
@@ -55,8 +65,9 @@ class OpenAIProvider:
         self._config = config
         self._key = key
         self._structured = True
+        self._was_reached = False
         # httpx's pool looks at every connection at each request; aiohttp's does not, at a third of the CPU a call.
-        http = DefaultAioHttpClient(limits=Limits(max_connections=config.concurrency), timeout=config.timeout_s)
+        http = DefaultAioHttpClient(limits=Limits(max_connections=_MOST_CONNECTIONS), timeout=config.timeout_s)
         self._client = AsyncOpenAI(
             api_key=key, base_url=config.base_url, max_retries=0, timeout=config.timeout_s, http_client=http
         )
@@ -83,12 +94,14 @@ class OpenAIProvider:
         try:
             # `chat.completions.create` checks and copies what it is given: as much CPU again as the call itself.
             response = await self._client.post("/chat/completions", body=body, cast_to=Response)
-        except APIConnectionError as error:
-            return broken_connection(error, self._config.timeout_s), None
         except APIStatusError as error:
+            self._was_reached = True
             headers = error.response.headers
             problem = HttpProblem(error.status_code, without_key(error.response.text, self._key), dict(headers))
             return problem, openai_limits(headers)
+        except (APIConnectionError, *UNWRAPPED) as error:
+            return broken_connection(error, self._config.timeout_s, was_reached=self._was_reached), None
+        self._was_reached = True
         answer = read_completion(response.status_code, without_key(response.text, self._key))
         return answer, openai_limits(response.headers)
 

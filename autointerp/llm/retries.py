@@ -17,6 +17,8 @@ from autointerp.identity import hash_key
 from autointerp.llm.protocol import RawAnswer, Trouble
 
 _LOG = logging.getLogger(__name__)
+# Past any longest wait, and far from where a float ends.
+_MOST_DOUBLINGS = 60
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -45,7 +47,7 @@ class Retries:
             retry_after_s: What the server asked for.
         """
         factor = 0.5 + hash_key(attempt, "retry", key) / 2**65
-        own = min(self.longest_delay_s, self.first_delay_s * 2.0 ** (attempt - 1)) * factor
+        own = min(self.longest_delay_s, self.first_delay_s * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS)) * factor
         return max(own, retry_after_s or 0.0)
 
 

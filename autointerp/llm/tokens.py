@@ -44,6 +44,7 @@ class BytesPerToken:
 
     def __init__(self, n_bytes: int = 0, n_tokens: int = 0, n_answers: int = 0) -> None:
         self._n_bytes, self._n_tokens, self._n_answers = n_bytes, n_tokens, n_answers
+        self._n_learned = 0
         self._most_per_byte = 0.0
 
     def learn(self, n_bytes: int, n_tokens: int) -> None:
@@ -52,6 +53,7 @@ class BytesPerToken:
             self._n_bytes += n_bytes
             self._n_tokens += n_tokens
             self._n_answers += 1
+            self._n_learned += 1
             self._most_per_byte = max(self._most_per_byte, n_tokens / n_bytes)
 
     @property
@@ -67,7 +69,8 @@ class BytesPerToken:
 
     def at_most(self, n_bytes: int) -> float:
         """Tokens of so many bytes, hardly to be passed."""
-        if self._n_answers < _N_TO_LEARN_FROM or self._most_per_byte == 0.0:
+        # Sums of earlier answers don't tell their most.
+        if self._n_learned < _N_TO_LEARN_FROM:
             return n_bytes * _MOST_TOKENS_PER_BYTE
         return n_bytes * self._most_per_byte * _MARGIN
 

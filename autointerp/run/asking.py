@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
-from autointerp.errors import LanguageModelError
+from autointerp.errors import AutointerpError, LanguageModelError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -99,7 +99,8 @@ async def ask_all(
                 is_read = chunk is None
             if len(finished) >= batch_size or time.monotonic() - last_kept >= _BATCH_SECONDS:
                 hand_on()
-        if isinstance(error, LanguageModelError) and running:
+        # What is no error of ours is of one call only; what is, of disk or store, leaves nowhere to keep answers.
+        if (isinstance(error, LanguageModelError) or not isinstance(error, AutointerpError)) and running:
             await asyncio.wait(running, timeout=_GRACE_S)
     finally:
         for task in running:

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from autointerp.config import ModelConfig, Pipeline, ScorerName
+from autointerp.contexts.pool import PoolTiles
 from autointerp.explain.registry import load_explainer
 from autointerp.llm.planning import PlannedModel, Planner
 from autointerp.llm.prices import find_prices
@@ -192,7 +193,7 @@ class _PlannedModels(Models):
     def scorers(self) -> list[Scorer]:
         return [scorer for scorer in super().scorers() if scorer.name == self._scorer_name]
 
-    def prepare(self, labels: Sequence[str], contexts: Iterable[FeatureContexts]) -> None:
+    def prepare(self, labels: Sequence[str], contexts: Iterable[FeatureContexts], pool: PoolTiles) -> None:
         if self._scorer_name == "recall":
             self._session.embedder.embed(labels)
 

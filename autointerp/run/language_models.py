@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from autointerp.llm.limits import Gate
 from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import LanguageModel, Provider
 from autointerp.llm.retries import Retries
+from autointerp.llm.stop import Stop
 from autointerp.records import Usage
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class LanguageModels:
         self._path = Path(pipeline.llm.journal).expanduser() if pipeline.llm.journal is not None else journal
         self._journal: Journal | None = None
         self._budget: Budget | None = None
+        self._stop = Stop()
         self._gates: dict[tuple[str | None, ...], Gate] = {}
         self._ray: RayCalls | None = None
         self._connected: dict[str, ConnectedModel] = {}
@@ -73,6 +76,7 @@ class LanguageModels:
                     llm.max_failed_share,
                     self._pipeline.name,
                     self._gate(config),
+                    self._stop,
                 ),
                 # What was paid for and could not be used comes back only through a feature's failure, once a run.
                 retry_failures=True,
@@ -119,9 +123,18 @@ class LanguageModels:
 
     def _gate(self, config: ModelConfig) -> Gate:
         """The gate of a model's server: explainer and judge may be one model, whose limits hold for both together."""
-        served = (config.provider, config.base_url, config.model, config.api_key_env)
+        served = _served(config)
         if served not in self._gates:
-            self._gates[served] = Gate(config, longest_pause_s=self._pipeline.llm.patience_s)
+            asked = (self._pipeline.explain.model, self._pipeline.judge.model, config)
+            same = [model for model in asked if model is not None and _served(model) == served]
+            tightest = config.model_copy(
+                update={
+                    "concurrency": min(model.concurrency for model in same),
+                    "requests_per_minute": _least(model.requests_per_minute for model in same),
+                    "tokens_per_minute": _least(model.tokens_per_minute for model in same),
+                }
+            )
+            self._gates[served] = Gate(tightest, longest_pause_s=self._pipeline.llm.patience_s)
         return self._gates[served]
 
     def _provider(self, config: ModelConfig) -> Provider:
@@ -153,3 +166,12 @@ class LanguageModels:
                 _log.warning("earlier calls of %s have no known price: the budget leaves them out", tokens.asked_model)
             spent += cost or 0.0
         return spent
+
+
+def _served(config: ModelConfig) -> tuple[str | None, ...]:
+    return (config.provider, config.base_url, config.model, config.api_key_env)
+
+
+def _least(limits: Iterable[int | None]) -> int | None:
+    """The tightest of limits, of which some may be missing."""
+    return min((limit for limit in limits if limit is not None), default=None)

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from autointerp.config import ModelConfig, Pipeline, ScorerName
+from autointerp.contexts.pool import PoolTiles
 from autointerp.explain.base import BaseExplainer, Tools
 from autointerp.explain.metering import MeteredModel
 from autointerp.explain.protocol import Explainer
@@ -127,13 +128,14 @@ class Models:
         """
         return [self._scorer(name) for name in self._session.pipeline.score.scorers]
 
-    def prepare(self, labels: Sequence[str], contexts: Iterable[FeatureContexts]) -> None:
+    def prepare(self, labels: Sequence[str], contexts: Iterable[FeatureContexts], pool: PoolTiles) -> None:
         """Embed what the local judge and the scorers will ask for, in large batches; changes nothing but the speed."""
         pipeline = self._session.pipeline
         if pipeline.judge.kind == "local" or "embedding" in pipeline.score.scorers:
             self._session.embedder.learn_words([*labels, *(c.text for of in contexts for c in of.contexts)])
         if "recall" in pipeline.score.scorers:
             self._session.embedder.embed(labels)
+            pool.embeddings(self._session.embedder)
 
     @property
     def n_explained_at_once(self) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from autointerp.errors import AutointerpError
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.connect import connect_provider
-from autointerp.llm.protocol import AnswerModel, Provider, Repair, Request, Sent
+from autointerp.llm.protocol import AnswerModel, Provider, Repair, Request, Sent, Trouble
 
 if TYPE_CHECKING:
     from autointerp.config import ModelConfig
@@ -110,5 +110,7 @@ class CallWorker:
             outcome = await self._provider.send(order.request(), order.repair)
         except AutointerpError as error:
             outcome = error
+        except Exception as error:  # whoever waits must learn of it
+            outcome = Sent(Trouble("ServerError", f"the worker failed ({error!r})", retriable=True))
         self._done.append(Carried(order.number, outcome))
         self._some_done.set()

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.errors import BudgetError, LanguageModelError, TooManyFailuresError
+from autointerp.errors import BudgetError, KeyRefusedError, LanguageModelError, TooManyFailuresError
 from autointerp.llm import CallFailure, Journal, Reply, Terms, connect
 from autointerp.llm.budget import Budget
 from autointerp.llm.cost import Prices
+from autointerp.llm.limits import Gate
+from autointerp.llm.stop import Stop
 from tests.llm.asking import Asker, Label, label_request
-from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Provider, Say
+from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Provider, Raw, Say
 
 # A call of these tests has 1,000 tokens in and 10 out: $0.002 and $0.0001 at these prices.
 PRICES = Prices(input=2.0, cached_input=None, output=10.0)
@@ -122,7 +124,8 @@ def test_a_journal_of_an_earlier_version_is_read_and_its_answers_are_not_paid_ag
         asker.ask(server, label_request("old"))
         path = tmp_path / "journal.sqlite"
         with Journal(path) as journal:
-            journal._database.execute("DROP TABLE failures")
+            for table in ("failures", "payments"):
+                journal._database.execute(f"DROP TABLE {table}")
             for column in ("cache_write_tokens", "payer", "asked_model", "prompt_bytes", "cost_usd"):
                 journal._database.execute(f"ALTER TABLE answers DROP COLUMN {column}")
             journal._database.execute("PRAGMA user_version = 0")
@@ -180,3 +183,57 @@ def test_waiting_calls_end_with_the_run(asker: Asker) -> None:
     with LoopbackServer(Always(moody)) as server:
         outcomes = asyncio.run(run())
     assert all(isinstance(o, LanguageModelError) for o in outcomes)
+
+
+def test_what_was_asked_anew_counts_as_often_as_it_was_paid(asker: Asker) -> None:
+    with LoopbackServer(Always(Say("no", stop="refusal", tokens=(1000, 0, 10)))) as server:
+        for _ in range(3):
+            spent = asker.journal.spent_usd("a run")
+
+            async def run(budget: Budget) -> None:
+                config = asker.config(server)
+                terms = Terms(budget, PRICES, payer="a run")
+                async with connect(config, asker.journal, terms=terms, retry_failures=True) as model:
+                    await model.ask(label_request("x" * 4000))
+
+            asyncio.run(run(Budget(1.0, spent)))
+        assert len(server.calls) == 3
+    assert asker.journal.spent_usd("a run") == pytest.approx(3 * CALL_USD)
+
+
+def test_a_server_that_counts_no_tokens_uses_the_budget_up_all_the_same(asker: Asker) -> None:
+    body = '{"choices": [{"message": {"content": "{\\"label\\": \\"months\\"}"}}]}'
+    with LoopbackServer(Always(Raw(body, content_type="application/json"))) as server:
+        outcomes = ask_under(asker, server, budget := Budget(0.02), 40)
+        assert len(server.calls) < 40
+    assert any(isinstance(o, BudgetError) for o in outcomes)
+    assert 0 < budget.spent_usd <= 0.02
+    assert asker.journal.spent_usd("a run") == pytest.approx(budget.spent_usd)
+
+
+def test_what_a_provider_may_write_to_its_cache_is_set_aside_at_its_own_price() -> None:
+    prices = Prices(input=2.0, cached_input=0.2, output=10.0, cache_write=2.5)
+    assert prices.most_usd(1000, 100) == pytest.approx(0.0035)
+    assert Prices(input=2.0, cached_input=0.2, output=10.0).most_usd(1000, 100) == pytest.approx(0.003)
+    assert Prices(None, None, 10.0).most_usd(1000, 100) is None
+
+
+def test_when_one_model_of_a_run_stops_the_other_sends_nothing_more_though_they_share_a_gate(asker: Asker) -> None:
+    def moody(call: Call) -> Outcome:
+        return Http(401, "no such key") if call.user.startswith("bad") else echo(call)
+
+    async def run(server: LoopbackServer) -> list[Reply[Label] | CallFailure | BaseException]:
+        config = asker.config(server, concurrency=2)
+        terms = Terms(gate=Gate(config), stop=Stop())
+        async with (
+            connect(config, asker.journal, terms=terms) as one,
+            connect(config, asker.journal, terms=terms) as other,
+        ):
+            asking = [one.ask(label_request(f"good {i}")) for i in range(3)]
+            asking += [other.ask(label_request("bad"))] + [one.ask(label_request(f"more {i}")) for i in range(60)]
+            return await asyncio.gather(*asking, return_exceptions=True)
+
+    with LoopbackServer(Always(moody), latency_s=0.02) as server:
+        outcomes = asyncio.run(run(server))
+        assert len(server.calls) <= 6
+    assert sum(isinstance(o, KeyRefusedError) for o in outcomes) >= 58

@@ -14,6 +14,7 @@ from tests.loopback.server import (
     Call,
     CutBody,
     Drop,
+    Garbage,
     Http,
     LoopbackServer,
     Outcome,
@@ -34,6 +35,7 @@ PASSING: dict[str, Outcome] = {
     "conflict": Http(409),
     "dropped": Drop(),
     "body_cut": CutBody(),
+    "no_http": Garbage(),
     "html_with_200": Raw("<html><body>Log in to the hotel</body></html>"),
     "html_with_502": Raw("<html><body>Bad gateway</body></html>", status=502),
     "half_a_json_document": Raw('{"id": "x", "choi', content_type="application/json"),
@@ -306,5 +308,5 @@ def test_a_mixture_of_faults_loses_no_call_and_answers_none_twice(asker: Asker, 
         if isinstance(outcome, Reply):
             assert outcome.answer.label == str(number)
         else:
-            assert (outcome.error_type, number % 16) == ("Refusal", 14)
-    assert sum(isinstance(o, CallFailure) for o in outcomes) == 4
+            assert (outcome.error_type, number % len(faults)) == ("Refusal", len(PASSING))
+    assert sum(isinstance(o, CallFailure) for o in outcomes) == sum(n % len(faults) == len(PASSING) for n in range(64))

@@ -95,13 +95,18 @@ class CutBody:
 
 
 @dataclass(frozen=True, slots=True)
+class Garbage:
+    """What comes is no HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stall:
     """Nothing comes for some seconds, then the connection is closed."""
 
     seconds: float = 30.0
 
 
-Unspoken = Raw | Drop | CutBody | Stall
+Unspoken = Raw | Drop | CutBody | Garbage | Stall
 Outcome = Say | Http | Unspoken
 
 
@@ -340,6 +345,10 @@ async def _act_without_call(outcome: Unspoken, writer: asyncio.StreamWriter) -> 
     match outcome:
         case Raw():
             return await _send(writer, outcome.status, outcome.body, content_type=outcome.content_type)
+        case Garbage():
+            writer.write(b"HTP/9 what\r\n\r\n")
+            await writer.drain()
+            return False
         case CutBody():
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n")
             writer.write(b'{"id": "cut')

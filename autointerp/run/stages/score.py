@@ -129,7 +129,7 @@ async def _score_source(
         for first in range(0, len(waiting), _FEATURES_PER_READ):
             chunk = source.run.reader.feature_contexts(waiting[first : first + _FEATURES_PER_READ], source.source_id)
             labels = [by_id[name].label for of in chunk for _, name in by_feature[of.feature_index]]
-            models.prepare(sorted(set(labels)), chunk)
+            models.prepare(sorted(set(labels)), chunk, source.pool)
             jobs: list[_Job] = []
             for contexts in chunk:
                 n_active = int(statistics.n_active[contexts.feature_index])
