@@ -86,7 +86,7 @@ def _budget(plan: CostPlan) -> str:
         case None:
             return f"{told}. With unknown prices the run will not start."
         case True:
-            return f"{told}: the rest suffices."
+            return f"{told}: the rest suffices, if the most that one call can cost (max_output_tokens) stays free."
         case False:
             return f"{told}: the rest does not suffice, and the run will stop before its end."
 

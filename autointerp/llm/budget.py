@@ -11,7 +11,17 @@ charge for it, and none says so.
 
 import asyncio
 
-from autointerp.errors import BudgetError
+from autointerp.config import ModelConfig
+from autointerp.errors import BudgetError, LanguageModelError
+
+
+def unpriced(config: ModelConfig) -> LanguageModelError:
+    """A budget over a model whose prices nobody knows."""
+    return LanguageModelError(
+        f"llm.max_cost_usd is set, and the prices of {config.model} are unknown",
+        "set usd_per_million_input and usd_per_million_output in its table (0 for a server of your own), or add it to"
+        " the file llm.prices",
+    )
 
 
 class Budget:
@@ -52,8 +62,9 @@ class Budget:
                 if self._n_under_way == 0:
                     raise BudgetError(
                         f"the budget is used up: ${self._spent:.4f} of llm.max_cost_usd = {self._max:g} are spent, and"
-                        f" the next call may cost ${most_usd:.4f}",
-                        "raise llm.max_cost_usd and run the same command again: what was paid for is kept",
+                        f" the next call may cost ${most_usd:.4f} at most",
+                        "raise llm.max_cost_usd, or lower the model's max_output_tokens, and run the same command"
+                        " again: what was paid for is kept",
                     )
                 await self._changed.wait()
             self._reserved += most_usd

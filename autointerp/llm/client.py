@@ -25,7 +25,7 @@ from autointerp.llm.batch import BatchDesk
 from autointerp.llm.batch_intake import Accounts, Fetched
 from autointerp.llm.batch_ledger import BatchLedger
 from autointerp.llm.batch_service import BatchService
-from autointerp.llm.budget import Budget
+from autointerp.llm.budget import Budget, unpriced
 from autointerp.llm.clock import Clock
 from autointerp.llm.cost import Prices, prices_of
 from autointerp.llm.journal import Journal, Payment, request_key
@@ -107,10 +107,7 @@ class ConnectedModel:
         self._prices: Prices = terms.prices or prices_of(config)
         self._budget = terms.budget or Budget(None)
         if self._budget.is_limited and not self._prices.are_known:
-            raise LanguageModelError(
-                f"llm.max_cost_usd is set, and the prices of {config.model} are unknown",
-                "set usd_per_million_input and usd_per_million_output in its table, or add it to the file llm.prices",
-            )
+            raise unpriced(config)
         self._gate = terms.gate or Gate(config, clock, longest_pause_s=retries.patience_s)
         paid = journal.paid_so_far(config.model)
         self._tokens = BytesPerToken(paid.prompt_bytes, paid.input_tokens, paid.n_answers)
@@ -335,7 +332,6 @@ class ConnectedModel:
     async def _keep(self, key: str, answer: RawAnswer, n_bytes: int, cost_usd: float | None) -> None:
         """Write a paid answer; a run that stops meanwhile waits for it."""
         self._tokens.learn(n_bytes, answer.input_tokens)
-        self._tally.n_answered += 1
         write = asyncio.wrap_future(self._journal.put(key, answer, self._payment(n_bytes, cost_usd)))
         try:
             await asyncio.shield(write)
@@ -353,7 +349,10 @@ class ConnectedModel:
 
     async def _note(self, outcome: Reply[AnswerT] | CallFailure, key: str) -> None:
         """Keep what came to nothing, and stop the run where too much does."""
-        if isinstance(outcome, Reply) or outcome.error_type == "TooLong":
+        if isinstance(outcome, Reply):
+            self._tally.n_usable += not outcome.from_journal
+            return
+        if outcome.error_type == "TooLong":
             return  # who asks may ask for less
         error = self._tally.add(outcome)
         await asyncio.wrap_future(self._journal.put_failure(key, outcome, self._payment(0, None)))

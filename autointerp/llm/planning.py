@@ -16,6 +16,7 @@ thoughts. A fixed part counts as cached from its second call on if it is long en
 at the same time as the first will miss it.
 """
 
+import re
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -35,6 +36,9 @@ from autointerp.llm.protocol import AnswerModel, AnswerT, CallFailure, Provider,
 from autointerp.llm.tokens import BYTES_PER_TOKEN, TokenizerCount, prompt_bytes
 
 _N_SAMPLED = 1000
+_MARKS = re.compile(r"\d{1,3}|[^\w\s]")
+_TOKENS_PER_MARK = 0.75
+"""Some marks that stand together are one token."""
 _MOST_TOKENS_PER_BYTE = 0.5
 """Of words: what is charged for beyond that is thought."""
 
@@ -127,9 +131,11 @@ class _Calls:
     def input_tokens(self, n_bytes: int) -> float:
         return n_bytes * self._input_tokens / self._prompt_bytes if self.n else n_bytes / BYTES_PER_TOKEN
 
-    def output_tokens(self, n_bytes: int) -> float:
+    def output_tokens(self, answer: str) -> float:
+        n_bytes = len(answer.encode("utf-8", "replace"))
         if self.n == 0:
-            return n_bytes / BYTES_PER_TOKEN
+            # Numbers and brackets are short tokens, whatever their bytes.
+            return max(n_bytes / BYTES_PER_TOKEN, _TOKENS_PER_MARK * len(_MARKS.findall(answer)))
         of_words = min(self._output_tokens, self._answer_bytes * _MOST_TOKENS_PER_BYTE)
         return n_bytes * of_words / max(self._answer_bytes, 1) + (self._output_tokens - of_words) / self.n
 
@@ -173,7 +179,7 @@ class _Counts:
     def output(self, request: Request[AnswerT], text: str) -> int:
         if self._tokenizer is not None and not self._answered:
             return self._tokenizer.text(text)
-        n_tokens = self._like(request.answer).output_tokens(len(text.encode("utf-8", "replace")))
+        n_tokens = self._like(request.answer).output_tokens(text)
         return min(max(1, round(n_tokens)), request.max_output_tokens)
 
     def _like(self, answer: type[AnswerModel]) -> _Calls:

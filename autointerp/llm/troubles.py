@@ -72,14 +72,15 @@ def read_problem(problem: HttpProblem, config: ModelConfig) -> Trouble:
     if status in (400, 403, 422) and _says(body, _BLOCKED):
         return Trouble("Refusal", message, problem.body[:_RAW_LENGTH])
     if status in _REFUSED_KEY or _says(body, _NO_CREDIT):
+        why = "refuses the key: its credit or quota is used up" if _says(body, _NO_CREDIT) else "refuses the key"
         raise KeyRefusedError(
-            f"{_server(config)} refuses the key ({message})",
+            f"{_server(config)} {why} ({message})",
             f"check {key_variable(config)}, its permissions and the account's credit",
         )
     if status == 404 or (status == 400 and _says(body, _UNKNOWN_MODEL)):
         raise ModelNotServedError(
             f"{_server(config)} does not serve the model {config.model!r} ({message})",
-            "correct `model`, or `base_url` if the server is another one",
+            "correct `model`, or `base_url`: that of most servers ends in /v1",
         )
     if status in (400, 413, 422) and _says(body, _TOO_LONG):
         return Trouble("TooLong", message, problem.body[:_RAW_LENGTH])
@@ -121,7 +122,8 @@ def broken_connection(error: Exception, timeout_s: float, *, was_reached: bool) 
     is_out_of_reach = isinstance(cause, ClientConnectorError | ConnectError)
     if isinstance(cause, ClientConnectorDNSError | ClientSSLError) and not was_reached:
         is_out_of_reach = False
-    message = f"the connection failed ({type(cause).__name__})"
+    where = f" to {cause.host}:{cause.port}" if isinstance(cause, ClientConnectorError) else ""
+    message = f"the connection{where} failed ({type(cause).__name__})"
     return Trouble("ConnectionDropped", message, retriable=True, is_overload=is_out_of_reach)
 
 

@@ -27,6 +27,7 @@ from autointerp.llm.protocol import LanguageModel
 from autointerp.llm.tokens import TokenizerCount
 from autointerp.records import FeatureContexts, Usage
 from autointerp.run.folder import RunFolder, hold_run_folder
+from autointerp.run.language_models import payer_of
 from autointerp.run.models import Models
 from autointerp.run.pipeline import Stage, choose_features, run_pipeline
 from autointerp.run.progress import LogReporter, Reporter, StageSummary
@@ -120,7 +121,7 @@ def plan_cost(pipeline: Pipeline, reporter: Reporter | None = None) -> CostPlan:
             with _scratch_store(folder) as scratch:
                 session = _ScratchSession(pipeline, folder, scratch)
                 stages = asyncio.run(_plan(session, planner, _PlanningReporter(reporter)))
-            return CostPlan(tuple(stages), pipeline.llm.max_cost_usd, planner.journal.spent_usd(pipeline.name))
+            return CostPlan(tuple(stages), pipeline.llm.max_cost_usd, planner.journal.spent_usd(payer_of(pipeline)))
         finally:
             planner.close()
 

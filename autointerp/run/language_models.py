@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from autointerp.config import LlmConfig, ModelConfig, Pipeline
 from autointerp.llm import Journal, Terms, connect
-from autointerp.llm.budget import Budget
+from autointerp.llm.budget import Budget, unpriced
 from autointerp.llm.client import ConnectedModel
 from autointerp.llm.connect import connect_provider
 from autointerp.llm.limits import Gate
@@ -74,7 +74,7 @@ class LanguageModels:
                     self._budget,
                     find_prices(config, llm),
                     llm.max_failed_share,
-                    self._pipeline.name,
+                    payer_of(self._pipeline),
                     self._gate(config),
                     self._stop,
                 ),
@@ -154,18 +154,34 @@ class LanguageModels:
 
     def _spent_before(self, journal: Journal, llm: LlmConfig) -> float:
         """What the run folder's calls have cost; those whose price was unknown then at today's."""
-        spent = journal.spent_usd(self._pipeline.name)
+        spent = journal.spent_usd(payer_of(self._pipeline))
         if llm.max_cost_usd is None:
             return spent
         models = (self._pipeline.explain.model, self._pipeline.judge.model)
         prices = {config.model: find_prices(config, llm) for config in models if config is not None}
-        for tokens in journal.unpriced(self._pipeline.name):
+        for tokens in journal.unpriced(payer_of(self._pipeline)):
             price = prices.get(tokens.asked_model)
             cost = price and price.cost_usd(tokens.input_tokens, tokens.cached_input_tokens, tokens.output_tokens)
             if cost is None:
                 _log.warning("earlier calls of %s have no known price: the budget leaves them out", tokens.asked_model)
             spent += cost or 0.0
         return spent
+
+
+def check_budget(config: ModelConfig, llm: LlmConfig) -> None:
+    """See that a model can be paid by the run's budget, before hours of work that lead up to its calls.
+
+    Raises:
+        PipelineError: If the file of prices can't be used.
+        LanguageModelError: If there is a budget, and the model's prices are unknown.
+    """
+    if not find_prices(config, llm).are_known and llm.max_cost_usd is not None:
+        raise unpriced(config)
+
+
+def payer_of(pipeline: Pipeline) -> str:
+    """Who pays, in the journal: a run folder's own holds that run's payments only, wherever the folder is moved."""
+    return "" if pipeline.llm.journal is None else f"{pipeline.name} in {pipeline.run_folder.absolute()}"
 
 
 def _served(config: ModelConfig) -> tuple[str | None, ...]:

@@ -16,7 +16,7 @@ from autointerp.identity import fingerprint
 from autointerp.llm import LanguageModel
 from autointerp.llm.keys import read_key
 from autointerp.records import FeatureContexts
-from autointerp.run.language_models import LanguageModels
+from autointerp.run.language_models import LanguageModels, check_budget
 from autointerp.run.session import Session, SourceSession
 from autointerp.score.detection import DetectionScorer
 from autointerp.score.embedding import EmbeddingScorer
@@ -38,6 +38,7 @@ def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
         NoKeyError: If one is missing.
         PipelineError: If there is no such explainer, or it lacks something.
         PromptError: If a prompt file of the explainer's is missing or malformed.
+        LanguageModelError: If there is a budget, and a model's prices are unknown.
     """
     asks_a_judge = scores and set(pipeline.score.scorers) != {"embedding"}
     if explains:
@@ -46,8 +47,10 @@ def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
         explainer.settings_fingerprint(pipeline.explain)
         if explainer.asks_a_model(pipeline.explain) and pipeline.explain.model is not None:
             read_key(pipeline.explain.model)
+            check_budget(pipeline.explain.model, pipeline.llm)
     if asks_a_judge and pipeline.judge.kind == "llm" and pipeline.judge.model is not None:
         read_key(pipeline.judge.model)
+        check_budget(pipeline.judge.model, pipeline.llm)
 
 
 class Models:

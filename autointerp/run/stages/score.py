@@ -53,10 +53,7 @@ async def run_score(session: Session, models: Models, chosen: ChosenFeatures, re
     explanations = _with_baseline(session, chosen)
     n_explanations = sum(len(of_source) for of_source in explanations.values())
     if n_explanations == 0:
-        raise RunError(
-            f"none of the {count_features(chosen)} features asked for has a label in {session.folder.path}",
-            "run `autointerp explain` first; `autointerp status` says why a feature has none",
-        )
+        raise _no_label(session, chosen)
     ledgers = [
         StageLedger(session.writer, session.reader, f"score:{scorer.name}", marks[scorer.name], n_explanations)
         for scorer in scorers
@@ -96,6 +93,26 @@ async def run_score(session: Session, models: Models, chosen: ChosenFeatures, re
             usage.cost_usd,
             models.language_models.used("score"),
         )
+    )
+
+
+def _no_label(session: Session, chosen: ChosenFeatures) -> RunError:
+    n_asked = count_features(chosen)
+    failures = [
+        failure
+        for source_id, features in chosen.items()
+        for failure in session.reader.failures(list(features), source_id=source_id)
+        if failure.stage == "explain"
+    ]
+    if failures:
+        last = max(failures, key=lambda failure: failure.created_at)
+        return RunError(
+            f"none of the {n_asked} features asked for could be labelled; the last: {last.error_type}: {last.message}",
+            "mend the cause and run the same command again",
+        )
+    return RunError(
+        f"none of the {n_asked} features asked for has a label in {session.folder.path}",
+        "run `autointerp explain` first; `autointerp status` says why a feature has none",
     )
 
 
