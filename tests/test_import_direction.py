@@ -82,3 +82,11 @@ def test_what_runs_on_a_gpu_machine_imports_without_the_rest(part: str) -> None:
     code += "print('imported')"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.stdout.strip() == "imported", result.stderr
+
+
+def test_the_command_line_imports_without_what_only_language_models_need() -> None:
+    blocked = ("ray", "openai", "anthropic", "aiohttp", "httpx2")
+    code = f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\n"
+    code += "import autointerp.cli.cost_table, autointerp.cli.demo, autointerp.run.pipeline\nprint('imported')"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "imported", result.stderr

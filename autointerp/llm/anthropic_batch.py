@@ -26,9 +26,10 @@ from autointerp.llm.batch_service import (
     split_lines,
     unsure,
 )
+from autointerp.llm.connections import UNWRAPPED, broken_connection
 from autointerp.llm.keys import without_key
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
-from autointerp.llm.troubles import UNWRAPPED, HttpProblem, broken_connection, not_an_answer
+from autointerp.llm.troubles import HttpProblem, not_an_answer
 
 _PATH = "/v1/messages/batches"
 _UPLOAD_TIMEOUT_S = 600.0

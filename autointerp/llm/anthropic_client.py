@@ -12,17 +12,11 @@ from httpx2 import Limits, Response
 
 from autointerp.config import ModelConfig
 from autointerp.llm.answers import answer_schema
+from autointerp.llm.connections import UNWRAPPED, broken_connection
 from autointerp.llm.keys import without_key
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, ServerLimits, Trouble
 from autointerp.llm.server_limits import anthropic_limits
-from autointerp.llm.troubles import (
-    UNWRAPPED,
-    HttpProblem,
-    broken_connection,
-    not_an_answer,
-    read_problem,
-    refuses_structure,
-)
+from autointerp.llm.troubles import HttpProblem, not_an_answer, read_problem, refuses_structure
 
 if TYPE_CHECKING:
     from anthropic.types import MessageParam

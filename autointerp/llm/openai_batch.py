@@ -24,10 +24,11 @@ from autointerp.llm.batch_service import (
     split_lines,
     unsure,
 )
+from autointerp.llm.connections import UNWRAPPED, broken_connection
 from autointerp.llm.keys import without_key
 from autointerp.llm.openai_client import completion_body, read_completion
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
-from autointerp.llm.troubles import UNWRAPPED, HttpProblem, broken_connection, not_an_answer
+from autointerp.llm.troubles import HttpProblem, not_an_answer
 
 _ENDPOINT = "/v1/chat/completions"
 _MARK = "autointerp"

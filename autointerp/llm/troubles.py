@@ -14,13 +14,10 @@ than between protocols:
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
-
-from aiohttp import ClientConnectorDNSError, ClientConnectorError, ClientError, ClientSSLError
-from httpx2 import ConnectError, TimeoutException
 
 from autointerp.config import ModelConfig
 from autointerp.errors import KeyRefusedError, LanguageModelError, ModelNotServedError
@@ -39,8 +36,6 @@ _TOO_LONG = (
     "context_length_exceeded", "maximum context length", "prompt is too long", "maximum model length",
     "exceed_context_size", "exceeds the available context", "context window", "input is too long",
 )  # fmt: skip
-UNWRAPPED = (ClientError, OSError, ValueError)
-"""What aiohttp raises and an SDK may let through: an answer that is no HTTP, a header that is too long."""
 _BLOCKED = ("content_filter", "content_policy_violation", "flagged")
 
 
@@ -104,34 +99,6 @@ def read_problem(problem: HttpProblem, config: ModelConfig) -> Trouble:
 def refuses_structure(problem: HttpProblem) -> bool:
     """Whether a server refuses the request for a structured answer, and may give a plain one."""
     return problem.status in (400, 404, 415, 422, 501) and _says(problem.body.lower(), _NO_STRUCTURE)
-
-
-def broken_connection(error: Exception, timeout_s: float, *, was_reached: bool) -> Trouble:
-    """A connection that was lost or timed out, or never came to be: then the server is out of reach for any call.
-
-    What happened is told by aiohttp's own error: the SDKs call a lost connection a timeout, or one that was never made.
-
-    Args:
-        error: The SDK's, or aiohttp's where the SDK lets it through.
-        timeout_s: The limit that a timeout has passed.
-        was_reached: Whether the server has answered before: else a name or a certificate that is wrong will stay so.
-    """
-    cause = next((c for c in _causes(error) if isinstance(c, ClientError)), error.__cause__ or error)
-    if isinstance(cause, TimeoutError | TimeoutException):
-        return Trouble("Timeout", f"no answer within {timeout_s:g} s", retriable=True)
-    is_out_of_reach = isinstance(cause, ClientConnectorError | ConnectError)
-    if isinstance(cause, ClientConnectorDNSError | ClientSSLError) and not was_reached:
-        is_out_of_reach = False
-    where = f" to {cause.host}:{cause.port}" if isinstance(cause, ClientConnectorError) else ""
-    message = f"the connection{where} failed ({type(cause).__name__})"
-    return Trouble("ConnectionDropped", message, retriable=True, is_overload=is_out_of_reach)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__
 
 
 def not_an_answer(status: int, body: str, reason: str) -> Trouble:
