@@ -58,7 +58,7 @@ class AnthropicProvider:
         self._key = key
         self._structured = True
         self._was_reached = False
-        # httpx's pool looks at every connection at each request; aiohttp's does not, at a third of the CPU a call.
+        # httpx's pool looks at every connection at each request; aiohttp's does not.
         http = DefaultAioHttpClient(limits=Limits(max_connections=_MOST_CONNECTIONS), timeout=config.timeout_s)
         self._client = AsyncAnthropic(
             api_key=key, base_url=config.base_url, max_retries=0, timeout=config.timeout_s, http_client=http
@@ -84,7 +84,7 @@ class AnthropicProvider:
 
     async def _post(self, body: dict[str, Any]) -> tuple[RawAnswer | Trouble | HttpProblem, ServerLimits | None]:
         try:
-            # `messages.create` checks and copies what it is given: as much CPU again as the call itself.
+            # `messages.create` checks and copies what it is given: see sdk and sdk-post in benchmarks/llm.md.
             response = await self._client.post("/v1/messages", body=body, cast_to=Response)
         except APIStatusError as error:
             self._was_reached = True

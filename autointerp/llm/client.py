@@ -233,7 +233,7 @@ class ConnectedModel:
                 if isinstance(fetched, Trouble):
                     return fetched
                 usage = self._prices.usage(fetched.answer)
-                paid_usd = (usage.cost_usd or 0.0) if fetched.is_paid_here else 0.0
+                paid_usd = self._charged_usd(usage, most_usd) if fetched.is_paid_here else 0.0
                 return _Call(fetched.answer, usage, from_journal=not fetched.is_paid_here)
             answer = await self._attempts(request, repair, key, n_bytes, most_usd)
             if isinstance(answer, Trouble):

@@ -66,7 +66,7 @@ def stage_status(connection: duckdb.DuckDBPyConnection) -> list[StageStatus]:
     upstream = {str(stage): int(n) for stage, n in connection.execute(_UPSTREAM).fetchall()}
     upstream["explain"] = done["contexts"]
     ((explain_cost,),) = connection.execute(
-        "SELECT sum(cost_usd) FROM current_explanations HAVING count(*) = count(cost_usd)"
+        "SELECT sum(cost_usd) FROM current_explanations WHERE label_from IS NULL HAVING count(*) = count(cost_usd)"
     ).fetchall() or [(None,)]
 
     statuses = []

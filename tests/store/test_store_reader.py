@@ -159,6 +159,12 @@ def test_one_label_without_a_known_price_makes_the_cost_unknown(writer: Writer, 
     assert {s.stage: s.cost_usd for s in reader.status()}["explain"] is None
 
 
+def test_shuffled_labels_don_t_make_the_cost_of_calls_without_a_label_known(writer: Writer, reader: Reader) -> None:
+    writer.add_explanations([make.explanation(1, label_from=2)])
+    writer.set_stage("explain", "f2", "done", cost_usd=None)
+    assert {s.stage: s.cost_usd for s in reader.status()}["explain"] is None
+
+
 def test_every_feature_is_listed_with_its_labels_or_with_the_reason_for_none(writer: Writer, reader: Reader) -> None:
     label, baseline = make.explanation(1), make.explanation(1, fingerprint="b1", label_from=2)
     writer.add_explanations([label, baseline])
