@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autointerp.config import Pipeline
+    from autointerp.config.file import load_pipeline
     from autointerp.errors import AutointerpError
     from autointerp.export.export import export_run
-    from autointerp.pipeline_file import load_pipeline
+    from autointerp.library.run import Run, open_run
     from autointerp.run.pipeline import run_pipeline
-    from autointerp.search.library import Run, open_run
 
 __all__ = ["AutointerpError", "Pipeline", "Run", "export_run", "load_pipeline", "open_run", "run_pipeline"]
 
 _HOMES = {
     "AutointerpError": "autointerp.errors",
     "Pipeline": "autointerp.config",
-    "Run": "autointerp.search.library",
+    "Run": "autointerp.library.run",
     "export_run": "autointerp.export.export",
-    "load_pipeline": "autointerp.pipeline_file",
-    "open_run": "autointerp.search.library",
+    "load_pipeline": "autointerp.config.file",
+    "open_run": "autointerp.library.run",
     "run_pipeline": "autointerp.run.pipeline",
 }
 

@@ -8,9 +8,7 @@ order. Vectors then agree to the last bit on the CPUs we tried; count on 1e-6.
 The similarity of a label and a context is a late interaction of words, as in ColBERT (Khattab and Zaharia 2020,
 2004.12832): a feature of an early layer stands for a word or two, and the vector of a whole context drowns them.
 
-1. Label and context are cut into words; a context keeps its punctuation. A label is read as a list, its items apart by
-   commas, semicolons or middle dots. What stands in quotes and an item of one word count as they are; of longer items,
-   which are prose, function words and punctuation are left out.
+1. Label and context are cut into words (`words`); a context keeps its punctuation.
 2. Each distinct word is embedded once, by itself: a context costs no run of the model, only look-ups.
 3. Each word of the label is compared with the word of the context that is closest to it (cosine).
 4. These are put together by a soft maximum, `log mean exp(SHARPNESS x) / SHARPNESS`: a label lists what a feature
@@ -22,12 +20,10 @@ The similarity of a label and a context is a late interaction of words, as in Co
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +34,8 @@ from jaxtyping import Float32, Int64
 
 from autointerp.errors import SubjectError
 from autointerp.identity import fingerprint
-from autointerp.subject.model import quiet_transformers
+from autointerp.quiet import quiet_transformers
+from autointerp.words import label_words, words_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -52,46 +49,6 @@ MAX_CACHED_TEXTS = 65_536
 MIN_BATCH_TOKENS = 64
 SHARPNESS = 20.0
 LENGTH_SLOPE = 0.03
-
-# A character of a script that is written without spaces; a word, perhaps contracted or possessive; a punctuation mark.
-# Other apostrophes stand between words: pieces of a tokenizer that loses spaces read "either'a'or'b".
-WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
-    r"|[^\W_]+(?:['\u2019](?:s|t|d|m|re|ve|ll)(?![^\W_]))?"
-    r"|[^\w\s]|_",
-    re.IGNORECASE,
-)
-QUOTES = frozenset('"“”«»')
-_QUOTED = re.compile(r"'([\"“”«»])'|[\"“”«»]([^\"“”«»]+)[\"“”«»]")
-_ITEM_END = re.compile(r"[,;·|\n]")
-_FUNCTION_WORD_LIST = """
-a about after all also an and any are as at be been before being but by can do does each for from has have how i if in
-into is it its may more most no nor not of on one only or other over own s so some such t than that the their them then
-there these they this those to up used uses using was we were what when where which while who will with within would
-you your word words token tokens text texts feature features fires activates mention mentions related context contexts
-phrase phrases term terms
-"""
-# The last lines are what people who write labels say about any feature.
-_FUNCTION_WORDS = frozenset(_FUNCTION_WORD_LIST.split())
-
-
-# A context is compared with many labels, and cut once; kept, the words of one take two or three kilobytes.
-@lru_cache(maxsize=16_384)
-def words_of(text: str) -> tuple[str, ...]:
-    """The words and punctuation marks of a text, in order, in lower case."""
-    return tuple(match.group().lower() for match in WORD.finditer(text))
-
-
-def label_words(label: str) -> list[str]:
-    """The words of a label that say something, each once, in order; see step 1 of the module."""
-    words = [word for quoted in _QUOTED.finditer(label) for word in words_of(quoted[1] or quoted[2])]
-    for item in _ITEM_END.split(_QUOTED.sub(",", label)):
-        of_item = words_of(item)
-        if len(of_item) == 1:
-            words.extend(of_item)
-        else:
-            words.extend(w for w in of_item if w not in _FUNCTION_WORDS and any(c.isalnum() for c in w))
-    return list(dict.fromkeys(words)) or list(dict.fromkeys(words_of(label))) or [label]
 
 
 class Embedder:

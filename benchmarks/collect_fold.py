@@ -24,7 +24,7 @@ from autointerp.collect.settings import CollectSettings
 from autointerp.collect.shards import save_part
 from autointerp.collect.stream import collect_shard
 from autointerp.records import BlockShard, RowFirings
-from autointerp.run.parts import SourceParts
+from autointerp.run.workers.parts import SourceParts
 
 _N_BLOCKS, _N_POSITIONS, _L0, _VOCABULARY = 1024, 128, 32, 50_000
 

@@ -130,7 +130,7 @@ def load_sae(folder: Path, setting: Setting, device: str) -> Any:
 
 
 def load_ours(folder: Path, setting: Setting, device: str, *, plain: bool) -> Pass:
-    """All of `collect`, as `autointerp.run.executor` does it in one process: the one place that calls it."""
+    """All of `collect`, as `autointerp.run.workers.executor` does it in one process: the one place that calls it."""
     from autointerp.collect.merge import ShardPart, merge
     from autointerp.collect.settings import CollectSettings
     from autointerp.collect.shards import load_part, save_part

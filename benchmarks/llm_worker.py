@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 from autointerp.config import ModelConfig
 from autointerp.llm import Journal, Reply, Request, connect
-from autointerp.llm.anthropic_client import message_body
-from autointerp.llm.openai_client import completion_body
 from autointerp.llm.protocol import AnswerModel
+from autointerp.llm.providers.anthropic import message_body
+from autointerp.llm.providers.openai import completion_body
 
 SYSTEMS = ("sockets", "sdk-post", "sdk", "ours")
 _KEY = "sk-loopback"

@@ -31,16 +31,16 @@ from autointerp.contexts.evidence import feature_evidence
 from autointerp.embedder import Embedder
 from autointerp.explain.base import Tools
 from autointerp.explain.registry import load_explainer
-from autointerp.explain.words import BaseRates
+from autointerp.explain.word_rates import BaseRates
 from autointerp.llm.answers import parse_answer
-from autointerp.llm.planned_answer import plan_answer
+from autointerp.llm.dry_run.planned_answer import plan_answer
 from autointerp.llm.protocol import AnswerT, Reply, Request
 from autointerp.llm.tokens import TokenizerCount
 from autointerp.records import Explanation, FeatureContexts, Usage
 from autointerp.run.folder import RunFolder, read_run_file
 from autointerp.run.session import Session, SourceSession
 from autointerp.score import detection, fuzzing
-from autointerp.score.llm_judge import LlmJudge
+from autointerp.score.judge_llm import LlmJudge
 from autointerp.score.protocol import Question, ScoreEvidence, Task
 from autointerp.score.recall import RecallScorer
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.config import Pipeline, parse_indices
+from autointerp.config.file import load_pipeline, ready_made
 from autointerp.errors import PipelineError
-from autointerp.pipeline_file import load_pipeline, ready_made
 
 
 def write(folder: Path, text: str) -> str:

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autointerp.config import EmbedderConfig
-from autointerp.embedder import LENGTH_SLOPE, Embedder, combine, label_words, words_of
+from autointerp.embedder import LENGTH_SLOPE, Embedder, combine
 from autointerp.errors import SubjectError
+from autointerp.words import label_words, words_of
 
 TEXTS = ["a dog barks", "raise an exception", "", "Schrödinger 方程式 is 線形", "word " * 400, "a dog barks"]
 

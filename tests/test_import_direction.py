@@ -11,15 +11,17 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "autointerp"
 ORDER = (
     "errors",
-    "records",
     "identity",
     "assets",
+    "quiet",
+    "words",
+    "records",
     "config",
-    "pipeline_file",
+    "embedder",
     "corpus",
     "subject",
+    "live",
     "collect",
-    "embedder",
     "contexts",
     "llm",
     "explain",
@@ -28,8 +30,8 @@ ORDER = (
     "search",
     "export",
     "run",
-    "serve",
     "library",
+    "serve",
     "cli",
 )
 

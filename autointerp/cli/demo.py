@@ -5,8 +5,8 @@ import typer
 from autointerp.cli.reporting import ConsoleReporter
 from autointerp.cli.tables import feature_name, hit_rows, label_rows, summary_rows
 from autointerp.config import Pipeline
+from autointerp.library.run import Run, open_run
 from autointerp.run.pipeline import run_pipeline
-from autointerp.search.library import Run, open_run
 from autointerp.store.results import ScoredLabel
 
 QUERIES = ("raising an exception", "probability distributions", "network connections")

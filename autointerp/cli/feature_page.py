@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from autointerp.cli.tables import bars, marked, number, percent, shorten, with_interval
+from autointerp.library.run import Run
 from autointerp.records import Context, Failure, FeatureRecord, Neighbor, SourceRecord
-from autointerp.search.library import Run
 from autointerp.store.results import ScoredLabel
 
 _TOKENS_SHOWN = 10

@@ -38,7 +38,7 @@ def search(
 ) -> None:
     """Find features by the meaning of their labels."""
     from autointerp.cli.tables import hit_rows
-    from autointerp.search.library import open_run
+    from autointerp.library.run import open_run
 
     opened = open_run(run)
     hits = opened.search(
@@ -61,7 +61,7 @@ def neighbors(
 ) -> None:
     """Find the features closest to one, in a named space."""
     from autointerp.cli.tables import hit_rows
-    from autointerp.search.library import open_run
+    from autointerp.library.run import open_run
 
     source, index = _feature(feature)
     opened = open_run(run)
@@ -76,7 +76,7 @@ def show(
 ) -> None:
     """Show all that a run knows of one feature: statistics, tokens, neighbours, labels, scores, contexts, failures."""
     from autointerp.cli.feature_page import feature_lines, read_page
-    from autointerp.search.library import open_run
+    from autointerp.library.run import open_run
 
     source, index = _feature(feature)
     page = read_page(open_run(run), index, source)
@@ -100,7 +100,7 @@ def export(
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """Show how far each stage is, what it cost, and why something failed."""
     from autointerp.cli.tables import feature_name, summary_rows, table
-    from autointerp.search.library import open_run
+    from autointerp.library.run import open_run
 
     opened = open_run(run)
     stages, scores, failures = opened.status(), opened.score_summary(), opened.reader.failures()

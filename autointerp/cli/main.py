@@ -16,8 +16,8 @@ import typer
 
 from autointerp.cli import look
 from autointerp.config import Pipeline
+from autointerp.config.file import load_pipeline
 from autointerp.errors import AutointerpError, PipelineError
-from autointerp.pipeline_file import load_pipeline
 
 _INTERRUPTED = 130
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from autointerp.config import Pipeline
+from autointerp.config.file import pipeline_path
 from autointerp.errors import PipelineError
-from autointerp.pipeline_file import pipeline_path
 
 _HEADER = """\
 # A pipeline of autointerp, begun from `{origin}`.

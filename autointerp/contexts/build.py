@@ -2,7 +2,7 @@
 
 For each feature:
 
-1. Choose active contexts for both splits from the top set and the uniform sample (`select`).
+1. Choose active contexts for both splits from the top set and the uniform sample (`choose`).
 2. Choose silent contexts for both splits from the pool (`negatives`): as many as there are active ones and of the same
    lengths, on the explain side at most `n_explain_silent`, which is what a judge's threshold needs.
 3. Where a select split is set apart, keep the score contexts of steps 1 and 2, which knew nothing of it, and choose the
@@ -26,9 +26,9 @@ from jaxtyping import Float32, Int32, Int64
 
 from autointerp.collect.windows import join_rows, take_rows
 from autointerp.config import CollectConfig, ContextsConfig
+from autointerp.contexts.choose import ActiveChoices, ApartChoices, Choice, choose_active, choose_apart
 from autointerp.contexts.negatives import NegativeHints, choose_silent, rank_silent_tiles
 from autointerp.contexts.pool import PoolTiles, TextEmbedder
-from autointerp.contexts.select import ActiveChoices, ApartChoices, Choice, choose_active, choose_apart
 from autointerp.contexts.splits import (
     DuplicateFilter,
     check_no_leak,

@@ -14,6 +14,8 @@ from __future__ import annotations
 import inspect
 import re
 
+from autointerp.words import FUNCTION_WORDS
+
 MIN_PARAGRAPH_WORDS = 6
 MIN_PLAIN_WORD_SHARE = 0.7
 MIN_FUNCTION_WORD_SHARE = 0.15
@@ -58,83 +60,6 @@ _DROPPED_DIRECTIVES = frozenset(
     ]
 )
 _DROPPED_SECTIONS = frozenset({"references", "see also", "example", "examples", "methods", "attributes", "license"})
-_FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "all",
-        "an",
-        "and",
-        "any",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "but",
-        "by",
-        "can",
-        "could",
-        "do",
-        "does",
-        "each",
-        "for",
-        "from",
-        "has",
-        "have",
-        "how",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "may",
-        "more",
-        "must",
-        "no",
-        "not",
-        "of",
-        "on",
-        "one",
-        "only",
-        "or",
-        "other",
-        "over",
-        "should",
-        "so",
-        "some",
-        "such",
-        "than",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "to",
-        "two",
-        "up",
-        "use",
-        "used",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "whether",
-        "which",
-        "while",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-    ]
-)
 _LICENSE = re.compile(
     r"licen[sc]ed? under|copyright (\(c\)|\d{4})|permission is hereby|all rights reserved|without warrant", re.I
 )
@@ -190,7 +115,7 @@ def is_prose(text: str) -> bool:
     if len(words) < MIN_PARAGRAPH_WORDS or _LICENSE.search(text):
         return False
     n_plain = sum(1 for word in words if _PLAIN_WORD.fullmatch(word))
-    n_function = sum(1 for word in words if word.lower().strip(".,;:()") in _FUNCTION_WORDS)
+    n_function = sum(1 for word in words if word.lower().strip(".,;:()") in FUNCTION_WORDS)
     return n_plain >= MIN_PLAIN_WORD_SHARE * len(words) and n_function >= MIN_FUNCTION_WORD_SHARE * len(words)
 
 

@@ -22,7 +22,9 @@ from autointerp.records import Explanation, Failure, FeatureEvidence, Side
 
 if TYPE_CHECKING:
     from autointerp.explain.grading import LabelGrader
-    from autointerp.explain.words import BaseRates
+    from autointerp.explain.word_rates import BaseRates
+
+from typing import Protocol
 
 _NOT_A_USERS = frozenset({"autointerp"}) | sys.stdlib_module_names
 
@@ -170,3 +172,26 @@ def source_digests(cls: type) -> list[str]:
         raise PipelineError(
             f"the explainer's file {error.filename} can't be read ({error.strerror})", "put it back"
         ) from error
+
+
+class Explainer(Protocol):
+    """Writes one label for one feature.
+
+    Attributes:
+        name: For example `keywords`; stands in `explanations.explainer`.
+        fingerprint: Of the settings, the prompt's text and the model that decide its labels.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    async def explain(self, evidence: FeatureEvidence) -> Explanation | Failure:
+        """Write a label.
+
+        Raises:
+            LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
+        """
+        ...

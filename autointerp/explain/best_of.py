@@ -21,12 +21,11 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from autointerp.config import ExplainConfig
 from autointerp.errors import PipelineError
-from autointerp.explain.base import BaseExplainer, Tools
+from autointerp.explain.base import BaseExplainer, Explainer, Tools
 from autointerp.explain.grading import Grade, LabelGrader, Ungraded
-from autointerp.explain.metering import MeteredModel, tally
-from autointerp.explain.protocol import Explainer
 from autointerp.explain.registry import load_explainer
 from autointerp.identity import fingerprint
+from autointerp.llm.metering import MeteredModel, tally
 from autointerp.records import Explanation, Failure, FeatureEvidence
 
 _Result = TypeVar("_Result")

@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from autointerp.config import ExplainConfig
-from autointerp.embedder import QUOTES
 from autointerp.explain.base import BaseExplainer, Tools
-from autointerp.explain.words import BaseRates, firing_words, stem
+from autointerp.explain.word_rates import BaseRates, firing_words
 from autointerp.identity import fingerprint
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence
+from autointerp.words import QUOTES, stem
 
 
 class KeywordsExplainer(BaseExplainer):

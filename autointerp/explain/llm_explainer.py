@@ -7,7 +7,7 @@
 3. Where the prompt is too long for the model's window, half as many contexts are shown, chosen anew from all, and so on
    down to a few. How many were shown at last is recorded. What was too long for one feature is not remembered for the
    next, so that what is shown of a feature never depends on which came first.
-4. What is no label (`labels`) is a failure, kept with what the model wrote.
+4. What is no label (`not_a_label`) is a failure, kept with what the model wrote.
 """
 
 from abc import abstractmethod
@@ -18,11 +18,11 @@ from typing import Any, ClassVar, Self
 from autointerp.config import ExplainConfig
 from autointerp.errors import PipelineError, PromptError
 from autointerp.explain.base import BaseExplainer, Tools, source_file
-from autointerp.explain.labels import label_problem
+from autointerp.explain.not_a_label import label_problem
 from autointerp.explain.shown import choose_contexts, choose_silent
 from autointerp.llm.prompts import Prompt, load_prompt, parse_prompt
 from autointerp.llm.protocol import AnswerModel, LanguageModel, Reply, Request
-from autointerp.llm.window import check_window, too_long
+from autointerp.llm.tokens import check_window, too_long
 from autointerp.records import Explanation, Failure, FeatureEvidence, Side, Usage
 
 _FEWEST_CONTEXTS = 5

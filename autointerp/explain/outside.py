@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from autointerp.config import ExplainConfig
 from autointerp.errors import PipelineError
 from autointerp.explain.base import BaseExplainer, Tools
-from autointerp.explain.labels import label_problem
+from autointerp.explain.not_a_label import label_problem
 from autointerp.identity import feature_id, fingerprint, parse_feature_id
 from autointerp.records import Explanation, Failure, FeatureEvidence
 

@@ -6,12 +6,12 @@ from urllib.parse import urlsplit
 
 from autointerp.config import ModelConfig
 from autointerp.errors import LanguageModelError
-from autointerp.llm.batch_service import BatchService
-from autointerp.llm.client import ConnectedModel, Terms
+from autointerp.llm.batch.service import BatchService
 from autointerp.llm.journal import Journal
-from autointerp.llm.keys import read_key
+from autointerp.llm.limits.retries import Retries, Sleep
+from autointerp.llm.model import ConnectedModel, Terms
 from autointerp.llm.protocol import Provider
-from autointerp.llm.retries import Retries, Sleep
+from autointerp.llm.providers.keys import read_key
 
 
 def connect(
@@ -77,10 +77,10 @@ def connect_provider(config: ModelConfig, key: str | None = None) -> Provider:
             f"the package `{config.provider}` is not installed", f"pip install 'autointerp[{config.provider}]'"
         ) from None
     if config.provider == "openai":
-        from autointerp.llm.openai_client import OpenAIProvider
+        from autointerp.llm.providers.openai import OpenAIProvider
 
         return OpenAIProvider(config, key)
-    from autointerp.llm.anthropic_client import AnthropicProvider
+    from autointerp.llm.providers.anthropic import AnthropicProvider
 
     return AnthropicProvider(config, key)
 
@@ -92,10 +92,10 @@ def connect_batches(config: ModelConfig) -> BatchService:
         NoKeyError: If the environment holds no key and the provider wants one.
     """
     if config.provider == "openai":
-        from autointerp.llm.openai_batch import OpenAIBatches
+        from autointerp.llm.batch.openai import OpenAIBatches
 
         return OpenAIBatches(config, read_key(config))
-    from autointerp.llm.anthropic_batch import AnthropicBatches
+    from autointerp.llm.batch.anthropic import AnthropicBatches
 
     return AnthropicBatches(config, read_key(config))
 

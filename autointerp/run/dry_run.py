@@ -3,7 +3,7 @@
 1. The local stages (corpus, collect, contexts) are carried out as far as they are not finished: they cost no call, and
    without them there are no prompts.
 2. The store is copied, and explain and score run on the copy, by their own code, with models that answer without being
-   asked (`llm.planning`). So the prompts are the real ones; what is done is not asked again; what the journal holds is
+   asked (`llm.dry_run`). So the prompts are the real ones; what is done is not asked again; what the journal holds is
    not paid again, and its real answers are used; and shuffled labels are judged like the true ones.
 3. The copy is thrown away. Nothing is sent, and neither the store nor the journal is written.
 """
@@ -21,14 +21,14 @@ from types import TracebackType
 from autointerp.config import ModelConfig, Pipeline, ScorerName
 from autointerp.contexts.pool import PoolTiles
 from autointerp.explain.registry import load_explainer
-from autointerp.llm.planning import PlannedModel, Planner
+from autointerp.llm.dry_run.planned_model import PlannedModel, Planner
 from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import LanguageModel
 from autointerp.llm.tokens import TokenizerCount
 from autointerp.records import FeatureContexts, Usage
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.language_models import payer_of
-from autointerp.run.models import Models
+from autointerp.run.participants import Models
 from autointerp.run.pipeline import Stage, choose_features, run_pipeline
 from autointerp.run.progress import LogReporter, Reporter, StageSummary
 from autointerp.run.selection import ChosenFeatures

@@ -20,8 +20,8 @@ from typing import Any
 
 from autointerp.config import Pipeline
 from autointerp.errors import DiskFullError, RunError, RunMismatchError
+from autointerp.run.fingerprints import identity_settings
 from autointerp.run.manifest import has_manifest
-from autointerp.run.plan import identity_settings
 
 _OWN_NAMES = frozenset({"run.lock", "run.json.part", "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"})
 
@@ -32,7 +32,7 @@ class RunFolder:
 
     Attributes:
         path: The run folder.
-        settings: What decides its contexts, as in `plan.identity_settings`.
+        settings: What decides its contexts, as in `fingerprints.identity_settings`.
     """
 
     path: Path

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 
 from autointerp.config import LlmConfig, ModelConfig, Pipeline
 from autointerp.llm import Journal, Terms, connect
-from autointerp.llm.budget import Budget, unpriced
-from autointerp.llm.client import ConnectedModel
+from autointerp.llm.budget import Budget, Stop, unpriced
 from autointerp.llm.connect import connect_provider
-from autointerp.llm.limits import Gate
+from autointerp.llm.limits.gate import Gate
+from autointerp.llm.limits.retries import Retries
+from autointerp.llm.model import ConnectedModel
 from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import LanguageModel, Provider
-from autointerp.llm.retries import Retries
-from autointerp.llm.stop import Stop
 from autointerp.records import Usage
 
 if TYPE_CHECKING:
-    from autointerp.run.ray_calls import RayCalls
+    from autointerp.run.workers.ray_calls import RayCalls
 
 _log = logging.getLogger(__name__)
 _PARTS = {"explain": ("select",)}
@@ -142,7 +141,7 @@ class LanguageModels:
         if self._pipeline.ray.n_llm_workers == 0:
             return here
         if self._ray is None:
-            from autointerp.run.ray_calls import RayCalls
+            from autointerp.run.workers.ray_calls import RayCalls
 
             self._ray = RayCalls(self._pipeline.ray)
         return self._ray.provider(config, here)

@@ -16,7 +16,7 @@ from typing import Literal
 from autointerp.config import Pipeline, parse_indices
 from autointerp.explain.outside import outside_labels
 from autointerp.run.folder import RunFolder, hold_run_folder
-from autointerp.run.models import Models, check_keys
+from autointerp.run.participants import Models, check_keys
 from autointerp.run.progress import LogReporter, Reporter
 from autointerp.run.selection import ChosenFeatures, check_width, count_features, select_features
 from autointerp.run.session import Session

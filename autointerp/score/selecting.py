@@ -5,8 +5,8 @@ which nothing is asked here.
 """
 
 from autointerp.explain.grading import Grade, Ungraded
-from autointerp.explain.metering import tally
 from autointerp.identity import fingerprint
+from autointerp.llm.metering import tally
 from autointerp.records import FeatureContexts, FeatureEvidence
 from autointerp.score import metrics
 from autointerp.score.detection import build_questions

@@ -21,8 +21,8 @@ from jaxtyping import Float64
 
 from autointerp.errors import SearchError
 from autointerp.records import Context, Explanation, SearchHit
-from autointerp.search.index import TextEmbedder
-from autointerp.search.table import LabelTable, load_table
+from autointerp.search.embed_labels import TextEmbedder
+from autointerp.search.label_table import LabelTable, load_table
 from autointerp.store.reader import Reader
 
 WORD_WEIGHT = 0.2

@@ -32,7 +32,7 @@ from autointerp.records import (
     Split,
     Trial,
 )
-from autointerp.store import labels, rows, summary
+from autointerp.store import label_arrays, rows, summary
 from autointerp.store.connection import reading, store_path
 from autointerp.store.digest import content_digest
 from autointerp.store.query import (
@@ -326,7 +326,7 @@ class Reader:
     def label_embeddings(self, embedder: str) -> LabelEmbeddings:
         """The current true labels that an embedder has embedded: one matrix, with densities and scores beside it."""
         with self._open() as connection:
-            return labels.label_embeddings(connection, embedder)
+            return label_arrays.label_embeddings(connection, embedder)
 
     def embedded_ids(self, embedder: str) -> frozenset[str]:
         """Ids of the explanations that an embedder has embedded."""

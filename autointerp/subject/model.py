@@ -1,8 +1,6 @@
 """The language model under study, through transformers: the embedded one, a folder, or a name on the hub."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +9,7 @@ import torch
 from torch import nn
 
 from autointerp.errors import SubjectError
+from autointerp.quiet import quiet_transformers
 from autointerp.subject.products import product_dtype
 
 if TYPE_CHECKING:
@@ -170,19 +169,3 @@ def _no_tokenizer(config: "SubjectConfig", reason: str) -> SubjectError:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Without transformers' progress bars and its table of unused heads, which say nothing that a user can act on."""
-    from transformers.utils import logging as transformers_logging
-
-    verbosity, had_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if had_bars:
-            transformers_logging.enable_progress_bar()

@@ -10,7 +10,7 @@ import pytest
 
 from autointerp.cli import main
 from autointerp.cli.starting_file import starting_file
-from autointerp.pipeline_file import load_pipeline, pipeline_path, ready_made
+from autointerp.config.file import load_pipeline, pipeline_path, ready_made
 from tests.run.planted import FEATURES, Planted, plant
 
 

@@ -17,7 +17,7 @@ from autointerp.config import EmbedderConfig
 from autointerp.embedder import Embedder
 from autointerp.identity import parse_feature_id, stable_uuid
 from autointerp.records import Explanation, FeatureContexts
-from autointerp.search.index import index_labels
+from autointerp.search.embed_labels import index_labels
 from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
 from tests.store.making import SOURCE, make

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autointerp.config import CollectConfig, ContextsConfig
-from autointerp.contexts import build, select
+from autointerp.contexts import build, choose
 from autointerp.contexts.build import build_contexts
 from autointerp.contexts.splits import DuplicateFilter, check_no_leak, document_split
 from autointerp.contexts.windows import make_context
@@ -222,6 +222,6 @@ def test_a_duplicate_that_slips_into_the_select_split_is_caught_as_a_leak(monkey
             return True
 
     monkeypatch.setattr(build, "DuplicateFilter", Blind)
-    monkeypatch.setattr(select, "DuplicateFilter", Blind)
+    monkeypatch.setattr(choose, "DuplicateFilter", Blind)
     with pytest.raises(LeakError, match=r"select context .* repeats .* of explain context"):
         outcomes(world, setting_apart(CONTEXTS, 0.5))

@@ -16,13 +16,13 @@ from autointerp.explain.base import BaseExplainer, Tools
 from autointerp.explain.best_of import BestOfExplainer, Choice, choose
 from autointerp.explain.examples import ExamplesExplainer
 from autointerp.explain.grading import Grade, Ungraded
-from autointerp.explain.metering import MeteredModel
-from autointerp.explain.words import BaseRates
+from autointerp.explain.word_rates import BaseRates
 from autointerp.llm import Journal, connect, load_prompt
+from autointerp.llm.metering import MeteredModel
 from autointerp.llm.protocol import LanguageModel
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence
-from autointerp.score.llm_judge import LlmJudge
-from autointerp.score.local_judge import LocalJudge
+from autointerp.score.judge_llm import LlmJudge
+from autointerp.score.judge_local import LocalJudge
 from autointerp.score.protocol import Answer, Question, Solved, Task
 from autointerp.score.selecting import SelectGrader
 from tests.loopback.contexts import SOURCE, context

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.config import ExplainConfig
-from autointerp.embedder import label_words, words_of
 from autointerp.explain.keywords import KeywordsExplainer, render_label, telling_words
-from autointerp.explain.words import BaseRates, firing_words, stem
+from autointerp.explain.word_rates import BaseRates, firing_words
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence, TokenCount
+from autointerp.words import label_words, stem, words_of
 
 CORPUS = [
     "the function is called with the value of the array and the result is returned",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autointerp.explain.labels import label_problem
+from autointerp.explain.not_a_label import label_problem
 
 PROMPT = 'Say in one short phrase what makes it fire.\n1: "from <<May>> to July the pass is open" May 9'
 

@@ -9,7 +9,7 @@ from autointerp.errors import PipelineError
 from autointerp.explain.contrastive import ContrastiveExplainer
 from autointerp.explain.examples import ExamplesExplainer
 from autointerp.llm import Journal
-from autointerp.llm.window import estimated_tokens
+from autointerp.llm.tokens import estimated_tokens
 from tests.explain.explaining import MONTHS, ask, config, evidence, peaks
 from tests.loopback.contexts import context
 from tests.loopback.server import Always, Call, Http, Outcome, Provider, Say

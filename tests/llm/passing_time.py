@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from autointerp.llm.clock import Clock
+from autointerp.llm.limits.clock import Clock
 
 _T = TypeVar("_T")
 

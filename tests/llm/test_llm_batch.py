@@ -10,9 +10,9 @@ import pytest
 
 from autointerp.errors import BudgetError
 from autointerp.llm import CallFailure, Journal, Reply, connect
+from autointerp.llm.batch.openai import OpenAIBatches
 from autointerp.llm.budget import Budget
-from autointerp.llm.client import Terms
-from autointerp.llm.openai_batch import OpenAIBatches
+from autointerp.llm.model import Terms
 from tests.llm.asking import KEY, Asker, label_request
 from tests.llm.batch_asking import PRICES, echo, features, labels, requests_of, sizes
 from tests.loopback.batches import BatchServer

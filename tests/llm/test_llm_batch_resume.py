@@ -16,7 +16,7 @@ import pytest
 from autointerp.errors import BudgetError, LanguageModelError
 from autointerp.llm import Journal, Reply, connect
 from autointerp.llm.budget import Budget
-from autointerp.llm.client import Terms
+from autointerp.llm.model import Terms
 from tests.llm.asking import KEY, Asker, Outcome
 from tests.llm.batch_asking import PRICES, echo, features, kill, labels, let_time_pass, requests_of, sizes, start, until
 from tests.loopback.batches import BatchServer

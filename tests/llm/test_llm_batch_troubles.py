@@ -8,7 +8,7 @@ import pytest
 
 from autointerp.errors import KeyRefusedError, LanguageModelError, ModelNotServedError, TooManyFailuresError
 from autointerp.llm import CallFailure, Reply, connect
-from autointerp.llm.client import Terms
+from autointerp.llm.model import Terms
 from tests.llm.asking import Asker
 from tests.llm.batch_asking import echo, features, labels, requests_of, sizes
 from tests.loopback.batches import BatchServer

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from autointerp.errors import BudgetError, KeyRefusedError, LanguageModelError, TooManyFailuresError
 from autointerp.llm import CallFailure, Journal, Reply, Terms, connect
-from autointerp.llm.budget import Budget
-from autointerp.llm.cost import Prices
-from autointerp.llm.limits import Gate
-from autointerp.llm.stop import Stop
+from autointerp.llm.budget import Budget, Stop
+from autointerp.llm.limits.gate import Gate
+from autointerp.llm.prices import Prices
 from tests.llm.asking import Asker, Label, label_request
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Provider, Raw, Say
 

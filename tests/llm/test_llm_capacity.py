@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.llm.capacity import Capacity, Return
+from autointerp.llm.limits.capacity import Capacity, Return
 
 
 def go_round(capacity: Capacity, now: float, seconds: float = 1.0, n_refused: int = 0) -> float:

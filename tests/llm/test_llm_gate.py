@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autointerp.config import ModelConfig
-from autointerp.llm.limits import Gate
+from autointerp.llm.limits.gate import Gate
 from autointerp.llm.protocol import Allowance, RawAnswer, Sent, ServerLimits, Trouble
 from tests.llm.passing_time import PassingTime, settle
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from autointerp.config import ModelConfig
 from autointerp.llm import CallFailure, Journal, Reply, connect
-from autointerp.llm.cost import Prices, prices_of
+from autointerp.llm.limits.retries import Retries
+from autointerp.llm.prices import Prices, prices_of
 from autointerp.llm.protocol import RawAnswer
-from autointerp.llm.retries import Retries
 from autointerp.records import Usage
 from tests.llm.asking import Asker, Label, label_request
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Provider, Raw, Say

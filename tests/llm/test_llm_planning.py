@@ -11,9 +11,9 @@ import pytest
 from autointerp.config import LlmConfig, ModelConfig
 from autointerp.errors import LanguageModelError, RunError
 from autointerp.llm import Journal, Reply
-from autointerp.llm.openai_client import read_completion
-from autointerp.llm.planning import PlannedModel, Planner
+from autointerp.llm.dry_run.planned_model import PlannedModel, Planner
 from autointerp.llm.protocol import RawAnswer, Request
+from autointerp.llm.providers.openai import read_completion
 from tests.llm.asking import Asker, Label, label_request
 from tests.loopback.server import Always, LoopbackServer, Say
 

@@ -18,13 +18,13 @@ from transformers import AutoTokenizer
 from autointerp.config import ContextsConfig, ExplainConfig, JudgeConfig, ModelConfig
 from autointerp.explain.base import Tools
 from autointerp.explain.registry import load_explainer
-from autointerp.explain.words import BaseRates
+from autointerp.explain.word_rates import BaseRates
 from autointerp.llm import Prompt, load_prompt
 from autointerp.llm.answers import parse_answer
-from autointerp.llm.planned_answer import plan_answer
+from autointerp.llm.dry_run.planned_answer import plan_answer
 from autointerp.llm.protocol import AnswerT, Reply, Request
 from autointerp.records import Context, Explanation, FeatureEvidence, TokenCount, Usage
-from autointerp.score.llm_judge import asking_order, render_batch
+from autointerp.score.judge_llm import asking_order, render_batch
 from autointerp.score.protocol import Question, Task
 from tests.loopback.contexts import of_tokens
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autointerp.llm.limits.headers import anthropic_limits, duration_s, openai_limits
 from autointerp.llm.protocol import Allowance, ServerLimits
-from autointerp.llm.server_limits import anthropic_limits, duration_s, openai_limits
 
 
 def test_openais_headers_are_read() -> None:

@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerFast
 
 from autointerp.errors import PipelineError
 from autointerp.llm.answers import parse_answer
-from autointerp.llm.planned_answer import plan_answer
+from autointerp.llm.dry_run.planned_answer import plan_answer
 from autointerp.llm.prompts import numbered
 from autointerp.llm.protocol import AnswerModel, Repair, Request
 from autointerp.llm.tokens import BYTES_PER_TOKEN, BytesPerToken, TokenizerCount, prompt_bytes
-from autointerp.score.llm_judge import Verdicts, read_verdicts
+from autointerp.score.judge_llm import Verdicts, read_verdicts
 from tests.llm.asking import Label, label_request
 
 

@@ -8,9 +8,9 @@ from autointerp.config import ModelConfig
 from autointerp.errors import LanguageModelError
 from autointerp.llm import Reply, connect
 from autointerp.llm.answers import answer_schema, parse_answer
-from autointerp.llm.openai_client import OpenAIProvider
 from autointerp.llm.protocol import AnswerModel
-from autointerp.score.llm_judge import Verdicts
+from autointerp.llm.providers.openai import OpenAIProvider
+from autointerp.score.judge_llm import Verdicts
 from tests.llm.asking import KEY, Asker, Label, label_request
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Provider, Say, Script
 

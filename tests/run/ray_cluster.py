@@ -182,8 +182,8 @@ def driver(
 def main() -> int:
     from autointerp.config import Pipeline
     from autointerp.errors import AutointerpError
-    from autointerp.run import ray_executor
-    from autointerp.run.executor import CollectProgress, collect_shards
+    from autointerp.run.workers import ray_executor
+    from autointerp.run.workers.executor import CollectProgress, collect_shards
 
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
     logging.getLogger("autointerp").setLevel(logging.DEBUG)

@@ -17,9 +17,9 @@ from autointerp.collect.shards import save_part
 from autointerp.config import Pipeline
 from autointerp.errors import ShardError
 from autointerp.records import Collected
-from autointerp.run import executor
-from autointerp.run.executor import CollectProgress, collect_shards
-from autointerp.run.parts import SourceParts
+from autointerp.run.workers import executor
+from autointerp.run.workers.executor import CollectProgress, collect_shards
+from autointerp.run.workers.parts import SourceParts
 from tests.collect.cases import arrays_of, assert_identical, long_case
 from tests.run import tiny
 
@@ -240,7 +240,7 @@ def test_the_files_of_a_long_corpus_stay_few_also_while_one_shard_takes_long(
             time.sleep(0.5)
         save_part(file, part, fingerprint)
 
-    monkeypatch.setattr("autointerp.run.shard_task.save_part", save_slowly)
+    monkeypatch.setattr("autointerp.run.workers.shard_task.save_part", save_slowly)
     n_files: list[int] = []
     (parts,) = collect_shards(make_pipeline(), shard_files, [out], lambda _: n_files.append(len(list(out.iterdir()))))
     assert len(n_files) == 40

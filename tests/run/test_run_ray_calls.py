@@ -12,10 +12,10 @@ from autointerp.config import ModelConfig, RayConfig
 from autointerp.errors import KeyRefusedError
 from autointerp.llm import CallFailure, Journal, Reply, connect
 from autointerp.llm.connect import connect_provider
-from autointerp.llm.openai_client import completion_body
 from autointerp.llm.protocol import Repair
-from autointerp.run.ray_call_worker import Order
-from autointerp.run.ray_calls import RayCalls
+from autointerp.llm.providers.openai import completion_body
+from autointerp.run.workers.ray_call_worker import Order
+from autointerp.run.workers.ray_calls import RayCalls
 from tests.llm.asking import KEY, Label, label_request
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Say
 

@@ -15,9 +15,9 @@ from autointerp.collect.merge import ShardPart
 from autointerp.collect.shards import save_part
 from autointerp.config import Pipeline, RayConfig
 from autointerp.errors import CollectError, PipelineError, ShardError
-from autointerp.run import ray_worker
-from autointerp.run.executor import collect_shards
 from autointerp.run.manifest import read_manifest
+from autointerp.run.workers import ray_worker
+from autointerp.run.workers.executor import collect_shards
 from tests.run.planted import Planted
 from tests.run.ray_cluster import RayCluster, driver, ray_cluster
 

@@ -13,12 +13,12 @@ import pytest
 from autointerp import open_run, run_pipeline
 from autointerp.cli import main
 from autointerp.config import ContextsConfig, FeaturesConfig, Pipeline
+from autointerp.config.file import load_pipeline
 from autointerp.corpus.blocks import load_shard
 from autointerp.errors import AutointerpError, SubjectError, UnknownFeatureError
-from autointerp.pipeline_file import load_pipeline
-from autointerp.run.executor import collect_shards
-from autointerp.run.parts import SourceParts
 from autointerp.run.selection import select_features
+from autointerp.run.workers.executor import collect_shards
+from autointerp.run.workers.parts import SourceParts
 from autointerp.subject.source import load_sources
 from tests.loopback.server import LoopbackServer
 from tests.run.planted import COLOURS, DEAD, FEATURES, FEATURES_2, Planted
@@ -266,7 +266,7 @@ def test_several_shards_at_once_come_to_what_one_after_another_does(
     pipeline = with_coders(make_pipeline(), *coders)
     results = []
     for n_threads in (1, 3):
-        monkeypatch.setattr("autointerp.run.executor.n_shards_at_once", lambda *_, n=n_threads: n)
+        monkeypatch.setattr("autointerp.run.workers.executor.n_shards_at_once", lambda *_, n=n_threads: n)
         folders = [tmp_path / f"{n_threads}-{number}" for number in range(3)]
         parts = collect_shards(pipeline, shard_files, folders, lambda _: None)
         results.append([of_source.result() for of_source in parts])

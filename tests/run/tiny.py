@@ -12,7 +12,7 @@ import torch
 from autointerp.config import Pipeline
 from autointerp.corpus.blocks import save_shard
 from autointerp.records import BlockShard, Collected
-from autointerp.run.executor import CollectProgress, collect_shards
+from autointerp.run.workers.executor import CollectProgress, collect_shards
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -9,7 +9,7 @@ from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.records import FeatureContexts
 from autointerp.score.detection import DetectionScorer, build_questions
-from autointerp.score.local_judge import LocalJudge
+from autointerp.score.judge_local import LocalJudge
 from autointerp.score.protocol import Answer, Question, Task
 from tests.score.world import (
     ANIMALS,

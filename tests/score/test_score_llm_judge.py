@@ -13,8 +13,8 @@ from autointerp.config import JudgeConfig, ModelConfig
 from autointerp.errors import KeyRefusedError, PipelineError
 from autointerp.llm import Journal, connect, load_prompt
 from autointerp.llm.answers import answer_schema
-from autointerp.llm.window import estimated_tokens
-from autointerp.score.llm_judge import LlmJudge, Verdicts, asking_order, read_verdicts, render_batch
+from autointerp.llm.tokens import estimated_tokens
+from autointerp.score.judge_llm import LlmJudge, Verdicts, asking_order, read_verdicts, render_batch
 from autointerp.score.protocol import Answer, Question, Task
 from tests.loopback.contexts import context
 from tests.loopback.server import Always, Call, Drop, Http, LoopbackServer, Oracle, Outcome, Raw, Say

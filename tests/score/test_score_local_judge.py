@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from autointerp.config import EmbedderConfig
 from autointerp.embedder import Embedder
 from autointerp.records import Context
-from autointerp.score.local_judge import LocalJudge, calibrate, marked_texts
+from autointerp.score.judge_local import LocalJudge, calibrate, marked_texts
 from autointerp.score.protocol import Answer, Question, Solved, Task
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jaxtyping import Float32
 
+from autointerp.search.embed_labels import index_labels
 from autointerp.search.engine import SearchEngine
-from autointerp.search.index import index_labels
 from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
 from tests.store.making import make

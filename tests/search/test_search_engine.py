@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from autointerp.errors import SearchError, UnknownFeatureError
 from autointerp.records import FeatureContexts
+from autointerp.search.embed_labels import index_labels
 from autointerp.search.engine import CONTEXT_WEIGHT, WORD_WEIGHT, SearchEngine
-from autointerp.search.index import index_labels
-from autointerp.search.table import LabelTable
+from autointerp.search.label_table import LabelTable
 from autointerp.store.reader import Reader
 from autointerp.store.results import LabelEmbeddings
 from autointerp.store.writer import Writer

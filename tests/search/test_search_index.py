@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autointerp.search import index
-from autointerp.search.index import Indexed, index_labels
+from autointerp.search import embed_labels
+from autointerp.search.embed_labels import Indexed, index_labels
 from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
 from tests.store.making import make
@@ -31,7 +31,7 @@ def test_only_labels_that_are_new_are_embedded_again(writer: Writer, reader: Rea
 def test_an_index_stopped_between_transactions_goes_on_to_the_same(
     writer: Writer, reader: Reader, embedder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "LABELS_PER_TRANSACTION", 4)
+    monkeypatch.setattr(embed_labels, "LABELS_PER_TRANSACTION", 4)
 
     def stop(n_labels: int) -> None:
         raise KeyboardInterrupt

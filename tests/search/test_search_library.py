@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from autointerp.errors import StoreError, UnknownFeatureError
-from autointerp.search.index import index_labels
-from autointerp.search.library import open_run
+from autointerp.library.run import open_run
+from autointerp.search.embed_labels import index_labels
 from autointerp.store.reader import Reader
 from autointerp.store.results import RunRecord
 from autointerp.store.writer import Writer

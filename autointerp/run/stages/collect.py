@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
+from autointerp.collect.effects import SourceEffects, gather_effects, token_texts
 from autointerp.collect.merge import ShardPart
 from autointerp.collect.neighbors import coactivation_neighbors, decoder_neighbors
 from autointerp.collect.shards import load_part, save_part
@@ -21,11 +22,10 @@ from autointerp.records import (
     SourceRecord,
     TokenCount,
 )
-from autointerp.run.executor import CollectProgress, collect_shards
-from autointerp.run.parts import SourceParts
 from autointerp.run.progress import Reporter, StageSummary, duration
 from autointerp.run.session import Session
-from autointerp.run.stages.evidence import SourceEvidence, gather_evidence, token_texts
+from autointerp.run.workers.executor import CollectProgress, collect_shards
+from autointerp.run.workers.parts import SourceParts
 from autointerp.subject.source import Source
 
 _N_NEIGHBORS = 20
@@ -91,7 +91,7 @@ def _store(session: Session, parts: Sequence[SourceParts]) -> None:
         collected = of_source.result()
         save_part(session.folder.collected_file(source.source_id), ShardPart(0, collected), fingerprint)
         fired.append(without_entries(collected.fired))  # samples of many sources may be more than memory holds
-    evidence = gather_evidence(
+    effects = gather_effects(
         sources.subject,
         [source.coder for source in sources.sources],
         fired,
@@ -100,21 +100,19 @@ def _store(session: Session, parts: Sequence[SourceParts]) -> None:
         session.pipeline.collect,
     )
     del fired
-    for source, evidence_of_source in zip(sources.sources, evidence, strict=True):
+    for source, its_effects in zip(sources.sources, effects, strict=True):
         collected = load_part(session.folder.collected_file(source.source_id), fingerprint).collected
-        _store_source(session, source, collected, evidence_of_source)
+        _store_source(session, source, collected, its_effects)
     n_features = sum(source.n_features for source in sources.sources)
     writer.set_stage("collect", fingerprint, "done", n_asked=n_features, cost_usd=0.0)
 
 
-def _store_source(session: Session, source: Source, collected: Collected, evidence: SourceEvidence) -> None:
+def _store_source(session: Session, source: Source, collected: Collected, effects: SourceEffects) -> None:
     manifest, writer = session.manifest, session.writer
     tokens = top_tokens(collected.token_counts, source.n_features, session.pipeline.collect.n_top_tokens)
     for first in range(0, source.n_features, _FEATURES_PER_TRANSACTION):
         last = min(first + _FEATURES_PER_TRANSACTION, source.n_features)
-        writer.add_features(
-            _feature_records(session, source.source_id, collected, tokens, evidence, range(first, last))
-        )
+        writer.add_features(_feature_records(session, source.source_id, collected, tokens, effects, range(first, last)))
     every = np.arange(source.n_features, dtype=np.int32)
     spaces = {
         "decoder": decoder_neighbors(source.coder.decoder, _N_NEIGHBORS),
@@ -130,7 +128,7 @@ def _store_source(session: Session, source: Source, collected: Collected, eviden
         n_features=source.n_features,
         corpus=_corpus_name(session),
         n_tokens=manifest.n_tokens,
-        no_logits=evidence.no_logits,
+        no_logits=effects.no_logits,
     )
     # Last, because the store holds a source's features once it holds the source.
     edges: Float64[np.ndarray, " edge"] = collected.statistics.bin_edges
@@ -142,7 +140,7 @@ def _feature_records(
     source_id: str,
     collected: Collected,
     tokens: TopTokens,
-    evidence: SourceEvidence,
+    effects: SourceEffects,
     features: range,
 ) -> list[FeatureRecord]:
     statistics = collected.statistics
@@ -157,13 +155,13 @@ def _feature_records(
             mean_activation=float(statistics.activation_sum[index] / max(n_active[index], 1)),
             histogram=tuple(statistics.histogram[index].tolist()),
             status=_status(session, statistics, index),
-            top_tokens=_token_counts(tokens, index, evidence.token_texts),
+            top_tokens=_token_counts(tokens, index, effects.token_texts),
             top_tokens_n_missed=int(collected.token_counts.n_missed[index]),
-            following_tokens=evidence.following_tokens(index),
-            n_sampled_peaks=evidence.n_sampled_peaks(index),
-            n_followed_peaks=evidence.n_followed_peaks(index),
-            top_logits=evidence.top_logits(index),
-            bottom_logits=evidence.bottom_logits(index),
+            following_tokens=effects.following_tokens(index),
+            n_sampled_peaks=effects.n_sampled_peaks(index),
+            n_followed_peaks=effects.n_followed_peaks(index),
+            top_logits=effects.top_logits(index),
+            bottom_logits=effects.bottom_logits(index),
         )
         for index in features
     ]

@@ -6,7 +6,7 @@ from autointerp.errors import RunError
 from autointerp.identity import fingerprint
 from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.session import Session
-from autointerp.search.index import index_labels
+from autointerp.search.embed_labels import index_labels
 
 
 def run_index(session: Session, reporter: Reporter) -> None:

@@ -1,0 +1,149 @@
+"""What each feature may lead to: which tokens follow its peaks, and what its direction promotes.
+
+The collect stage asks for it once the pass over the corpus is merged, for all sources of one subject together, and puts
+it into the features' records.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from autointerp.collect.following import FollowingTokens, following_tokens, tokens_after_peaks
+from autointerp.records import BlockShard, FollowingToken, SampledWindows, TokenLogit
+from autointerp.subject.coder import Coder
+from autointerp.subject.logits import (
+    ExtremeLogits,
+    NoLogits,
+    Unembedding,
+    extreme_logits,
+    find_projection,
+    find_unembedding,
+)
+from autointerp.subject.model import Subject
+
+if TYPE_CHECKING:
+    from autointerp.config import CollectConfig
+    from autointerp.corpus.pieces import TokenPieces
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEffects:
+    """The effects of every feature of one source, as arrays; a feature's records are made when they are asked for.
+
+    Attributes:
+        following: What follows the peaks of the uniform sample.
+        logits: What the directions promote, or why nothing is known of it.
+        token_texts: Text of each token of the vocabulary.
+    """
+
+    following: FollowingTokens
+    logits: ExtremeLogits | NoLogits
+    token_texts: Sequence[str]
+
+    @property
+    def no_logits(self) -> str | None:
+        """Why no feature has logits; None where they have."""
+        return self.logits.reason if isinstance(self.logits, NoLogits) else None
+
+    def following_tokens(self, feature_index: int) -> tuple[FollowingToken, ...]:
+        """The tokens that follow a feature's sampled peaks, most often first."""
+        found = self.following
+        rows = slice(int(found.offsets[feature_index]), int(found.offsets[feature_index + 1]))
+        texts = map(self.token_texts.__getitem__, found.token_id[rows].tolist())
+        return tuple(map(FollowingToken, texts, found.n_peaks[rows].tolist(), found.lift[rows].tolist()))
+
+    def n_sampled_peaks(self, feature_index: int) -> int:
+        """A feature's sampled peaks."""
+        return int(self.following.n_sampled[feature_index])
+
+    def n_followed_peaks(self, feature_index: int) -> int:
+        """Of a feature's sampled peaks, those that a counted token follows."""
+        return int(self.following.n_followed[feature_index])
+
+    def top_logits(self, feature_index: int) -> tuple[TokenLogit, ...]:
+        """The tokens whose logits a feature raises most, highest first; none for a direction of length 0."""
+        if isinstance(self.logits, NoLogits):
+            return ()
+        return self._logits(self.logits.top_tokens[feature_index], self.logits.top_logits[feature_index])
+
+    def bottom_logits(self, feature_index: int) -> tuple[TokenLogit, ...]:
+        """The tokens whose logits a feature lowers most, lowest first; none for a direction of length 0."""
+        if isinstance(self.logits, NoLogits):
+            return ()
+        return self._logits(self.logits.bottom_tokens[feature_index], self.logits.bottom_logits[feature_index])
+
+    def _logits(
+        self, tokens: Int32[np.ndarray, " rank"], logits: Float32[np.ndarray, " rank"]
+    ) -> tuple[TokenLogit, ...]:
+        if not logits.any():
+            return ()
+        return tuple(map(TokenLogit, map(self.token_texts.__getitem__, tokens.tolist()), logits.tolist()))
+
+
+def gather_effects(
+    subject: Subject,
+    coders: Sequence[Coder],
+    samples: Sequence[SampledWindows],
+    shards: Iterable[BlockShard],
+    token_texts: Sequence[str],
+    settings: "CollectConfig",
+) -> list[SourceEffects]:
+    """Gather the effects of several sources of one subject.
+
+    Reads the tokens of the corpus once, and runs no model. The projection onto the vocabulary takes about as long as
+    encoding a text of as many tokens as the vocabulary has; `settings.n_logits = 0` leaves it out.
+
+    Args:
+        subject: The model.
+        coders: One a source.
+        samples: The uniform sample `fired` of each source.
+        shards: All of the corpus, each once; one is held at a time.
+        token_texts: From `token_texts`.
+        settings: How many tokens are listed.
+
+    Returns:
+        One a source, in the order given.
+
+    Raises:
+        ShardError: If the shards lack a sampled block, or one can't be read.
+    """
+    after = tokens_after_peaks(samples, shards)
+    unembedding = find_unembedding(subject) if settings.n_logits else NoLogits("collect.n_logits is 0")
+    effects = []
+    for coder, fired, tokens in zip(coders, samples, after.token_ids, strict=True):
+        following = following_tokens(fired, tokens, after.corpus_counts, coder.n_features, settings.n_following_tokens)
+        logits = (
+            unembedding
+            if isinstance(unembedding, NoLogits)
+            else _project(subject, coder, unembedding, len(token_texts), settings.n_logits)
+        )
+        if isinstance(logits, NoLogits):
+            logger.info("%s: no logits: %s", coder.origin, logits.reason)
+        effects.append(SourceEffects(following, logits, token_texts))
+    return effects
+
+
+def token_texts(pieces: "TokenPieces", n_tokens: int) -> tuple[str, ...]:
+    """The text of each token by itself.
+
+    Args:
+        pieces: Of the subject's vocabulary.
+        n_tokens: Tokens in it, `len(tokenizer)`.
+    """
+    return tuple(pieces.pieces([token_id])[0] for token_id in range(n_tokens))
+
+
+def _project(
+    subject: Subject, coder: Coder, unembedding: Unembedding, n_tokens: int, n_logits: int
+) -> ExtremeLogits | NoLogits:
+    does_not_say = coder.is_transcoder and coder.hook_name_out is None
+    projection = find_projection(subject, None if does_not_say else coder.hook_name_out or coder.hook_name)
+    if isinstance(projection, NoLogits):
+        return projection
+    return extreme_logits(coder.decoder, projection, unembedding, n_tokens, n_logits)

@@ -1,0 +1,43 @@
+"""What a pipeline file says: one frozen model per stage (`tables`), and reading it (`file`)."""
+
+from autointerp.config.tables import (
+    EXPLAINERS,
+    CoderConfig,
+    CollectConfig,
+    ContextsConfig,
+    CorpusConfig,
+    EmbedderConfig,
+    ExplainConfig,
+    FeaturesConfig,
+    JudgeConfig,
+    LlmConfig,
+    ModelConfig,
+    NegativeKind,
+    Pipeline,
+    RayConfig,
+    ScoreConfig,
+    ScorerName,
+    SubjectConfig,
+    parse_indices,
+)
+
+__all__ = [
+    "EXPLAINERS",
+    "CoderConfig",
+    "CollectConfig",
+    "ContextsConfig",
+    "CorpusConfig",
+    "EmbedderConfig",
+    "ExplainConfig",
+    "FeaturesConfig",
+    "JudgeConfig",
+    "LlmConfig",
+    "ModelConfig",
+    "NegativeKind",
+    "Pipeline",
+    "RayConfig",
+    "ScoreConfig",
+    "ScorerName",
+    "SubjectConfig",
+    "parse_indices",
+]

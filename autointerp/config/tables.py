@@ -1,0 +1,360 @@
+"""What a pipeline file says: one frozen pydantic model per stage, extra keys refused; `config.file` reads it.
+
+Every value that changes a result has its default here and nowhere else. How a run is carried out (workers,
+batch size, devices, concurrency, where it lies) is config too, but no part of a fingerprint (`run.fingerprints` leaves
+it out).
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+ScorerName = Literal["detection", "fuzzing", "embedding", "recall"]
+EXPLAINERS = ("keywords", "examples", "contrastive", "evidence", "best_of", "outside")
+_ASK_AN_LLM = frozenset({"examples", "contrastive", "evidence"})
+NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbour", "silent_token"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CorpusConfig(_Frozen):
+    """Where the text comes from, and how it is cut into blocks."""
+
+    kind: Literal["docstrings", "text", "jsonl", "parquet", "huggingface"] = Field(
+        "docstrings", description="docstrings: of the Python packages on this machine; the others read `path`"
+    )
+    path: str | None = Field(None, description="file or folder, or the Hugging Face dataset's name")
+    column: str | None = Field(
+        None, description="of the text; unset: text, or of chats messages, conversations or conversation"
+    )
+    chat: bool = Field(False, description="the column holds lists of messages, for the tokenizer's chat template")
+    chat_template: str | None = Field(None, description="file with a Jinja template; unset: the tokenizer's own")
+    subset: str | None = Field(None, description="configuration name of a Hugging Face dataset")
+    dataset_split: str = Field("train", description="split of a Hugging Face dataset")
+    revision: str | None = Field(None, description="revision of a Hugging Face dataset")
+    n_tokens: int = Field(1_000_000, gt=0, description="stop after the block that reaches this many counted tokens")
+    block_length: int = Field(128, ge=8, description="tokens in a block, special tokens included")
+    min_block_tokens: int = Field(8, ge=1, description="shorter tails of documents are dropped")
+    special_tokens: Literal["tokenizer", "bos", "none"] = Field(
+        "tokenizer",
+        description="around each block: the tokenizer's own, with BOS as the coder was trained; BOS only; none",
+    )
+    count_special: bool = Field(False, description="whether special tokens count in statistics and samples")
+    blocks_per_shard: int = Field(1024, gt=0, description="blocks in a shard, the unit of work and of resuming")
+
+    @model_validator(mode="after")
+    def _path_where_it_is_needed(self) -> Self:
+        if (self.kind == "docstrings") != (self.path is None):
+            wanted = "takes no `path`" if self.kind == "docstrings" else "needs a `path`"
+            raise ValueError(f"corpus.kind = {self.kind!r} {wanted}")
+        return self
+
+    @model_validator(mode="after")
+    def _chats_where_there_are_columns(self) -> Self:
+        if self.chat and self.kind not in {"jsonl", "parquet", "huggingface"}:
+            raise ValueError(f"corpus.chat needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
+        if self.chat_template is not None and not self.chat:
+            raise ValueError("corpus.chat_template needs corpus.chat = true")
+        return self
+
+
+class SubjectConfig(_Frozen):
+    """The language model under study."""
+
+    model: str = Field("all-minilm-l6-v2", description="the embedded model, a folder, or a name on the hub")
+    revision: str | None = Field(None, description="revision on the hub")
+    name: str | None = Field(None, description="name in ids; by default the last part of `model`")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the weights while running")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+
+
+class CoderConfig(_Frozen):
+    """The sparse autoencoder or transcoder: a folder or its weights file, or a release and an id in it."""
+
+    path: str | None = Field(None, description="folder of a coder, or its weights; `data/…` names an embedded one")
+    format: Literal["auto", "saelens", "gemma_scope", "gemma_scope_2", "sparsify", "dictionary_learning"] = Field(
+        "auto", description="whose files they are; auto: told by the files, or as SAELens lists the release"
+    )
+    release: str | None = Field(
+        None, description="SAELens release, for example gpt2-small-res-jb, or a repository on the hub, owner/name"
+    )
+    sae_id: str | None = Field(
+        None, description="id in the release, for example blocks.8.hook_resid_pre, or folder in the repository"
+    )
+    hook: str | None = Field(None, description="hook point; by default the one that the coder's own config names")
+    name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="source's name in ids; by default made from the hook and width",
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the weights while running")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.path is None) == (self.release is None):
+            raise ValueError("coder needs either `path` or `release` with `sae_id`")
+        if (self.release is None) != (self.sae_id is None):
+            raise ValueError("coder.release and coder.sae_id go together")
+        return self
+
+
+class CollectConfig(_Frozen):
+    """What the pass over the corpus keeps."""
+
+    n_top: int = Field(40, gt=0, description="blocks with the highest peaks kept per feature")
+    n_fired: int = Field(100, gt=0, description="blocks kept per feature as a uniform sample of those where it fires")
+    n_pool_blocks: int = Field(2048, gt=0, description="blocks of which every firing is kept")
+    context_length: int = Field(32, ge=4, le=65_536, description="tokens in a context")
+    peak_fraction: float = Field(0.75, ge=0, le=1, description="where in the context the peak stands")
+    n_token_candidates: int = Field(
+        256, gt=0, description="tokens counted per feature; exact for a feature that fires on no more different ones"
+    )
+    n_top_tokens: int = Field(30, gt=0, description="tokens listed per feature, those it fires on most")
+    n_following_tokens: int = Field(10, gt=0, description="tokens listed per feature that follow its peaks")
+    n_logits: int = Field(10, ge=0, description="tokens listed per feature at either end of its logits; 0: no logits")
+    dense_above: float = Field(0.5, gt=0, le=1, description="share of tokens above which a feature is called dense")
+    batch_size: int = Field(32, gt=0, description="blocks in one forward pass; changes results by rounding only")
+
+
+class FeaturesConfig(_Frozen):
+    """Which features are labelled."""
+
+    indices: str | None = Field(None, description='for example "0-99,650"; by default all that can be labelled')
+    sample: int | None = Field(None, gt=0, description="a uniform sample of this many of those that can be labelled")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.indices is not None and self.sample is not None:
+            raise ValueError("features.indices and features.sample exclude each other")
+        return self
+
+    @field_validator("indices")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_indices(value)
+        return value
+
+
+class ContextsConfig(_Frozen):
+    """How contexts are split and which negatives go with them."""
+
+    n_explain: int = Field(40, gt=0, description="active contexts an explainer may see")
+    top_share: float = Field(0.5, ge=0, le=1, description="share of these from the top set; the rest by quantile")
+    n_score: int = Field(20, gt=0, description="active contexts that grade, stratified over activation quantiles")
+    min_explain: int = Field(5, gt=0, description="fewer active explain contexts: the feature has too few")
+    min_score: int = Field(5, gt=0, description="fewer active score contexts: the feature has too few")
+    n_quantiles: int = Field(10, gt=0, description="activation quantiles of the feature's firing blocks")
+    negatives: tuple[NegativeKind, ...] = Field(
+        ("silent_random", "silent_similar"), min_length=1, description="kinds of silent contexts, in equal shares"
+    )
+    n_explain_silent: int = Field(20, gt=0, description="silent contexts at most on the explain side, for thresholds")
+    n_similar_to: int = Field(
+        5, gt=0, description="explain contexts whose mean embedding stands for the feature in silent_similar"
+    )
+    n_pool_tiles: int = Field(2048, gt=0, description="windows of the pool's blocks, drawn uniformly")
+    near_duplicate: float = Field(
+        0.5, gt=0, le=1, description="contexts whose token trigrams overlap (Jaccard) by this or more are duplicates"
+    )
+    explain_share: float = Field(0.5, gt=0, lt=1, description="share of documents that go to the explain split")
+    select_share: float = Field(
+        0.0, ge=0, lt=1, description="share of the explain split's documents set apart to choose among labels, best_of"
+    )
+    n_select: int = Field(20, gt=0, description="active contexts that choose among labels, where select_share is set")
+
+
+class ModelConfig(_Frozen):
+    """A language model. Keys come from the environment only, never from here."""
+
+    provider: Literal["openai", "anthropic"] = Field("openai", description="whose protocol the server speaks")
+    model: str = Field("gpt-5-mini", description="the provider's name of the model")
+    base_url: str | None = Field(None, description="another server of the same protocol: vLLM, llama.cpp, Ollama, …")
+    api_key_env: str | None = Field(None, description="environment variable with the key, if not the provider's own")
+    temperature: float | None = Field(None, ge=0, le=2, description="unset: the provider's default")
+    max_output_tokens: int = Field(4096, gt=0, description="per call, a reasoning model's thoughts included")
+    timeout_s: float = Field(60.0, gt=0, description="per attempt")
+    max_attempts: int = Field(6, gt=0, description="of one call, on 500, timeouts, dropped connections")
+    concurrency: int = Field(64, gt=0, description="calls in flight at most; fewer while the server is overloaded")
+    requests_per_minute: int | None = Field(None, gt=0, description="unset: as the server's headers say, if they do")
+    tokens_per_minute: int | None = Field(None, gt=0, description="in and out; unset: as the server's headers say")
+    context_window: int | None = Field(
+        None, gt=0, description="tokens the model reads and writes at most; unset: told by the server's refusals"
+    )
+    tokenizer: str | None = Field(
+        None, description="folder or hub name of the model's tokenizer, to count a dry run's tokens; unset: estimated"
+    )
+    batch: bool = Field(False, description="use the provider's batch endpoint: half the price, answers within a day")
+    batch_size: int = Field(10_000, gt=0, description="requests in one batch at most")
+    batch_poll_s: float = Field(30.0, gt=0, description="wait between looks at a batch")
+    usd_per_million_input: float | None = Field(None, ge=0, description="price; unset: as llm.prices says, or unknown")
+    usd_per_million_cached_input: float | None = Field(None, ge=0, description="price; unset: as input")
+    usd_per_million_cache_write: float | None = Field(
+        None, ge=0, description="price of input that the provider writes to its cache; unset: as input"
+    )
+    usd_per_million_output: float | None = Field(None, ge=0, description="price; unset: as llm.prices says, or unknown")
+
+
+class LlmConfig(_Frozen):
+    """What all language models of a run share."""
+
+    max_cost_usd: float | None = Field(
+        None, gt=0, description="the run folder's calls may cost this at most, earlier runs' included; needs prices"
+    )
+    max_failed_share: float = Field(
+        0.5, gt=0, le=1, description="stop when more than this share of a model's calls fails; 1: never"
+    )
+    patience_s: float = Field(
+        600.0, gt=0, description="how long a call waits for a server that is overloaded or out of reach"
+    )
+    prices: str | None = Field(None, description="TOML file of prices by model; unset: the one that comes with us")
+    journal: str | None = Field(
+        None, description="file of paid answers, to be shared between runs; unset: one in the run folder"
+    )
+
+
+class ExplainConfig(_Frozen):
+    """Who writes labels."""
+
+    explainer: str = Field(
+        "keywords",
+        description="keywords: local; examples, contrastive, evidence, best_of: an LLM; outside: labels from a file;"
+        " or your own, as module:Class or file.py:Class",
+    )
+    model: ModelConfig | None = Field(None, description="the LLM; required by those that ask one")
+    n_contexts: int = Field(40, gt=0, description="contexts shown to the LLM")
+    n_silent: int = Field(10, gt=0, description="silent look-alikes shown to the LLM by `contrastive`")
+    n_keywords: int = Field(6, gt=0, description="words in a `keywords` label")
+    candidates: tuple[str, ...] = Field(
+        ("examples", "contrastive", "evidence"), min_length=2, description="explainers whose labels best_of compares"
+    )
+    labels: str | None = Field(None, description="file of labels for `outside`: csv, jsonl or parquet")
+    author: str | None = Field(None, description="of the labels in the file to take, where it holds several authors'")
+
+    @model_validator(mode="after")
+    def _fits_the_explainer(self) -> Self:
+        for name in {self.explainer, *(self.candidates if self.explainer == "best_of" else ())}:
+            if ":" not in name and name not in EXPLAINERS:
+                raise ValueError(f"there is no explainer {name!r}; there are {', '.join(EXPLAINERS)}, or module:Class")
+            if name in _ASK_AN_LLM and self.model is None:
+                raise ValueError(f"explain.explainer = {self.explainer!r} needs a table [explain.model]")
+        if self.explainer == "best_of" and {"best_of", "outside"} & set(self.candidates):
+            raise ValueError("explain.candidates can't hold best_of or outside")
+        if (self.explainer == "outside") != (self.labels is not None):
+            raise ValueError("explain.explainer = 'outside' and explain.labels, the file of its labels, go together")
+        return self
+
+
+class JudgeConfig(_Frozen):
+    """Who answers the scorers' questions."""
+
+    kind: Literal["local", "llm"] = Field("local", description="local: similarity by the embedder; llm: [judge.model]")
+    model: ModelConfig | None = Field(None, description="the LLM; required by kind = 'llm'")
+    contexts_per_prompt: int = Field(20, gt=0, description="contexts in one question to an LLM")
+
+    @model_validator(mode="after")
+    def _model_where_it_is_needed(self) -> Self:
+        if self.kind == "llm" and self.model is None:
+            raise ValueError("judge.kind = 'llm' needs a table [judge.model]")
+        return self
+
+
+class ScoreConfig(_Frozen):
+    """Which scorers grade, and how much."""
+
+    scorers: tuple[ScorerName, ...] = Field(("detection", "fuzzing", "embedding", "recall"), min_length=1)
+    n_recall_candidates: int = Field(20, gt=0, description="pool contexts retrieved as likely false positives")
+    n_recall_random: int = Field(20, gt=0, description="further pool contexts drawn uniformly")
+    n_bootstrap: int = Field(1000, gt=0, description="resamples behind intervals that have no closed form")
+    baseline: bool = Field(True, description="score shuffled labels too")
+    n_baseline: int | None = Field(None, gt=0, description="labelled features in the baseline; unset: all")
+
+
+class EmbedderConfig(_Frozen):
+    """The sentence embedder, for label search, similar negatives, the embedding scorer and the local judge."""
+
+    model: str = Field("all-minilm-l6-v2", description="the embedded model, a folder, or a sentence-transformers name")
+    device: str = Field("auto", description="auto, cpu, cuda, …")
+    batch_size: int = Field(128, gt=0)
+
+
+class RayConfig(_Frozen):
+    """Where collecting runs."""
+
+    n_workers: int = Field(0, ge=0, description="0: in this process; else Ray actors")
+    address: str | None = Field(None, description="a running cluster, host:port or auto; unset: local workers")
+    gpus_per_worker: float = Field(0.0, ge=0)
+    cpus_per_worker: float = Field(1.0, gt=0)
+    start_timeout_s: float = Field(120.0, gt=0, description="how long a cluster may have no room for any worker")
+    n_llm_workers: int = Field(
+        0, ge=0, description="0: language models are called from this process; else from so many Ray actors besides"
+    )
+
+    @model_validator(mode="after")
+    def _workers_where_there_is_a_cluster(self) -> Self:
+        if self.address is not None and self.n_workers == 0 and self.n_llm_workers == 0:
+            raise ValueError(
+                "ray.address needs ray.n_workers, for example the number of GPUs there, or ray.n_llm_workers"
+            )
+        return self
+
+
+def _as_list(value: object) -> object:
+    """A table `[coder]` is a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+class Pipeline(_Frozen):
+    """A whole pipeline file."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="of the run folder")
+    runs: str = Field("runs", description="folder that holds run folders")
+    seed: int = Field(0, ge=0)
+    corpus: CorpusConfig = CorpusConfig()
+    subject: SubjectConfig = SubjectConfig()
+    coder: Annotated[tuple[CoderConfig, ...], BeforeValidator(_as_list)] = Field(
+        min_length=1, description="[coder], or several [[coder]] of one subject, collected in one pass"
+    )
+    collect: CollectConfig = CollectConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    contexts: ContextsConfig = ContextsConfig()
+    explain: ExplainConfig = ExplainConfig()
+    judge: JudgeConfig = JudgeConfig()
+    llm: LlmConfig = LlmConfig()
+    score: ScoreConfig = ScoreConfig()
+    embedder: EmbedderConfig = EmbedderConfig()
+    ray: RayConfig = RayConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.collect.context_length > self.corpus.block_length:
+            raise ValueError("collect.context_length must be at most corpus.block_length")
+        if self.collect.n_token_candidates < self.collect.n_top_tokens:
+            raise ValueError("collect.n_token_candidates must be at least collect.n_top_tokens")
+        if self.explain.explainer == "best_of" and self.contexts.select_share == 0:
+            raise ValueError("explain.explainer = 'best_of' needs contexts.select_share, for example 0.3")
+        return self
+
+    @property
+    def run_folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.runs) / self.name
+
+
+def parse_indices(text: str) -> tuple[int, ...]:
+    """Read "0-99,650" as ascending, distinct feature indices.
+
+    Raises:
+        ValueError: If a part is neither an index nor an ascending range.
+    """
+    indices: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ValueError(f"{part.strip()!r} is not a feature index or a range such as 0-99")
+        if dash and int(last) < int(first):
+            raise ValueError(f"the range {part.strip()!r} ends before it begins")
+        indices.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(indices))

@@ -1,0 +1,1 @@
+"""Calls by a provider's batch endpoint."""

@@ -1,0 +1,193 @@
+"""What a batch has brought: into the journal first, then to those who wait for it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal
+
+from autointerp.config import ModelConfig
+from autointerp.llm.batch.ledger import BatchEntry, BatchLedger, LedgerCall
+from autointerp.llm.batch.poller import Carrier
+from autointerp.llm.batch.service import BatchResult, BatchService, NotDone
+from autointerp.llm.protocol import RawAnswer, Trouble
+from autointerp.llm.providers.errors import HttpProblem, read_problem, refuses_structure
+
+_LOG = logging.getLogger(__name__)
+_ANSWERS_AT_A_TIME = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """What the desk needs of whoever pays.
+
+    Attributes:
+        kept: The journal's answer with a key.
+        keep: Writes an answer (key, answer, bytes of its prompt, who pays) to the journal, and returns when it is on
+            disk: with what it cost this run, in USD.
+        commit: Sets aside what a batch of an earlier process can cost.
+        settle: Puts what it did cost in that place.
+    """
+
+    kept: Callable[[str], RawAnswer | None]
+    keep: Callable[[str, RawAnswer, int, str], Awaitable[float]]
+    commit: Callable[[float], Awaitable[None]]
+    settle: Callable[[float, float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer from a batch, in the journal already.
+
+    Attributes:
+        answer: As the provider gave it.
+        is_paid_here: Whether a batch that this desk sent has brought it.
+    """
+
+    answer: RawAnswer
+    is_paid_here: bool
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """A batch of ours that is under way.
+
+    Attributes:
+        entry: As in the ledger.
+        calls: Those that have brought nothing yet, by key.
+        is_resumed: Whether an earlier process sent it, so that no caller has set money aside for it.
+        most_usd: What is set aside for it, if it is resumed.
+        over: Set at its end.
+        n_done: Calls that the provider is done with, as far as it says.
+        paid_usd: What its answers have cost this run.
+        problems: What brought no answer, by key.
+        joined: Keys that were asked for after it had been sent.
+        is_sent: Whether the provider has it.
+        is_structured: Whether the answers' schema was sent along.
+    """
+
+    entry: BatchEntry
+    calls: dict[str, LedgerCall]
+    is_resumed: bool = False
+    most_usd: float = 0.0
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    n_done: int = 0
+    paid_usd: float = 0.0
+    problems: "dict[str, HttpProblem | Trouble | NotDone]" = field(default_factory=dict)
+    joined: set[str] = field(default_factory=set)
+    is_sent: bool = False
+    is_structured: bool = True
+
+
+class Intake:
+    """Takes in what batches have brought.
+
+    Args:
+        config: The model.
+        service: Its provider's batch endpoint.
+        ledger: Of the journal.
+        accounts: Journal and budget.
+        carrier: Of the same batches.
+    """
+
+    def __init__(
+        self, config: ModelConfig, service: BatchService, ledger: BatchLedger, accounts: Accounts, carrier: Carrier
+    ) -> None:
+        self._config = config
+        self._service = service
+        self._ledger = ledger
+        self._accounts = accounts
+        self._carrier = carrier
+
+    async def take_in(
+        self,
+        batch: Batch,
+        batch_id: str,
+        results: Sequence[str],
+        tell: Callable[[Batch, Mapping[str, RawAnswer]], None],
+    ) -> None:
+        """Read the results of a batch that is over.
+
+        Its answers leave `batch.calls`; what became of the others is in `batch.problems`.
+
+        Args:
+            batch: Ours.
+            batch_id: The provider's name of it.
+            results: Where they lie.
+            tell: Told of answers that are in the journal.
+
+        Raises:
+            LanguageModelError: If no further call can succeed, or patience ends.
+            RunError: If ledger or journal can't be used.
+        """
+        for where in results:
+            read = await self._carrier.outlast("reading a batch", partial(self._read, batch, where, tell), batch.entry)
+            if read is None:
+                _LOG.warning("results of the batch %s are no longer kept; its calls are asked anew", batch_id)
+
+    def judge(self, batch: Batch, key: str, n_attempts: int) -> Trouble | None:
+        """What a call comes to that a batch did not answer; None if it is to be asked again.
+
+        Args:
+            batch: That is over.
+            key: Of the call.
+            n_attempts: Batches that have held it, this one included.
+
+        Raises:
+            LanguageModelError: If no further call can succeed.
+        """
+        outcome = batch.problems.get(key, NotDone("no result"))
+        if isinstance(outcome, HttpProblem):
+            if batch.is_structured and refuses_structure(outcome):
+                self._carrier.structured = False
+                return None
+            outcome = read_problem(outcome, self._config)
+        if isinstance(outcome, NotDone):
+            outcome = Trouble("Timeout", f"the batch ended before this call ({outcome.reason})", retriable=True)
+        if not outcome.retriable:
+            return outcome
+        if n_attempts < self._config.max_attempts:
+            return None
+        plural = "" if n_attempts == 1 else "es"
+        return replace(outcome, message=f"{outcome.message} (given up after {n_attempts} batch{plural})")
+
+    async def _read(
+        self, batch: Batch, where: str, tell: Callable[[Batch, Mapping[str, RawAnswer]], None]
+    ) -> "Literal[True] | Trouble | HttpProblem":
+        answers: dict[str, RawAnswer] = {}
+        async with aclosing(self._service.results(where)) as results:
+            async for result in results:
+                if not isinstance(result, BatchResult):
+                    await self._keep(batch, answers, tell)
+                    return result
+                if result.key not in batch.calls:
+                    continue
+                if isinstance(result.outcome, RawAnswer):
+                    answers[result.key] = result.outcome
+                else:
+                    batch.problems[result.key] = result.outcome
+                if len(answers) == _ANSWERS_AT_A_TIME:
+                    await self._keep(batch, answers, tell)
+                    answers = {}
+        await self._keep(batch, answers, tell)
+        return True
+
+    async def _keep(
+        self,
+        batch: Batch,
+        answers: Mapping[str, RawAnswer],
+        tell: Callable[[Batch, Mapping[str, RawAnswer]], None],
+    ) -> None:
+        keep, payer = self._accounts.keep, batch.entry.payer
+        costs = await asyncio.gather(
+            *(keep(key, answer, batch.calls[key].prompt_bytes, payer) for key, answer in answers.items())
+        )
+        batch.paid_usd += sum(costs)
+        await asyncio.to_thread(self._ledger.done, batch.entry.mark, list(answers))
+        for key in answers:
+            del batch.calls[key]
+        if not batch.calls:  # once the last is told, this process may be over
+            await asyncio.to_thread(self._ledger.end, batch.entry.mark)
+        tell(batch, answers)

@@ -1,0 +1,1 @@
+"""Language models that are not asked: what a run would ask, counted before it is spent."""

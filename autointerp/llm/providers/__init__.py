@@ -1,0 +1,1 @@
+"""What differs between OpenAI and Anthropic: their clients, errors, and keys."""

@@ -1,0 +1,160 @@
+"""OpenAI's chat completions, and every server that speaks them, through the `openai` SDK.
+
+The SDK signs, sends and receives; its own retries are off. The answer's envelope is read here, since servers that
+imitate the protocol differ in what they leave out, and the SDK does not check what it is given.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+from httpx2 import Limits, Response
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAioHttpClient
+
+from autointerp.config import ModelConfig
+from autointerp.llm.answers import answer_schema
+from autointerp.llm.limits.headers import openai_limits
+from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, ServerLimits, Trouble
+from autointerp.llm.providers.connections import UNWRAPPED, broken_connection
+from autointerp.llm.providers.errors import HttpProblem, not_an_answer, read_problem, refuses_structure
+from autointerp.llm.providers.keys import without_key
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageParam
+
+# No limit of its own: how many calls are in flight is the gate's to say, which several models may share.
+_MOST_CONNECTIONS = 10_000
+
+
+class _Cached(pydantic.BaseModel):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _Usage(pydantic.BaseModel):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Cached | None = None
+
+
+class _Message(pydantic.BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(pydantic.BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Completion(pydantic.BaseModel):
+    choices: list[_Choice] = pydantic.Field(min_length=1)
+    usage: _Usage | None = None
+    model: str | None = None
+
+
+class OpenAIProvider:
+    """One attempt at OpenAI or at a compatible server; see `protocol.Provider`."""
+
+    def __init__(self, config: ModelConfig, key: str) -> None:
+        self._config = config
+        self._key = key
+        self._structured = True
+        self._was_reached = False
+        # httpx's pool looks at every connection at each request; aiohttp's does not.
+        http = DefaultAioHttpClient(limits=Limits(max_connections=_MOST_CONNECTIONS), timeout=config.timeout_s)
+        self._client = AsyncOpenAI(
+            api_key=key, base_url=config.base_url, max_retries=0, timeout=config.timeout_s, http_client=http
+        )
+
+    @property
+    def base_url(self) -> str:
+        """Where the calls go."""
+        return str(self._client.base_url)
+
+    async def send(self, request: Request[AnswerT], repair: Repair | None) -> Sent:
+        """Make one attempt; a server that can't do structured answers is asked again without."""
+        structured = self._structured
+        outcome, limits = await self._post(completion_body(request, repair, self._config, structured=structured))
+        if structured and isinstance(outcome, HttpProblem) and refuses_structure(outcome):
+            self._structured = False
+            outcome, limits = await self._post(completion_body(request, repair, self._config, structured=False))
+        return Sent(read_problem(outcome, self._config) if isinstance(outcome, HttpProblem) else outcome, limits)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _post(self, body: dict[str, Any]) -> tuple[RawAnswer | Trouble | HttpProblem, ServerLimits | None]:
+        try:
+            # `chat.completions.create` checks and copies what it is given: see sdk and sdk-post in benchmarks/llm.md.
+            response = await self._client.post("/chat/completions", body=body, cast_to=Response)
+        except APIStatusError as error:
+            self._was_reached = True
+            headers = error.response.headers
+            problem = HttpProblem(error.status_code, without_key(error.response.text, self._key), dict(headers))
+            return problem, openai_limits(headers)
+        except (APIConnectionError, *UNWRAPPED) as error:
+            return broken_connection(error, self._config.timeout_s, was_reached=self._was_reached), None
+        self._was_reached = True
+        answer = read_completion(response.status_code, without_key(response.text, self._key))
+        return answer, openai_limits(response.headers)
+
+
+def completion_body(
+    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, *, structured: bool
+) -> dict[str, Any]:
+    """The JSON of a call: what stands in a batch's file too.
+
+    Args:
+        request: What is asked.
+        repair: The second turn, if this is one.
+        config: The model.
+        structured: Whether the answer's schema is sent along.
+    """
+    body: dict[str, Any] = {
+        "model": config.model,
+        "messages": _messages(request, repair),
+        _limit_name(config): request.max_output_tokens,
+    }
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if structured:
+        wanted = {"name": "answer", "strict": True, "schema": answer_schema(request.answer)}
+        body["response_format"] = {"type": "json_schema", "json_schema": wanted}
+    return body
+
+
+def _limit_name(config: ModelConfig) -> str:
+    # OpenAI's reasoning models refuse `max_tokens`; most compatible servers know only that.
+    return "max_completion_tokens" if config.base_url is None else "max_tokens"
+
+
+def _messages(request: Request[AnswerT], repair: Repair | None) -> "list[ChatCompletionMessageParam]":
+    messages: list[ChatCompletionMessageParam] = [
+        {"role": "system", "content": request.system},
+        {"role": "user", "content": request.user},
+    ]
+    if repair is not None:
+        messages.append({"role": "assistant", "content": repair.bad_answer})
+        messages.append({"role": "user", "content": repair.complaint})
+    return messages
+
+
+def read_completion(status: int, body: str) -> RawAnswer | Trouble:
+    """Read the JSON of an answer: what stands in a batch's results too."""
+    try:
+        completion = _Completion.model_validate_json(body)
+    except pydantic.ValidationError as error:
+        return not_an_answer(status, body, error.errors(include_url=False, include_input=False)[0]["msg"])
+    choice, usage = completion.choices[0], completion.usage or _Usage()
+    refused = choice.message.refusal or (choice.finish_reason == "content_filter" and "stopped by the content filter")
+    cached = usage.prompt_tokens_details or _Cached()
+    return RawAnswer(
+        text=choice.message.content or choice.message.refusal or "",
+        stop="refusal" if refused else "truncated" if choice.finish_reason == "length" else "complete",
+        model=completion.model or "",
+        input_tokens=usage.prompt_tokens,
+        cached_input_tokens=cached.cached_tokens or 0,
+        output_tokens=usage.completion_tokens,
+        cache_write_tokens=cached.cache_write_tokens or 0,
+    )

@@ -1,0 +1,156 @@
+"""A language model as judge.
+
+1. The questions are put in an order by keyed hash of what is shown, so that a place in a prompt says nothing about the
+   truth, and a label and its shuffled baseline are asked in the same batches.
+2. They are cut into batches of `contexts_per_prompt`; a short last batch is asked like any other.
+3. Each batch is one prompt of numbered contexts; the answer gives each number a probability in whole percent, and
+   nothing else: output costs several times what input does. From 50 % on it is a yes.
+4. A number that is missing, given twice or with an impossible probability leaves its question unanswered; a call that
+   fails leaves all of its questions unanswered, with the reason. There is no default.
+5. A batch that is too long for the model's window is asked in two halves, and so on down to single questions.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+from autointerp.config import JudgeConfig
+from autointerp.contexts.render import marked_text, plain_text
+from autointerp.errors import PipelineError
+from autointerp.identity import fingerprint, hash_key
+from autointerp.llm.prompts import Prompt, load_prompt, numbered, quoted
+from autointerp.llm.protocol import AnswerModel, CallFailure, LanguageModel, Request
+from autointerp.llm.tokens import check_window, too_long
+from autointerp.score.protocol import Answer, Question, Solved, Task
+
+_LOG = logging.getLogger(__name__)
+_TOKENS_PER_ANSWER = 12
+"""Output tokens of one pair, amply counted."""
+_YES_FROM = 50
+
+
+class Verdicts(AnswerModel):
+    """The answer to one prompt: for each numbered context its number and the probability of a yes, in percent."""
+
+    answers: tuple[tuple[int, ...], ...]
+
+
+class LlmJudge:
+    """A `Judge` that asks a language model.
+
+    Args:
+        model: Asked.
+        config: With its table `model`.
+
+    Raises:
+        PipelineError: If a prompt's answers can't fit into `max_output_tokens`, or leave no room in the model's window.
+        PromptError: If a prompt file is missing or malformed.
+    """
+
+    def __init__(self, model: LanguageModel, config: JudgeConfig) -> None:
+        assert config.model is not None, "the config is validated"
+        self._model = model
+        self._config = config.model
+        self._n_per_prompt = config.contexts_per_prompt
+        self._prompts: dict[Task, Prompt] = {
+            "detection": load_prompt("judge_detection"),
+            "fuzzing": load_prompt("judge_fuzzing"),
+        }
+        check_window(self._config, "judge.model")
+        if self._n_per_prompt * _TOKENS_PER_ANSWER > self._config.max_output_tokens:
+            raise PipelineError(
+                f"{self._n_per_prompt} answers do not fit into max_output_tokens = {self._config.max_output_tokens}",
+                f"lower judge.contexts_per_prompt to {self._config.max_output_tokens // _TOKENS_PER_ANSWER}, or raise"
+                " judge.model.max_output_tokens",
+            )
+
+    @property
+    def name(self) -> str:
+        """The language model's name."""
+        return self._config.model
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model, its settings, the prompts and the contexts a prompt."""
+        return fingerprint(
+            "llm_judge",
+            [self._config.provider, self._config.model, self._config.temperature],
+            [self._config.max_output_tokens, self._config.context_window],
+            self._n_per_prompt,
+            {task: prompt.sha256 for task, prompt in self._prompts.items()},
+            load_prompt("repair").sha256,
+        )
+
+    async def answer(
+        self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]
+    ) -> Sequence[Answer]:
+        """Answer every question, in order; `solved` is not needed.
+
+        Raises:
+            LanguageModelError: If no further call can succeed.
+        """
+        order = asking_order(task, questions)
+        batches = [order[i : i + self._n_per_prompt] for i in range(0, len(order), self._n_per_prompt)]
+        asking = (self._ask(label, task, [questions[i] for i in batch]) for batch in batches)
+        # Where one call ends the run, the others in flight are waited for: they are paid for.
+        answered = await asyncio.gather(*asking, return_exceptions=True)
+        answers: dict[int, Answer] = {}
+        for batch, of_batch in zip(batches, answered, strict=True):
+            if isinstance(of_batch, BaseException):
+                raise of_batch
+            answers.update(zip(batch, of_batch, strict=True))
+        return [answers[i] for i in range(len(questions))]
+
+    async def _ask(self, label: str, task: Task, batch: Sequence[Question]) -> Sequence[Answer]:
+        prompt = self._prompts[task]
+        request = Request(
+            system=prompt.system,
+            user=render_batch(prompt, label, batch),
+            answer=Verdicts,
+            max_output_tokens=self._config.max_output_tokens,
+            temperature=self._config.temperature,
+        )
+        outcome = too_long(request, self._config) or await self._model.ask(request)
+        if isinstance(outcome, CallFailure):
+            if outcome.error_type == "TooLong" and len(batch) > 1:
+                half = len(batch) // 2
+                return [*await self._ask(label, task, batch[:half]), *await self._ask(label, task, batch[half:])]
+            _LOG.info("%d questions unanswered: %s: %s", len(batch), outcome.error_type, outcome.message)
+            return [_unanswered(f"{outcome.error_type}: {outcome.message}")] * len(batch)
+        return read_verdicts(outcome.answer, len(batch))
+
+
+def asking_order(task: Task, questions: Sequence[Question]) -> list[int]:
+    """The places of the questions in the order in which they are asked, by what is shown and nothing else."""
+    keys = [hash_key(0, "llm_judge", task, q.context.context_id, *map(str, q.marked)) for q in questions]
+    return sorted(range(len(questions)), key=lambda i: (keys[i], i))
+
+
+def render_batch(prompt: Prompt, label: str, batch: Sequence[Question]) -> str:
+    """The user part of one prompt. Marks are shown where a question has them."""
+    texts = [marked_text(q.context, q.marked) if q.marked else plain_text(q.context) for q in batch]
+    return prompt.user(label=quoted(label), contexts=numbered(texts), n_contexts=str(len(batch)))
+
+
+def read_verdicts(verdicts: Verdicts, n_questions: int) -> list[Answer]:
+    """The answers to numbers 1 to `n_questions`, in order; entries for other numbers say nothing."""
+    times = Counter(pair[0] for pair in verdicts.answers if pair)
+    by_number = {pair[0]: pair[1:] for pair in verdicts.answers if pair}
+    answers = []
+    for number in range(1, n_questions + 1):
+        said = by_number.get(number)
+        if said is None:
+            answers.append(_unanswered("the judge left it out"))
+        elif times[number] > 1:
+            answers.append(_unanswered(f"the judge answered it {times[number]} times"))
+        elif len(said) != 1 or not 0 <= said[0] <= 100:
+            given = ", ".join(map(str, said)) or "nothing"
+            answers.append(_unanswered(f"the judge gave {given} where a percentage was asked for"))
+        else:
+            answers.append(Answer(said[0] >= _YES_FROM, said[0] / 100))
+    return answers
+
+
+def _unanswered(reason: str) -> Answer:
+    return Answer(verdict=None, unanswered=reason)
