@@ -183,7 +183,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Graded:
+class ScoreWithTrials:
     """What a scorer returns: the score, its trials, and contexts it drew itself (from the pool)."""
 
     score: Score
@@ -206,6 +206,7 @@ class Failure:
         created_at: UTC.
         fingerprint: Of what was tried.
         explanation_id: The explanation, for a failure of `score`.
+        cost_usd: What the calls that came to nothing cost; None where the price is unknown.
     """
 
     stage: str
@@ -218,6 +219,7 @@ class Failure:
     created_at: datetime
     fingerprint: str
     explanation_id: str | None = None
+    cost_usd: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from autointerp.records import (
     Failure,
     FeatureRecord,
     FollowingToken,
-    Graded,
     Score,
+    ScoreWithTrials,
     TokenCount,
     TokenLogit,
     Trial,
@@ -165,7 +165,7 @@ def explanation_table(explanations: Sequence[Explanation]) -> pa.Table:
     return _table(EXPLANATIONS, explanations, extra)
 
 
-def score_table(graded: Sequence[Graded], owners: Sequence[tuple[str, int]]) -> pa.Table:
+def score_table(graded: Sequence[ScoreWithTrials], owners: Sequence[tuple[str, int]]) -> pa.Table:
     """Rows of `scores`; `owners` are the source and feature of each."""
     extra: dict[str, Sequence[Any]] = {
         "detail": [json_text(g.score.detail, f"the {g.score.scorer} score") for g in graded],
@@ -175,7 +175,7 @@ def score_table(graded: Sequence[Graded], owners: Sequence[tuple[str, int]]) -> 
     return _table(SCORES, [g.score for g in graded], extra)
 
 
-def trial_table(graded: Sequence[Graded], owners: Sequence[tuple[str, int]]) -> pa.Table:
+def trial_table(graded: Sequence[ScoreWithTrials], owners: Sequence[tuple[str, int]]) -> pa.Table:
     """Rows of `trials`, in the order in which each scorer put them."""
     extra: dict[str, list[Any]] = {"source_id": [], "feature_index": [], "place": [], "fingerprint": []}
     trials: list[Trial] = []

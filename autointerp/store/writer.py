@@ -23,7 +23,7 @@ from autointerp.records import (
     Failure,
     FeatureContexts,
     FeatureRecord,
-    Graded,
+    ScoreWithTrials,
     SourceRecord,
 )
 from autointerp.store import resume, rows
@@ -150,7 +150,7 @@ class Writer:
             _insert(connection, "explanations", rows.explanation_table(new), ("explanation_id",))
             _remove_failures(connection, done)
 
-    def add_graded(self, graded: Sequence[Graded]) -> None:
+    def add_graded(self, graded: Sequence[ScoreWithTrials]) -> None:
         """Add scores with their trials and the contexts that the scorers drew, in one transaction.
 
         Raises:

@@ -19,13 +19,15 @@ from autointerp.config import ContextsConfig, ExplainConfig, JudgeConfig, ModelC
 from autointerp.explain.base import Tools
 from autointerp.explain.registry import load_explainer
 from autointerp.explain.word_rates import BaseRates
-from autointerp.llm import Prompt, load_prompt
+from autointerp.llm import Prompt
 from autointerp.llm.answers import parse_answer
 from autointerp.llm.dry_run.planned_answer import plan_answer
 from autointerp.llm.protocol import AnswerT, Reply, Request
 from autointerp.records import Context, Explanation, FeatureEvidence, TokenCount, Usage
+from autointerp.score.detection import DETECTION
+from autointerp.score.fuzzing import FUZZING
+from autointerp.score.judge import Question, Task
 from autointerp.score.judge_llm import asking_order, render_batch
-from autointerp.score.protocol import Question, Task
 from tests.loopback.contexts import of_tokens
 
 LENGTH = 32
@@ -93,7 +95,7 @@ def test_an_explanation_with_40_contexts_stays_under_its_limit(name: str, most: 
         top_tokens=tuple(TokenCount(f" word{n}", 10 - n, 1.0) for n in range(10)),
     )
     asked = Asked()
-    explainer = load_explainer(name).make(Tools(config, lambda: asked, lambda: BaseRates([])))
+    explainer = load_explainer(name)(Tools(config, lambda: asked, lambda: BaseRates([])))
     outcome = asyncio.run(explainer.explain(shown))
     assert isinstance(outcome, Explanation), outcome
     (total,) = asked.n_tokens
@@ -101,16 +103,16 @@ def test_an_explanation_with_40_contexts_stays_under_its_limit(name: str, most: 
 
 
 @pytest.mark.parametrize(
-    ("task", "n_per_prompt"), [("detection", JudgeConfig().contexts_per_prompt), ("detection", 20), ("fuzzing", 20)]
+    ("task", "n_per_prompt"), [(DETECTION, JudgeConfig().contexts_per_prompt), (DETECTION, 20), (FUZZING, 20)]
 )
 def test_judging_100_contexts_stays_under_6000_tokens_few_shots_included(task: Task, n_per_prompt: int) -> None:
-    prompt = load_prompt(f"judge_{task}")
+    prompt = task.read_prompt()
     total = sum(n_tokens(prompt.system) + n_tokens(user) for user in user_parts(prompt, task, n_per_prompt))
     assert 100 * LENGTH < total <= 6000
 
 
 def user_parts(prompt: Prompt, task: Task, n_per_prompt: int) -> list[str]:
-    marked = (PEAK,) if task == "fuzzing" else ()
+    marked = (PEAK,) if task == FUZZING else ()
     questions = [Question(c, marked) for c in contexts(100)]
     order = asking_order(task, questions)
     batches = [order[i : i + n_per_prompt] for i in range(0, len(order), n_per_prompt)]

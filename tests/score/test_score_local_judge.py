@@ -12,11 +12,14 @@ from jaxtyping import Float32
 from autointerp.config import EmbedderConfig
 from autointerp.embedder import Embedder
 from autointerp.records import Context
+from autointerp.score.detection import DETECTION
+from autointerp.score.fuzzing import FUZZING
+from autointerp.score.judge import Answer, Question, Solved, Task
 from autointerp.score.judge_local import LocalJudge, calibrate, marked_texts
-from autointerp.score.protocol import Answer, Question, Solved, Task
+from tests.score.world import BagOfWords
 
 
-class CountingSimilarity:
+class CountingSimilarity(BagOfWords):
     """Share of a text's words that are in the label."""
 
     fingerprint = "counting"
@@ -48,9 +51,9 @@ def context(text: str, number: int = 0) -> Context:
 
 
 def ask(
-    label: str, questions: Sequence[Question], solved: Sequence[Solved], task: Task = "detection"
+    label: str, questions: Sequence[Question], solved: Sequence[Solved], task: Task = DETECTION
 ) -> Sequence[Answer]:
-    return asyncio.run(LocalJudge(CountingSimilarity()).answer(label, task, questions, solved))
+    return asyncio.run(LocalJudge(CountingSimilarity()).answer(label, task, questions, solved)).answers
 
 
 SOLVED = [
@@ -103,7 +106,7 @@ def test_fuzzing_looks_at_the_marked_tokens_only() -> None:
         Solved(marked("red the cat", 1), False),
         Solved(marked("the red cat", 0), False),
     ]
-    answers = ask("red", [marked("a red of", 1), marked("a red of", 2)], solved, "fuzzing")
+    answers = ask("red", [marked("a red of", 1), marked("a red of", 2)], solved, FUZZING)
     assert [a.verdict for a in answers] == [True, False]
 
 
@@ -157,5 +160,5 @@ def test_with_the_real_embedder_a_true_label_is_told_from_a_false_one() -> None:
     silent = ["the cat sleeps on the warm mat", "a matrix has rows and columns", "open the file and read its lines"]
     solved = [Solved(Question(context(t)), t in fires) for t in fires[:2] + silent[:2]]
     questions = [Question(context(t)) for t in (fires[2], silent[2])]
-    answers = asyncio.run(judge.answer("exception, errors", "detection", questions, solved))
+    answers = asyncio.run(judge.answer("exception, errors", DETECTION, questions, solved)).answers
     assert [a.verdict for a in answers] == [True, False]

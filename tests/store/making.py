@@ -12,8 +12,8 @@ from autointerp.records import (
     FeatureRecord,
     FeatureStatus,
     FollowingToken,
-    Graded,
     Score,
+    ScoreWithTrials,
     SourceRecord,
     Split,
     TokenCount,
@@ -107,7 +107,7 @@ class Make:
 
     def graded(
         self, explanation: Explanation, scorer: str = "detection", value: float = 0.75, fingerprint: str = "s1"
-    ) -> Graded:
+    ) -> ScoreWithTrials:
         drawn = self.context(explanation.feature_index, 99, "pool", "score", "drawn from the pool")
         score = Score(
             explanation_id=explanation.explanation_id,
@@ -127,7 +127,7 @@ class Make:
                 explanation.explanation_id, scorer, "local", drawn.context_id, False, None, None, unanswered="refused"
             ),
         )
-        return Graded(score, trials, (drawn,))
+        return ScoreWithTrials(score, trials, (drawn,))
 
     def failure(
         self,

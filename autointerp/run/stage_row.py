@@ -6,7 +6,7 @@ from autointerp.store.results import StageState
 from autointerp.store.writer import Writer
 
 
-class StageLedger:
+class StageRow:
     """Writes a stage's state and its spending; what earlier processes used under the same fingerprint counts in.
 
     Args:
