@@ -154,7 +154,8 @@ def rows(source: SourceSession, features: Sequence[FeatureContexts], labels: dic
     texts = [labels[of.feature_index].label for of in features]
     for task, questions in asked:
         for n in _PER_PROMPT:
-            yield Row(task.name, f"{N_CONTEXTS} contexts, {n} a prompt", asyncio.run(judge_all(task, questions, texts, n)))
+            meters = asyncio.run(judge_all(task, questions, texts, n))
+            yield Row(task.name, f"{N_CONTEXTS} contexts, {n} a prompt", meters)
     yield Row("recall", "20 a prompt", asyncio.run(recall_all(source, features, labels)))
 
 

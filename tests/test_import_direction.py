@@ -13,6 +13,7 @@ ORDER = (
     "errors",
     "identity",
     "assets",
+    "plugins",
     "quiet",
     "words",
     "records",
