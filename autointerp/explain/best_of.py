@@ -134,6 +134,7 @@ class BestOfExplainer(BaseExplainer):
             cost_usd=_sum([c.cost_usd for c in tried] + [g.cost_usd for g in grades.values()]),
             side=chosen.side,
             n_contexts=chosen.n_contexts,
+            excludes=chosen.excludes,
             detail={
                 **chosen.detail,
                 "candidates": [_account(c, grades) for c in tried],

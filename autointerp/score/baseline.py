@@ -98,5 +98,6 @@ def _borrow(explanation: Explanation, donor: Explanation, seed: int) -> Explanat
         fingerprint=made_of,
         label_from=donor.feature_index,
         n_contexts=None,
+        excludes=None,
         detail={},
     )

@@ -141,10 +141,15 @@ def answered(posed: Sequence[Posed], answers: Sequence[Answer]) -> Answered | Un
 
 
 class Detail:
-    """Collects measures by name; an undefined one is None, and its reason stands under `undefined`."""
+    """Collects measures by name; an undefined one is None, and its reason stands under `undefined`.
+
+    Attributes:
+        metric: What the headline is, for `Score.metric`.
+    """
 
     def __init__(self, metric: str, interval: str) -> None:
-        self._measures: dict[str, Any] = {"metric": metric, "interval": interval}
+        self.metric = metric
+        self._measures: dict[str, Any] = {"interval": interval}
         self._reasons: dict[str, str] = {}
 
     def add(self, name: str, value: metrics.Estimate | metrics.Rate | float | None, reason: str = "") -> None:
@@ -257,6 +262,7 @@ def to_score(
         explanation_id=explanation.explanation_id,
         scorer=scorer,
         judge=judge,
+        metric=detail.metric,
         value=headline.value,
         ci_low=headline.low,
         ci_high=headline.high,

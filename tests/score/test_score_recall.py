@@ -85,7 +85,7 @@ def test_mass_recall_weighs_contexts_by_their_activations(world: World, pool: Po
 
 def test_a_perfect_label_scores_one_and_says_how_little_that_proves(world: World, pool: PoolTiles) -> None:
     score = graded(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), world.evidence(CAT, pool))).score
-    assert score.detail["metric"] == "F1 at the natural base rate, of activation-mass recall and precision"
+    assert score.metric == "F1 at the natural base rate, of activation-mass recall and precision"
     assert score.value == score.ci_high == 1.0
     assert score.ci_low < 0.8
 
