@@ -89,13 +89,12 @@ def feature_lines(page: FeaturePage, n_contexts: int) -> list[str]:
         lines += ["", f"label  {explanation.label}", f"       by {by}"]
         if explanation.side:
             lines.append(f"       about the {explanation.side}: {_SIDES[explanation.side]}")
-        if excludes := explanation.detail.get("excludes"):
-            lines.append(f"       excludes: {excludes}")
+        if explanation.excludes:
+            lines.append(f"       excludes: {explanation.excludes}")
         for score in scored.scores:
             unanswered = f", {score.n_unanswered} unanswered" if score.n_unanswered else ""
-            metric = score.detail.get("metric", "")
             lines.append(
-                f"       {score.scorer:<10} {with_interval(score)}  {metric}, judge {score.judge}, "
+                f"       {score.scorer:<10} {with_interval(score)}  {score.metric}, judge {score.judge}, "
                 f"{score.n_trials} trials{unanswered}"
             )
     lines += _context_lines("strongest contexts", _strongest(page.contexts, n_contexts))

@@ -83,7 +83,7 @@ def summary_rows(summaries: Sequence[ScorerSummary]) -> list[str]:
             f"{number(s.lower_quartile)}-{number(s.upper_quartile)}",
             number(s.baseline_median),
             "-" if s.win_rate is None else f"{100 * s.win_rate:.0f} % of {s.n_paired}",
-            s.metric or "-",
+            s.metric,
         ]
         for s in sorted(summaries, key=lambda s: SCORERS.index(s.scorer) if s.scorer in SCORERS else len(SCORERS))
     ]

@@ -111,6 +111,7 @@ class BaseExplainer(ABC):
         cost_usd: float | None = 0.0,
         side: Side | None = None,
         n_contexts: int | None = None,
+        excludes: str | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> Explanation:
         """The record of a label; the arguments are its fields."""
@@ -127,6 +128,7 @@ class BaseExplainer(ABC):
             fingerprint=self.fingerprint,
             side=side,
             n_contexts=n_contexts,
+            excludes=excludes,
             detail=detail or {},
         )
 

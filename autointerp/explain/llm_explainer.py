@@ -43,11 +43,13 @@ class Label:
     Attributes:
         text: The label, with all that a judge must know, as a judge reads nothing else.
         side: As in `Explanation`.
+        excludes: As in `Explanation`.
         detail: As in `Explanation`.
     """
 
     text: str
     side: Side | None = None
+    excludes: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -200,5 +202,6 @@ class LlmExplainer(BaseExplainer):
             cost_usd=paid.cost_usd,
             side=label.side,
             n_contexts=len(shown.active),
+            excludes=label.excludes,
             detail=label.detail,
         )

@@ -249,7 +249,9 @@ class _PlanningReporter:
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
 
-    def progress(self, stage: str, n_done: int, n_total: int, note: str = "") -> None:
+    def progress(
+        self, stage: str, n_done: int, n_total: int, note: str = "", *, seconds_left: float | None = None
+    ) -> None:
         self._reporter.progress(f"plan {stage}", n_done, n_total)
 
     def finished(self, summary: StageSummary) -> None:

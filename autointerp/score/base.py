@@ -176,12 +176,13 @@ class BaseScorer(ABC):
             explanation_id=explanation.explanation_id,
             scorer=self.name,
             judge=self.judge.name,
+            metric=self.metric,
             value=headline.value,
             ci_low=headline.low,
             ci_high=headline.high,
             n_trials=len(trials),
             n_unanswered=sum(t.unanswered is not None for t in trials),
-            detail=detail.done(self.metric, self.interval),
+            detail=detail.done(self.interval),
             fingerprint=self.fingerprint,
         )
         drawn = tuple(p.question.context for p in posed if p.question.context.kind == "pool")

@@ -99,5 +99,6 @@ def _borrow(explanation: Explanation, donor: Explanation, fingerprint: str) -> E
         fingerprint=fingerprint,
         label_from=donor.feature_index,
         n_contexts=None,
+        excludes=None,
         detail={},
     )

@@ -214,6 +214,7 @@ class BestOfExplainer(BaseExplainer):
             cost_usd=cost_usd,
             side=chosen.side,
             n_contexts=chosen.n_contexts,
+            excludes=chosen.excludes,
             detail={**chosen.detail, "candidates": accounts, "chosen_by": choice.chosen_by},
         )
 

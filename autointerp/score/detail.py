@@ -38,9 +38,9 @@ class Detail:
         """Add a mapping of names to numbers."""
         self._measures[name] = dict(numbers)
 
-    def done(self, metric: str, interval: str) -> Mapping[str, Any]:
-        """The mapping for `Score.detail`, with what the headline is and how its interval is made."""
-        done = {"metric": metric, "interval": interval, **self._measures, "undefined": self._reasons}
+    def done(self, interval: str) -> Mapping[str, Any]:
+        """The mapping for `Score.detail`, with how the headline's interval is made."""
+        done = {"interval": interval, **self._measures, "undefined": self._reasons}
         json.dumps(done, allow_nan=False)  # an undefined measure that slipped through as NaN stops here
         return done
 

@@ -84,7 +84,7 @@ class ScorerSummary:
     Attributes:
         scorer: Name of the scorer.
         judge: Name of the judge.
-        metric: What the value is (`detail["metric"]`), where the scorer says.
+        metric: What the value is, for example `balanced accuracy`.
         n: True labels with this score.
         lower_quartile: Of the true labels' values.
         median: Of the true labels' values.
@@ -97,7 +97,7 @@ class ScorerSummary:
 
     scorer: str
     judge: str
-    metric: str | None
+    metric: str
     n: int
     lower_quartile: float | None
     median: float | None

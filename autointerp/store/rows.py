@@ -90,6 +90,7 @@ EXPLANATIONS = pa.schema(
         "label_from": _INT,
         "side": _TEXT,
         "n_contexts": _INT,
+        "excludes": _TEXT,
         "detail": _TEXT,
     }
 )
@@ -98,6 +99,7 @@ SCORES = pa.schema(
         "explanation_id": _TEXT,
         "scorer": _TEXT,
         "judge": _TEXT,
+        "metric": _TEXT,
         "value": _REAL,
         "ci_low": _REAL,
         "ci_high": _REAL,
@@ -139,6 +141,7 @@ FAILURES = pa.schema(
         "created_at": _TIME,
         "fingerprint": _TEXT,
         "explanation_id": _TEXT,
+        "cost_usd": _REAL,
     }
 )
 

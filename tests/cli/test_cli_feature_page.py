@@ -61,7 +61,7 @@ def test_show_says_which_side_a_label_is_about_what_it_excludes_and_what_it_is_f
         model="m",
         side="output",
         n_contexts=20,
-        detail={"excludes": "fire"},
+        excludes="fire",
     )
     Writer(run).add_explanations([label, make.explanation(0, "cold")])
     lines = printed(capsys, "show", str(run), "1").splitlines()
@@ -72,7 +72,7 @@ def test_show_says_which_side_a_label_is_about_what_it_excludes_and_what_it_is_f
         "       excludes: fire",
     ]
     (stored,) = json.loads(printed(capsys, "show", str(run), "1", "--json"))["labels"]
-    assert (stored["explanation"]["side"], stored["explanation"]["detail"]) == ("output", {"excludes": "fire"})
+    assert (stored["explanation"]["side"], stored["explanation"]["excludes"]) == ("output", "fire")
     plain = printed(capsys, "show", str(run), "0")
     assert "       by keywords, local\n" in plain
     assert "excludes" not in plain

@@ -106,8 +106,9 @@ def test_parquet_reads_back_as_typed_rows(run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format_name", ["csv", "parquet"])
 def test_what_is_said_of_a_label_besides_its_text_has_columns(run: Path, tmp_path: Path, format_name: str) -> None:
-    detail = {"excludes": "ice — 氷", "chosen_by": "detection"}
-    Writer(run).add_explanations([replace(make.explanation(3), side="output", n_contexts=20, detail=detail)])
+    detail = {"chosen_by": "detection — 氷"}
+    told = replace(make.explanation(3), side="output", n_contexts=20, excludes="ice — 氷", detail=detail)
+    Writer(run).add_explanations([told])
     path = export_run(run, tmp_path / "x", format_name).path
     if format_name == "csv":
         with path.open(encoding="utf-8", newline="") as file:

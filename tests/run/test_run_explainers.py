@@ -83,7 +83,7 @@ def test_exclusions_and_sides_reach_the_store(planted: Planted, tmp_path: Path) 
     with LoopbackServer(Always(contrast)) as server:
         outcome = run_pipeline(pipeline_with(planted, tmp_path, "contrastive", server.openai_url), STAGES)
     (first, _) = open_run(outcome.folder.path).reader.explanations()
-    assert (first.label, first.detail) == ("ship, but not boats", {"excludes": "boats"})
+    assert (first.label, first.excludes) == ("ship, but not boats", "boats")
     with LoopbackServer(TruthOracle()) as server:
         outcome = run_pipeline(pipeline_with(planted, tmp_path, "evidence", server.openai_url), STAGES)
         assert '\nRaises: " ship"' in server.calls[0].user

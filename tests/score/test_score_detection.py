@@ -52,7 +52,7 @@ def oracle(misses: int, false_alarms: int) -> Scripted:
 def test_known_error_rates_come_back_as_the_fractions_worked_out_by_hand(world: World, pool: PoolTiles) -> None:
     result = scored(scorer(oracle(4, 2)).score(explanation_of(CAT, "cat"), world.given(CAT, pool)))
     score = result.score
-    assert score.detail["metric"] == "balanced accuracy"
+    assert score.metric == "balanced accuracy"
     assert score.value == pytest.approx(float(F(16, 20) / 2 + F(18, 20) / 2))
     assert score.detail["sensitivity"] == pytest.approx(0.8)
     assert score.detail["specificity"] == pytest.approx(0.9)

@@ -15,7 +15,7 @@ SCORER = EmbeddingScorer(tools(Scripted(read)))
 def test_the_headline_is_the_auroc_of_the_similarities_that_the_trials_keep(world: World, pool: PoolTiles) -> None:
     result = scored(SCORER.score(explanation_of(COLOUR, " ".join(COLOURS[:4])), world.given(COLOUR, pool)))
     truth, similarity = [t.truth for t in result.trials], [t.probability for t in result.trials]
-    assert result.score.detail["metric"] == "AUROC"
+    assert result.score.metric == "AUROC"
     assert result.score.value == pytest.approx(roc_auc_score(truth, similarity))
     assert 0.5 < result.score.value < 1.0
     assert {t.verdict for t in result.trials} == {None}

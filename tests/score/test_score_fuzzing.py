@@ -150,7 +150,7 @@ def test_a_true_label_scores_one_and_marks_stand_in_the_trials(world: World, poo
     result = scored(scorer(Scripted(read)).score(explanation_of(COLOUR, " ".join(COLOURS)), given))
     known = {c.context_id: c for c in given.feature.contexts}
     assert result.score.value == 1.0
-    assert result.score.detail["metric"] == "balanced accuracy"
+    assert result.score.metric == "balanced accuracy"
     for trial in result.trials:
         active = [known[trial.context_id].activations[i] > 0 for i in trial.marked]
         assert active

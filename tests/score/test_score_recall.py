@@ -62,7 +62,7 @@ def test_known_answers_give_the_fractions_worked_out_by_hand(world: World, pool:
 
     alarm = (F(5) + F(n_rest, 20)) / (20 + n_rest)
     precision = F(1, 10) * F(18, 20) / (F(1, 10) * F(18, 20) + F(9, 10) * alarm)
-    done = detail.done("metric", "interval")
+    done = detail.done("interval")
     assert done["context_recall"] == pytest.approx(float(F(18, 20)))
     assert done["mass_recall"] == pytest.approx(0.9)  # the cat feature has an activation of 1, mostly once a context
     assert done["false_alarm_rate"] == pytest.approx(float(alarm))
@@ -86,7 +86,7 @@ def test_mass_recall_weighs_contexts_by_their_activations(world: World, pool: Po
 
 def test_a_perfect_label_scores_one_and_says_how_little_that_proves(world: World, pool: PoolTiles) -> None:
     score = scored(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), world.given(CAT, pool))).score
-    assert score.detail["metric"] == "F1 at the natural base rate, of activation-mass recall and precision"
+    assert score.metric == "F1 at the natural base rate, of activation-mass recall and precision"
     assert score.value == score.ci_high == 1.0
     assert score.ci_low < 0.8
 

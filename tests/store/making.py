@@ -113,12 +113,13 @@ class Make:
             explanation_id=explanation.explanation_id,
             scorer=scorer,
             judge="local",
+            metric="balanced accuracy",
             value=value,
             ci_low=max(0.0, value - 0.1),
             ci_high=min(1.0, value + 0.1),
             n_trials=2,
             n_unanswered=1,
-            detail={"metric": "balanced_accuracy", "f1": 0.5, "auroc": None, "by_quantile": {"0": 0.25}},
+            detail={"f1": 0.5, "auroc": None, "by_quantile": {"0": 0.25}},
             fingerprint=fingerprint,
         )
         trials = (

@@ -110,7 +110,7 @@ def test_the_summary_sets_true_labels_beside_shuffled_ones(writer: Writer, reade
     writer.add_graded([make.graded(e, value=v) for e, v in zip(baselines, (0.5, 0.25), strict=True)])
     # Feature 0 ties with its baseline (half a win), feature 1 wins: 1.5 of 2.
     assert reader.score_summary() == [
-        ScorerSummary("detection", "local", "balanced_accuracy", 3, 0.625, 0.75, 0.875, 2, 0.375, 2, 0.75)
+        ScorerSummary("detection", "local", "balanced accuracy", 3, 0.625, 0.75, 0.875, 2, 0.375, 2, 0.75)
     ]
 
 
@@ -119,7 +119,7 @@ def test_without_scores_or_without_a_baseline_the_summary_says_so(writer: Writer
     writer.add_explanations([make.explanation(1)])
     writer.add_graded([make.graded(make.explanation(1), value=0.5)])
     assert reader.score_summary() == [
-        ScorerSummary("detection", "local", "balanced_accuracy", 1, 0.5, 0.5, 0.5, 0, None, 0, None)
+        ScorerSummary("detection", "local", "balanced accuracy", 1, 0.5, 0.5, 0.5, 0, None, 0, None)
     ]
 
 
