@@ -357,5 +357,5 @@ def test_candidates_plug_ins_and_the_judge_that_chooses_among_them_are_counted(
     counted = {stage.stage: (stage.usage.n_calls, stage.n_failed) for stage in plan.stages}
     # Two features: three labels each, each graded on few enough contexts for one prompt or two, the best one scored.
     assert counted["explain"] == (2 * 3, 0)
-    assert 2 * 3 <= counted["select"][0] <= 2 * 3 * 2
+    assert 2 * 3 <= counted["explain:select"][0] <= 2 * 3 * 2
     assert counted["score:detection"] == (2 * 2 * 2, 0)
