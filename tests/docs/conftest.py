@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,20 +39,11 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
 
 
 @pytest.fixture
-def make_world(small_run: SmallRun, tmp_path: Path) -> Callable[[], World]:
+def world(small_run: SmallRun, tmp_path: Path) -> World:
     """A world in which the files of the README lie already: the other pages go on from there."""
-
-    def make() -> World:
-        shown = tmp_path / "shown"
-        shown.mkdir()
-        for block in read_page(ROOT / "README.md").blocks:
-            if block.file is not None:
-                (shown / block.file).write_text(block.text, encoding="utf-8")
-        return World(shown, small_run.folder, small_run.done)
-
-    return make
-
-
-@pytest.fixture
-def world(make_world: Callable[[], World]) -> World:
-    return make_world()
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    for block in read_page(ROOT / "README.md").blocks:
+        if block.file is not None:
+            (shown / block.file).write_text(block.text, encoding="utf-8")
+    return World(shown, small_run.folder, small_run.done)

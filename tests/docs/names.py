@@ -9,8 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from autointerp import Pipeline
-from autointerp.search.library import Run
+from autointerp import Pipeline, Run
 from autointerp.store.reader import Reader
 from tests.docs.pages import ROOT, Span, WrongPageError
 from tests.docs.world import COMMANDS, PROBLEMS, World

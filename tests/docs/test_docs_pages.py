@@ -1,7 +1,6 @@
 """The README and the pages under docs/ say what is so: blocks are run or checked, and so is what the prose names."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -181,8 +180,8 @@ def test_a_link_that_leads_nowhere_is_told(tmp_path: Path, link: str) -> None:
         check_links(read_page(file))
 
 
-def test_a_page_goes_on_from_the_files_of_the_readme(make_world: Callable[[], World], tmp_path: Path) -> None:
+def test_a_page_goes_on_from_the_files_of_the_readme(world: World, tmp_path: Path) -> None:
     file = tmp_path / "page.md"
     file.write_text(fenced("sh", "autointerp run mine.toml --features 5-3"), encoding="utf-8")
     with pytest.raises(WrongPageError, match="ends before it begins"):
-        check_blocks(read_page(file), make_world())
+        check_blocks(read_page(file), world)
