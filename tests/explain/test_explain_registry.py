@@ -192,7 +192,7 @@ def test_an_answer_of_another_kind_needs_a_reader(tmp_path: Path) -> None:
         asking(write(tmp_path, code)).settings_fingerprint(config())
 
 
-def test_the_readme_shows_the_example_as_it_is_run() -> None:
-    readme = (HERE.parents[1] / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_shows_the_example_as_it_is_run() -> None:
+    page = (HERE.parents[1] / "docs/explainers.md").read_text(encoding="utf-8")
     for name in ("example_explainer.py", "example_explainer.txt"):
-        assert (HERE / name).read_text(encoding="utf-8").strip() in readme
+        assert (HERE / name).read_text(encoding="utf-8").strip() in page
