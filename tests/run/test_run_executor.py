@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from autointerp.config import Pipeline
 from autointerp.corpus.blocks import load_shard
 from autointerp.errors import ActivationRangeError, CollectError, ShardError, SubjectError, WidthMismatchError
-from autointerp.run.workers.executor import CollectProgress, collect_settings, collect_shards, one_thread_a_shard
+from autointerp.run.workers.executor import CollectProgress, collect_settings, collect_shards
 from autointerp.run.workers.ray_cluster import import_ray
 from autointerp.run.workers.ray_worker import CollectWorker
-from autointerp.run.workers.shard_task import ShardTask
+from autointerp.run.workers.shard_task import ShardTask, one_thread_a_shard
 from autointerp.subject.source import Source, load_sources
 from tests.run.tiny import N_POSITIONS, assert_same, collect, save_coder, with_coders
 
