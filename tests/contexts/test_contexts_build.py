@@ -1,6 +1,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from autointerp.corpus.blocks import save_shard
 from autointerp.corpus.reader import BlockReader
 from autointerp.errors import LeakError, ShardError
 from autointerp.records import SILENT_KINDS, BlockShard, Context, Failure, FeatureContexts, Split
-from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, BagOfWords, NumberedWords, World, jaccard, make_world
+from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, World, jaccard, make_world
 
 EVERY_KIND = CONTEXTS.model_copy(
     update={"negatives": ("silent_random", "silent_similar", "silent_neighbour", "silent_token")}
@@ -37,20 +38,7 @@ def outcomes(
     collect: CollectConfig = COLLECT,
 ) -> dict[int, FeatureContexts | Failure]:
     """Outcome of each feature, in the order given."""
-    built = build_contexts(
-        features,
-        world.collected(collect),
-        world,
-        NumberedWords(),
-        world.tiles(config, collect, seed=seed),
-        BagOfWords(),
-        config,
-        collect,
-        seed,
-        SOURCE,
-        neighbors,
-        "f" * 64,
-    )
+    built = build_contexts(features, world.inputs(config, collect, seed=seed, neighbors=neighbors))
     return {outcome.feature_index: outcome for outcome in built}
 
 
@@ -280,39 +268,14 @@ def test_samples_of_another_corpus_are_refused(tmp_path: Path) -> None:
         ),
         tmp_path / "0.npz",
     )
-    built = build_contexts(
-        [USUAL],
-        world.collected(),
-        BlockReader(tmp_path),
-        NumberedWords(),
-        world.tiles(),
-        BagOfWords(),
-        CONTEXTS,
-        COLLECT,
-        0,
-        SOURCE,
-        None,
-        "",
-    )
+    built = build_contexts([USUAL], replace(world.inputs(), blocks=BlockReader(tmp_path)))
     with pytest.raises(ShardError, match="is not among the 2 blocks"):
         list(built)
 
 
 def test_samples_of_another_context_length_are_refused() -> None:
     world = make_world(5)
-    built = build_contexts(
-        [USUAL],
-        world.collected(),
-        world,
-        NumberedWords(),
-        world.tiles(),
-        BagOfWords(),
-        CONTEXTS,
-        COLLECT.model_copy(update={"context_length": 9}),
-        0,
-        SOURCE,
-        None,
-        "",
-    )
+    tiles = world.tiles(collect=COLLECT.model_copy(update={"context_length": 9}))
+    built = build_contexts([USUAL], replace(world.inputs(), pool=tiles))
     with pytest.raises(AssertionError, match="another context length"):
         list(built)

