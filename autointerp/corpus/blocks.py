@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import zipfile
@@ -25,8 +24,9 @@ import numpy as np
 from autointerp.config import CorpusConfig
 from autointerp.corpus.special import SpecialTokens, find_special_tokens
 from autointerp.corpus.tally import Tally
-from autointerp.errors import CorpusError, DiskFullError, ShardError
+from autointerp.errors import CorpusError, ShardError
 from autointerp.records import BlockShard, Document
+from autointerp.whole_file import whole_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -189,25 +189,17 @@ def save_shard(shard: BlockShard, path: Path) -> None:
         DiskFullError: If there is no space left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
     document_ids = json.dumps(shard.document_ids, ensure_ascii=False).encode()
-    try:
-        with temporary.open("wb") as file:
-            np.savez(
-                file,
-                place=np.array([shard.shard_index, shard.first_block], dtype=np.int64),
-                token_ids=shard.token_ids,
-                n_tokens=shard.n_tokens,
-                counted=shard.counted,
-                document_index=shard.document_index,
-                document_ids=np.frombuffer(document_ids, dtype=np.uint8),
-            )
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC:
-            raise DiskFullError(f"no space left for {path}", "free some, or set `runs` to another disk") from error
-        raise
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(
+            file,
+            place=np.array([shard.shard_index, shard.first_block], dtype=np.int64),
+            token_ids=shard.token_ids,
+            n_tokens=shard.n_tokens,
+            counted=shard.counted,
+            document_index=shard.document_index,
+            document_ids=np.frombuffer(document_ids, dtype=np.uint8),
+        )
 
 
 def load_shard(path: Path) -> BlockShard:

@@ -166,7 +166,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing_behind(
             raise OSError(number, os.strerror(number))
         raise SafetensorError(f"Error while serializing: I/O error: {os.strerror(number)} (os error {number})")
 
-    monkeypatch.setattr("autointerp.collect.shards.os.fsync", full)
+    monkeypatch.setattr("autointerp.whole_file.os.fsync", full)
     with pytest.raises(DiskFullError, match="no space left"):
         save_part(tmp_path / "part.safetensors", make_part(), "made-so")
     assert list(tmp_path.iterdir()) == []

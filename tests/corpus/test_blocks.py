@@ -176,7 +176,7 @@ def test_a_shard_is_read_back_as_it_was_written_and_twice_the_same_bytes(tmp_pat
         assert np.array_equal(expected, actual)
         assert getattr(expected, "dtype", None) == getattr(actual, "dtype", None)
     assert (tmp_path / "blocks" / "0.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
-    assert sorted(path.name for path in tmp_path.rglob("*.partial")) == []
+    assert sorted(path.name for path in tmp_path.rglob("*.part")) == []
 
 
 @pytest.mark.filterwarnings("error")

@@ -111,7 +111,7 @@ def test_a_shard_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
 
 def test_a_shard_that_is_still_being_written_is_not_read(folder: Path, tmp_path: Path) -> None:
     save_shard(shard(0, 0, 4), tmp_path / "a.npz")
-    (tmp_path / "b.npz.partial").write_bytes(b"half")
+    (tmp_path / ".b.npz.0badcafe.part").write_bytes(b"half")
     assert BlockReader(tmp_path).n_blocks == 4
 
 
