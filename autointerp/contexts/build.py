@@ -37,7 +37,7 @@ from autointerp.contexts.splits import (
     trigram_sets,
 )
 from autointerp.contexts.windows import Pieces, Windows, cut_windows, window_context
-from autointerp.corpus.reader import BlockSource
+from autointerp.corpus.reader import BlockReader
 from autointerp.identity import hash_key
 from autointerp.records import Collected, Context, Failure, FeatureContexts, SampledWindows, Split
 
@@ -71,7 +71,7 @@ class ContextInputs:
 
     source_id: str
     collected: Collected
-    blocks: BlockSource
+    blocks: BlockReader
     pieces: Pieces
     pool: PoolTiles
     embedder: TextEmbedder

@@ -26,12 +26,12 @@ from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import LanguageModel
 from autointerp.llm.tokens import TokenizerCount
 from autointerp.records import FeatureContexts, Usage
+from autointerp.run.features import ChosenFeatures
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.language_models import payer_of
 from autointerp.run.participants import Models
 from autointerp.run.pipeline import Stage, choose_features, run_pipeline
 from autointerp.run.progress import LogReporter, Reporter, StageSummary
-from autointerp.run.selection import ChosenFeatures
 from autointerp.run.session import Session
 from autointerp.run.stages.explain import run_explain
 from autointerp.run.stages.score import run_score

@@ -15,10 +15,10 @@ from typing import Literal
 
 from autointerp.config import Pipeline, parse_indices
 from autointerp.explain.outside import outside_labels
+from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.participants import Models, check_keys
 from autointerp.run.progress import LogReporter, Reporter
-from autointerp.run.selection import ChosenFeatures, check_width, count_features, select_features
 from autointerp.run.session import Session
 from autointerp.run.stages.collect import run_collect
 from autointerp.run.stages.contexts import run_contexts
@@ -114,7 +114,7 @@ def _check_indices(session: Session) -> None:
 
 def choose_features(session: Session) -> ChosenFeatures:
     """The features that a run is asked for, by source; its collect stage has finished."""
-    return select_features(
+    return features_to_label(
         session.pipeline.features,
         session.pipeline.contexts,
         ((source.source_id, source.collected.statistics.n_active_blocks) for source in session.each_source()),

@@ -15,7 +15,7 @@ from autointerp.contexts import build
 from autointerp.contexts.build import build_contexts
 from autointerp.contexts.splits import DuplicateFilter, document_split
 from autointerp.corpus.blocks import save_shard
-from autointerp.corpus.reader import BlockReader
+from autointerp.corpus.reader import ShardReader
 from autointerp.errors import LeakError, ShardError
 from autointerp.records import SILENT_KINDS, BlockShard, Context, Failure, FeatureContexts, Split
 from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, World, jaccard, make_world
@@ -218,7 +218,7 @@ def test_a_duplicate_that_slips_through_is_caught_as_a_leak(monkeypatch: pytest.
         outcomes(world)
 
 
-def test_neighbours_may_come_as_an_array() -> None:
+def test_neighbors_may_come_as_an_array() -> None:
     world = make_world(5)
     table = np.full((5, 3), -1, dtype=np.int32)
     for feature, near in NEIGHBORS.items():
@@ -268,7 +268,7 @@ def test_samples_of_another_corpus_are_refused(tmp_path: Path) -> None:
         ),
         tmp_path / "0.npz",
     )
-    built = build_contexts([USUAL], replace(world.inputs(), blocks=BlockReader(tmp_path)))
+    built = build_contexts([USUAL], replace(world.inputs(), blocks=ShardReader(tmp_path)))
     with pytest.raises(ShardError, match="is not among the 2 blocks"):
         list(built)
 

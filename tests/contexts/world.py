@@ -63,7 +63,7 @@ class World:
     def n_blocks(self) -> int:
         return len(self.token_ids)
 
-    def blocks(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
+    def read(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
         """The world is its own reader."""
         names = tuple(self.document_ids[block] for block in block_indices.tolist())
         return make_blocks(self.token_ids[block_indices], self.counted[block_indices], names)

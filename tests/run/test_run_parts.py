@@ -34,9 +34,9 @@ class Killed(BaseException):
     """Ends the process, as it were."""
 
 
-def open_parts(folder: Path, mark: str = "made-so") -> SourceParts:
+def open_parts(folder: Path, made: str = "made-so") -> SourceParts:
     names = [f"shard-{index:05d}" for index in range(N_SHARDS)]
-    return SourceParts(folder, names, [f"{mark}-{index}" for index in range(N_SHARDS)], CASE.settings)
+    return SourceParts(folder, names, [f"{made}-{index}" for index in range(N_SHARDS)], CASE.settings)
 
 
 def do(parts: SourceParts, *indices: int) -> None:

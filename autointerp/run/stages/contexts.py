@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from autointerp.contexts.build import ContextInputs, build_contexts
 from autointerp.records import Failure, FeatureContexts
+from autointerp.run.features import ChosenFeatures, count_features
 from autointerp.run.progress import Reporter, StageSummary
-from autointerp.run.selection import ChosenFeatures, count_features
 from autointerp.run.session import Session, SourceSession
 
 _FEATURES_PER_TRANSACTION = 128

@@ -8,9 +8,9 @@ from autointerp.contexts.evidence import feature_evidence
 from autointerp.identity import feature_id, fingerprint, stable_uuid
 from autointerp.records import Explanation, Failure, FeatureEvidence
 from autointerp.run.asking import ask_all
+from autointerp.run.features import ChosenFeatures, count_features
 from autointerp.run.participants import Models
 from autointerp.run.progress import Reporter, StageSummary
-from autointerp.run.selection import ChosenFeatures, count_features
 from autointerp.run.session import Session, SourceSession
 from autointerp.run.stage_record import StageLedger
 

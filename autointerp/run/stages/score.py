@@ -8,9 +8,9 @@ from autointerp.errors import RunError
 from autointerp.identity import feature_id, fingerprint, stable_uuid
 from autointerp.records import Explanation, Failure, Graded, Usage
 from autointerp.run.asking import ask_all
+from autointerp.run.features import ChosenFeatures, count_features
 from autointerp.run.participants import Models
 from autointerp.run.progress import Reporter, StageSummary
-from autointerp.run.selection import ChosenFeatures, count_features
 from autointerp.run.session import Session, SourceSession
 from autointerp.run.stage_record import StageLedger
 from autointerp.score.baseline import shuffled_explanations

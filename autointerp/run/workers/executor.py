@@ -102,8 +102,8 @@ def collect_shards(
         are_done = [of_source.is_done(index) for of_source in parts]
         if not all(are_done):
             files = tuple(of_source.file(index) for of_source in parts)
-            marks = tuple(of_source.fingerprint_of(index) for of_source in parts)
-            todo.append(ShardTask(shard.file.absolute(), shard.n_tokens, files, marks))
+            fingerprints = tuple(of_source.fingerprint_of(index) for of_source in parts)
+            todo.append(ShardTask(shard.file.absolute(), shard.n_tokens, files, fingerprints))
             continue
         n_done, n_left = n_done + 1, n_left - shard.n_tokens
         on_progress(CollectProgress(n_done, len(shards), shard.n_tokens, n_left, is_resumed=True))
