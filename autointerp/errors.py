@@ -30,6 +30,13 @@ An exception stops the run (or the command). What concerns one feature only (a r
 `records.Failure`, kept in the store, and the run goes on.
 """
 
+import errno
+import os
+from pathlib import Path
+
+# A limit on the size of files, or of a user's share of the disk, stops a write as a full disk does.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class AutointerpError(Exception):
     """Base class: one sentence on what is wrong, one on what to do about it.
@@ -144,3 +151,19 @@ class RunMismatchError(RunError):
 
 class DiskFullError(AutointerpError):
     """No space left where the run is written."""
+
+
+def disk_full(path: Path | None = None) -> DiskFullError:
+    """The error of a full disk, in its one wording.
+
+    Args:
+        path: What could not be written, where that is known.
+    """
+    what = "no space left on the disk" if path is None else f"no space left while writing {path}"
+    return DiskFullError(what, "free some and run the same command again; what was finished is kept")
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether the operating system says that there is no room to write, itself or quoted by a library."""
+    said = str(error).lower()
+    return getattr(error, "errno", None) in _NO_ROOM or any(os.strerror(number).lower() in said for number in _NO_ROOM)

@@ -1,6 +1,7 @@
 """Imports go one way: from a later line of DESIGN.md's layout to an earlier one."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "autointerp"
 ORDER = (
     "errors",
+    "whole_file",
     "identity",
     "assets",
     "plugins",
@@ -93,3 +95,22 @@ def test_the_command_line_imports_without_what_only_language_models_need() -> No
     code += "import autointerp.cli.cost_table, autointerp.cli.demo, autointerp.run.pipeline\nprint('imported')"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.stdout.strip() == "imported", result.stderr
+
+
+def test_no_module_imports_itself_over_others() -> None:
+    files = {".".join(("autointerp", *p.relative_to(PACKAGE).with_suffix("").parts)): p for p in modules()}
+    named = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    graph: dict[str, set[str]] = {}
+    for name, path in named.items():
+        graph[name] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                graph[name] |= named.keys() & {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                # `from package import module` is of the module, not of the package.
+                wanted = {f"{node.module}.{alias.name}" for alias in node.names} & named.keys() or {node.module}
+                graph[name] |= named.keys() & wanted
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"imports go in a circle: {' <- '.join(error.args[1])}")

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, cast
 
 from autointerp.config import ModelConfig
-from autointerp.errors import DiskFullError, RunError
+from autointerp.errors import DiskFullError, RunError, disk_full
 from autointerp.identity import fingerprint
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.protocol import AnswerT, CallFailure, RawAnswer, Repair, Request
@@ -305,7 +305,7 @@ class Journal:
     def _unusable(self, error: sqlite3.Error) -> RunError | DiskFullError:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
-            return DiskFullError(f"no space left for {self.path}", "free some, and run again: what was paid is kept")
+            return disk_full(self.path)
         return RunError(
             f"the journal {self.path} can't be used ({error})",
             "check the folder's permissions; if the file is damaged, move it away, and its answers are paid again",

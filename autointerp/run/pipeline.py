@@ -15,11 +15,11 @@ from typing import Literal
 
 from autointerp.config import Pipeline, parse_indices
 from autointerp.explain.registry import load_explainer
+from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.language_models import LanguageModels
 from autointerp.run.participants import Participants, check_keys, check_participants
 from autointerp.run.progress import LogReporter, Reporter
-from autointerp.run.selection import ChosenFeatures, check_width, count_features, select_features
 from autointerp.run.session import Session
 from autointerp.run.stages.collect import run_collect
 from autointerp.run.stages.contexts import run_contexts
@@ -119,7 +119,7 @@ def choose_features(session: Session) -> ChosenFeatures:
     """The features that a run is asked for, by source; its collect stage has finished."""
     explain = session.pipeline.explain
     explainer = load_explainer(explain.explainer)
-    return select_features(
+    return features_to_label(
         session.pipeline.features,
         session.pipeline.contexts,
         ((source.source_id, source.collected.statistics.n_active_blocks) for source in session.each_source()),

@@ -10,7 +10,7 @@ import pytest
 from autointerp import load_pipeline, open_run, run_pipeline
 from autointerp.config import ContextsConfig, FeaturesConfig, Pipeline
 from autointerp.errors import CorpusError, PipelineError
-from autointerp.run.selection import ChosenFeatures, select_features
+from autointerp.run.features import ChosenFeatures, features_to_label
 from tests.loopback.server import LoopbackServer
 from tests.loopback.truth import TruthOracle
 from tests.run.planted import DEAD, FEATURES, LABELLED, Planted
@@ -105,7 +105,7 @@ FIRES = np.array([50, 50, 0, 50, 3, 50], dtype=np.int64)
 
 def select(labelled: Mapping[str, list[int]], **asked: object) -> ChosenFeatures:
     sources = [(name, FIRES) for name in labelled]
-    return select_features(FeaturesConfig.model_validate(asked), ContextsConfig(), sources, seed=0, labelled=labelled)
+    return features_to_label(FeaturesConfig.model_validate(asked), ContextsConfig(), sources, seed=0, labelled=labelled)
 
 
 def test_the_features_of_the_file_are_chosen_as_they_are() -> None:

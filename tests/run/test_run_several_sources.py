@@ -16,7 +16,7 @@ from autointerp.config import ContextsConfig, FeaturesConfig, Pipeline
 from autointerp.config.file import load_pipeline
 from autointerp.corpus.blocks import load_shard
 from autointerp.errors import AutointerpError, SubjectError, UnknownFeatureError
-from autointerp.run.selection import select_features
+from autointerp.run.features import features_to_label
 from autointerp.run.workers.executor import collect_shards
 from autointerp.run.workers.parts import SourceParts
 from autointerp.subject.source import load_sources
@@ -213,14 +213,14 @@ INDICES, ALL = FeaturesConfig(indices="1-2"), FeaturesConfig()
 def test_a_source_that_lacks_features_is_told_unless_all_do(
     config: FeaturesConfig, reason: str, found: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = select_features(config, ContextsConfig(), [("a", ABLE)], seed=0)["a"]
+    expected = features_to_label(config, ContextsConfig(), [("a", ABLE)], seed=0)["a"]
     assert caplog.messages == []
-    chosen = select_features(config, ContextsConfig(), [("b", UNABLE), ("a", ABLE)], seed=0)
+    chosen = features_to_label(config, ContextsConfig(), [("b", UNABLE), ("a", ABLE)], seed=0)
     assert (dict(chosen), list(chosen)) == ({"b": found, "a": expected}, ["b", "a"])
     (told,) = caplog.messages
     assert re.fullmatch(f"{reason}: the run goes on with {len(found)} of its features", told)
     with pytest.raises(AutointerpError, match=reason):
-        select_features(config, ContextsConfig(), [("b", UNABLE), ("c", UNABLE)], seed=0)
+        features_to_label(config, ContextsConfig(), [("b", UNABLE), ("c", UNABLE)], seed=0)
 
 
 def test_counts_of_tokens_that_may_be_too_low_are_stored_with_their_bound(planted: Planted, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class World:
 
     n_blocks = N_BLOCKS
 
-    def blocks(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
+    def read(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
         n = block_indices.size
         return Blocks(
             token_ids=self.token_ids[block_indices],

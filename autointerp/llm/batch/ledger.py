@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from autointerp.config import ModelConfig
-from autointerp.errors import DiskFullError, RunError
+from autointerp.errors import DiskFullError, RunError, disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -284,7 +284,7 @@ class BatchLedger:
     def _unusable(self, error: sqlite3.Error) -> RunError | DiskFullError:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
-            return DiskFullError(f"no space left for {self._path}", "free some, and run again: what was paid is kept")
+            return disk_full(self._path)
         return RunError(
             f"the record of batches in {self._path} can't be used ({error})",
             "check the folder's permissions and free space, and run again: batches stay at the provider",

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from autointerp.contexts.evidence import feature_evidence
 from autointerp.records import Explanation, Failure, FeatureEvidence
 from autointerp.run.asking import ask_all
+from autointerp.run.features import ChosenFeatures, count_features
 from autointerp.run.language_models import Spending
 from autointerp.run.participants import Participants
 from autointerp.run.progress import Reporter, StageSummary
-from autointerp.run.selection import ChosenFeatures, count_features
 from autointerp.run.session import Session, SourceSession
 from autointerp.run.stage_row import StageRow
 

@@ -8,10 +8,10 @@ from autointerp.errors import RunError
 from autointerp.identity import fingerprint
 from autointerp.records import Explanation, Failure, ScoreWithTrials, Usage
 from autointerp.run.asking import ask_all
+from autointerp.run.features import ChosenFeatures, count_features
 from autointerp.run.language_models import Spending
 from autointerp.run.participants import Participants
 from autointerp.run.progress import Reporter, StageSummary
-from autointerp.run.selection import ChosenFeatures, count_features
 from autointerp.run.session import Session, SourceSession
 from autointerp.run.stage_row import StageRow
 from autointerp.score.base import BaseScorer, Scored

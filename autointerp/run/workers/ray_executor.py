@@ -61,7 +61,7 @@ def collect_on_ray(pipeline: "Pipeline", settings: list[CollectSettings], todo: 
     for_workers = _with_absolute_folders(pipeline)
     ray = import_ray(config.address)
     n_cpus, n_gpus = config.n_workers * config.cpus_per_worker, config.n_workers * config.gpus_per_worker
-    with running(ray, config.address, n_cpus, n_gpus), _marked(todo) as shared:
+    with running(ray, config.address, n_cpus, n_gpus), _probes(todo) as shared:
         options = {"num_cpus": config.cpus_per_worker, "num_gpus": config.gpus_per_worker}
         if config.gpus_per_worker > 0:
             options["max_concurrency"] = MOST_AT_ONCE
@@ -272,21 +272,21 @@ def _cannot_start(error: Exception) -> CollectError:
 
 
 @contextlib.contextmanager
-def _marked(todo: list[ShardTask]) -> Iterator[list[Path]]:
+def _probes(todo: list[ShardTask]) -> Iterator[list[Path]]:
     """Files in the folders that workers must share: one of the corpus, and a new one beside the parts of each source.
 
     A worker that sees them reads the same corpus, and what it writes comes here: not to a folder of the same name on a
     disk of its own.
     """
     name = f".shared-{uuid.uuid4().hex}"
-    marks = [file.with_name(name) for file in todo[0].out_files]
+    probes = [file.with_name(name) for file in todo[0].out_files]
     try:
-        for mark in marks:
-            mark.touch()
-        yield [todo[0].shard_file, *marks]
+        for probe in probes:
+            probe.touch()
+        yield [todo[0].shard_file, *probes]
     finally:
-        for mark in marks:
-            mark.unlink(missing_ok=True)
+        for probe in probes:
+            probe.unlink(missing_ok=True)
 
 
 def _with_absolute_folders(pipeline: "Pipeline") -> "Pipeline":
