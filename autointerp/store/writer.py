@@ -3,7 +3,7 @@
 A stage killed between two transactions and run again gives an equal store: a record whose identity is there already
 is left as it is. Identities: a source's and an explanation's id; (source, feature); (context, fingerprint);
 (explanation, scorer, fingerprint) for a score with its trials; (explanation, embedder); (source, feature, space) for a
-feature's neighbours. A result removes the failure that it makes good; a repeated failure replaces the earlier one.
+feature's neighbors. A result removes the failure that it makes good; a repeated failure replaces the earlier one.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -224,8 +224,8 @@ class Writer:
             source_id: `model@source`.
             space: `decoder` or `coactivation`.
             features: The features, distinct.
-            neighbors: Their neighbours, closest first; -1 where a feature has fewer.
-            similarities: Of each neighbour.
+            neighbors: Their neighbors, closest first; -1 where a feature has fewer.
+            similarities: Of each neighbor.
         """
         kept = neighbors >= 0
         ranks = np.broadcast_to(np.arange(neighbors.shape[1], dtype=np.int32), neighbors.shape)
