@@ -3,7 +3,8 @@
 A stage killed between two transactions and run again gives an equal store: a record whose identity is there already
 is left as it is. Identities: a source's and an explanation's id; (source, feature); (context, fingerprint);
 (explanation, scorer, fingerprint) for a score with its trials; (explanation, embedder); (source, feature, space) for a
-feature's neighbors. A result removes the failure that it makes good; a repeated failure replaces the earlier one.
+feature's neighbors. A label or a score removes the failure that it makes good (contexts can't: a feature that got none
+is not tried again); a repeated failure replaces the earlier one.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -135,10 +136,8 @@ class Writer:
             placed = [(context, place) for one in some for place, context in enumerate(one.contexts)]
             new = _distinct(placed, lambda pair: pair[0].context_id)
             table = rows.context_table([c for c, _ in new], [place for _, place in new], [fingerprint] * len(new))
-            done = [("contexts", one.source_id, one.feature_index, fingerprint, None) for one in some]
             with writing(self.path, self._timeout_s) as connection:
                 _insert(connection, "contexts", table, ("context_id", "fingerprint"))
-                _remove_failures(connection, done)
 
     def add_explanations(self, explanations: Sequence[Explanation]) -> None:
         """Add labels, true ones and baselines."""
