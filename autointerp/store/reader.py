@@ -106,16 +106,8 @@ class Reader:
 
     def stages(self) -> list[StageRecord]:
         """What counts as each stage's result."""
-        return [
-            StageRecord(
-                **{
-                    **row,
-                    "summary": loads(row["summary"]),
-                    "finished_at": row["finished_at"] and row["finished_at"].replace(tzinfo=UTC),
-                }
-            )
-            for row in self._fetch("stages", columns_of(StageRecord), order=("stage",))
-        ]
+        columns = ["stage", "fingerprint", "status", "n_asked", "cost_usd", "summary", "finished_at"]
+        return rows.stages_of(self._fetch("stages", columns, order=("stage",)))
 
     def status(self) -> list[StageStatus]:
         """How far each stage is: done, failed, pending, cost."""

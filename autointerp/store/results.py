@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from autointerp.records import Explanation, Failure, FeatureRecord, Score, SourceRecord
+from autointerp.records import Explanation, Failure, FeatureRecord, Score, SourceRecord, Usage
 
 StageState = Literal["running", "done", "stopped"]
 
@@ -37,7 +37,7 @@ class StageRecord:
         status: `running`, `done`, or `stopped` (budget, interrupt, error).
         n_asked: Features or explanations that the stage was asked for, where it said.
         cost_usd: What the stage cost, where it said.
-        summary: Further numbers for people.
+        usage: What its calls of language models used, that cost among it; None where it asks none.
         finished_at: UTC; None while it is running.
     """
 
@@ -46,7 +46,7 @@ class StageRecord:
     status: StageState
     n_asked: int | None
     cost_usd: float | None
-    summary: Mapping[str, Any]
+    usage: Usage | None
     finished_at: datetime | None
 
 

@@ -7,11 +7,11 @@ feature's neighbors. A label or a score removes the failure that it makes good (
 is not tried again); a repeated failure replaces the earlier one.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import duckdb
 import numpy as np
@@ -26,6 +26,7 @@ from autointerp.records import (
     FeatureRecord,
     Graded,
     SourceRecord,
+    Usage,
 )
 from autointerp.store import resume, rows
 from autointerp.store.connection import prepare, reading, store_path, writing
@@ -68,7 +69,7 @@ class Writer:
         *,
         n_asked: int | None = None,
         cost_usd: float | None = None,
-        summary: Mapping[str, Any] | None = None,
+        usage: Usage | None = None,
     ) -> None:
         """Say which fingerprint a stage's current records carry, and how far it is.
 
@@ -79,16 +80,16 @@ class Writer:
             fingerprint: The one in the stage's own records (`Explanation.fingerprint`, `Score.fingerprint`, …).
             status: `running`, `done` or `stopped`.
             n_asked: Features or explanations asked for.
-            cost_usd: Of the whole stage so far.
-            summary: Further numbers for people.
+            cost_usd: Of the whole stage so far, where `usage` does not say it.
+            usage: Of the whole stage so far, where it asks a language model.
         """
+        cost_usd = cost_usd if usage is None else usage.cost_usd
         finished_at = None if status == "running" else datetime.now(UTC).replace(tzinfo=None)
-        detail = rows.json_text(summary or {}, f"the summary of {stage}")
         with writing(self.path, self._timeout_s) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO stages (stage, fingerprint, status, n_asked, cost_usd, summary, finished_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [stage, fingerprint, status, n_asked, cost_usd, detail, finished_at],
+                [stage, fingerprint, status, n_asked, cost_usd, rows.usage_text(usage), finished_at],
             )
 
     def stop_stages(self) -> None:
