@@ -5,6 +5,7 @@ Arrow because DuckDB inserts and returns it in bulk; a row-by-row `execute` cost
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
 from operator import attrgetter
@@ -26,7 +27,9 @@ from autointerp.records import (
     TokenCount,
     TokenLogit,
     Trial,
+    Usage,
 )
+from autointerp.store.results import StageRecord
 
 _TEXT = pa.string()
 _INT = pa.int32()
@@ -257,6 +260,32 @@ def trials_of(rows: Iterable[Mapping[str, Any]]) -> list[Trial]:
 def failures_of(rows: Iterable[Mapping[str, Any]]) -> list[Failure]:
     """Records of rows of `failures`."""
     return [Failure(**{**row, "created_at": row["created_at"].replace(tzinfo=UTC)}) for row in rows]
+
+
+def stages_of(rows: Iterable[Mapping[str, Any]]) -> list[StageRecord]:
+    """Records of rows of `stages`; the column `summary` holds the counts of `Usage`, or nothing."""
+    stages = []
+    for row in rows:
+        counts = json.loads(row["summary"])
+        stages.append(
+            StageRecord(
+                stage=row["stage"],
+                fingerprint=row["fingerprint"],
+                status=row["status"],
+                n_asked=row["n_asked"],
+                cost_usd=row["cost_usd"],
+                usage=Usage(**counts, cost_usd=row["cost_usd"]) if counts else None,
+                finished_at=row["finished_at"] and row["finished_at"].replace(tzinfo=UTC),
+            )
+        )
+    return stages
+
+
+def usage_text(usage: Usage | None) -> str:
+    """The column `summary` of `stages`: the counts, without the cost, which has a column of its own."""
+    counts = {} if usage is None else asdict(usage)
+    counts.pop("cost_usd", None)
+    return json_text(counts, "a stage's usage")
 
 
 def json_text(value: Mapping[str, Any], what: str) -> str:

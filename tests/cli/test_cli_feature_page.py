@@ -1,4 +1,4 @@
-"""`show` prints a feature's evidence: histogram, tokens it fires on, is followed by and promotes, neighbours."""
+"""`show` prints a feature's evidence: histogram, tokens it fires on, is followed by and promotes, neighbors."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from tests.store.making import SOURCE, make
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Feature 1 has all there is, 2 is its labelled neighbour, 3 is dead."""
+    """Feature 1 has all there is, 2 is its labelled neighbor, 3 is dead."""
     writer = Writer(tmp_path)
     writer.add_source(make.source(4), histogram_edges=[0.5, 1.0, 2.0, 4.0])
     writer.add_features([make.feature(0), make.feature(1), make.feature(2), make.feature(3, 0.0, "dead")])

@@ -12,12 +12,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from autointerp.errors import DiskFullError, ExportError, StoreError
+from autointerp.errors import DiskFullError, ExportError, FilterError, StoreError
 from autointerp.export import export
 from autointerp.export.export import Exported, export_run
 from autointerp.export.flat import flat_columns, flat_row
 from autointerp.export.items import ExportItem, ExportOptions, Provenance, export_items, provenance
 from autointerp.identity import stable_uuid
+from autointerp.records import FeatureFilter
 from autointerp.store.reader import Reader
 from autointerp.store.results import RunRecord
 from autointerp.store.writer import Writer
@@ -163,15 +164,19 @@ def test_filters_choose_lines(run: Path) -> None:
 
     assert chosen(ExportOptions()) == [(0, False), (1, True), (2, True), (3, False)]
     assert chosen(ExportOptions(baselines=True)) == [(0, False), (1, True), (1, True), (2, True), (3, False)]
-    assert chosen(ExportOptions(labelled_only=True)) == [(1, True), (2, True)]
-    assert chosen(ExportOptions(min_score={"detection": 0.75})) == [(1, True)]
-    assert chosen(ExportOptions(min_score={"detection": 0.76})) == []
-    assert chosen(ExportOptions(min_density=0.01, max_density=0.01)) == [(1, True)]
+    assert chosen(ExportOptions(FeatureFilter(labelled=True))) == [(1, True), (2, True)]
+    assert chosen(ExportOptions(FeatureFilter(labelled=False))) == [(0, False), (3, False)]
+    assert chosen(ExportOptions(FeatureFilter(min_score={"detection": 0.75}))) == [(1, True)]
+    assert chosen(ExportOptions(FeatureFilter(min_score={"detection": 0.76}))) == []
+    assert chosen(ExportOptions(FeatureFilter(min_density=0.01, max_density=0.01))) == [(1, True)]
+    assert chosen(ExportOptions(FeatureFilter(features=[3, 1]))) == [(1, True), (3, False)]
+    assert chosen(ExportOptions(FeatureFilter(explainer="shuffled"), baselines=True)) == [(1, True)]
+    assert chosen(ExportOptions(FeatureFilter(sources=["another@source"]))) == []
 
 
 def test_a_filter_on_a_scorer_that_graded_nothing_is_told(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="scorers are detection, recall"):
-        export_run(run, tmp_path / "x.csv", options=ExportOptions(min_score={"f1": 0.5}))
+    with pytest.raises(FilterError, match="scorers are detection, recall"):
+        export_run(run, tmp_path / "x.csv", options=ExportOptions(FeatureFilter(min_score={"f1": 0.5})))
     assert not (tmp_path / "x.csv").exists()
 
 

@@ -19,7 +19,6 @@ from autointerp.errors import PipelineError
 from autointerp.llm.prompts import load_prompt
 from autointerp.records import Usage
 from autointerp.run.dry_run import CostPlan, plan_cost
-from autointerp.store.results import StageRecord
 from autointerp.store.writer import Writer
 from tests.loopback.server import Call, LoopbackServer, Outcome, Say
 from tests.loopback.truth import Shown, TruthOracle, most_frequent_mark
@@ -104,13 +103,9 @@ def used_by_stage(pipeline: Pipeline) -> dict[str, Usage]:
     """What the run used; scoring as a whole, as it stands in the store."""
     stages = {stage.stage: stage for stage in open_run(pipeline.run_folder).reader.stages()}
     return {
-        "explain": usage_of(stages["explain"]),
-        "score": sum((usage_of(stage) for name, stage in stages.items() if name.startswith("score:")), Usage()),
+        "explain": stages["explain"].usage or Usage(),
+        "score": sum((s.usage or Usage() for name, s in stages.items() if name.startswith("score:")), Usage()),
     }
-
-
-def usage_of(stage: StageRecord) -> Usage:
-    return Usage(cost_usd=stage.cost_usd, **{name: int(value) for name, value in (stage.summary or {}).items()})
 
 
 def together(planned: dict[str, Usage]) -> dict[str, Usage]:

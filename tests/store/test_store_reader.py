@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from autointerp.errors import StoreError, UnknownFeatureError
+from autointerp.records import Usage
 from autointerp.store.reader import Reader
 from autointerp.store.results import ScorerSummary
 from autointerp.store.writer import Writer
@@ -152,6 +153,17 @@ def test_the_status_counts_done_failed_and_pending_against_the_stage_before(writ
         "score:detection": (None, 1, 0, 1, None),
         "index": (None, 0, 0, 2, None),
     }
+
+
+@pytest.mark.parametrize("cost_usd", [0.5, None])
+def test_what_a_stage_s_calls_used_comes_back(writer: Writer, reader: Reader, cost_usd: float | None) -> None:
+    usage = Usage(n_calls=3, input_tokens=500, cached_input_tokens=20, output_tokens=7, cost_usd=cost_usd)
+    writer.set_stage("explain", "e1", "running", usage=usage)
+    writer.set_stage("contexts", "c1", "done", n_asked=4, cost_usd=0.0)
+    contexts, explain = reader.stages()
+    assert (explain.usage, explain.cost_usd, explain.n_asked, explain.finished_at) == (usage, cost_usd, None, None)
+    assert (contexts.usage, contexts.cost_usd, contexts.n_asked) == (None, 0.0, 4)
+    assert contexts.finished_at is not None
 
 
 def test_one_label_without_a_known_price_makes_the_cost_unknown(writer: Writer, reader: Reader) -> None:
