@@ -75,6 +75,15 @@ def test_json_lines_hold_every_field_of_the_records(run: Path, tmp_path: Path) -
     assert [line["feature"]["status"] for line in lines] == ["ok", "ok", "ok", "dead"]
 
 
+def test_an_export_read_in_parts_is_the_one_read_at_once(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = export_run(run, tmp_path / "at_once.jsonl")
+    monkeypatch.setattr("autointerp.store.reader._FEATURES_PER_READ", 2)
+    in_parts = export_run(run, tmp_path / "in_parts.jsonl")
+    assert in_parts.path.read_bytes() == at_once.path.read_bytes()
+
+
 def test_contexts_go_into_json_lines_where_asked_for(run: Path, tmp_path: Path) -> None:
     path = export_run(run, tmp_path / "x.jsonl", options=ExportOptions(contexts=True)).path
     contexts = [line["contexts"] for line in read_lines(path)]

@@ -132,6 +132,16 @@ def test_the_threshold_of_two_clouds_of_one_shape_lies_halfway_whatever_their_si
     assert calibrate(similarity, truth).threshold == pytest.approx(0.4, abs=0.03)
 
 
+@pytest.mark.parametrize(("n_false", "n_true"), [(15, 3), (3, 15), (3, 3)])
+def test_however_well_two_classes_are_told_apart_the_smaller_one_bounds_the_probability(
+    n_false: int, n_true: int
+) -> None:
+    similarity = np.array([0.2] * n_false + [0.8] * n_true)
+    calibration = calibrate(similarity, similarity > 0.5)
+    # Platt's targets for a class of three: (3 + 1) / (3 + 2), and what is left of it. The penalty takes a little off.
+    assert calibration.probability(np.array([0.2, 0.8])) == pytest.approx([0.2, 0.8], abs=0.01)
+
+
 def test_equal_similarities_give_no_threshold() -> None:
     assert calibrate(np.full(4, 0.3), np.array([True, False, True, False])).slope == 0.0
 

@@ -177,7 +177,11 @@ def test_shuffled_labels_don_t_make_the_cost_of_calls_without_a_label_known(writ
     assert {s.stage: s.cost_usd for s in reader.status()}["explain"] is None
 
 
-def test_every_feature_is_listed_with_its_labels_or_with_the_reason_for_none(writer: Writer, reader: Reader) -> None:
+@pytest.mark.parametrize("n_per_read", [1, 2, 3, 5000])
+def test_every_feature_is_listed_once_with_its_labels_or_with_the_reason_for_none(
+    writer: Writer, reader: Reader, monkeypatch: pytest.MonkeyPatch, n_per_read: int
+) -> None:
+    monkeypatch.setattr("autointerp.store.reader._FEATURES_PER_READ", n_per_read)
     label, baseline = make.explanation(1), make.explanation(1, fingerprint="b1", label_from=2)
     writer.add_explanations([label, baseline])
     writer.add_graded([make.graded(label)])
