@@ -156,10 +156,13 @@ def feature_table(features: Sequence[FeatureRecord]) -> pa.Table:
     return _table(FEATURES, features, extra)
 
 
-def context_table(contexts: Sequence[Context], places: Sequence[int | None], fingerprints: Sequence[str]) -> pa.Table:
+def context_table(contexts: Sequence[tuple[Context, int | None, str]]) -> pa.Table:
     """Rows of `contexts`, with each one's place among its feature's and the fingerprint of what made it."""
-    extra: dict[str, Sequence[Any]] = {"place": places, "fingerprint": fingerprints}
-    return _table(CONTEXTS, contexts, extra)
+    extra: dict[str, Sequence[Any]] = {
+        "place": [place for _, place, _ in contexts],
+        "fingerprint": [fingerprint for _, _, fingerprint in contexts],
+    }
+    return _table(CONTEXTS, [context for context, _, _ in contexts], extra)
 
 
 def explanation_table(explanations: Sequence[Explanation]) -> pa.Table:

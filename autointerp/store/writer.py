@@ -134,9 +134,8 @@ class Writer:
             fingerprint: Of the contexts stage.
         """
         for some in _batches(contexts, _FEATURES_PER_TRANSACTION):
-            placed = [(context, place) for one in some for place, context in enumerate(one.contexts)]
-            new = _distinct(placed, lambda pair: pair[0].context_id)
-            table = rows.context_table([c for c, _ in new], [place for _, place in new], [fingerprint] * len(new))
+            placed = [(context, place, fingerprint) for one in some for place, context in enumerate(one.contexts)]
+            table = rows.context_table(_distinct(placed, lambda row: row[0].context_id))
             with writing(self.path, self._timeout_s) as connection:
                 _insert(connection, "contexts", table, ("context_id", "fingerprint"))
 
@@ -164,11 +163,8 @@ class Writer:
             if not new:
                 return
             owners = [owner[g.score.explanation_id] for g in new]
-            drawn = _distinct(
-                [(context, g.score.fingerprint) for g in new for context in g.contexts],
-                lambda pair: (pair[0].context_id, pair[1]),
-            )
-            contexts = rows.context_table([c for c, _ in drawn], [None] * len(drawn), [f for _, f in drawn])
+            drawn = [(context, None, g.score.fingerprint) for g in new for context in g.contexts]
+            contexts = rows.context_table(_distinct(drawn, lambda row: (row[0].context_id, row[2])))
             _insert(connection, "contexts", contexts, ("context_id", "fingerprint"))
             _insert(connection, "trials", rows.trial_table(new, owners), ())
             _insert(connection, "scores", rows.score_table(new, owners), ())
