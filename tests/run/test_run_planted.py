@@ -1,6 +1,7 @@
 """The whole pipeline on features whose truth is known, against language models that know it."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from autointerp import load_pipeline, open_run, run_pipeline
 from autointerp.config import Pipeline
 from autointerp.errors import KeyRefusedError, NoKeyError, RunMismatchError, UnknownFeatureError
+from autointerp.llm import load_prompt
 from tests.loopback.server import Always, Http, LoopbackServer, Oracle, Provider, Say, Script
 from tests.loopback.truth import Shown, TruthOracle, most_frequent_mark
 from tests.run.planted import COLOURS, DEAD, EVERYWHERE, FEATURES, LABELLED, RARE, Planted
@@ -85,9 +87,15 @@ def test_a_judge_that_knows_the_truth_gives_every_true_label_full_marks(
     summary = {s.scorer: s for s in run.score_summary()}
     assert summary["detection"].baseline_median is not None
     assert summary["detection"].baseline_median < 0.7
-    stages = {s.stage: s for s in run.status()}
-    assert stages["explain"].cost_usd is not None
-    assert stages["explain"].cost_usd > 0
+    n_asked = Counter(call.system for call in server.calls)
+    used = {row.stage: row.usage for row in run.reader.stages() if row.usage is not None}
+    assert used["explain"].n_calls == n_asked[load_prompt("explain_examples").system]
+    assert used["score:fuzzing"].n_calls == n_asked[load_prompt("judge_fuzzing").system]
+    n_detection = n_asked[load_prompt("judge_detection").system]
+    assert used["score:detection"].n_calls + used["score:recall"].n_calls == n_detection
+    for stage in ("explain", "score:detection", "score:fuzzing", "score:recall"):
+        assert (used[stage].cost_usd or 0.0) > 0, f"{stage} is told what its own questions cost"
+    assert used["score:embedding"].n_calls == 0
 
 
 def test_a_judge_that_errs_scores_what_its_own_answers_say(

@@ -47,7 +47,9 @@ def test_the_example_of_the_documentation_scores_labels_beside_ours(
     export_run(folder, tmp_path / "labels.csv")
     header = (tmp_path / "labels.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
     assert {"peak", "peak_ci_low", "peak_n_trials"} <= set(header)
-    main(["status", str(folder)])
+    with pytest.raises(SystemExit) as ended:
+        main(["status", str(folder)])
+    assert ended.value.code == 0
     assert "score:peak" in capsys.readouterr().out
     digest = run.reader.content_digest()
     assert run_pipeline(pipeline_with(planted, tmp_path), STAGES).n_failed == 0
