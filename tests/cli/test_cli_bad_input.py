@@ -202,6 +202,7 @@ def test_a_folder_that_holds_something_else(
     assert precious.read_text(encoding="utf-8") == "years of work"
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_what_was_finished_is_gone_on_from(
     planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

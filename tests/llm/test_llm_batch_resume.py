@@ -54,6 +54,7 @@ MOMENTS = [before_the_provider_has_it, before_its_id_is_known, while_it_is_under
 
 
 # Only how a batch is found again whose id is not known is a provider's own.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("provider", "moment"),
     cases("openai", {moment.__name__: moment for moment in MOMENTS}, of_each=[before_its_id_is_known.__name__]),
@@ -80,6 +81,7 @@ def has_asked_for(server: BatchServer, n_requests: int) -> bool:
     return server.asked_for.total() >= n_requests
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_a_rerun_has_every_answer_and_pays_each_once(asker: Asker, path: Path) -> None:
     provider: Provider = "anthropic"
     with BatchServer(Always(echo)) as server:
@@ -188,6 +190,7 @@ def test_results_that_were_read_before_the_end_are_not_counted_again(asker: Aske
         assert set(server.answered.values()) == {1}
 
 
+@pytest.mark.slow
 def test_another_run_waits_for_what_a_living_one_has_under_way(asker: Asker, path: Path) -> None:
     provider: Provider = "openai"
     with BatchServer(Always(echo)) as server:
@@ -211,6 +214,7 @@ def test_another_run_waits_for_what_a_living_one_has_under_way(asker: Asker, pat
         assert set(server.answered.values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_for_another_takes_its_batch_over_when_that_dies(asker: Asker, path: Path) -> None:
     provider: Provider = "openai"
     with BatchServer(Always(echo)) as server:
@@ -235,6 +239,7 @@ def test_a_run_that_waits_for_another_takes_its_batch_over_when_that_dies(asker:
         assert set(server.answered.values()) == {1}
 
 
+@pytest.mark.slow
 def test_many_processes_ask_the_same_and_each_call_is_paid_once(path: Path) -> None:
     provider: Provider = "anthropic"
     with BatchServer(Always(echo)) as server:

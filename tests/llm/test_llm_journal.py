@@ -188,6 +188,7 @@ def start(server: LoopbackServer, journal: Path, first: int, last: int) -> subpr
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_a_rerun_pays_only_for_the_calls_in_flight(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     n_requests, n_in_flight, kill_after = 80, 4, (11, 45)
@@ -208,6 +209,7 @@ def test_killed_at_any_moment_a_rerun_pays_only_for_the_calls_in_flight(tmp_path
         assert n_requests <= len(server.calls) <= n_requests + n_in_flight * len(kill_after)
 
 
+@pytest.mark.slow
 def test_processes_share_a_journal(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     with LoopbackServer(Always(echo), latency_s=0.002) as server:

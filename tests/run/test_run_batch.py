@@ -11,6 +11,8 @@ from tests.run.planted import Planted
 from tests.run.prepared import WithContexts
 from tests.run.test_run_planted import KEY, asked_pipeline, knowing
 
+pytestmark = pytest.mark.slow
+
 BY_BATCH = [f"{table}.model.{key}" for table in ("explain", "judge") for key in ("batch=true", "batch_poll_s=0.05")]
 BEST_OF = (
     'explain.explainer="best_of"',

@@ -52,6 +52,7 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
+@pytest.mark.slow
 def test_without_a_key_the_local_judge_chooses_among_local_labels(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path
 ) -> None:
@@ -84,6 +85,7 @@ def test_without_a_key_the_local_judge_chooses_among_local_labels(
     assert {e.created_at for e in run.reader.explanations()} == {e.created_at for e in explanations.values()}
 
 
+@pytest.mark.slow
 def test_the_score_split_is_that_of_a_run_without_a_select_split(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path
 ) -> None:
@@ -109,6 +111,7 @@ def asked(planted: Planted, folder: Path, url: str, *overrides: str) -> Pipeline
     return pipeline_of(planted, folder, *more, name="asked", overrides=overrides)
 
 
+@pytest.mark.slow
 def test_a_judge_that_knows_the_truth_chooses_the_true_label_and_its_price_stands_with_the_label(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

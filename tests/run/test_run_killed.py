@@ -14,6 +14,8 @@ from tests.loopback.server import LoopbackServer
 from tests.run.planted import Planted
 from tests.run.test_run_planted import KEY, asked_pipeline, knowing
 
+pytestmark = pytest.mark.slow
+
 _IN_FLIGHT = 4  # `concurrency` of the pipeline under test
 _SETTINGS = (
     "corpus.blocks_per_shard=20",  # so small that some are folded while others are still to be done

@@ -36,6 +36,7 @@ def pipeline_of(planted: Planted, folder: Path, labels: Path, *more: str, overri
     return load_pipeline(str(path), ("score.baseline=false", *overrides))
 
 
+@pytest.mark.slow
 def test_true_labels_score_high_and_wrong_ones_low(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

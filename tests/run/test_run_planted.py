@@ -64,7 +64,7 @@ def asked_pipeline(
     return load_pipeline(str(path), overrides)
 
 
-@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize("provider", ["openai", pytest.param("anthropic", marks=pytest.mark.slow)])
 def test_a_judge_that_knows_the_truth_gives_every_true_label_full_marks(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path, provider: Provider
 ) -> None:

@@ -123,6 +123,7 @@ def two_coders(planted: Planted, folder: Path, url: str, *overrides: str) -> Pip
     return load_pipeline(str(path), overrides)
 
 
+@pytest.mark.slow
 def test_a_run_over_two_coders_labels_and_scores_the_features_of_both(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
