@@ -122,9 +122,16 @@ class Writer:
 
     def add_features(self, features: Sequence[FeatureRecord]) -> None:
         """Add features, dead ones too."""
-        new = _distinct(features, lambda f: (f.source_id, f.feature_index))
+        self.add_feature_table(rows.feature_table(_distinct(features, lambda f: (f.source_id, f.feature_index))))
+
+    def add_feature_table(self, features: pa.Table) -> None:
+        """Add features that come as columns.
+
+        Args:
+            features: Rows of `rows.FEATURES`, no feature twice.
+        """
         with writing(self.path, self._timeout_s) as connection:
-            _insert(connection, "features", rows.feature_table(new), ("source_id", "feature_index"))
+            _insert(connection, "features", features, ("source_id", "feature_index"))
 
     def add_contexts(self, contexts: Iterable[FeatureContexts], fingerprint: str) -> None:
         """Add features' contexts, some hundred features a transaction, one feature never in two.
