@@ -17,6 +17,7 @@ ORDER = (
     "words",
     "records",
     "config",
+    "sentence_model",
     "embedder",
     "corpus",
     "subject",

@@ -3,25 +3,18 @@
 Built once and kept until the store changes. Row i of every array is the same label.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Bool, Float64
 
 from autointerp.errors import SearchError
 from autointerp.records import SearchHit
+from autointerp.search.word_matches import WordMatches
 from autointerp.store.reader import Reader
 from autointerp.store.results import LabelEmbeddings
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-    from sklearn.feature_extraction.text import TfidfVectorizer
 
 
 @dataclass(frozen=True)
@@ -75,20 +68,8 @@ class LabelTable:
         return kept
 
     def word_matches(self, query: str) -> Float64[np.ndarray, " row"]:
-        """How far each label has the query's words: cosine of TF-IDF vectors, 1 where it holds the query as a phrase.
-
-        A word is a run of letters and digits, in lower case; words of few labels weigh more.
-        """
-        if self._words is None:
-            return np.zeros(self.n_rows)
-        vectorizer, matrix = self._words
-        matches: Float64[np.ndarray, " row"] = (matrix @ vectorizer.transform([query]).T).toarray()[:, 0]
-        words = query.strip().lower()
-        phrase = re.compile(rf"(?<!\w){re.escape(words)}(?!\w)")
-        for row in np.flatnonzero(pc.match_substring(self._lowered, words).to_numpy(zero_copy_only=False)):
-            if phrase.search(self._lowered[int(row)].as_py()):
-                matches[row] = 1.0
-        return matches
+        """How far each label has the query's words; see `WordMatches.of`."""
+        return self._words.of(query)
 
     def best_rows(
         self, relevance: Float64[np.ndarray, " row"], kept: Bool[np.ndarray, " row"], top_k: int
@@ -121,17 +102,8 @@ class LabelTable:
         )
 
     @cached_property
-    def _lowered(self) -> pa.Array:
-        return pc.utf8_lower(pa.array(self.embedded.labels, pa.string()))
-
-    @cached_property
-    def _words(self) -> "tuple[TfidfVectorizer, csr_matrix] | None":
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        vectorizer = TfidfVectorizer(token_pattern=r"(?u)\w+", sublinear_tf=True, dtype=np.float64)
-        if not any(re.search(r"\w", label) for label in self.embedded.labels):
-            return None
-        return vectorizer, vectorizer.fit_transform(self.embedded.labels)
+    def _words(self) -> WordMatches:
+        return WordMatches(self.embedded.labels)
 
 
 def load_table(reader: Reader, embedder: str) -> LabelTable:
