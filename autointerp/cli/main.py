@@ -1,9 +1,11 @@
 """The command `autointerp`: exit status 0 only when everything asked for was done.
 
-What a user can cause ends in one line and status 1, without a traceback. The heavy imports stand inside the commands,
-so that `--help` and mistakes in a pipeline file answer at once.
+What a user can cause ends in one line and status 1, without a traceback. What a command needs is imported inside it,
+and only when the pipeline file has been read, so that `--help` and mistakes answer at once.
 """
 
+import atexit
+import gc
 import json
 import logging
 import os
@@ -15,14 +17,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autointerp.cli import look
-from autointerp.config import Pipeline
-from autointerp.config.file import load_pipeline
 from autointerp.errors import AutointerpError, PipelineError, disk_full, is_disk_full
 
-_INTERRUPTED = 130
-
 if TYPE_CHECKING:
+    from autointerp.config import Pipeline
     from autointerp.run.pipeline import Stage
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="autointerp",
@@ -49,7 +50,9 @@ def _before(
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
 
 
-def _load(file: str, overrides: list[str] | None, features: str | None, sample: int | None) -> Pipeline:
+def _load(file: str, overrides: list[str] | None, features: str | None, sample: int | None) -> "Pipeline":
+    from autointerp.config.file import load_pipeline
+
     chosen = list(overrides or [])
     if features is not None and sample is not None:
         raise PipelineError("--features and --sample exclude each other", "give one of them")
@@ -60,12 +63,12 @@ def _load(file: str, overrides: list[str] | None, features: str | None, sample: 
     return load_pipeline(file, tuple(chosen))
 
 
-def _run(pipeline: Pipeline, stages: "Sequence[Stage]", *, resume: bool) -> None:
+def _run(pipeline: "Pipeline", stages: "Sequence[Stage] | None", *, resume: bool) -> None:
     from autointerp.cli.reporting import ConsoleReporter
-    from autointerp.run.pipeline import run_pipeline
+    from autointerp.run.pipeline import STAGES, run_pipeline
 
     with ConsoleReporter() as reporter:
-        outcome = run_pipeline(pipeline, stages, reporter, fresh=not resume)
+        outcome = run_pipeline(pipeline, stages or STAGES, reporter, fresh=not resume)
     typer.echo(f"The run lies in {pipeline.run_folder}")
     if outcome.n_failed:
         typer.echo(
@@ -74,7 +77,7 @@ def _run(pipeline: Pipeline, stages: "Sequence[Stage]", *, resume: bool) -> None
         raise typer.Exit(1)
 
 
-def _tell_cost(pipeline: Pipeline, *, as_json: bool) -> None:
+def _tell_cost(pipeline: "Pipeline", *, as_json: bool) -> None:
     from autointerp.cli.cost_table import cost_rows, make_plan, plan_as_json
 
     plan = make_plan(pipeline)
@@ -95,12 +98,14 @@ def demo(
     resume: ResumeOption = True,
 ) -> None:
     """Label, score and search the features of an embedded model: no network, no key."""
-    from autointerp.cli.demo import run_demo
-
     overrides = [f"runs={json.dumps(runs)}"]
     if text is not None:
         overrides += ['corpus.kind="text"', f"corpus.path={json.dumps(str(text))}", 'name="demo-text"']
-    run_demo(_load("demo", [*overrides, *(set_ or [])], None, sample), resume=resume)
+    pipeline = _load("demo", [*overrides, *(set_ or [])], None, sample)
+
+    from autointerp.cli.demo import run_demo
+
+    run_demo(pipeline, resume=resume)
 
 
 @app.command()
@@ -135,9 +140,7 @@ def run(
         return
     if json_:
         raise PipelineError("--json is of --dry-run only", "look at the run with `autointerp status FOLDER --json`")
-    from autointerp.run.pipeline import STAGES
-
-    _run(_load(file, set_, features, sample), STAGES, resume=resume)
+    _run(_load(file, set_, features, sample), None, resume=resume)
 
 
 @app.command()
@@ -171,6 +174,8 @@ def index(file: PipelineArgument, set_: SetOption = None) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # The process ends: looking for garbage among all that torch has made takes a third as long as importing it.
+    atexit.register(gc.freeze)
     try:
         app(arguments, standalone_mode=True)
     except AutointerpError as error:

@@ -8,7 +8,6 @@ from autointerp.errors import ExportError
 from autointerp.export.csv import write_csv
 from autointerp.export.items import ExportOptions, Provenance, export_items, provenance
 from autointerp.export.jsonl import write_jsonl
-from autointerp.export.parquet import write_parquet
 from autointerp.store.reader import Reader
 from autointerp.whole_file import whole_file
 
@@ -75,6 +74,8 @@ def _write(wanted: ExportFormat, reader: Reader, options: ExportOptions, known: 
     if wanted == "csv":
         return write_csv(items, known, path)
     if wanted == "parquet":
+        from autointerp.export.parquet import write_parquet  # slow to import
+
         return write_parquet(items, known, path)
     return write_jsonl(items, known, path, contexts=options.contexts)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from autointerp.config import EmbedderConfig
 from autointerp.records import EVERY_FEATURE, Context, Failure, FeatureFilter, FeatureRecord, SearchHit, SourceRecord
 from autointerp.search.embed_labels import TextEmbedder
 from autointerp.search.engine import LABEL_SPACE, SearchEngine
@@ -134,7 +133,8 @@ class Run:
         return SearchEngine(self.reader, self._embedder or self._own_embedder())
 
     def _own_embedder(self) -> TextEmbedder:
-        # Loading torch and a model takes seconds, which looking a feature up does not need.
+        # Looking a feature up needs no embedder.
+        from autointerp.config import EmbedderConfig
         from autointerp.embedder import Embedder
 
         settings = self._record.pipeline.get("embedder", {}) if self._record else {}

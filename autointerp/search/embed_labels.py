@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from jaxtyping import Float32
 
-from autointerp.store.reader import Reader
-from autointerp.store.writer import Writer
+if TYPE_CHECKING:
+    from autointerp.store.reader import Reader
+    from autointerp.store.writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Indexed:
 
 
 def index_labels(
-    reader: Reader, writer: Writer, embedder: TextEmbedder, progress: Callable[[int], None] = lambda n_labels: None
+    reader: "Reader", writer: "Writer", embedder: TextEmbedder, progress: Callable[[int], None] = lambda n_labels: None
 ) -> Indexed:
     """Embed the current true labels that this embedder has not embedded, and store the embeddings.
 

