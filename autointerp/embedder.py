@@ -201,7 +201,8 @@ class _WordTable:
 
     def missing(self, words: set[str]) -> set[str]:
         """Those of the words that have no row yet; before the table grows too large it is emptied."""
-        missing = words - self._row.keys()
+        # Not `words - self._row.keys()`, which looks at every row of the table.
+        missing = {word for word in words if word not in self._row}
         if missing and len(self._row) + len(missing) > MAX_CACHED_TEXTS:
             self._row.clear()
             return words
