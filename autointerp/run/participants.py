@@ -138,6 +138,10 @@ class Models:
         if "recall" in pipeline.score.scorers:
             self._session.embedder.embed(labels)
             pool.embeddings(self._session.embedder)
+            n_asked = len(labels) * (pipeline.score.n_recall_candidates + pipeline.score.n_recall_random)
+            if pipeline.judge.kind == "local" and n_asked >= pool.n_tiles:  # few labels ask about few of the tiles
+                graded = zip(pool.texts, pool.is_score, strict=True)
+                self._session.embedder.learn_words([text for text, is_score in graded if is_score])
 
     @property
     def n_explained_at_once(self) -> int:
