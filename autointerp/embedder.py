@@ -27,10 +27,10 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from autointerp.identity import fingerprint
 from autointerp.words import label_words, words_of
@@ -45,6 +45,8 @@ MAX_CACHED_TEXTS = 65_536
 MIN_BATCH_TOKENS = 64
 SHARPNESS = 20.0
 LENGTH_SLOPE = 0.03
+# Of some sixty texts each, with a megabyte of words' vectors.
+_MAX_CUT_TEXTS = 8
 
 
 class TextEmbedder(Protocol):
@@ -166,13 +168,14 @@ class Embedder:
         Returns:
             Cosines; -1 for a text without words.
         """
-        cut = [words_of(text) for text in texts]
-        wanted = {word for words_of_text in (words, *cut) for word in words_of_text}
+        cut = tuple(words_of(text) for text in texts)
         while True:
-            self._learn_words(wanted)
             with self._lock:
-                if not self._words.missing(wanted):  # another thread may have made room meanwhile
-                    return self._words.closest(words, cut)
+                closest = self._words.closest(words, cut)
+            if closest is not None:
+                return closest
+            # Learnt again if another thread makes room before they are looked up.
+            self._learn_words({word for words_of_text in (words, *cut) for word in words_of_text})
 
     def learn_words(self, texts: Sequence[str]) -> None:
         """Embed every word of these texts that is new: all at once is several times faster than a few at a time."""
@@ -225,18 +228,38 @@ def combine(similarity: Float32[np.ndarray, "text word"], n_words: Sequence[int]
     return combined
 
 
+class _CutTexts(NamedTuple):
+    """Some texts as their words.
+
+    Attributes:
+        vectors: Of the distinct words.
+        place: Of each word of the texts that have any, one text after the other, in `vectors`.
+        starts: First word of each of these texts.
+        has_words: Whether each text has words.
+    """
+
+    vectors: Float32[np.ndarray, "distinct dim"]
+    place: Int64[np.ndarray, " word"]
+    starts: Int64[np.ndarray, " text_with_words"]
+    has_words: Bool[np.ndarray, " text"]
+
+
 class _WordTable:
     """The unit vectors of single words, one row a word."""
 
     def __init__(self, dim: int) -> None:
         self._row: dict[str, int] = {}
         self._vectors = np.zeros((1024, dim), dtype=np.float32)
+        # A label and the shuffled one beside it are compared with the same texts.
+        self._cut: OrderedDict[tuple[tuple[str, ...], ...], _CutTexts] = OrderedDict()
 
     def missing(self, words: set[str]) -> set[str]:
         """Those of the words that have no row yet; before the table grows too large it is emptied."""
-        missing = words - self._row.keys()
+        # Not `words - self._row.keys()`, which looks at every row of the table.
+        missing = {word for word in words if word not in self._row}
         if missing and len(self._row) + len(missing) > MAX_CACHED_TEXTS:
             self._row.clear()
+            self._cut.clear()
             return words
         return missing
 
@@ -252,17 +275,33 @@ class _WordTable:
         self._vectors[first:end] = vectors
         self._row.update(zip(words, range(first, end), strict=True))
 
-    def closest(self, words: Sequence[str], texts: Sequence[Sequence[str]]) -> Float32[np.ndarray, "text word"]:
-        """Cosine of each word with the closest word of each text; -1 for a text without words."""
-        rows: Int64[np.ndarray, " place"] = np.array([self._row[w] for text in texts for w in text], dtype=np.int64)
+    def closest(
+        self, words: Sequence[str], texts: tuple[tuple[str, ...], ...]
+    ) -> Float32[np.ndarray, "text word"] | None:
+        """Cosine of each word with the closest word of each text; -1 for a text without words.
+
+        None where a word, of the texts or else, has no row.
+        """
+        try:
+            cut = self._cut.get(texts) or self._cut_texts(texts)
+            targets = self._vectors[[self._row[word] for word in words]]
+        except KeyError:
+            return None
         closest = np.full((len(texts), len(words)), -1.0, dtype=np.float32)
-        if rows.size == 0 or not words:
-            return closest
-        distinct, place = np.unique(rows, return_inverse=True)
-        targets = self._vectors[[self._row[word] for word in words]]
-        cosines = self._vectors[distinct] @ targets.T
-        n_words = np.array([len(text) for text in texts])
-        filled = n_words > 0
-        starts = (np.cumsum(n_words) - n_words)[filled]
-        closest[filled] = np.maximum.reduceat(cosines[place], starts, axis=0)
+        if len(cut.place) and words:
+            cosines = cut.vectors @ targets.T
+            closest[cut.has_words] = np.maximum.reduceat(cosines[cut.place], cut.starts, axis=0)
         return closest
+
+    def _cut_texts(self, texts: tuple[tuple[str, ...], ...]) -> _CutTexts:
+        """Look the words of texts up; KeyError where one has no row."""
+        rows: Int64[np.ndarray, " word"] = np.array([self._row[w] for text in texts for w in text], dtype=np.int64)
+        distinct, place = np.unique(rows, return_inverse=True)
+        n_words = np.array([len(text) for text in texts], dtype=np.int64)
+        has_words = n_words > 0
+        starts = (np.cumsum(n_words) - n_words)[has_words]
+        cut = _CutTexts(self._vectors[distinct], place, starts, has_words)
+        self._cut[texts] = cut
+        if len(self._cut) > _MAX_CUT_TEXTS:
+            self._cut.popitem(last=False)
+        return cut

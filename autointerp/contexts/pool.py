@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
 from autointerp.config import CollectConfig, ContextsConfig
+from autointerp.contexts.kept_embeddings import KeptEmbeddings
 from autointerp.contexts.splits import DuplicateIndex, context_trigrams, document_split, trigram_sets
 from autointerp.contexts.windows import Pieces, make_context
 from autointerp.corpus.reader import BlockReader, Blocks
@@ -106,6 +107,7 @@ class PoolTiles:
     _pool_block: Int32[np.ndarray, " tile"]
     _firings: _Firings
     _duplicates: DuplicateIndex
+    _kept: KeptEmbeddings | None
     _embeddings: dict[str, Float32[np.ndarray, "tile dim"]] = field(default_factory=dict)
 
     @classmethod
@@ -119,11 +121,12 @@ class PoolTiles:
         *,
         seed: int,
         source_id: str,
+        kept: KeptEmbeddings | None = None,
     ) -> "PoolTiles":
         """Cut the pool's blocks into windows, draw the tiles, and index the firings by feature.
 
-        Costs a read of the pool's blocks and one sort of its firings; nothing is written, a later stage builds it
-        again from what `collect` kept.
+        Costs a read of the pool's blocks and one sort of its firings; a later stage builds it again from what `collect`
+        kept. Only the embeddings, which cost more than all else, are written, and read again.
 
         Args:
             pool: Sampled blocks with every firing.
@@ -133,6 +136,7 @@ class PoolTiles:
             collect: Length of a context.
             seed: Of the draw and of the split.
             source_id: `model@source`.
+            kept: Where the tiles' embeddings are kept; None keeps them in memory alone.
 
         Raises:
             ShardError: If a block is not in the corpus.
@@ -174,6 +178,7 @@ class PoolTiles:
             _pool_block=pool_block,
             _firings=_index(pool, pool_block, start, length, blocks.token_ids.shape[1]),
             _duplicates=DuplicateIndex(trigrams),
+            _kept=kept,
         )
 
     @property
@@ -256,9 +261,11 @@ class PoolTiles:
         )
 
     def embeddings(self, embedder: TextEmbedder) -> Float32[np.ndarray, "tile dim"]:
-        """Embeddings of the tiles' texts, unit rows; computed at the first call and kept."""
+        """Embeddings of the tiles' texts, unit rows; computed, or read, at the first call and kept."""
         if embedder.name not in self._embeddings:
-            self._embeddings[embedder.name] = embedder.embed(self.texts)
+            kept = self._kept
+            computed = embedder.embed(self.texts) if kept is None else kept.of(self.texts, embedder.embed)
+            self._embeddings[embedder.name] = computed
         return self._embeddings[embedder.name]
 
 

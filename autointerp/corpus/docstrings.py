@@ -16,6 +16,7 @@ import ast
 import hashlib
 import importlib.util
 import logging
+import os
 import re
 import sysconfig
 import warnings
@@ -36,7 +37,8 @@ PACKAGES = (
     "transformers", "datasets", "huggingface_hub", "sentence_transformers", "accelerate", "ray", "pydantic", "fsspec",
     "joblib", "jinja2", "click", "rich", "aiohttp", "openai", "anthropic", "duckdb", "pyarrow", "setuptools",
 )  # fmt: skip
-_SKIPPED_FOLDERS = frozenset({
+# Folders, and files of that name.
+_SKIPPED_NAMES = frozenset({
     "__pycache__", "_generated", "_vendor", "_vendored", "dist-packages", "idlelib", "lib2to3", "onnx",
     "site-packages", "test", "test_dynamo", "testing", "tests", "thirdparty_files", "turtledemo",
 })  # fmt: skip
@@ -88,11 +90,17 @@ def _corpus_roots() -> list[tuple[Path, str]]:
 
 
 def _walk(root: Path, prefix: str) -> Iterator[SourceFile]:
-    for path in root.rglob("*.py"):
-        parts = path.relative_to(root).with_suffix("").parts
-        if _SKIPPED_FOLDERS.isdisjoint(parts):
-            names = (prefix, *parts) if prefix else parts
-            yield SourceFile(".".join(names).removesuffix(".__init__"), path)
+    # By hand and not by `rglob`, which would walk the skipped folders too: more files than all others together.
+    folders: list[tuple[str, tuple[str, ...]]] = [(str(root), (prefix,) if prefix else ())]
+    while folders:
+        folder, names = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name not in _SKIPPED_NAMES:
+                        folders.append((entry.path, (*names, entry.name)))
+                elif entry.name.endswith(".py") and (stem := entry.name.removesuffix(".py")) not in _SKIPPED_NAMES:
+                    yield SourceFile(".".join((*names, stem)).removesuffix(".__init__"), Path(entry.path))
 
 
 def _read_definitions(path: Path) -> Iterator[tuple[str, list[str]]]:

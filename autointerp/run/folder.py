@@ -4,6 +4,7 @@ runs/NAME/
   run.json          the resolved pipeline and the settings that decide its contexts
   corpus/           token blocks in shards; manifest.json is written last
   collect/SOURCE/   one file a shard, then collected.safetensors
+  pool/SOURCE/      embeddings.safetensors: of the pool's windows, so that it is embedded once; made anew if removed
   store.duckdb      everything else
   journal.sqlite    paid answers, by request
 """
@@ -57,6 +58,10 @@ class RunFolder:
     def collected_file(self, source_id: str) -> Path:
         """What the pass over the whole corpus kept of one source."""
         return self.source_folder(source_id) / "collected.safetensors"
+
+    def pool_file(self, source_id: str) -> Path:
+        """The embeddings of one source's pool."""
+        return self.path / "pool" / source_id.rpartition("@")[2] / "embeddings.safetensors"
 
     @property
     def store(self) -> Path:
@@ -169,7 +174,7 @@ def _claim(path: Path, pipeline: Pipeline, settings: dict[str, Any]) -> None:
 def _empty(path: Path) -> None:
     # The journal stays: its answers are paid for, and keyed by whole requests. run.json goes last, so that a folder
     # that was left half empty is still known for a run's.
-    for name in ("corpus", "collect"):
+    for name in ("corpus", "collect", "pool"):
         shutil.rmtree(path / name, ignore_errors=True)
     for pattern in ("store.duckdb*", f".{_RUN_FILE}.*", _RUN_FILE):
         for file in path.glob(pattern):

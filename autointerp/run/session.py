@@ -12,6 +12,7 @@ from jaxtyping import Int32
 
 from autointerp.collect.shards import load_part
 from autointerp.config import Pipeline
+from autointerp.contexts.kept_embeddings import KeptEmbeddings
 from autointerp.contexts.pool import PoolTiles
 from autointerp.corpus.pieces import TokenPieces
 from autointerp.corpus.reader import ShardReader
@@ -182,6 +183,7 @@ class SourceSession:
             pipeline.collect,
             seed=pipeline.seed,
             source_id=self.source_id,
+            kept=KeptEmbeddings(self.run.folder.pool_file(self.source_id), self.run.contexts_fingerprint),
         )
 
     def decoder_neighbors(self) -> Int32[np.ndarray, "feature rank"]:

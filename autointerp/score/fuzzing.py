@@ -19,6 +19,7 @@ its true ones, so that counting marks solves it there.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -93,6 +94,8 @@ def measure(of: Answered, n_left_out: int) -> tuple[metrics.Estimate, Detail]:
     return headline, detail
 
 
+# Kept for the shuffled label, which is asked about the same contexts right after the true one.
+@lru_cache(maxsize=1024)
 def true_marks(context: Context) -> tuple[int, ...]:
     """Offsets of the active tokens that show, or of the strongest where they are more than the inactive ones."""
     active = np.flatnonzero(_shows(context) & _is_active(context)).tolist()
@@ -100,6 +103,7 @@ def true_marks(context: Context) -> tuple[int, ...]:
     return tuple(sorted(strongest))
 
 
+@lru_cache(maxsize=1024)
 def false_marks(context: Context, key: int) -> tuple[int, ...]:
     """As many inactive offsets as `true_marks` gives active ones, in runs of the same lengths where they fit."""
     free = _shows(context) & ~_is_active(context)
@@ -122,6 +126,7 @@ def false_marks(context: Context, key: int) -> tuple[int, ...]:
     return tuple(sorted(marked))
 
 
+@lru_cache(maxsize=1024)
 def _n_marks(context: Context) -> int:
     shows, is_active = _shows(context), _is_active(context)
     return min(int((shows & is_active).sum()), int((shows & ~is_active).sum()))
@@ -155,7 +160,8 @@ def _runs(offsets: tuple[int, ...]) -> list[tuple[int, int]]:
 
 
 def _windows(flags: Bool[np.ndarray, " offset"], length: int) -> Bool[np.ndarray, "start within"]:
-    return np.lib.stride_tricks.sliding_window_view(flags, length)
+    # Most runs are of one token, and a view of windows takes longer to make than to use.
+    return flags[:, None] if length == 1 else np.lib.stride_tricks.sliding_window_view(flags, length)
 
 
 def _draw_start(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,13 +87,17 @@ class LocalJudge:
         return Answers([Answer(verdict=bool(p > 0.5), probability=float(p)) for p in probabilities])
 
     def _similarities(self, label: str, questions: Sequence[Question]) -> Float64[np.ndarray, " question"]:
-        texts = [marked_texts(q.context, q.marked) if q.marked else [q.context.text] for q in questions]
+        texts = [marked_texts(q.context, q.marked) if q.marked else (q.context.text,) for q in questions]
         similarity = self._embedder.similarity(label, [text for of_one in texts for text in of_one])
+        if len(similarity) == len(texts):
+            return similarity.astype(np.float64)
         ends = np.cumsum([len(of_one) for of_one in texts])[:-1]
         return np.array([part.mean(dtype=np.float64) for part in np.split(similarity, ends)], dtype=np.float64)
 
 
-def marked_texts(context: Context, marked: Sequence[int]) -> list[str]:
+# A label and the shuffled one beside it are asked about the same marks.
+@lru_cache(maxsize=1024)
+def marked_texts(context: Context, marked: tuple[int, ...]) -> tuple[str, ...]:
     """The text of each run of marked tokens, widened to whole words.
 
     Args:
@@ -117,7 +122,7 @@ def marked_texts(context: Context, marked: Sequence[int]) -> list[str]:
             spans[-1][1] = max(end, spans[-1][1])
         else:
             spans.append([start, end])
-    return [text[start:end] for start, end in spans]
+    return tuple(text[start:end] for start, end in spans)
 
 
 def calibrate(similarity: Float64[np.ndarray, " question"], truth: Bool[np.ndarray, " question"]) -> Calibration:

@@ -78,6 +78,9 @@ class RecallScorer(BaseScorer):
         super().prepare(labels, texts, pool)
         self._embedder.embed(labels)
         pool.embeddings(self._embedder)
+        n_asked = len(labels) * (self.config.n_recall_candidates + self.config.n_recall_random)
+        if n_asked >= pool.n_tiles:  # few labels ask about few of the tiles
+            self.judge.prepare((), [text for text, is_score in zip(pool.texts, pool.is_score, strict=True) if is_score])
 
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
         """Firing contexts of the score split, and silent tiles of the pool."""

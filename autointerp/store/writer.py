@@ -185,6 +185,8 @@ class Writer:
 
     def add_failures(self, failures: Sequence[Failure]) -> None:
         """Add failures; one of the same stage, feature, fingerprint and explanation replaces the earlier."""
+        if not failures:
+            return
         keyed = {(f.stage, f.source_id, f.feature_index, f.fingerprint, f.explanation_id): f for f in failures}
         with writing(self.path, self._timeout_s) as connection:
             _remove_failures(connection, list(keyed))

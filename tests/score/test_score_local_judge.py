@@ -118,12 +118,12 @@ def test_marks_are_widened_to_whole_words_and_joined_where_they_touch() -> None:
             "tokens": (" a", " deq", "ue", ",", " then", " (", "x", ")"),
         }
     )
-    assert marked_texts(cut, [2]) == ["deque"]
-    assert marked_texts(cut, [1, 2]) == ["deque"]
-    assert marked_texts(cut, [0, 2]) == ["a deque"]
-    assert marked_texts(cut, [2, 3]) == ["deque,"]
-    assert marked_texts(cut, [6, 0]) == ["a", "x"]
-    assert marked_texts(cut, [5]) == ["("]
+    assert marked_texts(cut, (2,)) == ("deque",)
+    assert marked_texts(cut, (1, 2)) == ("deque",)
+    assert marked_texts(cut, (0, 2)) == ("a deque",)
+    assert marked_texts(cut, (2, 3)) == ("deque,",)
+    assert marked_texts(cut, (6, 0)) == ("a", "x")
+    assert marked_texts(cut, (5,)) == ("(",)
 
 
 def test_the_threshold_of_two_clouds_of_one_shape_lies_halfway_whatever_their_sizes() -> None:
