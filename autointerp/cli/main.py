@@ -4,8 +4,6 @@ What a user can cause ends in one line and status 1, without a traceback. What a
 and only when the pipeline file has been read, so that `--help` and mistakes answer at once.
 """
 
-import atexit
-import gc
 import json
 import logging
 import os
@@ -174,8 +172,6 @@ def index(file: PipelineArgument, set_: SetOption = None) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    # The process ends: looking for garbage among all that torch has made takes a third as long as importing it.
-    atexit.register(gc.freeze)
     try:
         app(arguments, standalone_mode=True)
     except AutointerpError as error:
