@@ -20,6 +20,7 @@
     │   ├── NewerStoreError         written by a newer version of this program
     │   ├── StoreBusyError          another process holds the file for longer than we wait
     │   └── UnknownFeatureError     no such feature in this store
+    ├── FilterError                 a filter on features is out of range, or asks for a score that no label has
     ├── SearchError                 a query or one of its options can't be answered
     ├── ExportError                 an export's file or options are wrong
     ├── RunError                    the run folder
@@ -131,6 +132,10 @@ class StoreBusyError(StoreError):
 
 class UnknownFeatureError(StoreError):
     """No such feature in this store."""
+
+
+class FilterError(AutointerpError):
+    """A filter on features is out of range, or asks for a score that no label has."""
 
 
 class SearchError(AutointerpError):

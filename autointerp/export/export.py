@@ -50,6 +50,7 @@ def export_run(
 
     Raises:
         ExportError: If the format is unknown, the options don't fit it, or the file can't be written.
+        FilterError: If a score is asked for that no label has.
         DiskFullError: If there is no room; an earlier file of this name is kept.
     """
     target = Path(path)

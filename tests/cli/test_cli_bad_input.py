@@ -11,12 +11,7 @@ import pytest
 from autointerp.cli import main
 from autointerp.cli.starting_file import starting_file
 from autointerp.config.file import load_pipeline, pipeline_path, ready_made
-from tests.run.planted import FEATURES, Planted, plant
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    return plant(tmp_path_factory.mktemp("planted"))
+from tests.run.planted import FEATURES, Planted
 
 
 @pytest.fixture(scope="module")

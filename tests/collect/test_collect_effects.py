@@ -16,7 +16,7 @@ from autointerp.records import BlockShard, SampledWindows
 from autointerp.subject.coder import Coder, load_coder
 from autointerp.subject.logits import ExtremeLogits
 from autointerp.subject.model import Subject, load_subject
-from tests.run.planted import DEAD, FEATURES, plant
+from tests.run.planted import DEAD, FEATURES, Planted
 
 SETTINGS = CollectConfig()
 PIANO = FEATURES.index(("piano",))
@@ -52,8 +52,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    planted = plant(tmp_path_factory.mktemp("evidence"))
+def world(planted: Planted) -> World:
     subject = load_subject(SubjectConfig(model=str(planted.model), name="planted", device="cpu"))
     blocks = [subject.tokenizer.encode(text) for text in TEXTS]
     token_ids = np.zeros((len(blocks), max(map(len, blocks))), np.int32)

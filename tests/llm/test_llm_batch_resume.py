@@ -19,6 +19,7 @@ from autointerp.llm.budget import Budget
 from autointerp.llm.model import Terms
 from tests.llm.asking import KEY, Asker, Outcome
 from tests.llm.batch_asking import PRICES, echo, features, kill, labels, let_time_pass, requests_of, sizes, start, until
+from tests.llm.providers import cases
 from tests.loopback.batches import BatchServer
 from tests.loopback.server import Always, Drop, Http, Provider, Raw, Stall
 from tests.loopback.server import Outcome as Answer
@@ -52,7 +53,11 @@ def while_its_results_come(server: BatchServer) -> Callable[[], bool]:
 MOMENTS = [before_the_provider_has_it, before_its_id_is_known, while_it_is_under_way, while_its_results_come]
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.__name__)
+# Only how a batch is found again whose id is not known is a provider's own.
+@pytest.mark.parametrize(
+    ("provider", "moment"),
+    cases("openai", {moment.__name__: moment for moment in MOMENTS}, of_each=[before_its_id_is_known.__name__]),
+)
 def test_killed_at_any_moment_a_rerun_has_every_answer_and_pays_each_once(
     asker: Asker, provider: Provider, path: Path, moment: Callable[[BatchServer], Callable[[], bool]]
 ) -> None:
@@ -75,9 +80,8 @@ def has_asked_for(server: BatchServer, n_requests: int) -> bool:
     return server.asked_for.total() >= n_requests
 
 
-def test_killed_again_and_again_a_rerun_has_every_answer_and_pays_each_once(
-    asker: Asker, provider: Provider, path: Path
-) -> None:
+def test_killed_again_and_again_a_rerun_has_every_answer_and_pays_each_once(asker: Asker, path: Path) -> None:
+    provider: Provider = "anthropic"
     with BatchServer(Always(echo)) as server:
         server.n_per_look = 1
         for n_requests in (4, 9, 15, 30, 44):
@@ -184,7 +188,8 @@ def test_results_that_were_read_before_the_end_are_not_counted_again(asker: Aske
         assert set(server.answered.values()) == {1}
 
 
-def test_another_run_waits_for_what_a_living_one_has_under_way(asker: Asker, provider: Provider, path: Path) -> None:
+def test_another_run_waits_for_what_a_living_one_has_under_way(asker: Asker, path: Path) -> None:
+    provider: Provider = "openai"
     with BatchServer(Always(echo)) as server:
         server.is_held = True
         process = start(server, provider, path, 0, 8)
@@ -206,9 +211,8 @@ def test_another_run_waits_for_what_a_living_one_has_under_way(asker: Asker, pro
         assert set(server.answered.values()) == {1}
 
 
-def test_a_run_that_waits_for_another_takes_its_batch_over_when_that_dies(
-    asker: Asker, provider: Provider, path: Path
-) -> None:
+def test_a_run_that_waits_for_another_takes_its_batch_over_when_that_dies(asker: Asker, path: Path) -> None:
+    provider: Provider = "openai"
     with BatchServer(Always(echo)) as server:
         server.is_held = True
         process = start(server, provider, path, 0, 8)
@@ -231,7 +235,8 @@ def test_a_run_that_waits_for_another_takes_its_batch_over_when_that_dies(
         assert set(server.answered.values()) == {1}
 
 
-def test_many_processes_ask_the_same_and_each_call_is_paid_once(provider: Provider, path: Path) -> None:
+def test_many_processes_ask_the_same_and_each_call_is_paid_once(path: Path) -> None:
+    provider: Provider = "anthropic"
     with BatchServer(Always(echo)) as server:
         ranges = [(0, 30), (15, 45), (0, 45)]
         processes = [start(server, provider, path, first, last) for first, last in ranges]
@@ -245,7 +250,7 @@ def test_many_processes_ask_the_same_and_each_call_is_paid_once(provider: Provid
 LOST = {"drop": Drop(), "502": Http(502, "bad gateway"), "html": Raw("<html>a proxy</html>")}
 
 
-@pytest.mark.parametrize("lost", LOST.values(), ids=LOST.keys())
+@pytest.mark.parametrize(("provider", "lost"), cases("openai", LOST, of_each=["drop", "html"]))
 def test_a_batch_whose_reply_was_lost_is_found_and_not_sent_again(
     asker: Asker, provider: Provider, lost: Drop | Http | Raw
 ) -> None:

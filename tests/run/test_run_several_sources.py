@@ -22,6 +22,7 @@ from autointerp.run.workers.parts import SourceParts
 from autointerp.subject.source import load_sources
 from tests.loopback.server import LoopbackServer
 from tests.run.planted import COLOURS, DEAD, FEATURES, FEATURES_2, Planted
+from tests.run.prepared import WithContexts
 from tests.run.test_run_planted import KEY, NAME_OF_COLOURS, knowing
 from tests.run.tiny import assert_same, collect, save_coder, with_coders
 
@@ -123,10 +124,10 @@ def two_coders(planted: Planted, folder: Path, url: str, *overrides: str) -> Pip
 
 
 def test_a_run_over_two_coders_labels_and_scores_the_features_of_both(
-    planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with LoopbackServer(knowing()) as server:
-        pipeline = two_coders(planted, tmp_path, server.url + "/v1", 'score.scorers=["detection"]')
+        pipeline = with_contexts(two_coders(planted, tmp_path, server.url + "/v1", 'score.scorers=["detection"]'))
         outcome = run_pipeline(pipeline)
         n_calls = len(server.calls)
         reader = open_run(pipeline.run_folder).reader
@@ -171,9 +172,9 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 
 
 def test_features_that_are_asked_for_by_index_are_those_of_every_coder(planted: Planted, tmp_path: Path) -> None:
-    with LoopbackServer(knowing()) as server:
-        pipeline = two_coders(planted, tmp_path, server.url + "/v1", f'features.indices="{DEAD},6,8"')
-        outcome = run_pipeline(pipeline, ("corpus", "collect", "contexts"))
+    asked = (f'features.indices="{DEAD},6,8"', 'contexts.negatives=["silent_random"]')
+    pipeline = two_coders(planted, tmp_path, "http://127.0.0.1:9/v1", *asked)
+    outcome = run_pipeline(pipeline, ("corpus", "collect", "contexts"))
     assert dict(outcome.features) == {ONE: [DEAD, 6, 8], OTHER: [DEAD, 6, 8]}
     reader = open_run(pipeline.run_folder).reader
     reasons = {(f.source_id, f.feature_index): f.error_type for f in reader.failures(stage="contexts")}
@@ -183,11 +184,11 @@ def test_features_that_are_asked_for_by_index_are_those_of_every_coder(planted: 
 
 
 def test_an_index_past_the_width_of_one_coder_does_not_cost_the_other_its_label(
-    planted: Planted, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with LoopbackServer(knowing()) as server:
-        pipeline = two_coders(
-            planted, tmp_path, server.url + "/v1", 'features.indices="10"', 'score.scorers=["detection"]'
+        pipeline = with_contexts(
+            two_coders(planted, tmp_path, server.url + "/v1", 'features.indices="10"', 'score.scorers=["detection"]')
         )
         outcome = run_pipeline(pipeline)
         past_both = pipeline.model_copy(update={"features": FeaturesConfig(indices="8,12")})

@@ -15,7 +15,7 @@ from autointerp.collect.windows import without_entries
 from autointerp.corpus import load_shard
 from autointerp.records import Collected, SampledWindows, SourceRecord
 from autointerp.run.feature_table import FeatureColumns
-from autointerp.run.progress import Reporter, StageSummary, duration
+from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.session import Session
 from autointerp.run.workers.executor import CollectProgress, collect_shards
 from autointerp.run.workers.parts import SourceParts
@@ -43,11 +43,11 @@ def run_collect(session: Session, reporter: Reporter) -> None:
         nonlocal n_tokens, n_resumed
         n_tokens += 0 if progress.is_resumed else progress.n_tokens
         n_resumed += progress.is_resumed
-        note = ""
+        note, seconds_left = "", None
         if n_tokens:
             tokens_per_s = n_tokens / (time.monotonic() - started)
-            note = f"{tokens_per_s:,.0f} tokens/s, {duration(progress.n_tokens_left / tokens_per_s)} left"
-        reporter.progress("collect", progress.n_done, progress.n_shards, note)
+            note, seconds_left = f"{tokens_per_s:,.0f} tokens/s", progress.n_tokens_left / tokens_per_s
+        reporter.progress("collect", progress.n_done, progress.n_shards, note, seconds_left=seconds_left)
 
     sources = session.subject_sources
     parts = collect_shards(

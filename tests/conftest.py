@@ -1,0 +1,21 @@
+"""The planted parts, made once for all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.making import make_once
+from tests.run.planted import Planted, plant
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once; pytest-xdist gives each of its processes a subfolder of it."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def planted(shared_folder: Path) -> Planted:
+    return Planted(make_once(shared_folder / "planted", plant))
