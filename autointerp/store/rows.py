@@ -286,9 +286,7 @@ def _struct_lists(lists: Sequence[Sequence[Any]], kind: pa.ListType) -> pa.ListA
 
 
 def _table(schema: pa.Schema, records: Sequence[Any], extra: Mapping[str, Sequence[Any]]) -> pa.Table:
-    columns = {
-        name: extra[name] if name in extra else list(map(attrgetter(name), records)) for name in schema.names
-    }
+    columns = {name: extra[name] if name in extra else list(map(attrgetter(name), records)) for name in schema.names}
     return pa.table(columns, schema=schema)
 
 

@@ -16,7 +16,8 @@ from autointerp.run.stage_record import StageLedger
 from autointerp.score.baseline import shuffled_explanations
 from autointerp.score.protocol import ScoreEvidence, Scorer
 
-_FEATURES_PER_READ = 128
+# The first labels wait until their chunk's words are embedded.
+_FEATURES_PER_READ = 64
 _SCORES_PER_TRANSACTION = 512
 
 
