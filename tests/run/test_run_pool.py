@@ -19,7 +19,8 @@ FEW, MORE = LABELLED[:3], LABELLED[3:]
 @pytest.fixture
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every text that the model is run on, from here on; the model is the real one."""
-    forward, texts_run = Embedder._forward, []
+    forward = Embedder._forward
+    texts_run: list[str] = []
 
     def counted(self: Embedder, texts: Sequence[str]) -> Iterator[Any]:
         texts_run.extend(texts)
