@@ -1,7 +1,9 @@
 """From a batch of blocks to its firings: where and how strongly each feature is above zero."""
 
 import logging
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +37,54 @@ def cut_batches(shard: BlockShard, batch_size: int) -> Iterator[Int64[np.ndarray
     order = np.argsort(shard.n_tokens, kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
+
+
+@dataclass(frozen=True, slots=True)
+class Helpers:
+    """Threads that run the model on batches of a shard before its own thread asks for them.
+
+    Attributes:
+        pool: The threads, which several shards may share; each computes an operation on one CPU thread.
+        n_ahead: Batches of a shard under way, or done and not yet asked for.
+    """
+
+    pool: Executor
+    n_ahead: int
+
+
+def find_in_batches(
+    sources: SharedPass, shard: BlockShard, batch_size: int, helpers: Helpers | None = None
+) -> Iterator[list[tuple[int, Firings]]]:
+    """The firings of each batch of a shard, in the order of the batches, whoever finds them.
+
+    Args:
+        sources: The sources, which share its forward pass.
+        shard: The shard.
+        batch_size: Blocks of a batch.
+        helpers: Who finds them; None for the calling thread.
+
+    Raises:
+        ActivationRangeError: As from `find_firings`.
+        CollectError: As from `find_firings`.
+    """
+
+    def find(rows: Int64[np.ndarray, " row"]) -> list[tuple[int, Firings]]:
+        return list(find_firings(sources, shard, rows))
+
+    if helpers is None:
+        yield from map(find, cut_batches(shard, batch_size))
+        return
+    under_way: deque[Future[list[tuple[int, Firings]]]] = deque()
+    try:
+        for rows in cut_batches(shard, batch_size):
+            under_way.append(helpers.pool.submit(find, rows))
+            if len(under_way) == helpers.n_ahead:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        for future in under_way:
+            future.cancel()
 
 
 def find_firings(

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
-from autointerp.collect.firings import Firings, cut_batches, find_firings
+from autointerp.collect.firings import Firings, Helpers, find_in_batches
 from autointerp.collect.pool import join_pools
 from autointerp.collect.runs import (
     as_unsigned,
@@ -52,13 +52,16 @@ _ROWS_GATHERED = 8_000_000
 _FIRINGS_PER_SORT = 2_000_000
 
 
-def collect_shard(sources: SharedPass, shard: BlockShard, settings: Sequence[CollectSettings]) -> list[Collected]:
+def collect_shard(
+    sources: SharedPass, shard: BlockShard, settings: Sequence[CollectSettings], helpers: Helpers | None = None
+) -> list[Collected]:
     """Collect statistics and samples over one shard, for all sources in one pass.
 
     Args:
         sources: The sources, which share its forward pass.
         shard: Blocks of the corpus.
         settings: What to keep, one for each source; all with the same `batch_size`.
+        helpers: Threads that run the model; None for the calling one. The result does not depend on them.
 
     Returns:
         For each source the shard's part of the whole; `merge` makes the whole of the parts.
@@ -69,8 +72,8 @@ def collect_shard(sources: SharedPass, shard: BlockShard, settings: Sequence[Col
     """
     running = [_Running(source.n_features, shard, kept) for source, kept in zip(sources.sources, settings, strict=True)]
     (batch_size,) = {kept.batch_size for kept in settings}
-    for rows in cut_batches(shard, batch_size):
-        for number, firings in find_firings(sources, shard, rows):
+    for batch in find_in_batches(sources, shard, batch_size, helpers):
+        for number, firings in batch:
             running[number].gather(firings)
         for source in running:
             source.end_batch()

@@ -18,6 +18,7 @@ The headline is balanced accuracy. After Paulo et al. 2024 (2410.13928); Delphi'
 its true ones, so that counting marks solves it there.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -37,6 +38,7 @@ FUZZING = Task("fuzzing", "judge_fuzzing")
 _MOVE_TOKENS = 4.0
 _LOOK_BONUS = 4.0
 _GAP_BONUS = 4.0
+_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 
 
 class FuzzingScorer(BaseScorer):
@@ -145,7 +147,7 @@ def _look(context: Context, offset: int) -> int:
     """What a token is on the page: 1 if it begins a word, plus 2 if it has a letter or a digit."""
     token = context.tokens[offset]
     begins = offset == 0 or token[:1].isspace() or context.tokens[offset - 1][-1:].isspace()
-    return int(begins) + 2 * any(letter.isalnum() for letter in token)
+    return int(begins) + 2 * (_LETTER_OR_DIGIT.search(token) is not None)
 
 
 def _runs(offsets: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -26,7 +26,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 from scipy.optimize import brentq
 from scipy.special import betaincinv, ndtri
-from scipy.stats import rankdata
 
 Z_95 = float(ndtri(0.975))
 _TAILS = (0.025, 0.975)
@@ -81,11 +80,12 @@ class Confusion:
 
 def confusion(truth: Bool[np.ndarray, " trial"], verdict: Bool[np.ndarray, " trial"]) -> Confusion:
     """Count answered trials by truth and verdict."""
+    n_true, n_yes, n_both = (int(np.count_nonzero(these)) for these in (truth, verdict, truth & verdict))
     return Confusion(
-        true_positive=int(np.sum(truth & verdict)),
-        false_negative=int(np.sum(truth & ~verdict)),
-        false_positive=int(np.sum(~truth & verdict)),
-        true_negative=int(np.sum(~truth & ~verdict)),
+        true_positive=n_both,
+        false_negative=n_true - n_both,
+        false_positive=n_yes - n_both,
+        true_negative=truth.size - n_true - n_yes + n_both,
     )
 
 
@@ -168,9 +168,10 @@ def auroc(truth: Bool[np.ndarray, " trial"], scores: Float[np.ndarray, " trial"]
     n_negative = truth.size - n_positive
     if n_positive == 0 or n_negative == 0:
         return None
-    # sklearn's roc_auc_score gives the same from a sorted curve, thirty times slower.
-    above = rankdata(scores)[truth].sum() - n_positive * (n_positive + 1) / 2
-    value = float(above / (n_positive * n_negative))
+    # By hand: sklearn's roc_auc_score and a sum of SciPy's ranks give the same, and take many times as long.
+    firing, silent = scores[truth], np.sort(scores[~truth])
+    twice_above = silent.searchsorted(firing, "left").sum() + silent.searchsorted(firing, "right").sum()
+    value = float(twice_above / 2 / (n_positive * n_negative))
     return _around(value, *auroc_limits(value, n_positive, n_negative))
 
 

@@ -1,5 +1,6 @@
 """`collect` against a recomputation by loops over dense activations."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autointerp.collect.firings import Helpers
 from autointerp.collect.stream import collect_shard
 from autointerp.collect.tokens import top_tokens
 from autointerp.errors import ActivationRangeError
@@ -153,6 +155,28 @@ def test_how_often_firings_are_sorted_changes_no_choice(case: Case, limit: int) 
         patch.setattr("autointerp.collect.stream._ROWS_GATHERED", limit)
         often = replace(case, shards_per_fold=1).merged()
     assert_equal_but_for_rounding(often, whole)
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.integers(1, 3), st.integers(1, 4))
+def test_threads_that_find_firings_ahead_change_nothing(case: Case, n_threads: int, n_ahead: int) -> None:
+    small = replace(case.settings, batch_size=1)
+    with ThreadPoolExecutor(n_threads) as pool:
+        for shard in case.shards:
+            (ahead,) = collect_shard(case.sources, shard, [small], Helpers(pool, n_ahead))
+            (alone,) = collect_shard(case.sources, shard, [small])
+            assert_identical(ahead, alone)
+
+
+def test_an_error_in_a_thread_that_finds_firings_ahead_ends_the_shard() -> None:
+    dense = np.ones((5, 3, 2), np.float32)
+    dense[1, 1, 1] = np.nan
+    case = plain_case(dense)
+    with (
+        ThreadPoolExecutor(2) as pool,
+        pytest.raises(ActivationRangeError, match=r"feature 1 in block 1 is not finite"),
+    ):
+        collect_shard(case.sources, case.shards[0], [replace(case.settings, batch_size=1)], Helpers(pool, 3))
 
 
 def test_a_short_last_batch_is_collected_like_any_other() -> None:

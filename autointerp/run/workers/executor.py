@@ -8,6 +8,7 @@ cores by doing several shards at once, one a thread; Ray's workers do one shard 
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from autointerp.collect.firings import Helpers
 from autointerp.collect.settings import CollectSettings
 from autointerp.corpus.blocks import load_shard
 from autointerp.errors import CollectError
@@ -162,6 +164,7 @@ def _collect_here(sources: Sources, settings: list[CollectSettings], todo: list[
     with one_thread_a_shard():
         n_threads = n_shards_at_once(sources, settings, len(todo))
         pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
+        helpers = _start_helpers(sources, n_threads)
         under_way: dict[Future[None], int] = {}
         n_begun = 0
         try:
@@ -169,7 +172,7 @@ def _collect_here(sources: Sources, settings: list[CollectSettings], todo: list[
                 # Not far ahead of the first that is not done, so that few parts wait on the disk to be folded.
                 first = next(iter(under_way.values()), n_begun)
                 for task in todo[n_begun : first + _AHEAD * n_threads]:
-                    under_way[pool.submit(do_shard, sources, settings, task)] = n_begun
+                    under_way[pool.submit(do_shard, sources, settings, task, helpers)] = n_begun
                     n_begun += 1
                 finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in finished:
@@ -178,6 +181,17 @@ def _collect_here(sources: Sources, settings: list[CollectSettings], todo: list[
         finally:
             # After an error, or Ctrl-C, shards that have begun are finished and kept.
             pool.shutdown(cancel_futures=True)
+            if helpers is not None:
+                helpers.pool.shutdown(cancel_futures=True)
+
+
+def _start_helpers(sources: Sources, n_threads: int) -> Helpers | None:
+    """On a CPU a thread a core, so that no core is idle where shards are fewer than cores, as the last ones are."""
+    n_cores = len(os.sched_getaffinity(0))
+    if n_cores == 1 or sources.subject.device.type != "cpu":
+        return None
+    pool = ThreadPoolExecutor(n_cores, initializer=torch.set_num_threads, initargs=(1,))
+    return Helpers(pool, n_ahead=-(-n_cores // n_threads) + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from autointerp.collect.firings import Helpers
 from autointerp.collect.merge import ShardPart
 from autointerp.collect.settings import CollectSettings
 from autointerp.collect.shards import save_part
@@ -40,10 +41,12 @@ class ShardTask:
     fingerprints: tuple[str, ...]
 
 
-def do_shard(sources: Sources, settings: Sequence[CollectSettings], task: ShardTask) -> None:
+def do_shard(
+    sources: Sources, settings: Sequence[CollectSettings], task: ShardTask, helpers: Helpers | None = None
+) -> None:
     """Collect over one shard in one pass, and write each source's part."""
     shard = load_shard(task.shard_file)
-    collected = collect_shard(sources, shard, settings)
+    collected = collect_shard(sources, shard, settings, helpers)
     for out_file, fingerprint, part in zip(task.out_files, task.fingerprints, collected, strict=True):
         save_part(out_file, ShardPart(shard.shard_index, part), fingerprint)
 
