@@ -4,8 +4,8 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-# Two processes, each on one thread: what a test starts itself, and memory, are left some room on a large machine too.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+# Two processes, each on one thread, which take whole files, since a file's fixtures are made in each that has part of it.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-fast lint format wheel-test clean
 

@@ -22,7 +22,8 @@ def test_label_then_index_then_export(planted: Planted, tmp_path: Path) -> None:
     file = tmp_path / "p.toml"
     file.write_text(planted.toml("p", tmp_path / "runs"), encoding="utf-8")
     run = tmp_path / "runs" / "p"
-    labelled = job("label", str(file), "--features", "0-1,6", "--set", 'score.scorers=["embedding"]')
+    quick = ("--set", 'contexts.negatives=["silent_random"]', "--set", 'score.scorers=["embedding"]')
+    labelled = job("label", str(file), "--features", "0-1,6", *quick)
     assert labelled.returncode == 0, labelled.stderr
     indexed = job("build_index", str(run))
     assert indexed.returncode == 0, indexed.stderr

@@ -1,6 +1,7 @@
 """The tiny model and its shards, and runs over the planted parts up to their contexts, each made once for all tests."""
 
-from collections.abc import Callable
+import fcntl
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from tests.run.prepared import WithContexts, lay_out
 def with_contexts(shared_folder: Path) -> WithContexts:
     """Lays out the run of a pipeline up to its contexts, so that a test begins behind them; gives the pipeline."""
     return lambda pipeline: lay_out(pipeline, shared_folder)
+
+
+@pytest.fixture(scope="module")
+def ray_alone(shared_folder: Path) -> Iterator[None]:
+    """Waits until no other process that tests uses Ray: nodes that share two cores with others' die of their own."""
+    with (shared_folder / "ray.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -247,10 +247,12 @@ def test_a_price_that_is_unknown_is_said_to_be_unknown(planted: Planted, folder:
     assert "$" not in shown.stdout
 
 
-@pytest.mark.slow
-def test_a_run_that_asks_no_language_model_costs_nothing(planted: Planted, tmp_path: Path) -> None:
+def test_a_run_that_asks_no_language_model_costs_nothing(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
     path = tmp_path / "local.toml"
     path.write_text(planted.toml("local", tmp_path / "runs"), encoding="utf-8")
+    with_contexts(load_pipeline(str(path)))
     shown = CliRunner().invoke(app, ["run", str(path), "--features", "0-1", "--dry-run"])
     assert (shown.exit_code, shown.stdout) == (0, "local asks no language model: it costs nothing.\n")
 
@@ -333,6 +335,7 @@ def test_candidates_plug_ins_and_the_judge_that_chooses_among_them_are_counted(
         'explain.explainer="best_of"',
         f"explain.candidates={candidates}",
         "contexts.select_share=0.3",
+        'contexts.negatives=["silent_random"]',
         'score.scorers=["detection"]',
     )
     plan = plan_cost(pipeline)

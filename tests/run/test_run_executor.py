@@ -83,7 +83,7 @@ def test_batch_size_changes_results_by_rounding_only(
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("ray_alone")
 def test_no_one_and_two_ray_workers_give_equal_results_also_when_a_worker_dies(
     make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path
 ) -> None:
@@ -106,7 +106,7 @@ def test_no_one_and_two_ray_workers_give_equal_results_also_when_a_worker_dies(
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("ray_alone")
 def test_workers_that_stand_in_another_folder_find_relative_paths(
     make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,7 @@ def test_an_order_is_sent_as_its_request_is_though_its_answer_s_class_is_not_the
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("ray_alone")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of Ray's own sockets
 def test_workers_keep_to_the_limits_together_and_one_that_is_killed_costs_only_its_calls_in_flight(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -21,7 +21,7 @@ from autointerp.run.workers.executor import collect_shards
 from tests.run.planted import Planted
 from tests.run.ray_cluster import RayCluster, driver, ray_cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_alone")]
 
 N_SHARDS = 40
 
