@@ -13,7 +13,10 @@ from pydantic.fields import FieldInfo
 from autointerp.config import Pipeline
 from autointerp.config.file import pipeline_path
 from autointerp.errors import PipelineError
+from autointerp.explain.registry import BUILT_IN as EXPLAINERS
+from autointerp.score.registry import BUILT_IN as SCORERS
 
+_CHOICES = {"explainer": EXPLAINERS, "scorers": SCORERS}
 _HEADER = """\
 # A pipeline of autointerp, begun from `{origin}`.
 # Lines behind a comment sign show the other keys with their defaults. Run it with
@@ -63,7 +66,11 @@ def _lines(model: type[BaseModel], content: dict[str, Any], prefix: str) -> list
 
 
 def _key_line(name: str, field: FieldInfo, content: dict[str, Any]) -> str:
-    remark = f"  # {field.description}" if field.description else ""
+    said = [
+        *([", ".join(_CHOICES[name])] if name in _CHOICES else []),
+        *([field.description] if field.description else []),
+    ]
+    remark = f"  # {'; '.join(said)}" if said else ""
     if name in content:
         return f"{name} = {_toml(content[name])}{remark}"
     default = field.get_default()

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbour", "silent_token"]
+NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbor", "silent_token"]
 
 
 class _Frozen(BaseModel):
@@ -217,8 +217,7 @@ class ExplainConfig(_Frozen):
 
     explainer: str = Field(
         "keywords",
-        description="keywords: local; examples, contrastive, evidence, best_of: an LLM; outside: labels from a file;"
-        " or your own, as module:Class or file.py:Class",
+        description="who writes labels; or your own, as module:Class or file.py:Class",
     )
     model: ModelConfig | None = Field(None, description="the LLM; required by explainers that ask one")
     n_contexts: int = Field(40, gt=0, description="contexts shown to the LLM")
@@ -251,7 +250,7 @@ class ScoreConfig(_Frozen):
     scorers: tuple[str, ...] = Field(
         ("detection", "fuzzing", "embedding", "recall"),
         min_length=1,
-        description="or your own, as module:Class or file.py:Class",
+        description="who grades labels; or your own, as module:Class or file.py:Class",
     )
     n_recall_candidates: int = Field(20, gt=0, description="pool contexts retrieved as likely false positives")
     n_recall_random: int = Field(20, gt=0, description="further pool contexts drawn uniformly")

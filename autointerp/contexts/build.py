@@ -66,7 +66,7 @@ class ContextInputs:
         seed: Of all random choices.
         fingerprint: Stands in the failures.
         neighbors: For each feature the features with the closest decoder directions, closest first (-1 where there are
-            no more); only `silent_neighbour` needs them.
+            no more); only `silent_neighbor` needs them.
     """
 
     source_id: str
@@ -280,10 +280,10 @@ class _Builder:
         return contexts
 
     def _neighbors_of(self, feature: int) -> Sequence[int]:
-        if "silent_neighbour" not in self._config.negatives:
+        if "silent_neighbor" not in self._config.negatives:
             return ()
         neighbors = self._inputs.neighbors
-        assert neighbors is not None, "silent_neighbour needs the decoder's neighbors"
+        assert neighbors is not None, "silent_neighbor needs the decoder's neighbors"
         if isinstance(neighbors, np.ndarray):
             return [neighbor for neighbor in neighbors[feature].tolist() if neighbor >= 0]
         return neighbors.get(feature, ())

@@ -5,7 +5,7 @@ kinds differ in the order in which tiles are considered:
 
 - `silent_random`: by keyed hash of feature and tile, a uniform sample.
 - `silent_similar`: by similarity of the tile's text to the mean of the feature's explain contexts.
-- `silent_neighbour`: tiles where a feature with a close decoder direction fires, strongest first, neighbors in turn.
+- `silent_neighbor`: tiles where a feature with a close decoder direction fires, strongest first, neighbors in turn.
 - `silent_token`: tiles that hold a token on which this feature peaks most, in random order.
 
 Each kind gives an equal share. One that runs short is made up for by `silent_random`, and the contexts say so by their
@@ -62,7 +62,7 @@ def rank_silent_tiles(
         key: Of random orders, from `hash_key`.
 
     Returns:
-        Tiles of each kind, best first. All are silent in their whole block; `silent_neighbour` and `silent_token` hold
+        Tiles of each kind, best first. All are silent in their whole block; `silent_neighbor` and `silent_token` hold
         only tiles that are what they say.
     """
     silent = pool.block_is_silent(feature_index)
@@ -73,8 +73,8 @@ def rank_silent_tiles(
         assert hints.similarity is not None, "silent_similar needs embeddings"
         by_similarity = np.argsort(-hints.similarity, kind="stable")
         ranked["silent_similar"] = by_similarity[silent[by_similarity]]
-    if "silent_neighbour" in kinds:
-        ranked["silent_neighbour"] = _neighbor_tiles(pool, feature_index, hints.neighbors, silent)
+    if "silent_neighbor" in kinds:
+        ranked["silent_neighbor"] = _neighbor_tiles(pool, feature_index, hints.neighbors, silent)
     if "silent_token" in kinds:
         holders = [by_hash[(pool.holds(token) & silent)[by_hash]] for token in hints.peak_tokens[:_N_PEAK_TOKENS]]
         ranked["silent_token"] = _first_occurrences(np.concatenate([np.empty(0, dtype=np.int64), *holders]))

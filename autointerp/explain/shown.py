@@ -9,7 +9,7 @@ from autointerp.llm.prompts import quoted
 from autointerp.records import Context, ContextKind
 
 _MAX_VALUES = 2
-_LOOK_ALIKES: tuple[ContextKind, ...] = ("silent_similar", "silent_token", "silent_neighbour")
+_LOOK_ALIKES: tuple[ContextKind, ...] = ("silent_similar", "silent_token", "silent_neighbor")
 
 
 def choose_contexts(active: Sequence[Context], n_contexts: int) -> tuple[Context, ...]:

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Split = Literal["explain", "select", "score"]
-ContextKind = Literal["top", "quantile", "silent_random", "silent_similar", "silent_neighbour", "silent_token", "pool"]
+ContextKind = Literal["top", "quantile", "silent_random", "silent_similar", "silent_neighbor", "silent_token", "pool"]
 ACTIVE_KINDS: frozenset[ContextKind] = frozenset({"top", "quantile"})
-SILENT_KINDS: frozenset[ContextKind] = frozenset(
-    {"silent_random", "silent_similar", "silent_neighbour", "silent_token"}
-)
+SILENT_KINDS: frozenset[ContextKind] = frozenset({"silent_random", "silent_similar", "silent_neighbor", "silent_token"})
 
 
 @dataclass(frozen=True, slots=True)

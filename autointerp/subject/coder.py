@@ -180,7 +180,7 @@ def _layer_norm(x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"]
 
 
 def _check_decoder(sae: Any, origin: str) -> None:
-    """See that directions are finite: those that aren't would pass for neighbours of every other.
+    """See that directions are finite: those that aren't would pass for neighbors of every other.
 
     What is wrong with the encoder shows in activations, and is told there with feature and block.
     """

@@ -5,7 +5,7 @@ For coders of the form `f(x @ W_enc + b_enc)` that SAELens calls standard, JumpR
 1. Rows are cut into pieces and features into ranges, and the product of one with the other goes into a buffer that is
    used again and again. It is the one step whose cost is that of the model: 2 * d_in operations a feature.
 2. Standard and JumpReLU: a mask of what is above the threshold. Masks are searched eight entries at a time.
-3. Top-k: the maxima of groups of 64 neighbouring features. The k largest entries of a row lie in the k groups with the
+3. Top-k: the maxima of groups of 64 neighboring features. The k largest entries of a row lie in the k groups with the
    largest maxima: an entry outside of them is below k others. So a row is read once, and k * 64 entries are looked at
    closely, where `torch.topk` moves all of them and a dense result has to be made and searched again. Then the k best
    of all ranges are taken. Ties go to the lower feature.

@@ -19,7 +19,7 @@ from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, World, jaccard, make
 
 COMMON = 3
 EVERY_KIND = CONTEXTS.model_copy(
-    update={"negatives": ("silent_random", "silent_similar", "silent_neighbour", "silent_token")}
+    update={"negatives": ("silent_random", "silent_similar", "silent_neighbor", "silent_token")}
 )
 NEIGHBORS: Mapping[int, Sequence[int]] = {1: [2, 3], 2: [3], 3: [1, 2]}
 

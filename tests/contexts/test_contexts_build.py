@@ -21,7 +21,7 @@ from autointerp.records import SILENT_KINDS, BlockShard, Context, Failure, Featu
 from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, World, jaccard, make_world
 
 EVERY_KIND = CONTEXTS.model_copy(
-    update={"negatives": ("silent_random", "silent_similar", "silent_neighbour", "silent_token")}
+    update={"negatives": ("silent_random", "silent_similar", "silent_neighbor", "silent_token")}
 )
 NEIGHBORS: Mapping[int, Sequence[int]] = {1: [2, 3], 2: [3], 3: [1, 2]}
 DEAD, RARE, USUAL, COMMON, ALWAYS = range(5)
@@ -225,7 +225,7 @@ def test_neighbors_may_come_as_an_array() -> None:
         table[feature, : len(near)] = near
     from_mapping = outcomes(world, EVERY_KIND, [USUAL], neighbors=NEIGHBORS)[USUAL]
     assert outcomes(world, EVERY_KIND, [USUAL], neighbors=table)[USUAL] == from_mapping
-    assert "silent_neighbour" in {context.kind for context in ok(from_mapping).contexts}
+    assert "silent_neighbor" in {context.kind for context in ok(from_mapping).contexts}
 
 
 def test_token_negatives_hold_a_token_on_which_the_feature_peaks_most() -> None:

@@ -11,7 +11,7 @@ from autointerp.records import Context, Split
 from tests.contexts.world import World, make_world
 
 SPLITS: tuple[Split, Split] = ("explain", "score")
-EVERY_KIND: tuple[NegativeKind, ...] = ("silent_random", "silent_similar", "silent_neighbour", "silent_token")
+EVERY_KIND: tuple[NegativeKind, ...] = ("silent_random", "silent_similar", "silent_neighbor", "silent_token")
 FEATURE, NEIGHBOR, OTHER_NEIGHBOR = 2, 3, 1
 
 
@@ -48,9 +48,9 @@ def choose(
 
 
 def test_kinds_have_equal_shares_and_the_first_ones_the_odd_ones(tiles: PoolTiles) -> None:
-    kinds: tuple[NegativeKind, ...] = ("silent_random", "silent_similar", "silent_neighbour")
+    kinds: tuple[NegativeKind, ...] = ("silent_random", "silent_similar", "silent_neighbor")
     counts = Counter(context.kind for context in choose(tiles, kinds, 8))
-    assert counts == {"silent_random": 3, "silent_similar": 3, "silent_neighbour": 2}
+    assert counts == {"silent_random": 3, "silent_similar": 3, "silent_neighbor": 2}
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -74,7 +74,7 @@ def test_similar_negatives_are_the_closest_silent_tiles(tiles: PoolTiles) -> Non
 
 
 def test_neighbor_negatives_are_where_a_neighbor_fires_strongest_first(tiles: PoolTiles) -> None:
-    ranked = rank_silent_tiles(tiles, FEATURE, EVERY_KIND, hints_for(tiles), key=9)["silent_neighbour"]
+    ranked = rank_silent_tiles(tiles, FEATURE, EVERY_KIND, hints_for(tiles), key=9)["silent_neighbor"]
     silent = tiles.block_is_silent(FEATURE)
     first, second = (np.where(silent, tiles.peaks(neighbor), 0) for neighbor in (NEIGHBOR, OTHER_NEIGHBOR))
     assert set(ranked.tolist()) == set(np.flatnonzero((first > 0) | (second > 0)).tolist())
@@ -95,7 +95,7 @@ def test_token_negatives_hold_the_token_that_the_feature_peaks_on(tiles: PoolTil
 
 
 def test_a_kind_that_runs_short_is_filled_from_the_random_one_and_says_so(tiles: PoolTiles) -> None:
-    kinds: tuple[NegativeKind, ...] = ("silent_neighbour",)
+    kinds: tuple[NegativeKind, ...] = ("silent_neighbor",)
     ranked = rank_silent_tiles(tiles, FEATURE, kinds, NegativeHints(neighbors=[]), key=9)
     contexts = choose_silent(tiles, FEATURE, "score", [8] * 6, kinds, ranked, DuplicateFilter(0.5))
     assert Counter(context.kind for context in contexts) == {"silent_random": 6}
@@ -161,11 +161,11 @@ def test_full_length_negatives_stand_in_for_short_ones_where_these_run_out(mixed
 
 
 def test_a_kind_without_a_tile_of_the_length_leaves_it_to_the_random_one(mixed: PoolTiles) -> None:
-    kinds: tuple[NegativeKind, ...] = ("silent_neighbour",)
+    kinds: tuple[NegativeKind, ...] = ("silent_neighbor",)
     ranked = dict(rank_silent_tiles(mixed, FEATURE, kinds, hints_for(mixed), key=9))
-    ranked["silent_neighbour"] = ranked["silent_neighbour"][mixed.length[ranked["silent_neighbour"]] == 8]
+    ranked["silent_neighbor"] = ranked["silent_neighbor"][mixed.length[ranked["silent_neighbor"]] == 8]
     contexts = choose_silent(mixed, FEATURE, "score", [8, 8, 3], kinds, ranked, DuplicateFilter(0.5))
-    assert [c.kind for c in contexts] == ["silent_neighbour", "silent_neighbour", "silent_random"]
+    assert [c.kind for c in contexts] == ["silent_neighbor", "silent_neighbor", "silent_random"]
     assert [len(c.tokens) == 8 for c in contexts] == [True, True, False]
 
 

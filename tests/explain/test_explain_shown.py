@@ -46,7 +46,7 @@ def test_look_alikes_go_before_silent_contexts_drawn_at_random_each_kind_in_turn
     among = [
         *silent("silent_random", 1, 2, 3),
         *silent("silent_similar", 11, 12, 13),
-        *silent("silent_neighbour", 31),
+        *silent("silent_neighbor", 31),
         *silent("silent_token", 21, 22),
     ]
     numbers = [c.block_index for c in choose_silent(among, 20)]

@@ -307,6 +307,27 @@ def test_a_store_of_the_third_version_equals_one_written_now(tmp_path: Path, mon
     assert reader.content_digest() == now.content_digest()
 
 
+def test_a_kind_of_context_is_spelled_as_now_in_a_store_of_the_fifth_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts, score = make.contexts(3), make.graded(make.explanation(3)).score
+    turned = replace(contexts, contexts=tuple(replace(c, kind="silent_neighbor") for c in contexts.contexts))
+    score = replace(score, detail={**score.detail, "specificity_by_kind": {"silent_neighbor": 0.5}})
+    fifth = schema.known_migrations()[:5]
+    with monkeypatch.context() as patch:
+        for module in (schema, connection):
+            patch.setattr(module, "known_migrations", lambda: fifth)
+        old = Writer(tmp_path)
+        old.add_contexts([turned])
+        old.add_explanations([make.explanation(3)])
+        old.add_graded([ScoreWithTrials(score, ())])
+        with duckdb.connect(str(old.path)) as opened:
+            opened.execute("UPDATE contexts SET kind = 'silent_neighbour'")
+            opened.execute("UPDATE scores SET detail = replace(detail::VARCHAR, 'silent_neighbor', 'silent_neighbour')")
+    assert Reader(tmp_path).feature_contexts([3]) == [turned]
+    assert Reader(tmp_path).scores() == [score]
+
+
 def test_a_migration_that_fails_leaves_the_older_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = Writer(tmp_path)
     known = schema.known_migrations()

@@ -61,6 +61,6 @@ def _build(source: SourceSession, pending: Sequence[int]) -> Iterator[FeatureCon
         config=config,
         seed=run.pipeline.seed,
         fingerprint=run.contexts_fingerprint,
-        neighbors=source.decoder_neighbors() if "silent_neighbour" in config.negatives else None,
+        neighbors=source.decoder_neighbors() if "silent_neighbor" in config.negatives else None,
     )
     yield from build_contexts(pending, inputs)
