@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -198,7 +199,8 @@ def _end_at_once(status: str | int | None) -> NoReturn:
 
     Python's own end goes over every object that torch has made, which takes a third as long as importing it.
     """
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):  # whoever reads has seen enough
+        sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status if isinstance(status, int) else bool(status))
 

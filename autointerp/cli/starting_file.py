@@ -66,11 +66,8 @@ def _lines(model: type[BaseModel], content: dict[str, Any], prefix: str) -> list
 
 
 def _key_line(name: str, field: FieldInfo, content: dict[str, Any]) -> str:
-    said = [
-        *([", ".join(_CHOICES[name])] if name in _CHOICES else []),
-        *([field.description] if field.description else []),
-    ]
-    remark = f"  # {'; '.join(said)}" if said else ""
+    said = "; ".join(filter(None, (", ".join(_CHOICES.get(name, ())), field.description)))
+    remark = f"  # {said}" if said else ""
     if name in content:
         return f"{name} = {_toml(content[name])}{remark}"
     default = field.get_default()

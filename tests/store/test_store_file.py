@@ -318,6 +318,7 @@ def test_a_kind_of_context_is_spelled_as_now_in_a_store_of_the_fifth_version(
         for module in (schema, connection):
             patch.setattr(module, "known_migrations", lambda: fifth)
         old = Writer(tmp_path)
+        old.add_source(make.source())
         old.add_contexts([turned], "c1")
         old.add_explanations([make.explanation(3)])
         old.add_graded([ScoreWithTrials(score, ())])
