@@ -50,22 +50,29 @@ _MAX_CUT_TEXTS = 8
 
 
 class TextEmbedder(Protocol):
-    """What gives texts a direction, and tells how close a label and texts are.
+    """What gives texts a direction.
 
     Attributes:
         name: Of the model; embeddings of different names don't compare.
-        fingerprint: Of the model and of the way in which similarity is computed.
     """
 
     @property
     def name(self) -> str: ...
 
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
+        """One unit row a text, the same whatever else is embedded with it."""
+        ...
+
+
+class LabelEmbedder(TextEmbedder, Protocol):
+    """What tells besides how close a label and texts are.
+
+    Attributes:
+        fingerprint: Of the model and of the way in which similarity is computed.
+    """
+
     @property
     def fingerprint(self) -> str: ...
-
-    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
-        """One unit row a text."""
-        ...
 
     def similarity(self, label: str, texts: Sequence[str]) -> Float32[np.ndarray, " text"]:
         """One number a text, larger where the label describes it better."""
@@ -77,7 +84,7 @@ class TextEmbedder(Protocol):
 
 
 class Embedder:
-    """A `TextEmbedder`: embeds texts, and remembers the vectors of the last `MAX_CACHED_TEXTS`.
+    """A `LabelEmbedder`: embeds texts, and remembers the vectors of the last `MAX_CACHED_TEXTS`.
 
     Attributes:
         name: Name of the model; stands in `label_embeddings.embedder`.

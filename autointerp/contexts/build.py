@@ -28,7 +28,7 @@ from autointerp.collect.windows import join_rows, take_rows
 from autointerp.config import ContextsConfig
 from autointerp.contexts.choose import ActiveChoices, ApartChoices, Candidates, Choice, choose_active, choose_apart
 from autointerp.contexts.negatives import NegativeHints, choose_silent, rank_silent_tiles
-from autointerp.contexts.pool import PoolTiles, TextEmbedder
+from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.splits import (
     DuplicateFilter,
     check_no_leak,
@@ -38,6 +38,7 @@ from autointerp.contexts.splits import (
 )
 from autointerp.contexts.windows import Pieces, Windows, cut_windows, window_context
 from autointerp.corpus.reader import BlockReader
+from autointerp.embedder import TextEmbedder
 from autointerp.identity import hash_key
 from autointerp.records import Collected, Context, Failure, FeatureContexts, SampledWindows, Split
 

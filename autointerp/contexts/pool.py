@@ -12,7 +12,6 @@ A tile is silent for a feature only in the strong sense if its whole block is: `
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
@@ -22,21 +21,9 @@ from autointerp.contexts.kept_embeddings import KeptEmbeddings
 from autointerp.contexts.splits import DuplicateIndex, context_trigrams, document_split, trigram_sets
 from autointerp.contexts.windows import Pieces, make_context
 from autointerp.corpus.reader import BlockReader, Blocks
+from autointerp.embedder import TextEmbedder
 from autointerp.identity import hash_key, keyed_hash
 from autointerp.records import Context, ContextKind, Pool, Split
-
-
-class TextEmbedder(Protocol):
-    """What gives texts a direction (`embedder.Embedder`)."""
-
-    @property
-    def name(self) -> str:
-        """Of the model; embeddings of different names don't compare."""
-        ...
-
-    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
-        """One unit row a text."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

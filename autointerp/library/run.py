@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from autointerp.embedder import TextEmbedder
 from autointerp.records import EVERY_FEATURE, Context, Failure, FeatureFilter, FeatureRecord, SearchHit, SourceRecord
-from autointerp.search.embed_labels import TextEmbedder
 from autointerp.search.engine import LABEL_SPACE, SearchEngine
 from autointerp.store.reader import Reader
 from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus

@@ -13,10 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
+from autointerp.embedder import LabelEmbedder
 from autointerp.identity import fingerprint
 from autointerp.plugins import source_digests
 from autointerp.records import Explanation, Failure, FeatureContexts, Score, ScoreWithTrials, Trial, Usage
@@ -33,9 +34,6 @@ from autointerp.score.trials import (
     feature_key,
     missing_class,
 )
-
-if TYPE_CHECKING:
-    from autointerp.embedder import TextEmbedder
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ class ScoreTools:
     config: ScoreConfig
     seed: int
     judge: Callable[[], Judge]
-    embedder: "Callable[[], TextEmbedder]"
+    embedder: Callable[[], LabelEmbedder]
     contexts_fingerprint: str = ""
 
 

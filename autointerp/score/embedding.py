@@ -7,20 +7,17 @@ split: the probability that a firing context is closer to the label than a silen
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from autointerp.embedder import LabelEmbedder
 from autointerp.records import SILENT_KINDS, Explanation, FeatureContexts
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer, ScoreTools
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Answer, Answers, Question, Solved, Task
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
-
-if TYPE_CHECKING:
-    from autointerp.embedder import TextEmbedder
 
 
 class SimilarityJudge:
@@ -30,7 +27,7 @@ class SimilarityJudge:
         embedder: Gives the similarities; its name is the judge's.
     """
 
-    def __init__(self, embedder: "TextEmbedder") -> None:
+    def __init__(self, embedder: LabelEmbedder) -> None:
         self._embedder = embedder
         self.name = embedder.name
 

@@ -17,17 +17,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from autointerp.embedder import LabelEmbedder
 from autointerp.identity import fingerprint
 from autointerp.records import Context
 from autointerp.score.judge import Answer, Answers, Question, Solved, Task
-
-if TYPE_CHECKING:
-    from autointerp.embedder import TextEmbedder
 
 _N_NEWTON_STEPS = 50
 _SLOPE_PENALTY = 1e-3
@@ -63,7 +60,7 @@ class LocalJudge:
 
     name = "local"
 
-    def __init__(self, embedder: TextEmbedder) -> None:
+    def __init__(self, embedder: LabelEmbedder) -> None:
         self._embedder = embedder
 
     def fingerprint(self, task: Task) -> str:

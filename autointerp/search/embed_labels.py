@@ -1,12 +1,11 @@
 """Building the search index: an embedding of every current label that has none yet."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Float32
+from autointerp.embedder import TextEmbedder
 
 if TYPE_CHECKING:
     from autointerp.store.reader import Reader
@@ -15,16 +14,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LABELS_PER_TRANSACTION = 4096
-
-
-class TextEmbedder(Protocol):
-    """What search needs of an embedder; `autointerp.embedder.Embedder` is one."""
-
-    name: str
-
-    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
-        """Unit vectors of texts, each the same whatever else is embedded with it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

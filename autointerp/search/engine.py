@@ -20,9 +20,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from autointerp.embedder import TextEmbedder
 from autointerp.errors import SearchError
 from autointerp.records import EVERY_FEATURE, Context, Explanation, FeatureFilter, Score, SearchHit
-from autointerp.search.embed_labels import TextEmbedder
 from autointerp.search.exact_index import ExactIndex
 from autointerp.search.word_matches import WordMatches
 from autointerp.store.label_table import LabelTable
