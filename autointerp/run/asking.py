@@ -58,7 +58,7 @@ async def ask_all(
         room.release()
 
     try:
-        async with aclosing(_read_ahead(chunks)) as items:
+        async with aclosing(_read_ahead(chunks, n_at_once)) as items:
             async for item in items:
                 await room.acquire()
                 if errors:
@@ -86,8 +86,8 @@ def _leaves_calls_to_keep(error: BaseException) -> bool:
     return isinstance(error, LanguageModelError) or not isinstance(error, AutointerpError)
 
 
-async def _read_ahead(chunks: Iterable[Sequence[_Item]]) -> AsyncGenerator[_Item]:
-    """The items of all chunks; while those of one are taken, the next is read in a thread."""
+async def _read_ahead(chunks: Iterable[Sequence[_Item]], n_left: int) -> AsyncGenerator[_Item]:
+    """The items of all chunks; while the last `n_left` of one are taken, the next is read in a thread."""
     remaining = iter(chunks)
 
     def read() -> asyncio.Task[Sequence[_Item] | None]:
@@ -96,8 +96,11 @@ async def _read_ahead(chunks: Iterable[Sequence[_Item]]) -> AsyncGenerator[_Item
     reading = read()
     try:
         while (chunk := await asyncio.shield(reading)) is not None:
+            first_of_last = max(0, len(chunk) - n_left)
+            for item in chunk[:first_of_last]:
+                yield item
             reading = read()
-            for item in chunk:
+            for item in chunk[first_of_last:]:
                 yield item
     finally:
         await asyncio.gather(reading, return_exceptions=True)  # a thread can't be broken off
