@@ -184,6 +184,7 @@ def test_features_that_are_asked_for_by_index_are_those_of_every_coder(planted: 
     assert reader.contexts(8, source_id=ONE) != reader.contexts(8, source_id=OTHER)
 
 
+@pytest.mark.slow
 def test_an_index_past_the_width_of_one_coder_does_not_cost_the_other_its_label(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
