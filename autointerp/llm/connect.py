@@ -41,16 +41,22 @@ def connect(
     Raises:
         NoKeyError: If the environment holds no key and the provider wants one.
         LanguageModelError: If the provider's SDK is not installed, or `base_url` is no address.
+        RunError: If it is to be asked by batches, and another process does so over the same journal.
     """
+    provider = provider or connect_provider(config)
+    batches = None
+    if config.batch:
+        journal.batches.hold()
+        batches = connect_batches(config), journal.batches
     return ConnectedModel(
         config,
-        provider or connect_provider(config),
+        provider,
         journal,
         terms=terms or Terms(),
         retry_failures=retry_failures,
         retries=retries or Retries(config.max_attempts),
         sleep=sleep,
-        batches=connect_batches(config) if config.batch else None,
+        batches=batches,
     )
 
 

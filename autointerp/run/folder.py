@@ -23,7 +23,8 @@ from autointerp.errors import DiskFullError, RunError, RunMismatchError
 from autointerp.run.fingerprints import identity_settings
 from autointerp.run.manifest import has_manifest
 
-_OWN_NAMES = frozenset({"run.lock", "run.json.part", "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"})
+_JOURNAL = "journal.sqlite"
+_OWN_NAMES = frozenset({"run.lock", "run.json.part", *(f"{_JOURNAL}{end}" for end in ("", "-wal", "-shm", ".batches"))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class RunFolder:
     @property
     def journal(self) -> Path:
         """The journal of paid answers."""
-        return self.path / "journal.sqlite"
+        return self.path / _JOURNAL
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Anthropic's batch endpoint through the `anthropic` SDK.
 
-A batch is one message with all requests in it; its results are one stream. The provider keeps no mark of ours: a batch
+A batch is one message with all requests in it; its results are one stream. The provider keeps no name of ours: a batch
 of which we know no id is recognised by its number of requests, and for certain only by the requests' names in its
 results, which can be read when it is over.
 """
@@ -101,8 +101,8 @@ class AnthropicBatches:
         params = message_body(request, repair, self._config, structured=structured)
         return json.dumps({"custom_id": key, "params": params}).encode()
 
-    async def submit(self, lines: Sequence[bytes], mark: str) -> str | Unsure | Trouble | HttpProblem:
-        """Send all requests; the mark stays with us."""
+    async def submit(self, lines: Sequence[bytes], name: str) -> str | Unsure | Trouble | HttpProblem:
+        """Send all requests; its name stays with us."""
         sending = self._client.post(
             _PATH,
             content=b'{"requests":[' + b",".join(lines) + b"]}",
@@ -115,7 +115,7 @@ class AnthropicBatches:
         batch = read_json(await self._text(sending), _Batch)
         return batch.id if isinstance(batch, _Batch) else unsure(batch)
 
-    async def find(self, mark: str, n_requests: int, since: float) -> list[Candidate] | Trouble | HttpProblem:
+    async def find(self, name: str, n_requests: int, since: float) -> list[Candidate] | Trouble | HttpProblem:
         """Look for batches of so many requests, the newest first."""
         found: list[Candidate] = []
         after: dict[str, str] = {}

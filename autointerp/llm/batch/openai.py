@@ -1,8 +1,8 @@
 """OpenAI's batch endpoint, and every server that speaks it, through the `openai` SDK.
 
-A batch is a file of requests, uploaded first; its results are a file of answers and a file of errors. Our mark goes
-into the batch's metadata. A batch of which some requests were not reached in time has what was reached, and each of the
-others as an error.
+A batch is a file of requests, uploaded first; its results are a file of answers and a file of errors. Our name of it
+goes into the batch's metadata. A batch of which some requests were not reached in time has what was reached, and each
+of the others as an error.
 """
 
 import json
@@ -31,7 +31,7 @@ from autointerp.llm.providers.keys import without_key
 from autointerp.llm.providers.openai import completion_body, read_completion
 
 _ENDPOINT = "/v1/chat/completions"
-_MARK = "autointerp"
+_NAME = "autointerp"
 _UPLOAD_TIMEOUT_S = 600.0
 _CLOCKS_DIFFER_S = 3600.0
 _PAGE = 100
@@ -103,12 +103,12 @@ class OpenAIBatches:
         body = completion_body(request, repair, self._config, structured=structured)
         return json.dumps({"custom_id": key, "method": "POST", "url": _ENDPOINT, "body": body}).encode()
 
-    async def submit(self, lines: Sequence[bytes], mark: str) -> str | Unsure | Trouble | HttpProblem:
+    async def submit(self, lines: Sequence[bytes], name: str) -> str | Unsure | Trouble | HttpProblem:
         """Upload the requests, and make a batch of them."""
         upload = self._client.post(
             "/files",
             body={"purpose": "batch"},
-            files={"file": (f"{mark}.jsonl", b"\n".join(lines) + b"\n", "application/jsonl")},
+            files={"file": (f"{name}.jsonl", b"\n".join(lines) + b"\n", "application/jsonl")},
             options={
                 "headers": {"Content-Type": "multipart/form-data"},
                 "timeout": Timeout(max(_UPLOAD_TIMEOUT_S, self._config.timeout_s)),
@@ -122,13 +122,13 @@ class OpenAIBatches:
             "input_file_id": file.id,
             "endpoint": _ENDPOINT,
             "completion_window": "24h",
-            "metadata": {_MARK: mark},
+            "metadata": {_NAME: name},
         }
         batch = read_json(await self._text(self._client.post("/batches", body=body, cast_to=Response)), _Batch)
         return batch.id if isinstance(batch, _Batch) else unsure(batch)
 
-    async def find(self, mark: str, n_requests: int, since: float) -> list[Candidate] | Trouble | HttpProblem:
-        """Look for the batch with our mark, the newest first."""
+    async def find(self, name: str, n_requests: int, since: float) -> list[Candidate] | Trouble | HttpProblem:
+        """Look for the batch with our name, the newest first."""
         after: dict[str, str] = {}
         while True:
             query = {"limit": str(_PAGE), **after}
@@ -137,7 +137,7 @@ class OpenAIBatches:
             if not isinstance(page, _Page):
                 return page
             for batch in page.data:
-                if (batch.metadata or {}).get(_MARK) == mark:
+                if (batch.metadata or {}).get(_NAME) == name:
                     look = _look(batch)
                     return [Candidate(batch.id, True, look.is_over, look.results)]
             if not page.has_more or not page.data or page.data[-1].created_at < since - _CLOCKS_DIFFER_S:

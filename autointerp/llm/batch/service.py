@@ -25,7 +25,7 @@ class Candidate:
 
     Attributes:
         batch_id: The provider's.
-        is_ours: Whether it bears our mark. Where a provider takes no mark, only its results can tell.
+        is_ours: Whether it bears our name. Where a provider takes none, only its results can tell.
         results: As in `BatchLook`.
         is_over: As in `BatchLook`.
     """
@@ -94,23 +94,23 @@ class BatchService(Protocol):
         """One request as it stands in a batch."""
         ...
 
-    async def submit(self, lines: Sequence[bytes], mark: str) -> str | Unsure | Trouble | HttpProblem:
+    async def submit(self, lines: Sequence[bytes], name: str) -> str | Unsure | Trouble | HttpProblem:
         """Send a batch off.
 
         Args:
             lines: Of `line`.
-            mark: Ours, by which `find` knows the batch again where the provider keeps it.
+            name: Ours, by which `find` knows the batch again where the provider keeps it.
 
         Returns:
             The batch's id; or why there is none.
         """
         ...
 
-    async def find(self, mark: str, n_requests: int, since: float) -> list[Candidate] | Trouble | HttpProblem:
+    async def find(self, name: str, n_requests: int, since: float) -> list[Candidate] | Trouble | HttpProblem:
         """Look for a batch of which only our own record is left.
 
         Args:
-            mark: As given to `submit`.
+            name: As given to `submit`.
             n_requests: Requests in it.
             since: Unix time before which it can't have been made.
         """
