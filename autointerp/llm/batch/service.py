@@ -1,15 +1,11 @@
 """What a provider's batch endpoint is asked, and what it says: the same words for both providers."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
-
-import pydantic
+from typing import Protocol
 
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
-from autointerp.llm.providers.errors import HttpProblem, not_an_answer
-
-_ModelT = TypeVar("_ModelT", bound=pydantic.BaseModel)
+from autointerp.llm.providers.errors import HttpProblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,38 +127,3 @@ class BatchService(Protocol):
     async def close(self) -> None:
         """Close the connections."""
         ...
-
-
-async def split_lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    r"""The lines of a JSONL stream that are not empty.
-
-    Only `\n` ends a line: a text decoder's idea of a line would also cut at U+2028, which JSON strings may hold.
-    """
-    rest = b""
-    async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield line
-    if rest.strip():
-        yield rest
-
-
-def read_json(text: str | Trouble | HttpProblem, kind: type[_ModelT]) -> _ModelT | Trouble | HttpProblem:
-    """Read what an endpoint said; trouble if it is something else, as a proxy's page."""
-    if not isinstance(text, str):
-        return text
-    try:
-        return kind.model_validate_json(text)
-    except pydantic.ValidationError as error:
-        return not_an_answer(200, text, error.errors(include_url=False, include_input=False)[0]["msg"])
-
-
-def unsure(outcome: Trouble | HttpProblem) -> Unsure | Trouble | HttpProblem:
-    """What is known of a submission that brought no id: only a refusal is certain to have sent nothing."""
-    if isinstance(outcome, HttpProblem):
-        if outcome.status < 500:
-            return outcome
-        return Unsure(Trouble("ServerError", f"HTTP {outcome.status}", outcome.body[:500] or None, retriable=True))
-    is_out_of_reach = outcome.error_type == "ConnectionDropped" and outcome.is_overload
-    return outcome if is_out_of_reach else Unsure(outcome)

@@ -1,0 +1,227 @@
+"""What calls through the two SDKs have in common; they are generated from one template.
+
+An SDK signs, sends and receives; its own retries are off. What it raises becomes a value, without the key. Only the
+providers' clients import this, as aiohttp comes with the SDKs.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, ClassVar, TypeVar, cast
+
+import pydantic
+from aiohttp import ClientConnectorDNSError, ClientConnectorError, ClientError, ClientSSLError
+from httpx2 import ConnectError, HTTPError, Limits, Response, Timeout, TimeoutException
+
+from autointerp.config import ModelConfig
+from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, ServerLimits, Trouble
+from autointerp.llm.providers.errors import HttpProblem, not_an_answer, read_problem, refuses_structure
+from autointerp.llm.providers.keys import without_key
+
+_ModelT = TypeVar("_ModelT", bound=pydantic.BaseModel)
+# What aiohttp raises and an SDK may let through: an answer that is no HTTP, a header that is too long.
+_UNWRAPPED = (ClientError, OSError, ValueError)
+# No limit of its own: how many calls are in flight is the gate's to say, which several models may share.
+_MOST_CONNECTIONS = 10_000
+_UPLOAD_TIMEOUT_S = 600.0
+
+
+class SdkClient:
+    """An SDK's client, whose errors are values.
+
+    Args:
+        sdk: The package `openai` or `anthropic`.
+        kind: Its class of asynchronous clients.
+        config: The model.
+        key: The API key.
+        is_for_single_calls: Whether many short calls are made at once.
+    """
+
+    def __init__(
+        self, sdk: ModuleType, kind: type[Any], config: ModelConfig, key: str, *, is_for_single_calls: bool
+    ) -> None:
+        self._sdk = sdk
+        self._key = key
+        self._timeout_s = config.timeout_s
+        # A batch that could not be connected to may be waited for: its address is that of single calls.
+        self._was_reached = not is_for_single_calls
+        http = None
+        if is_for_single_calls:
+            # httpx's pool looks at every connection at each request; aiohttp's does not.
+            limits = Limits(max_connections=_MOST_CONNECTIONS)
+            http = sdk.DefaultAioHttpClient(limits=limits, timeout=config.timeout_s)
+        self._client = kind(
+            api_key=key, base_url=config.base_url, max_retries=0, timeout=config.timeout_s, http_client=http
+        )
+
+    @property
+    def base_url(self) -> str:
+        """Where the calls go."""
+        return str(self._client.base_url)
+
+    async def post_json(self, path: str, body: dict[str, Any]) -> Response | Trouble | HttpProblem:
+        """Post one call."""
+        # The SDKs' own methods check and copy what they are given: see sdk and sdk-post in benchmarks/llm.md.
+        return await self._response(self._client.post(path, body=body, cast_to=Response))
+
+    async def upload(self, path: str, content_type: str, **what: Any) -> str | Trouble | HttpProblem:
+        """Post what is large, given as the SDK's `post` takes it."""
+        options = {
+            "headers": {"Content-Type": content_type},
+            "timeout": Timeout(max(_UPLOAD_TIMEOUT_S, self._timeout_s)),
+        }
+        return self.text(await self._response(self._client.post(path, options=options, cast_to=Response, **what)))
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> str | Trouble | HttpProblem:
+        """Get a text."""
+        options = {"params": query or {}}
+        return self.text(await self._response(self._client.get(path, options=options, cast_to=Response)))
+
+    async def lines(self, path: str) -> AsyncGenerator[str | Trouble | HttpProblem, None]:
+        """Get a JSONL stream line by line; trouble ends it."""
+        opening = self._client.get(path, cast_to=Response, stream=True, stream_cls=self._sdk.AsyncStream[object])
+        opened = await self._response(opening)
+        if not isinstance(opened, Response):
+            yield opened
+            return
+        try:
+            async for line in split_lines(opened.aiter_bytes()):
+                yield without_key(line.decode("utf-8", "replace"), self._key)
+        except (HTTPError, OSError) as error:
+            yield Trouble("ConnectionDropped", f"the connection failed ({type(error).__name__})", retriable=True)
+        finally:
+            await opened.aclose()
+
+    def text(self, response: Response | Trouble | HttpProblem) -> str | Trouble | HttpProblem:
+        """The body of a response, without the key."""
+        return without_key(response.text, self._key) if isinstance(response, Response) else response
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _response(self, sending: Awaitable[Any]) -> Response | Trouble | HttpProblem:
+        try:
+            response = cast(Response, await sending)
+        except self._sdk.APIStatusError as error:
+            self._was_reached = True
+            body = without_key(error.response.text, self._key)
+            return HttpProblem(error.status_code, body, dict(error.response.headers))
+        except (self._sdk.APIConnectionError, *_UNWRAPPED) as error:
+            return _broken_connection(error, self._timeout_s, was_reached=self._was_reached)
+        self._was_reached = True
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What came of one call's body, and what the server said of its limits with it."""
+
+    outcome: RawAnswer | Trouble | HttpProblem
+    limits: ServerLimits | None = None
+
+
+class SdkProvider(ABC):
+    """One attempt at a provider; see `protocol.Provider`.
+
+    Attributes:
+        path: Where calls are posted.
+    """
+
+    path: ClassVar[str]
+
+    def __init__(self, config: ModelConfig, client: SdkClient) -> None:
+        self._config = config
+        self._client = client
+        self._structured = True
+
+    @abstractmethod
+    def body(self, request: Request[AnswerT], repair: Repair | None, *, structured: bool) -> dict[str, Any]:
+        """The JSON of a call; `structured` says whether the answer's schema is sent along."""
+
+    @abstractmethod
+    def read(self, status: int, body: str) -> RawAnswer | Trouble:
+        """Read the JSON of an answer."""
+
+    @abstractmethod
+    def limits(self, headers: Mapping[str, str]) -> ServerLimits | None:
+        """Read what the server says of its limits."""
+
+    @property
+    def base_url(self) -> str:
+        """Where the calls go."""
+        return self._client.base_url
+
+    async def send(self, request: Request[AnswerT], repair: Repair | None) -> Sent:
+        """Make one attempt; a server that can't do structured answers is asked again without."""
+        structured = self._structured
+        posted = await self.post(self.body(request, repair, structured=structured))
+        if structured and isinstance(posted.outcome, HttpProblem) and refuses_structure(posted.outcome):
+            self._structured = False
+            posted = await self.post(self.body(request, repair, structured=False))
+        outcome = posted.outcome
+        return Sent(read_problem(outcome, self._config) if isinstance(outcome, HttpProblem) else outcome, posted.limits)
+
+    async def post(self, body: dict[str, Any]) -> Posted:
+        """Post one call."""
+        response = await self._client.post_json(self.path, body)
+        if isinstance(response, Response):
+            answer = self.read(response.status_code, cast(str, self._client.text(response)))
+            return Posted(answer, self.limits(response.headers))
+        return Posted(response, self.limits(response.headers) if isinstance(response, HttpProblem) else None)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def read_json(text: str, kind: type[_ModelT]) -> _ModelT | Trouble:
+    """Read what a server said with status 200; trouble if it is something else, as a proxy's page."""
+    try:
+        return kind.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        return not_an_answer(200, text, error.errors(include_url=False, include_input=False)[0]["msg"])
+
+
+async def split_lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    r"""The lines of a JSONL stream that are not empty.
+
+    Only `\n` ends a line: a text decoder's idea of a line would also cut at U+2028, which JSON strings may hold.
+    """
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield line
+    if rest.strip():
+        yield rest
+
+
+def _broken_connection(error: Exception, timeout_s: float, *, was_reached: bool) -> Trouble:
+    """A connection that was lost or timed out, or never came to be: then the server is out of reach for any call.
+
+    What happened is told by aiohttp's own error: the SDKs call a lost connection a timeout, or one that was never made.
+
+    Args:
+        error: The SDK's, or aiohttp's where the SDK lets it through.
+        timeout_s: The limit that a timeout has passed.
+        was_reached: Whether the server has answered before: else a name or a certificate that is wrong will stay so.
+    """
+    cause = next((c for c in _causes(error) if isinstance(c, ClientError)), error.__cause__ or error)
+    if isinstance(cause, TimeoutError | TimeoutException):
+        return Trouble("Timeout", f"no answer within {timeout_s:g} s", retriable=True)
+    is_out_of_reach = isinstance(cause, ClientConnectorError | ConnectError)
+    if isinstance(cause, ClientConnectorDNSError | ClientSSLError) and not was_reached:
+        is_out_of_reach = False
+    where = f" to {cause.host}:{cause.port}" if isinstance(cause, ClientConnectorError) else ""
+    message = f"the connection{where} failed ({type(cause).__name__})"
+    return Trouble("ConnectionDropped", message, retriable=True, is_overload=is_out_of_reach)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
