@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from autointerp.config import ModelConfig
@@ -12,6 +13,9 @@ from autointerp.llm.limits.retries import Retries, Sleep
 from autointerp.llm.model import ConnectedModel, Terms
 from autointerp.llm.protocol import Provider
 from autointerp.llm.providers.keys import read_key
+
+if TYPE_CHECKING:
+    from autointerp.llm.providers.sdk import SdkProvider
 
 
 def connect(
@@ -60,7 +64,7 @@ def connect(
     )
 
 
-def connect_provider(config: ModelConfig, key: str | None = None) -> Provider:
+def connect_provider(config: ModelConfig, key: str | None = None) -> "SdkProvider":
     """Make the client of a model's provider. Nothing is sent yet.
 
     Args:

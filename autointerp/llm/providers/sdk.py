@@ -5,8 +5,7 @@ providers' clients import this, as aiohttp comes with the SDKs.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -16,7 +15,7 @@ from httpx2 import ConnectError, HTTPError, Limits, Response, Timeout, TimeoutEx
 
 from autointerp.config import ModelConfig
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, ServerLimits, Trouble
-from autointerp.llm.providers.errors import HttpProblem, not_an_answer, read_problem, refuses_structure
+from autointerp.llm.providers.errors import HttpProblem, Posted, not_an_answer, read_problem, refuses_structure
 from autointerp.llm.providers.keys import without_key
 
 _ModelT = TypeVar("_ModelT", bound=pydantic.BaseModel)
@@ -114,12 +113,7 @@ class SdkClient:
         return response
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """What came of one call's body, and what the server said of its limits with it."""
-
-    outcome: RawAnswer | Trouble | HttpProblem
-    limits: ServerLimits | None = None
+Post = Callable[[dict[str, Any]], Awaitable[Posted]]
 
 
 class SdkProvider(ABC):
@@ -153,13 +147,23 @@ class SdkProvider(ABC):
         """Where the calls go."""
         return self._client.base_url
 
-    async def send(self, request: Request[AnswerT], repair: Repair | None) -> Sent:
-        """Make one attempt; a server that can't do structured answers is asked again without."""
+    async def send(self, request: Request[AnswerT], repair: Repair | None, post: Post | None = None) -> Sent:
+        """Make one attempt; a server that can't do structured answers is asked again without.
+
+        Args:
+            request: What is asked.
+            repair: The second turn, if this is one.
+            post: Posts a call from elsewhere, as `self.post` does from here.
+
+        Raises:
+            LanguageModelError: If no further call can succeed.
+        """
+        post = post or self.post
         structured = self._structured
-        posted = await self.post(self.body(request, repair, structured=structured))
+        posted = await post(self.body(request, repair, structured=structured))
         if structured and isinstance(posted.outcome, HttpProblem) and refuses_structure(posted.outcome):
             self._structured = False
-            posted = await self.post(self.body(request, repair, structured=False))
+            posted = await post(self.body(request, repair, structured=False))
         outcome = posted.outcome
         return Sent(read_problem(outcome, self._config) if isinstance(outcome, HttpProblem) else outcome, posted.limits)
 
