@@ -34,7 +34,7 @@ def connect(
 
     Args:
         config: Which model, where, at what price.
-        journal: Of the run.
+        journal: Keeps what the run pays for.
         terms: Budget, prices and when to stop.
         retry_failures: Whether what was paid and could not be used (a refusal, an answer cut short or unreadable) is
             asked again. By default the journal repeats it, so that a rerun pays nothing.

@@ -117,8 +117,8 @@ class PaidSoFar:
 
     Attributes:
         n_answers: Answers of which tokens and bytes are known.
-        prompt_bytes: Of their prompts.
-        input_tokens: Of their prompts, as the provider counted.
+        prompt_bytes: UTF-8 bytes of their prompts.
+        input_tokens: Tokens of their prompts, as the provider counted.
     """
 
     n_answers: int

@@ -57,7 +57,7 @@ class Terms:
     Attributes:
         budget: Shared by all models of a run; None for no limit.
         prices: Of this model; None for those of its config.
-        max_failed_share: Of the calls; past it the run stops.
+        max_failed_share: Share of the calls that may fail; past it the run stops.
         payer: The run's name in the journal.
         gate: Shared by the models that ask one server for one model; None for one of its own.
         stop: Shared by all models of a run; None for one of its own.
@@ -122,7 +122,7 @@ class ConnectedModel:
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stop = terms.stop or Stop()
         self._usage = Usage()
-        self._tally = FailureCount(config.model, terms.max_failed_share)
+        self._outcomes = FailureCount(config.model, terms.max_failed_share)
         self._batches: BatchClient | None = None
         if batches is not None:
             self._batches = BatchClient(
@@ -149,7 +149,7 @@ class ConnectedModel:
     @property
     def failures(self) -> Mapping[CallErrorType, int]:
         """Calls that came to nothing through this object, by what became of them."""
-        return self._tally.counts
+        return self._outcomes.counts
 
     @property
     def n_in_flight(self) -> int:
@@ -349,11 +349,11 @@ class ConnectedModel:
     async def _note(self, outcome: Reply[AnswerT] | CallFailure, key: str) -> None:
         """Keep what came to nothing, and stop the run where too much does."""
         if isinstance(outcome, Reply):
-            self._tally.n_usable += not outcome.from_journal
+            self._outcomes.n_usable += not outcome.from_journal
             return
         if outcome.error_type == "TooLong":
             return  # who asks may ask for less
-        error = self._tally.add(outcome)
+        error = self._outcomes.add(outcome)
         await asyncio.wrap_future(self._journal.put_failure(key, outcome, self._payment(0, None)))
         if error is not None:
             self._stop_with(error)

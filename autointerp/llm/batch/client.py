@@ -60,6 +60,9 @@ class _Asked:
 class BatchClient:
     """Takes requests, sends them in batches, and brings their answers. For one model and one event loop.
 
+    Whoever waits is told by `LanguageModelError` that no further call can succeed, and by `RunError` that the journal
+    can't be used.
+
     Args:
         config: The model.
         service: Its provider's batch endpoint.
@@ -121,10 +124,6 @@ class BatchClient:
 
         Returns:
             The answer, in the journal by now; None if no batch holds the call, or it brought no answer.
-
-        Raises:
-            LanguageModelError: If no further call can succeed.
-            RunError: If the journal can't be used.
         """
         await self._start()
         batch = self._holding.get(key)
@@ -147,10 +146,6 @@ class BatchClient:
             request: What is asked.
             repair: The second turn, if this is one.
             most_usd: What the call can cost at most; it is set aside.
-
-        Raises:
-            LanguageModelError: If no further call can succeed.
-            RunError: If the journal can't be used.
         """
         self._raise_if_stopped()
         call = BatchedCall(prompt_bytes(request, repair), most_usd)

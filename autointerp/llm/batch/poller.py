@@ -33,6 +33,8 @@ STAYS = "run the same command again: what is at the provider is picked up"
 class Poller:
     """Deals with one provider's batch endpoint; see the module.
 
+    What it waits for raises `LanguageModelError` where no further call can succeed, or patience ends.
+
     Args:
         config: The model.
         service: The endpoint.
@@ -76,9 +78,6 @@ class Poller:
 
         Returns:
             Its id; None if its calls are to be packed anew, by what `structured` and `most_requests` say now.
-
-        Raises:
-            LanguageModelError: If no further call can succeed, or patience ends.
         """
         waited_s = 0.0
         may_have_arrived = False
@@ -115,9 +114,6 @@ class Poller:
 
         Returns:
             Its id, or None if the provider does not have it.
-
-        Raises:
-            LanguageModelError: If no further call can succeed, or patience ends.
         """
         not_ours: set[str] = set()
         n_misses = 0
@@ -153,9 +149,6 @@ class Poller:
 
         Returns:
             The last look; None if the provider has forgotten the batch.
-
-        Raises:
-            LanguageModelError: If no further call can succeed, or patience ends.
         """
         while True:
             look = await self.outlast("looking at a batch", lambda: self._service.look(batch_id), entry)
@@ -179,9 +172,6 @@ class Poller:
         Returns:
             What the attempt brought; None where the provider has forgotten what it is asked for. One that does not
             know a batch of these days is asked again: to take that for an answer would be to pay twice.
-
-        Raises:
-            LanguageModelError: If no further call can succeed, or patience ends.
         """
         waited_s = 0.0
         for number in count(1):

@@ -106,7 +106,7 @@ class ResultReader:
             tell: Told of answers that are in the journal.
 
         Raises:
-            LanguageModelError: If no further call can succeed, or patience ends.
+            LanguageModelError: As the poller raises it.
             RunError: If the journal can't be used.
         """
         for where in results:
@@ -119,7 +119,7 @@ class ResultReader:
 
         Args:
             batch: That is over.
-            key: Of the call.
+            key: The call's.
             n_attempts: Batches that have held it, this one included.
 
         Raises:

@@ -40,7 +40,7 @@ class SdkBatches(ABC, Generic[BatchT]):
     """A provider's batch endpoint; with `line` and `submit` it is a `service.BatchService`.
 
     Attributes:
-        path: Of the endpoint.
+        path: Where the endpoint is.
         after: Name of the parameter that asks for what comes after a batch in the list.
         batch: What the endpoint says of one.
         page: What it says of some.

@@ -36,9 +36,9 @@ from autointerp.llm.protocol import AnswerModel, AnswerT, CallFailure, Provider,
 from autointerp.llm.tokens import BYTES_PER_TOKEN, TokenizerCount, prompt_bytes
 
 _N_SAMPLED = 1000
-_MARKS = re.compile(r"\d{1,3}|[^\w\s]")
-_TOKENS_PER_MARK = 0.75
-"""Some marks that stand together are one token."""
+_SIGNS = re.compile(r"\d{1,3}|[^\w\s]")
+_TOKENS_PER_SIGN = 0.75
+"""Some digits and signs that stand together are one token."""
 _MOST_TOKENS_PER_BYTE = 0.5
 """Of words: what is charged for beyond that is thought."""
 
@@ -47,7 +47,7 @@ class Planner:
     """Makes the planned models of one run; they share a journal, and what is cached.
 
     Args:
-        llm: Of the pipeline.
+        llm: The table of the pipeline.
         journal: The file of paid answers; may be missing.
 
     Raises:
@@ -143,7 +143,7 @@ class _Calls:
         n_bytes = len(answer.encode("utf-8", "replace"))
         if self.n == 0:
             # Numbers and brackets are short tokens, whatever their bytes.
-            return max(n_bytes / BYTES_PER_TOKEN, _TOKENS_PER_MARK * len(_MARKS.findall(answer)))
+            return max(n_bytes / BYTES_PER_TOKEN, _TOKENS_PER_SIGN * len(_SIGNS.findall(answer)))
         of_words = min(self._output_tokens, self._answer_bytes * _MOST_TOKENS_PER_BYTE)
         return n_bytes * of_words / max(self._answer_bytes, 1) + (self._output_tokens - of_words) / self.n
 

@@ -46,7 +46,7 @@ class HttpProblem:
     Attributes:
         status: HTTP status.
         body: Text of the body, the key blotted out.
-        headers: Of the response, names in lower case.
+        headers: The response's, names in lower case.
     """
 
     status: int

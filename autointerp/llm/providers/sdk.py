@@ -154,9 +154,6 @@ class SdkProvider(ABC):
             request: What is asked.
             repair: The second turn, if this is one.
             post: Posts a call from elsewhere, as `self.post` does from here.
-
-        Raises:
-            LanguageModelError: If no further call can succeed.
         """
         post = post or self.post
         structured = self._structured

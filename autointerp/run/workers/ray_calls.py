@@ -114,7 +114,6 @@ class RayProvider:
         """Make one attempt, from the worker that has the fewest under way.
 
         Raises:
-            LanguageModelError: If no further call can succeed.
             RunError: If the workers die again and again.
         """
         worker = min(self._workers, key=lambda worker: worker.n_under_way)
