@@ -4,7 +4,10 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format wheel-test clean
+# Two processes, each on one thread: what a test starts itself, and memory, are left some room on a large machine too.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: demo test test-fast lint format wheel-test clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -14,8 +17,12 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/autointerp demo
 
+# All but what is marked slow (in pyproject.toml), for each commit; `make test` is everything.
+test-fast: $(STAMP)
+	$(PYTEST) -m 'not slow'
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -19,12 +19,23 @@ if TYPE_CHECKING:
     from autointerp.errors import AutointerpError
     from autointerp.export.export import export_run
     from autointerp.library.run import Run, open_run
+    from autointerp.records import FeatureFilter
     from autointerp.run.pipeline import run_pipeline
 
-__all__ = ["AutointerpError", "Pipeline", "Run", "export_run", "load_pipeline", "open_run", "run_pipeline"]
+__all__ = [
+    "AutointerpError",
+    "FeatureFilter",
+    "Pipeline",
+    "Run",
+    "export_run",
+    "load_pipeline",
+    "open_run",
+    "run_pipeline",
+]
 
 _HOMES = {
     "AutointerpError": "autointerp.errors",
+    "FeatureFilter": "autointerp.records",
     "Pipeline": "autointerp.config",
     "Run": "autointerp.library.run",
     "export_run": "autointerp.export.export",

@@ -26,7 +26,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -51,8 +51,35 @@ SHARPNESS = 20.0
 LENGTH_SLOPE = 0.03
 
 
+class TextEmbedder(Protocol):
+    """What gives texts a direction, and tells how close a label and texts are.
+
+    Attributes:
+        name: Of the model; embeddings of different names don't compare.
+        fingerprint: Of the model and of the way in which similarity is computed.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
+        """One unit row a text."""
+        ...
+
+    def similarity(self, label: str, texts: Sequence[str]) -> Float32[np.ndarray, " text"]:
+        """One number a text, larger where the label describes it better."""
+        ...
+
+    def learn_words(self, texts: Sequence[str]) -> None:
+        """Get ready for many similarities at once; changes nothing but the speed."""
+        ...
+
+
 class Embedder:
-    """Embeds texts, and remembers the vectors of the last `MAX_CACHED_TEXTS`.
+    """A `TextEmbedder`: embeds texts, and remembers the vectors of the last `MAX_CACHED_TEXTS`.
 
     Attributes:
         name: Name of the model; stands in `label_embeddings.embedder`.

@@ -20,6 +20,7 @@
     │   ├── NewerStoreError         written by a newer version of this program
     │   ├── StoreBusyError          another process holds the file for longer than we wait
     │   └── UnknownFeatureError     no such feature in this store
+    ├── FilterError                 a filter on features is out of range, or asks for a score that no label has
     ├── SearchError                 a query or one of its options can't be answered
     ├── ExportError                 an export's file or options are wrong
     ├── RunError                    the run folder
@@ -29,6 +30,13 @@
 An exception stops the run (or the command). What concerns one feature only (a refusal, too few contexts) is a
 `records.Failure`, kept in the store, and the run goes on.
 """
+
+import errno
+import os
+from pathlib import Path
+
+# A limit on the size of files, or of a user's share of the disk, stops a write as a full disk does.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class AutointerpError(Exception):
@@ -126,6 +134,10 @@ class UnknownFeatureError(StoreError):
     """No such feature in this store."""
 
 
+class FilterError(AutointerpError):
+    """A filter on features is out of range, or asks for a score that no label has."""
+
+
 class SearchError(AutointerpError):
     """A query or one of its options can't be answered."""
 
@@ -144,3 +156,19 @@ class RunMismatchError(RunError):
 
 class DiskFullError(AutointerpError):
     """No space left where the run is written."""
+
+
+def disk_full(path: Path | None = None) -> DiskFullError:
+    """The error of a full disk, in its one wording.
+
+    Args:
+        path: What could not be written, where that is known.
+    """
+    what = "no space left on the disk" if path is None else f"no space left while writing {path}"
+    return DiskFullError(what, "free some and run the same command again; what was finished is kept")
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether the operating system says that there is no room to write, itself or quoted by a library."""
+    said = str(error).lower()
+    return getattr(error, "errno", None) in _NO_ROOM or any(os.strerror(number).lower() in said for number in _NO_ROOM)

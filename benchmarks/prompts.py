@@ -40,9 +40,11 @@ from autointerp.records import Explanation, FeatureContexts, Usage
 from autointerp.run.folder import RunFolder, read_run_file
 from autointerp.run.session import Session, SourceSession
 from autointerp.score import detection, fuzzing
+from autointerp.score.base import ScoreTools
+from autointerp.score.judge import Question, Task
 from autointerp.score.judge_llm import LlmJudge
-from autointerp.score.protocol import Question, ScoreEvidence, Task
 from autointerp.score.recall import RecallScorer
+from autointerp.score.trials import ScoreContexts
 
 N_CONTEXTS = 100
 _PER_PROMPT = (5, 10, 20, 25, 50)
@@ -146,13 +148,14 @@ def rows(source: SourceSession, features: Sequence[FeatureContexts], labels: dic
     for name in _EXPLAINERS:
         yield Row("explanation", f"{name}, 40 contexts", asyncio.run(explain_all(source, features, name)))
     asked: list[tuple[Task, list[list[Question]]]] = [
-        ("detection", [detection_questions(features, place) for place in range(len(features))]),
-        ("fuzzing", [fuzzing_questions(features, place) for place in range(len(features))]),
+        (detection.DETECTION, [detection_questions(features, place) for place in range(len(features))]),
+        (fuzzing.FUZZING, [fuzzing_questions(features, place) for place in range(len(features))]),
     ]
     texts = [labels[of.feature_index].label for of in features]
     for task, questions in asked:
         for n in _PER_PROMPT:
-            yield Row(task, f"{N_CONTEXTS} contexts, {n} a prompt", asyncio.run(judge_all(task, questions, texts, n)))
+            meters = asyncio.run(judge_all(task, questions, texts, n))
+            yield Row(task.name, f"{N_CONTEXTS} contexts, {n} a prompt", meters)
     yield Row("recall", "20 a prompt", asyncio.run(recall_all(source, features, labels)))
 
 
@@ -163,7 +166,7 @@ async def explain_all(source: SourceSession, features: Sequence[FeatureContexts]
     meters = []
     for contexts in features:
         meters.append(Meter(tokenizer()))
-        explainer = load_explainer(name).make(Tools(config, partial(meters.__getitem__, -1), no_words))
+        explainer = load_explainer(name)(Tools(config, partial(meters.__getitem__, -1), no_words))
         outcome = await explainer.explain(feature_evidence(contexts, records[contexts.feature_index]))
         assert isinstance(outcome, Explanation), outcome
     return meters
@@ -189,9 +192,10 @@ async def recall_all(
     meters = []
     for contexts in features:
         meters.append(Meter(tokenizer()))
-        scorer = RecallScorer(judge(meters[-1], 20), embedder, pipeline.score, pipeline.seed)
+        asked = partial(judge, meters[-1], 20)
+        scorer = RecallScorer(ScoreTools(pipeline.score, pipeline.seed, asked, lambda: embedder))
         density = int(statistics.n_active[contexts.feature_index]) / statistics.n_tokens
-        await scorer.score(labels[contexts.feature_index], ScoreEvidence(contexts, source.pool, density))
+        await scorer.score(labels[contexts.feature_index], ScoreContexts(contexts, source.pool, density))
     return meters
 
 

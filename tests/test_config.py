@@ -43,7 +43,6 @@ def test_a_misspelt_key_is_told_before_the_key_that_is_missing_for_it(tmp_path: 
     [
         ("score.scorers=detection", r"score\.scorers: must be a list"),
         ("corpus.n_tokens=abc", r"corpus\.n_tokens: must be a whole number"),
-        ('score.scorers=["detektion"]', r"score\.scorers: "),
     ],
 )
 def test_wrong_values_are_told_in_plain_words(tmp_path: Path, override: str, words: str) -> None:
@@ -105,11 +104,6 @@ def test_an_override_reaches_the_only_coder_and_is_refused_where_there_are_sever
 def test_fewer_token_candidates_than_tokens_listed_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"n_token_candidates must be at least collect\.n_top_tokens"):
         load_pipeline(write(tmp_path, MINIMAL), ("collect.n_token_candidates=20", "collect.n_top_tokens=21"))
-
-
-def test_an_explainer_that_needs_a_model_says_so(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"\[explain.model\]"):
-        load_pipeline(write(tmp_path, MINIMAL + '[explain]\nexplainer = "examples"\n'))
 
 
 def test_broken_toml_is_one_line(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ class FeaturePage:
         source: The source.
         histogram_edges: Edges of the bins of `feature.histogram`; the first and the last bin are open-ended.
         feature: Statistics, and the tokens it fires on, is followed by and promotes.
-        neighbors: Its stored neighbours in each space, closest first.
+        neighbors: Its stored neighbors in each space, closest first.
         neighbor_labels: Their true labels, by feature, where they have one.
         labels: Its labels with their scores, true ones first.
         contexts: Its contexts of both splits.
@@ -60,13 +60,13 @@ def read_page(run: Run, feature_index: int, source_id: str | None) -> FeaturePag
             for space in reader.neighbor_spaces()
             for neighbor in reader.neighbors(feature_index, space, _NEIGHBORS_READ, source)
         )
-        labels = reader.explanations(sorted({n.feature_index for n in neighbors}), source) if neighbors else []
+        indices = sorted({neighbor.feature_index for neighbor in neighbors})
         return FeaturePage(
             source=reader.source(source),
             histogram_edges=reader.histogram_edges(source),
             feature=view.feature,
             neighbors=neighbors,
-            neighbor_labels={label.feature_index: label.label for label in labels},
+            neighbor_labels={e.feature_index: e.label for e in reader.explanations(indices, source)},
             labels=view.labels,
             contexts=view.contexts,
             failures=view.failures,
@@ -89,13 +89,12 @@ def feature_lines(page: FeaturePage, n_contexts: int) -> list[str]:
         lines += ["", f"label  {explanation.label}", f"       by {by}"]
         if explanation.side:
             lines.append(f"       about the {explanation.side}: {_SIDES[explanation.side]}")
-        if excludes := explanation.detail.get("excludes"):
-            lines.append(f"       excludes: {excludes}")
+        if explanation.excludes:
+            lines.append(f"       excludes: {explanation.excludes}")
         for score in scored.scores:
             unanswered = f", {score.n_unanswered} unanswered" if score.n_unanswered else ""
-            metric = score.detail.get("metric", "")
             lines.append(
-                f"       {score.scorer:<10} {with_interval(score)}  {metric}, judge {score.judge}, "
+                f"       {score.scorer:<10} {with_interval(score)}  {score.metric}, judge {score.judge}, "
                 f"{score.n_trials} trials{unanswered}"
             )
     lines += _context_lines("strongest contexts", _strongest(page.contexts, n_contexts))

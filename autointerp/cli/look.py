@@ -5,15 +5,25 @@ from collections.abc import Iterable
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autointerp.errors import PipelineError, UnknownFeatureError
+from autointerp.errors import FilterError, UnknownFeatureError
 from autointerp.identity import parse_feature_id
+
+if TYPE_CHECKING:
+    from autointerp.records import FeatureFilter
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, for example runs/demo")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+SourceOption = Annotated[list[str] | None, typer.Option(metavar="SOURCE", help="only of this source; repeatable")]
+ExplainerOption = Annotated[str | None, typer.Option(help="only labels of this explainer")]
+MinScoreOption = Annotated[
+    list[str] | None, typer.Option(metavar="SCORER=VALUE", help="least score, for example detection=.8; repeatable")
+]
+MinDensityOption = Annotated[float, typer.Option(help="least share of tokens on which the feature fires")]
+MaxDensityOption = Annotated[float, typer.Option(help="largest share")]
 TopOption = Annotated[int, typer.Option("--top-k", "-k", help="features to print")]
 _CONTEXTS_SHOWN = 8
 
@@ -28,11 +38,11 @@ def search(
     run: RunArgument,
     query: Annotated[str, typer.Argument(help="what the features should be about")],
     top_k: TopOption = 10,
-    min_score: Annotated[
-        list[str] | None, typer.Option(metavar="SCORER=VALUE", help="least score, for example detection=.8; repeatable")
-    ] = None,
-    min_density: Annotated[float | None, typer.Option(help="least share of tokens on which the feature fires")] = None,
-    max_density: Annotated[float | None, typer.Option(help="largest share")] = None,
+    min_score: MinScoreOption = None,
+    min_density: MinDensityOption = 0.0,
+    max_density: MaxDensityOption = 1.0,
+    source: SourceOption = None,
+    explainer: ExplainerOption = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="order the hits by a closer look at their contexts")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,12 +50,11 @@ def search(
     from autointerp.cli.tables import hit_rows
     from autointerp.library.run import open_run
 
+    where = _filter(min_score, min_density, max_density, source, explainer)
     opened = open_run(run)
-    hits = opened.search(
-        query, top_k, min_score=_least_scores(min_score), min_density=min_density, max_density=max_density
-    )
+    hits = opened.search(query, top_k, where)
     if rerank and hits:
-        hits = opened.rerank_hits(hits, query)
+        hits = opened.rerank_hits(hits, query, where)
     lines = ["no labelled feature passes these filters"]
     if hits:
         lines = hit_rows(hits, with_source=opened.has_several_sources)
@@ -74,7 +83,7 @@ def show(
     feature: Annotated[str, typer.Argument(help="index, or model@source:index")],
     as_json: JsonOption = False,
 ) -> None:
-    """Show all that a run knows of one feature: statistics, tokens, neighbours, labels, scores, contexts, failures."""
+    """Show all that a run knows of one feature: statistics, tokens, neighbors, labels, scores, contexts, failures."""
     from autointerp.cli.feature_page import feature_lines, read_page
     from autointerp.library.run import open_run
 
@@ -88,12 +97,18 @@ def export(
     file: Annotated[Path, typer.Argument(help="the file to write: .jsonl, .csv or .parquet")],
     contexts: Annotated[bool, typer.Option("--contexts", help="write each feature's contexts too (.jsonl)")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="write shuffled labels too")] = False,
+    min_score: MinScoreOption = None,
+    min_density: MinDensityOption = 0.0,
+    max_density: MaxDensityOption = 1.0,
+    source: SourceOption = None,
+    explainer: ExplainerOption = None,
 ) -> None:
-    """Write every feature's labels and scores with their provenance."""
+    """Write every feature's labels and scores with their provenance, or of those that pass a filter."""
     from autointerp.export.export import export_run
     from autointerp.export.items import ExportOptions
 
-    written = export_run(run, file, options=ExportOptions(contexts=contexts, baselines=baselines))
+    where = _filter(min_score, min_density, max_density, source, explainer)
+    written = export_run(run, file, options=ExportOptions(where, baselines=baselines, contexts=contexts))
     typer.echo(f"Wrote {written.n_rows} rows to {written.path}")
 
 
@@ -157,17 +172,22 @@ def _feature(text: str) -> tuple[str | None, int]:
     return parsed
 
 
-def _least_scores(options: list[str] | None) -> dict[str, float]:
+def _filter(
+    min_score: list[str] | None,
+    min_density: float,
+    max_density: float,
+    sources: list[str] | None,
+    explainer: str | None,
+) -> "FeatureFilter":
+    from autointerp.records import FeatureFilter
+
     least: dict[str, float] = {}
-    for option in options or []:
+    for option in min_score or []:
         name, _, text = option.partition("=")
         try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if not 0.0 <= value <= 1.0:
-            raise PipelineError(
+            least[name.strip()] = float(text)
+        except ValueError as error:
+            raise FilterError(
                 f"--min-score {option!r} is not a scorer and a value from 0 to 1", "write it as detection=.8"
-            )
-        least[name.strip()] = value
-    return least
+            ) from error
+    return FeatureFilter(sources, None, least, min_density, max_density, explainer)

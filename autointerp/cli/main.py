@@ -17,7 +17,7 @@ import typer
 from autointerp.cli import look
 from autointerp.config import Pipeline
 from autointerp.config.file import load_pipeline
-from autointerp.errors import AutointerpError, PipelineError
+from autointerp.errors import AutointerpError, PipelineError, disk_full, is_disk_full
 
 _INTERRUPTED = 130
 
@@ -180,12 +180,9 @@ def main(arguments: list[str] | None = None) -> None:
             typer.echo("stopped; the same command goes on from what is finished", err=True)
         raise
     except OSError as error:
-        from autointerp.errors import DiskFullError
-        from autointerp.run.folder import is_disk_full
-
         if not is_disk_full(error):
             raise
-        _fail(DiskFullError("no space is left on the disk", "free some and run the same command again"))
+        _fail(disk_full())
 
 
 def _fail(error: AutointerpError) -> None:

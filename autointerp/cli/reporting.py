@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from autointerp.run.progress import StageSummary, duration
+from autointerp.run.progress import StageSummary, duration, with_time_left
 
 _LINE_EVERY_S = 30.0
 
@@ -51,8 +51,11 @@ class ConsoleReporter:
     ) -> None:
         self._bars.stop()
 
-    def progress(self, stage: str, n_done: int, n_total: int, note: str = "") -> None:
+    def progress(
+        self, stage: str, n_done: int, n_total: int, note: str = "", *, seconds_left: float | None = None
+    ) -> None:
         """Move the stage's bar."""
+        note = with_time_left(note, seconds_left)
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, total=n_total, note=note)
         self._bars.update(self._tasks[stage], completed=n_done, total=n_total, note=note)
@@ -61,9 +64,8 @@ class ConsoleReporter:
         if not self._console.is_terminal and now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
             a_second = (n_done - n_before) / (now - began) if now > began else 0.0
-            # Collecting tells its own, from tokens.
-            is_told = note.endswith(" left") or not a_second
-            left = "" if is_told else f", about {duration((n_total - n_done) / a_second)} left"
+            is_guessed = seconds_left is None and a_second > 0
+            left = f", about {duration((n_total - n_done) / a_second)} left" if is_guessed else ""
             parts = (f"{n_done} of {n_total}{left}", note)
             self._console.print(f"{stage:<9} {'; '.join(p for p in parts if p)}", markup=False, soft_wrap=True)
 

@@ -8,7 +8,6 @@ from autointerp.identity import feature_id
 from autointerp.records import Context, Score, SearchHit
 from autointerp.store.results import ScoredLabel, ScorerSummary
 
-SCORERS = ("detection", "fuzzing", "embedding", "recall")
 _LABEL_WIDTH = 40
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -51,25 +50,28 @@ def feature_name(source_id: str, feature_index: int, *, with_source: bool) -> st
 def label_rows(
     labels: Sequence[ScoredLabel], baselines: Mapping[tuple[str, int], ScoredLabel], *, with_source: bool
 ) -> list[str]:
-    """Labels with every scorer's value and interval, and the value of a shuffled label on the same feature.
+    """Labels with each scorer's value and interval, and the value of a shuffled label on the same feature.
+
+    A scorer that graded none of the labels has no column.
 
     Args:
         labels: The labels.
         baselines: Shuffled labels, by source and feature.
         with_source: Whether the run holds several sources.
     """
+    scorers = sorted({score.scorer for scored in labels for score in scored.scores})
     rows = []
     for scored in labels:
         source_id, feature_index = scored.explanation.source_id, scored.explanation.feature_index
         other = baselines.get((source_id, feature_index))
         row = [feature_name(source_id, feature_index, with_source=with_source), shorten(scored.explanation.label)]
-        for name in SCORERS:
+        for name in scorers:
             own = next((s for s in scored.scores if s.scorer == name), None)
             shuffled = next((s for s in other.scores if s.scorer == name), None) if other else None
             cell = with_interval(own) if own else "-"
             row.append(f"{cell} {number(shuffled.value) if shuffled else '  -'}")
         rows.append(row)
-    return table(["feature", "label", *SCORERS], rows, left=(0, 1))
+    return table(["feature", "label", *scorers], rows, left=(0, 1))
 
 
 def summary_rows(summaries: Sequence[ScorerSummary]) -> list[str]:
@@ -83,27 +85,28 @@ def summary_rows(summaries: Sequence[ScorerSummary]) -> list[str]:
             f"{number(s.lower_quartile)}-{number(s.upper_quartile)}",
             number(s.baseline_median),
             "-" if s.win_rate is None else f"{100 * s.win_rate:.0f} % of {s.n_paired}",
-            s.metric or "-",
+            s.metric,
         ]
-        for s in sorted(summaries, key=lambda s: SCORERS.index(s.scorer) if s.scorer in SCORERS else len(SCORERS))
+        for s in summaries
     ]
     header = ["scorer", "judge", "labels", "median", "quartiles", "shuffled", "true label wins", "metric"]
     return table(header, rows, left=(0, 1, 7))
 
 
 def hit_rows(hits: Sequence[SearchHit], *, with_source: bool) -> list[str]:
-    """Search hits, with their sources where the run holds several."""
+    """Search hits, with their sources where the run holds several, and a column for each scorer that graded one."""
+    scorers = sorted({scorer for hit in hits for scorer in hit.scores})
     rows = [
         [
             feature_name(hit.source_id, hit.feature_index, with_source=with_source),
             shorten(hit.label),
             number(hit.relevance),
             percent(hit.density),
-            *(number(hit.scores.get(name)) for name in SCORERS),
+            *(number(hit.scores.get(name)) for name in scorers),
         ]
         for hit in hits
     ]
-    return table(["feature", "label", "relevance", "density", *SCORERS], rows, left=(0, 1))
+    return table(["feature", "label", "relevance", "density", *scorers], rows, left=(0, 1))
 
 
 def marked(context: Context, width: int = 100) -> str:

@@ -1,7 +1,7 @@
 """What each feature may lead to: which tokens follow its peaks, and what its direction promotes.
 
 The collect stage asks for it once the pass over the corpus is merged, for all sources of one subject together, and puts
-it into the features' records.
+it into the features' rows.
 """
 
 import logging
@@ -9,11 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Float32, Int32
-
 from autointerp.collect.following import FollowingTokens, following_tokens, tokens_after_peaks
-from autointerp.records import BlockShard, FollowingToken, SampledWindows, TokenLogit
+from autointerp.records import BlockShard, SampledWindows
 from autointerp.subject.coder import Coder
 from autointerp.subject.logits import (
     ExtremeLogits,
@@ -34,56 +31,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SourceEffects:
-    """The effects of every feature of one source, as arrays; a feature's records are made when they are asked for.
+    """The effects of every feature of one source, as arrays.
 
     Attributes:
         following: What follows the peaks of the uniform sample.
         logits: What the directions promote, or why nothing is known of it.
-        token_texts: Text of each token of the vocabulary.
     """
 
     following: FollowingTokens
     logits: ExtremeLogits | NoLogits
-    token_texts: Sequence[str]
 
     @property
     def no_logits(self) -> str | None:
         """Why no feature has logits; None where they have."""
         return self.logits.reason if isinstance(self.logits, NoLogits) else None
-
-    def following_tokens(self, feature_index: int) -> tuple[FollowingToken, ...]:
-        """The tokens that follow a feature's sampled peaks, most often first."""
-        found = self.following
-        rows = slice(int(found.offsets[feature_index]), int(found.offsets[feature_index + 1]))
-        texts = map(self.token_texts.__getitem__, found.token_id[rows].tolist())
-        return tuple(map(FollowingToken, texts, found.n_peaks[rows].tolist(), found.lift[rows].tolist()))
-
-    def n_sampled_peaks(self, feature_index: int) -> int:
-        """A feature's sampled peaks."""
-        return int(self.following.n_sampled[feature_index])
-
-    def n_followed_peaks(self, feature_index: int) -> int:
-        """Of a feature's sampled peaks, those that a counted token follows."""
-        return int(self.following.n_followed[feature_index])
-
-    def top_logits(self, feature_index: int) -> tuple[TokenLogit, ...]:
-        """The tokens whose logits a feature raises most, highest first; none for a direction of length 0."""
-        if isinstance(self.logits, NoLogits):
-            return ()
-        return self._logits(self.logits.top_tokens[feature_index], self.logits.top_logits[feature_index])
-
-    def bottom_logits(self, feature_index: int) -> tuple[TokenLogit, ...]:
-        """The tokens whose logits a feature lowers most, lowest first; none for a direction of length 0."""
-        if isinstance(self.logits, NoLogits):
-            return ()
-        return self._logits(self.logits.bottom_tokens[feature_index], self.logits.bottom_logits[feature_index])
-
-    def _logits(
-        self, tokens: Int32[np.ndarray, " rank"], logits: Float32[np.ndarray, " rank"]
-    ) -> tuple[TokenLogit, ...]:
-        if not logits.any():
-            return ()
-        return tuple(map(TokenLogit, map(self.token_texts.__getitem__, tokens.tolist()), logits.tolist()))
 
 
 def gather_effects(
@@ -91,7 +52,7 @@ def gather_effects(
     coders: Sequence[Coder],
     samples: Sequence[SampledWindows],
     shards: Iterable[BlockShard],
-    token_texts: Sequence[str],
+    n_tokens: int,
     settings: "CollectConfig",
 ) -> list[SourceEffects]:
     """Gather the effects of several sources of one subject.
@@ -104,7 +65,7 @@ def gather_effects(
         coders: One a source.
         samples: The uniform sample `fired` of each source.
         shards: All of the corpus, each once; one is held at a time.
-        token_texts: From `token_texts`.
+        n_tokens: Tokens in the vocabulary.
         settings: How many tokens are listed.
 
     Returns:
@@ -121,11 +82,11 @@ def gather_effects(
         logits = (
             unembedding
             if isinstance(unembedding, NoLogits)
-            else _project(subject, coder, unembedding, len(token_texts), settings.n_logits)
+            else _project(subject, coder, unembedding, n_tokens, settings.n_logits)
         )
         if isinstance(logits, NoLogits):
             logger.info("%s: no logits: %s", coder.origin, logits.reason)
-        effects.append(SourceEffects(following, logits, token_texts))
+        effects.append(SourceEffects(following, logits))
     return effects
 
 

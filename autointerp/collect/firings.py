@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
-from autointerp.collect.settings import ReadsSources
+from autointerp.collect.settings import SharedPass
 from autointerp.errors import ActivationRangeError, CollectError
 from autointerp.records import BlockShard
 
@@ -38,14 +38,14 @@ def cut_batches(shard: BlockShard, batch_size: int) -> Iterator[Int64[np.ndarray
 
 
 def find_firings(
-    reader: ReadsSources, shard: BlockShard, rows: Int64[np.ndarray, " row"]
+    sources: SharedPass, shard: BlockShard, rows: Int64[np.ndarray, " row"]
 ) -> Iterator[tuple[int, Firings]]:
     """Run the model on one batch, once, and every coder on what it reads of it.
 
     Where the batch does not fit into memory it is done in halves.
 
     Args:
-        reader: The sources.
+        sources: The sources, which share its forward pass.
         shard: The shard that holds the batch.
         rows: The batch's blocks, as rows of the shard.
 
@@ -57,7 +57,7 @@ def find_firings(
         CollectError: If one block alone does not fit into memory.
     """
     try:
-        found = list(_find_at_once(reader, shard, rows))
+        found = list(_find_at_once(sources, shard, rows))
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise
@@ -74,8 +74,8 @@ def find_firings(
         torch.cuda.empty_cache()
     half = len(rows) // 2
     logger.warning("a batch of %d blocks does not fit into memory; it is done in halves", len(rows))
-    yield from find_firings(reader, shard, rows[:half])
-    yield from find_firings(reader, shard, rows[half:])
+    yield from find_firings(sources, shard, rows[:half])
+    yield from find_firings(sources, shard, rows[half:])
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
@@ -84,7 +84,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def _find_at_once(
-    reader: ReadsSources, shard: BlockShard, rows: Int64[np.ndarray, " row"]
+    sources: SharedPass, shard: BlockShard, rows: Int64[np.ndarray, " row"]
 ) -> Iterator[tuple[int, Firings]]:
     n_positions = shard.token_ids.shape[1]
     length = max(1, int(shard.n_tokens[rows].max()))
@@ -92,12 +92,12 @@ def _find_at_once(
     block, position = np.nonzero(counted)
     cells = rows[block] * n_positions + position
     attention_mask = np.arange(length) < shard.n_tokens[rows, None]
-    read = reader.read_counted(
+    read = sources.read_counted(
         torch.from_numpy(shard.token_ids[rows, :length]),
         torch.from_numpy(attention_mask.astype(np.int64)),
         torch.from_numpy(counted),
     )
-    for number, (source, activations) in enumerate(zip(reader.sources, read, strict=True)):
+    for number, (source, activations) in enumerate(zip(sources.sources, read, strict=True)):
         assert len(activations) == len(cells)
         for found in source.encode_firings(activations):
             firings = Firings(cells[found.row], found.feature, found.activation)

@@ -19,8 +19,8 @@ class NeighborLists:
     """For each feature its nearest others.
 
     Attributes:
-        feature: Neighbours, nearest first, the lower feature first in a tie; -1 where there are fewer.
-        similarity: Cosine, in [-1, 1]; 0 where there is no neighbour.
+        feature: Neighbors, nearest first, the lower feature first in a tie; -1 where there are fewer.
+        similarity: Cosine, in [-1, 1]; 0 where there is no neighbor.
     """
 
     feature: Int32[np.ndarray, "feature neighbor"]
@@ -64,7 +64,7 @@ def coactivation_neighbors(pool: Pool, n_features: int, n_neighbors: int) -> Nei
     Args:
         pool: Every firing on a sample of blocks.
         n_features: Features of the source.
-        n_neighbors: Per feature at most; features that never fire together are no neighbours.
+        n_neighbors: Per feature at most; features that never fire together are no neighbors.
     """
     lists = _no_neighbors(n_features, n_neighbors)
     block = np.repeat(np.arange(len(pool.block_index)), np.diff(pool.offsets))

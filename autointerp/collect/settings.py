@@ -87,7 +87,7 @@ class Encodes(Protocol):
         """The entries of each row that are not zero, in consecutive pieces of bounded size."""
 
 
-class ReadsSources(Protocol):
+class SharedPass(Protocol):
     """Sources that share a forward pass; `subject.source.Sources` is one."""
 
     @property

@@ -7,11 +7,8 @@ all of it, and a fingerprint of what decided them. It is written under a tempora
 renamed, so a file that has its name is whole; the checksum finds one that was cut or damaged later.
 """
 
-import errno
 import hashlib
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +20,11 @@ from safetensors.numpy import save_file
 
 from autointerp.collect.merge import ShardPart
 from autointerp.collect.runs import first_in_run
-from autointerp.errors import DiskFullError, ShardError
+from autointerp.errors import ShardError, disk_full, is_disk_full
 from autointerp.records import Collected, FeatureStatistics, Pool, SampledWindows, TokenCounts
+from autointerp.whole_file import whole_file
 
 _HEADER = "autointerp"
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _REDO = "remove it, and run again to collect that shard anew"
 
 
@@ -48,17 +45,12 @@ def save_part(path: Path, part: ShardPart, fingerprint: str) -> None:
     header = {"checksum": checksum, "fingerprint": fingerprint, "shard_index": part.shard_index}
     # One entry, because safetensors writes several in random order, and equal parts shall be equal files.
     metadata = {_HEADER: json.dumps(header)}
-    # Two machines that share a disk may do one shard at once, in processes of one number.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        save_file(arrays, temporary, metadata=metadata)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with whole_file(path) as unfinished:
+            save_file(arrays, unfinished, metadata=metadata)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        if getattr(error, "errno", None) in _DISK_FULL or any(os.strerror(n) in str(error) for n in _DISK_FULL):
-            raise DiskFullError(f"no space left to write {path}", "free some space, and run again") from error
+        if is_disk_full(error):
+            raise disk_full(path) from error
         raise ShardError(f"{path} can't be written ({error})", "check the folder's permissions") from error
 
 

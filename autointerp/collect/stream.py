@@ -30,7 +30,7 @@ from autointerp.collect.runs import (
     run_starts,
     stable_order,
 )
-from autointerp.collect.settings import CollectSettings, ReadsSources
+from autointerp.collect.settings import CollectSettings, SharedPass
 from autointerp.collect.tokens import sum_counts
 from autointerp.collect.windows import (
     by_block,
@@ -52,11 +52,11 @@ _ROWS_GATHERED = 8_000_000
 _FIRINGS_PER_SORT = 2_000_000
 
 
-def collect_shard(reader: ReadsSources, shard: BlockShard, settings: Sequence[CollectSettings]) -> list[Collected]:
+def collect_shard(sources: SharedPass, shard: BlockShard, settings: Sequence[CollectSettings]) -> list[Collected]:
     """Collect statistics and samples over one shard, for all sources in one pass.
 
     Args:
-        reader: The sources.
+        sources: The sources, which share its forward pass.
         shard: Blocks of the corpus.
         settings: What to keep, one for each source; all with the same `batch_size`.
 
@@ -67,10 +67,10 @@ def collect_shard(reader: ReadsSources, shard: BlockShard, settings: Sequence[Co
         ActivationRangeError: If an activation is not finite, or negative where the coder can't give one.
         CollectError: If one block does not fit into memory.
     """
-    running = [_Running(source.n_features, shard, kept) for source, kept in zip(reader.sources, settings, strict=True)]
+    running = [_Running(source.n_features, shard, kept) for source, kept in zip(sources.sources, settings, strict=True)]
     (batch_size,) = {kept.batch_size for kept in settings}
     for rows in cut_batches(shard, batch_size):
-        for number, firings in find_firings(reader, shard, rows):
+        for number, firings in find_firings(sources, shard, rows):
             running[number].gather(firings)
         for source in running:
             source.end_batch()

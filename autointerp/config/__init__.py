@@ -1,7 +1,6 @@
 """What a pipeline file says: one frozen model per stage (`tables`), and reading it (`file`)."""
 
 from autointerp.config.tables import (
-    EXPLAINERS,
     CoderConfig,
     CollectConfig,
     ContextsConfig,
@@ -16,13 +15,11 @@ from autointerp.config.tables import (
     Pipeline,
     RayConfig,
     ScoreConfig,
-    ScorerName,
     SubjectConfig,
     parse_indices,
 )
 
 __all__ = [
-    "EXPLAINERS",
     "CoderConfig",
     "CollectConfig",
     "ContextsConfig",
@@ -37,7 +34,6 @@ __all__ = [
     "Pipeline",
     "RayConfig",
     "ScoreConfig",
-    "ScorerName",
     "SubjectConfig",
     "parse_indices",
 ]

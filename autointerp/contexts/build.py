@@ -25,8 +25,8 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from autointerp.collect.windows import join_rows, take_rows
-from autointerp.config import CollectConfig, ContextsConfig
-from autointerp.contexts.choose import ActiveChoices, ApartChoices, Choice, choose_active, choose_apart
+from autointerp.config import ContextsConfig
+from autointerp.contexts.choose import ActiveChoices, ApartChoices, Candidates, Choice, choose_active, choose_apart
 from autointerp.contexts.negatives import NegativeHints, choose_silent, rank_silent_tiles
 from autointerp.contexts.pool import PoolTiles, TextEmbedder
 from autointerp.contexts.splits import (
@@ -37,7 +37,7 @@ from autointerp.contexts.splits import (
     trigram_sets,
 )
 from autointerp.contexts.windows import Pieces, Windows, cut_windows, window_context
-from autointerp.corpus.reader import BlockSource
+from autointerp.corpus.reader import BlockReader
 from autointerp.identity import hash_key
 from autointerp.records import Collected, Context, Failure, FeatureContexts, SampledWindows, Split
 
@@ -49,6 +49,36 @@ Neighbors = Mapping[int, Sequence[int]] | Int32[np.ndarray, "feature neighbor"]
 # Chosen windows of one feature, by split.
 _Sides = Mapping[Split, Sequence[Choice]]
 _MUST_HAVE_SILENT: tuple[Split, ...] = ("explain", "score")
+
+
+@dataclass(frozen=True, slots=True)
+class ContextInputs:
+    """What contexts are built from: the same for every feature of a source.
+
+    Attributes:
+        source_id: `model@source`.
+        collected: Samples, statistics and pool of the source.
+        blocks: The corpus they were collected from.
+        pieces: Of the subject's vocabulary.
+        pool: Made of `collected.pool` with the same `config` and `seed`.
+        embedder: Finds similar texts for `silent_similar`.
+        config: How many contexts of which kinds.
+        seed: Of all random choices.
+        fingerprint: Stands in the failures.
+        neighbors: For each feature the features with the closest decoder directions, closest first (-1 where there are
+            no more); only `silent_neighbour` needs them.
+    """
+
+    source_id: str
+    collected: Collected
+    blocks: BlockReader
+    pieces: Pieces
+    pool: PoolTiles
+    embedder: TextEmbedder
+    config: ContextsConfig
+    seed: int
+    fingerprint: str
+    neighbors: Neighbors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +99,23 @@ class _Chunk:
     top_rows: Mapping[int, Int64[np.ndarray, " row"]]
     fired_rows: Mapping[int, Int64[np.ndarray, " row"]]
 
+    def of(self, feature: int, splits: Sequence[Split]) -> Candidates:
+        """One feature's windows, with the split of each of the chunk's."""
+        return Candidates(self.windows, self.trigrams, splits, self.top_rows[feature], self.fired_rows[feature])
 
-@dataclass(frozen=True, slots=True)
+
 class _Builder:
-    """What is the same for every feature."""
+    """Builds the contexts of one source's features."""
 
-    collected: Collected
-    reader: BlockSource
-    pieces: Pieces
-    pool: PoolTiles
-    pool_without_select: PoolTiles
-    embedder: TextEmbedder
-    config: ContextsConfig
-    seed: int
-    source_id: str
-    neighbors: Neighbors | None
-    fingerprint: str
+    def __init__(self, inputs: ContextInputs) -> None:
+        self._inputs = inputs
+        self._config = inputs.config
+        self._statistics = inputs.collected.statistics
+        self._pool_without_select = inputs.pool.without_select()
 
     def chunk(self, features: Sequence[int]) -> Iterator[FeatureContexts | Failure]:
         """Build the contexts of some features, in their order."""
-        n_active = self.collected.statistics.n_active
+        n_active = self._statistics.n_active
         outcomes: dict[int, FeatureContexts | Failure] = {
             feature: self._failure(feature, "DeadFeature", "it never fires in this corpus")
             for feature in features
@@ -97,42 +124,36 @@ class _Builder:
         alive = [feature for feature in features if feature not in outcomes]
         chunk = self._read(alive)
         outcomes |= self._explain_and_score(alive, chunk)
-        if self.config.select_share > 0.0:
+        if self._config.select_share > 0.0:
             built = {f: outcome for f in alive if isinstance(outcome := outcomes[f], FeatureContexts)}
             outcomes |= self._set_apart(built, chunk)
         for feature in features:
             if isinstance(outcome := outcomes[feature], FeatureContexts):
-                check_no_leak(outcome, self.config.near_duplicate)
+                check_no_leak(outcome, self._config.near_duplicate)
             yield outcome
 
     def _explain_and_score(self, features: Sequence[int], chunk: _Chunk) -> dict[int, FeatureContexts | Failure]:
         """Steps 1 and 2 of the module."""
         active: dict[int, ActiveChoices] = {}
         for feature in features:
-            rows = chunk.top_rows[feature], chunk.fired_rows[feature]
-            active[feature] = choose_active(
-                chunk.windows, chunk.trigrams, chunk.splits, *rows, self.config, self._key("active contexts")
-            )
+            candidates = chunk.of(feature, chunk.splits)
+            active[feature] = choose_active(candidates, self._config, self._key("active contexts"))
         choices: dict[int, _Sides] = {f: {"explain": of.explain, "score": of.score} for f, of in active.items()}
-        return self._finish_all(chunk, self.pool_without_select, choices, dict.fromkeys(choices, ()))
+        return self._finish_all(chunk, self._pool_without_select, choices, dict.fromkeys(choices, ()))
 
     def _set_apart(self, built: Mapping[int, FeatureContexts], chunk: _Chunk) -> dict[int, FeatureContexts | Failure]:
         """Step 3 of the module, for features that have score contexts."""
-        config = self.config
+        config, seed = self._config, self._inputs.seed
         splits = [
-            document_split(name, self.seed, config.explain_share, config.select_share)
-            for name in chunk.windows.document_ids
+            document_split(name, seed, config.explain_share, config.select_share) for name in chunk.windows.document_ids
         ]
         score = {f: tuple(c for c in contexts.contexts if c.split == "score") for f, contexts in built.items()}
         active: dict[int, ApartChoices] = {}
         for feature in built:
-            rows = chunk.top_rows[feature], chunk.fired_rows[feature]
             graded = context_trigrams(score[feature])
-            active[feature] = choose_apart(
-                chunk.windows, chunk.trigrams, splits, *rows, config, self._key("active contexts"), graded
-            )
+            active[feature] = choose_apart(chunk.of(feature, splits), config, self._key("active contexts"), graded)
         choices: dict[int, _Sides] = {f: {"explain": of.explain, "select": of.select} for f, of in active.items()}
-        return self._finish_all(chunk, self.pool, choices, score)
+        return self._finish_all(chunk, self._inputs.pool, choices, score)
 
     def _finish_all(
         self, chunk: _Chunk, pool: PoolTiles, choices: Mapping[int, _Sides], score: Mapping[int, Sequence[Context]]
@@ -149,13 +170,13 @@ class _Builder:
         for feature, sides in choices.items():
             n_explain = len(sides["explain"])
             n_score = len(sides.get("score", ())) + sum(context.is_active for context in score[feature])
-            if n_explain < self.config.min_explain or n_score < self.config.min_score:
+            if n_explain < self._config.min_explain or n_score < self._config.min_score:
                 outcomes[feature] = self._failure(
                     feature,
                     "TooFewContexts",
-                    f"{n_explain} explain and {n_score} score contexts, where {self.config.min_explain} and "
-                    f"{self.config.min_score} are needed; it fires in "
-                    f"{self.collected.statistics.n_active_blocks[feature]} blocks",
+                    f"{n_explain} explain and {n_score} score contexts, where {self._config.min_explain} and "
+                    f"{self._config.min_score} are needed; it fires in "
+                    f"{self._statistics.n_active_blocks[feature]} blocks",
                 )
         able = {feature: sides for feature, sides in choices.items() if feature not in outcomes}
         similarity = self._similarities(chunk, {feature: sides["explain"] for feature, sides in able.items()})
@@ -165,15 +186,16 @@ class _Builder:
 
     def _read(self, features: Sequence[int]) -> _Chunk:
         """Cut all sampled windows of some features, top sets first."""
-        top, fired = self.collected.top, self.collected.fired
+        inputs = self._inputs
+        top, fired = inputs.collected.top, inputs.collected.fired
         top_rows, top_places = _rows_of(top, features)
         fired_rows, fired_places = _rows_of(fired, features)
         samples = join_rows([take_rows(top, top_rows), take_rows(fired, fired_rows)])
-        windows = cut_windows(samples, self.reader)
+        windows = cut_windows(samples, inputs.blocks)
         return _Chunk(
             windows=windows,
             trigrams=trigram_sets(windows.token_ids, windows.length),
-            splits=[document_split(name, self.seed, self.config.explain_share) for name in windows.document_ids],
+            splits=[document_split(name, inputs.seed, self._config.explain_share) for name in windows.document_ids],
             top_rows=dict(zip(features, top_places, strict=True)),
             fired_rows={f: places + top_rows.size for f, places in zip(features, fired_places, strict=True)},
         )
@@ -182,21 +204,21 @@ class _Builder:
         self, chunk: _Chunk, explain: Mapping[int, Sequence[Choice]]
     ) -> dict[int, Float32[np.ndarray, " tile"]]:
         """Similarity of each tile to the mean of some of each feature's explain contexts."""
-        if "silent_similar" not in self.config.negatives or not explain:
+        if "silent_similar" not in self._config.negatives or not explain:
             return {}
         texts: list[str] = []
         n_texts: list[int] = []
         for choices in explain.values():
-            spread = np.unique(np.linspace(0, len(choices) - 1, self.config.n_similar_to).round().astype(int))
+            spread = np.unique(np.linspace(0, len(choices) - 1, self._config.n_similar_to).round().astype(int))
             for place in spread.tolist():
                 row = choices[place].row
                 token_ids = chunk.windows.token_ids[row, : chunk.windows.length[row]].tolist()
-                texts.append("".join(self.pieces.pieces(token_ids)).strip())
+                texts.append("".join(self._inputs.pieces.pieces(token_ids)).strip())
             n_texts.append(spread.size)
-        embedded = self.embedder.embed(texts)
+        embedded = self._inputs.embedder.embed(texts)
         first = np.cumsum([0, *n_texts[:-1]])
         means = np.add.reduceat(embedded, first, axis=0) / np.array(n_texts, dtype=np.float32)[:, None]
-        tiles = self.pool.embeddings(self.embedder)
+        tiles = self._inputs.pool.embeddings(self._inputs.embedder)
         # Feature by feature and not by BLAS, whose rounding may change with the size of a product and with threads.
         return {feature: np.einsum("td,d->t", tiles, mean) for feature, mean in zip(explain, means, strict=True)}
 
@@ -210,7 +232,7 @@ class _Builder:
         similarity: Float32[np.ndarray, " tile"] | None,
     ) -> FeatureContexts | Failure:
         """Add the negatives of a feature."""
-        config = self.config
+        config = self._config
         seen = DuplicateFilter(config.near_duplicate)
         for trigrams in context_trigrams(score):
             seen.admit(trigrams)
@@ -227,7 +249,7 @@ class _Builder:
             lengths = _spread_lengths(of_split, n_explain if split == "explain" else len(of_split))
             silent = choose_silent(pool, feature, split, lengths, config.negatives, ranked, seen)
             contexts += [*of_split, *silent]
-        built = FeatureContexts(self.source_id, feature, (*contexts, *score))
+        built = FeatureContexts(self._inputs.source_id, feature, (*contexts, *score))
         n_silent = {split: len(built.of(split, active=False)) for split in _MUST_HAVE_SILENT}
         if n_silent["explain"] < min(config.min_explain, n_explain) or n_silent["score"] < config.min_score:
             return self._failure(
@@ -248,70 +270,47 @@ class _Builder:
                 window_context(
                     chunk.windows,
                     row,
-                    source_id=self.source_id,
+                    source_id=self._inputs.source_id,
                     kind=kind,
                     split=split,
                     quantile=quantile,
-                    pieces=self.pieces,
+                    pieces=self._inputs.pieces,
                 )
             )
         return contexts
 
     def _neighbors_of(self, feature: int) -> Sequence[int]:
-        if "silent_neighbour" not in self.config.negatives:
+        if "silent_neighbour" not in self._config.negatives:
             return ()
-        assert self.neighbors is not None, "silent_neighbour needs the decoder's neighbours"
-        if isinstance(self.neighbors, np.ndarray):
-            return [neighbor for neighbor in self.neighbors[feature].tolist() if neighbor >= 0]
-        return self.neighbors.get(feature, ())
+        neighbors = self._inputs.neighbors
+        assert neighbors is not None, "silent_neighbour needs the decoder's neighbors"
+        if isinstance(neighbors, np.ndarray):
+            return [neighbor for neighbor in neighbors[feature].tolist() if neighbor >= 0]
+        return neighbors.get(feature, ())
 
     def _key(self, purpose: str) -> int:
-        return hash_key(self.seed, purpose, self.source_id)
+        return hash_key(self._inputs.seed, purpose, self._inputs.source_id)
 
     def _failure(self, feature: int, error_type: str, message: str) -> Failure:
         return Failure(
             stage="contexts",
-            source_id=self.source_id,
+            source_id=self._inputs.source_id,
             feature_index=feature,
             error_type=error_type,
             message=message,
             raw=None,
             retry=False,
             created_at=datetime.now(UTC),
-            fingerprint=self.fingerprint,
+            fingerprint=self._inputs.fingerprint,
         )
 
 
-def build_contexts(
-    features: Sequence[int],
-    collected: Collected,
-    reader: BlockSource,
-    pieces: Pieces,
-    pool: PoolTiles,
-    embedder: TextEmbedder,
-    config: ContextsConfig,
-    collect: CollectConfig,
-    seed: int,
-    source_id: str,
-    neighbors: Neighbors | None,
-    fingerprint: str,
-) -> Iterator[FeatureContexts | Failure]:
+def build_contexts(features: Sequence[int], inputs: ContextInputs) -> Iterator[FeatureContexts | Failure]:
     """Build the contexts of features, or say why one has none.
 
     Args:
         features: Distinct feature indices, in any order; the contexts of a feature don't depend on the others.
-        collected: Samples, statistics and pool of the source.
-        reader: The corpus they were collected from.
-        pieces: Of the subject's vocabulary.
-        pool: Made of `collected.pool` with the same `config` and `seed`.
-        embedder: Finds similar texts for `silent_similar`.
-        config: How many contexts of which kinds.
-        collect: What the samples were collected with.
-        seed: Of all random choices.
-        source_id: `model@source`.
-        neighbors: For each feature the features with the closest decoder directions, closest first (-1 where there are
-            no more); only `silent_neighbour` needs them.
-        fingerprint: Stands in the failures.
+        inputs: What they are built from.
 
     Yields:
         One outcome a feature, in the order of `features`: its contexts (explain, select, score, in each active before
@@ -321,20 +320,8 @@ def build_contexts(
         LeakError: If two contexts of different splits share their document, or nearly their text.
         ShardError: If the samples are of another corpus.
     """
-    assert collected.fired.context_length == collect.context_length, "samples of another context length"
-    builder = _Builder(
-        collected,
-        reader,
-        pieces,
-        pool,
-        pool.without_select(),
-        embedder,
-        config,
-        seed,
-        source_id,
-        neighbors,
-        fingerprint,
-    )
+    assert inputs.collected.fired.context_length == inputs.pool.context_length, "samples of another context length"
+    builder = _Builder(inputs)
     n_failed = 0
     for first in range(0, len(features), _FEATURES_PER_CHUNK):
         for outcome in builder.chunk(features[first : first + _FEATURES_PER_CHUNK]):

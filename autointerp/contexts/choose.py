@@ -16,6 +16,7 @@
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,25 @@ from autointerp.contexts.splits import DuplicateFilter
 from autointerp.contexts.windows import Windows
 from autointerp.identity import keyed_hash
 from autointerp.records import ContextKind, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What one feature's active contexts are chosen from.
+
+    Attributes:
+        windows: Clipped windows, of many features.
+        trigrams: Token trigrams of each window.
+        splits: Split of each window's document.
+        top_rows: This feature's rows of the top set, by rank.
+        fired_rows: This feature's rows of the uniform sample, by rank.
+    """
+
+    windows: Windows
+    trigrams: Sequence[frozenset[int]]
+    splits: Sequence[Split]
+    top_rows: NDArray[np.integer[Any]]
+    fired_rows: NDArray[np.integer[Any]]
 
 
 class Choice(NamedTuple):
@@ -103,58 +123,35 @@ def stratify(
     return [by_hash[place][2] for _, place in sorted(rounds)[:n_wanted]]
 
 
-def choose_active(
-    windows: Windows,
-    trigrams: Sequence[frozenset[int]],
-    splits: Sequence[Split],
-    top_rows: NDArray[np.integer[Any]],
-    fired_rows: NDArray[np.integer[Any]],
-    config: ContextsConfig,
-    key: int,
-) -> ActiveChoices:
+def choose_active(candidates: Candidates, config: ContextsConfig, key: int) -> ActiveChoices:
     """Choose one feature's active contexts for the explain and the score split.
 
     Args:
-        windows: Clipped windows, of many features.
-        trigrams: Token trigrams of each window.
-        splits: Split of each window's document.
-        top_rows: This feature's rows of the top set, by rank.
-        fired_rows: This feature's rows of the uniform sample, by rank.
+        candidates: The feature's windows.
         config: How many, which mixture, how many quantiles.
         key: Of the choice within quantiles, from `hash_key`.
     """
-    chooser = _Chooser(windows, trigrams, splits, top_rows, fired_rows, config, key)
+    chooser = _Chooser(candidates, config, key)
     explain = chooser.explain(DuplicateFilter(config.near_duplicate))
     # A new filter: a candidate that was not chosen was not seen by the explainer, and keeps nothing out.
-    shown = _filter_of((trigrams[choice.row] for choice in explain), config)
+    shown = _filter_of((candidates.trigrams[choice.row] for choice in explain), config)
     return ActiveChoices(explain, chooser.uniform("score", config.n_score, shown))
 
 
 def choose_apart(
-    windows: Windows,
-    trigrams: Sequence[frozenset[int]],
-    splits: Sequence[Split],
-    top_rows: NDArray[np.integer[Any]],
-    fired_rows: NDArray[np.integer[Any]],
-    config: ContextsConfig,
-    key: int,
-    graded: Sequence[frozenset[int]],
+    candidates: Candidates, config: ContextsConfig, key: int, graded: Sequence[frozenset[int]]
 ) -> ApartChoices:
     """Choose one feature's active contexts for the explain and the select split, beside given score contexts.
 
     Args:
-        windows: Clipped windows, of many features.
-        trigrams: Token trigrams of each window.
-        splits: Split of each window's document.
-        top_rows: This feature's rows of the top set, by rank.
-        fired_rows: This feature's rows of the uniform sample, by rank.
+        candidates: The feature's windows; some of their documents are of the select split.
         config: How many, which mixture, how many quantiles.
         key: Of the choice within quantiles, from `hash_key`.
         graded: Token trigrams of each of the feature's score contexts.
     """
-    chooser = _Chooser(windows, trigrams, splits, top_rows, fired_rows, config, key)
+    chooser = _Chooser(candidates, config, key)
     explain = chooser.explain(_filter_of(graded, config))
-    shown = _filter_of([*graded, *(trigrams[choice.row] for choice in explain)], config)
+    shown = _filter_of([*graded, *(candidates.trigrams[choice.row] for choice in explain)], config)
     return ApartChoices(explain, chooser.uniform("select", config.n_select, shown))
 
 
@@ -169,17 +166,9 @@ def _filter_of(trigrams: Iterable[frozenset[int]], config: ContextsConfig) -> Du
 class _Chooser:
     """Chooses from one feature's windows; the arguments are those of `choose_active`."""
 
-    def __init__(
-        self,
-        windows: Windows,
-        trigrams: Sequence[frozenset[int]],
-        splits: Sequence[Split],
-        top_rows: NDArray[np.integer[Any]],
-        fired_rows: NDArray[np.integer[Any]],
-        config: ContextsConfig,
-        key: int,
-    ) -> None:
-        rows = np.concatenate([top_rows, fired_rows]).astype(np.int64)
+    def __init__(self, candidates: Candidates, config: ContextsConfig, key: int) -> None:
+        windows, fired_rows = candidates.windows, candidates.fired_rows
+        rows = np.concatenate([candidates.top_rows, fired_rows]).astype(np.int64)
         quantiles = quantiles_among(
             windows.peak[rows],
             windows.block_index[rows],
@@ -188,14 +177,12 @@ class _Chooser:
             config.n_quantiles,
         )
         self._quantile: dict[int, int] = dict(zip(rows.tolist(), quantiles.tolist(), strict=True))
-        self._windows, self._trigrams, self._splits = windows, trigrams, splits
-        self._top_rows, self._fired_rows = top_rows, fired_rows
-        self._config, self._key = config, key
+        self._candidates, self._config, self._key = candidates, config, key
 
     def explain(self, seen: DuplicateFilter) -> tuple[Choice, ...]:
         """The explain contexts, without what nearly repeats one that was seen; see step 2 of the module."""
-        config, trigrams = self._config, self._trigrams
-        top = iter(self._of("explain", self._top_rows))
+        config, trigrams = self._config, self._candidates.trigrams
+        top = iter(self._of("explain", self._candidates.top_rows))
         n_top = round(config.top_share * config.n_explain)
         explain: list[Choice] = []
         while len(explain) < n_top and (row := next(top, None)) is not None:
@@ -209,10 +196,11 @@ class _Chooser:
 
     def uniform(self, split: Split, n_wanted: int, seen: DuplicateFilter) -> tuple[Choice, ...]:
         """Windows of the uniform sample, stratified, without what nearly repeats one that was seen."""
-        distinct = [row for row in self._of(split, self._fired_rows) if seen.admit(self._trigrams[row])]
-        order = keyed_hash(self._key, self._windows.feature[distinct], self._windows.block_index[distinct])
+        windows, trigrams = self._candidates.windows, self._candidates.trigrams
+        distinct = [row for row in self._of(split, self._candidates.fired_rows) if seen.admit(trigrams[row])]
+        order = keyed_hash(self._key, windows.feature[distinct], windows.block_index[distinct])
         chosen = stratify(distinct, [self._quantile[row] for row in distinct], order, n_wanted)
         return tuple(Choice(row, "quantile", self._quantile[row]) for row in chosen)
 
-    def _of(self, split: Split, candidates: NDArray[np.integer[Any]]) -> list[int]:
-        return [row for row in candidates.tolist() if self._splits[row] == split]
+    def _of(self, split: Split, rows: NDArray[np.integer[Any]]) -> list[int]:
+        return [row for row in rows.tolist() if self._candidates.splits[row] == split]

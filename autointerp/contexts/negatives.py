@@ -5,7 +5,7 @@ kinds differ in the order in which tiles are considered:
 
 - `silent_random`: by keyed hash of feature and tile, a uniform sample.
 - `silent_similar`: by similarity of the tile's text to the mean of the feature's explain contexts.
-- `silent_neighbour`: tiles where a feature with a close decoder direction fires, strongest first, neighbours in turn.
+- `silent_neighbour`: tiles where a feature with a close decoder direction fires, strongest first, neighbors in turn.
 - `silent_token`: tiles that hold a token on which this feature peaks most, in random order.
 
 Each kind gives an equal share. One that runs short is made up for by `silent_random`, and the contexts say so by their
@@ -74,7 +74,7 @@ def rank_silent_tiles(
         by_similarity = np.argsort(-hints.similarity, kind="stable")
         ranked["silent_similar"] = by_similarity[silent[by_similarity]]
     if "silent_neighbour" in kinds:
-        ranked["silent_neighbour"] = _neighbour_tiles(pool, feature_index, hints.neighbors, silent)
+        ranked["silent_neighbour"] = _neighbor_tiles(pool, feature_index, hints.neighbors, silent)
     if "silent_token" in kinds:
         holders = [by_hash[(pool.holds(token) & silent)[by_hash]] for token in hints.peak_tokens[:_N_PEAK_TOKENS]]
         ranked["silent_token"] = _first_occurrences(np.concatenate([np.empty(0, dtype=np.int64), *holders]))
@@ -141,10 +141,10 @@ def choose_silent(
     return contexts
 
 
-def _neighbour_tiles(
+def _neighbor_tiles(
     pool: PoolTiles, feature_index: int, neighbors: Sequence[int], silent: Bool[np.ndarray, " tile"]
 ) -> Int64[np.ndarray, " candidate"]:
-    """Silent tiles on which neighbours fire: each neighbour's strongest, then each one's next."""
+    """Silent tiles on which neighbors fire: each neighbor's strongest, then each one's next."""
     places: list[Int64[np.ndarray, " candidate"]] = []
     tiles: list[Int64[np.ndarray, " candidate"]] = []
     for neighbor in neighbors:

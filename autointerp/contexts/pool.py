@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float32, Int32, Int64
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.splits import DuplicateIndex, context_trigrams, document_split, trigram_sets
 from autointerp.contexts.windows import Pieces, make_context
-from autointerp.corpus.reader import Blocks, BlockSource
+from autointerp.corpus.reader import BlockReader, Blocks
 from autointerp.identity import hash_key, keyed_hash
 from autointerp.records import Context, ContextKind, Pool, Split
 
@@ -112,7 +112,7 @@ class PoolTiles:
     def build(
         cls,
         pool: Pool,
-        reader: BlockSource,
+        reader: BlockReader,
         pieces: Pieces,
         config: ContextsConfig,
         collect: CollectConfig,
@@ -137,7 +137,7 @@ class PoolTiles:
         Raises:
             ShardError: If a block is not in the corpus.
         """
-        blocks = reader.blocks(pool.block_index)
+        blocks = reader.read(pool.block_index)
         pool_block, start, length = _cut(blocks, collect.context_length)
         key = hash_key(seed, "pool tiles")
         order = np.argsort(keyed_hash(key, pool.block_index[pool_block], start), kind="stable")

@@ -1,6 +1,6 @@
 r"""Contexts as text for prompts: one line, active tokens between `<<` and `>>`, activations as integers 0 to 10.
 
-- Neighbouring marked tokens share one pair of marks; the space before a marked word stays outside of it.
+- Neighboring marked tokens share one pair of marks; the space before a marked word stays outside of it.
 - A document's own `<<` or `>>` is written `< <` or `> >`, also where its two characters come from two tokens or one of
   them stands beside a mark, so that nothing in the corpus can pose as a mark.
 - White space with a line break in it becomes one space. Where nothing but such white space is marked it is written

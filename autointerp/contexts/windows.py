@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
-from autointerp.corpus.reader import BlockSource
+from autointerp.corpus.reader import BlockReader
 from autointerp.identity import feature_id, stable_uuid
 from autointerp.records import SILENT_KINDS, Context, ContextKind, SampledWindows, Split
 
@@ -50,12 +50,12 @@ class Windows:
     document_ids: tuple[str, ...]
 
 
-def cut_windows(samples: SampledWindows, source: BlockSource) -> Windows:
+def cut_windows(samples: SampledWindows, reader: BlockReader) -> Windows:
     """Read the tokens of sampled windows and clip them to the counted span of their blocks.
 
     Args:
         samples: Windows around a peak.
-        source: The corpus that they were sampled from.
+        reader: The corpus that they were sampled from.
 
     Returns:
         One row a sample, in the same order.
@@ -64,7 +64,7 @@ def cut_windows(samples: SampledWindows, source: BlockSource) -> Windows:
         ShardError: If a block is not in the corpus.
     """
     n_offsets = samples.context_length
-    blocks = source.blocks(samples.block_index)
+    blocks = reader.read(samples.block_index)
     start = np.maximum(samples.window_start, blocks.span_start)
     end = np.minimum(samples.window_start + n_offsets, blocks.span_end)
     length = end - start

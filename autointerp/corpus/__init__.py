@@ -1,8 +1,8 @@
 """Text sources to documents to token blocks."""
 
 from autointerp.corpus.blocks import cut_shards, load_shard, save_shard
+from autointerp.corpus.counts import DocumentCounts
 from autointerp.corpus.documents import iter_documents
 from autointerp.corpus.pieces import TokenPieces
-from autointerp.corpus.tally import Tally
 
-__all__ = ["Tally", "TokenPieces", "cut_shards", "iter_documents", "load_shard", "save_shard"]
+__all__ = ["DocumentCounts", "TokenPieces", "cut_shards", "iter_documents", "load_shard", "save_shard"]

@@ -4,14 +4,13 @@
    short one is padded on the right.
 2. Special tokens stand around each block by the rule of `corpus.special`. Neither they nor padding are counted.
 3. A tail of fewer than `min_block_tokens` tokens is dropped, and so is one without any counted token. A document of
-   which nothing is left is rejected, with its reason in the tally.
+   which nothing is left is rejected, with its reason in the counts.
 4. Blocks are gathered into shards of `blocks_per_shard`, until `n_tokens` counted tokens are reached. The cut depends
    on the corpus alone, so any number of workers sees the same shards.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import zipfile
@@ -23,10 +22,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from autointerp.config import CorpusConfig
+from autointerp.corpus.counts import DocumentCounts
 from autointerp.corpus.special import SpecialTokens, find_special_tokens
-from autointerp.corpus.tally import Tally
-from autointerp.errors import CorpusError, DiskFullError, ShardError
+from autointerp.errors import CorpusError, ShardError
 from autointerp.records import BlockShard, Document
+from autointerp.whole_file import whole_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,7 +49,7 @@ def cut_shards(
     config: CorpusConfig,
     *,
     prepend_bos: bool | None = None,
-    tally: Tally | None = None,
+    counts: DocumentCounts | None = None,
 ) -> Iterator[BlockShard]:
     """Cut documents into shards of token blocks until `config.n_tokens` counted tokens are reached.
 
@@ -59,7 +59,7 @@ def cut_shards(
         config: Block length, special tokens, number of tokens.
         prepend_bos: Whether the coder was trained on blocks that begin with a BOS token, None where it does not say;
             decides where `special_tokens` is "tokenizer".
-        tally: Counts documents that gave blocks and those that are rejected, as far as they were read.
+        counts: Gets the documents that gave blocks and those that are rejected, as far as they were read.
 
     Yields:
         Shards of `blocks_per_shard` blocks; the last may be shorter.
@@ -69,7 +69,7 @@ def cut_shards(
             does not have, or special tokens leave no room in a block.
     """
     special = find_special_tokens(tokenizer, config, prepend_bos=prepend_bos)
-    cutter = _Cutter(tokenizer, config, special, tally or Tally())
+    cutter = _Cutter(tokenizer, config, special, counts or DocumentCounts())
     blocks = cutter.cut(documents)
     shard_index = n_blocks = n_counted = 0
     while n_counted < config.n_tokens:
@@ -94,12 +94,12 @@ class _Cutter:
     """Cuts documents into blocks, and remembers what became of those that gave none."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, config: CorpusConfig, special: SpecialTokens, tally: Tally
+        self, tokenizer: PreTrainedTokenizerBase, config: CorpusConfig, special: SpecialTokens, counts: DocumentCounts
     ) -> None:
         self._tokenizer = tokenizer
         self._config = config
         self._special = special
-        self._tally = tally
+        self._counts = counts
         self._room = config.block_length - len(special.before) - len(special.after)
         self._n_read = 0
         self._longest = 0
@@ -141,17 +141,17 @@ class _Cutter:
                 n_dropped += 1
                 continue
             if n_blocks == 0:
-                self._tally.n_documents += 1
+                self._counts.n_documents += 1
             n_blocks += 1
             block = [*self._special.before, *content, *self._special.after]
             yield _Block(document_id, block, len(block) if self._config.count_special else n_counted)
         if n_blocks:
-            self._tally.n_tails += n_dropped
+            self._counts.n_tails += n_dropped
         elif len(token_ids) < self._config.min_block_tokens:
             least = self._config.min_block_tokens
-            self._tally.reject("too short", f"{document_id} has {len(token_ids)} of {least} tokens")
+            self._counts.reject("too short", f"{document_id} has {len(token_ids)} of {least} tokens")
         else:
-            self._tally.reject("only special tokens", f"{document_id} has nothing beside {len(token_ids)} of them")
+            self._counts.reject("only special tokens", f"{document_id} has nothing beside {len(token_ids)} of them")
 
     def _count(self, content: list[int]) -> int:
         if self._config.count_special:
@@ -189,25 +189,17 @@ def save_shard(shard: BlockShard, path: Path) -> None:
         DiskFullError: If there is no space left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
     document_ids = json.dumps(shard.document_ids, ensure_ascii=False).encode()
-    try:
-        with temporary.open("wb") as file:
-            np.savez(
-                file,
-                place=np.array([shard.shard_index, shard.first_block], dtype=np.int64),
-                token_ids=shard.token_ids,
-                n_tokens=shard.n_tokens,
-                counted=shard.counted,
-                document_index=shard.document_index,
-                document_ids=np.frombuffer(document_ids, dtype=np.uint8),
-            )
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC:
-            raise DiskFullError(f"no space left for {path}", "free some, or set `runs` to another disk") from error
-        raise
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(
+            file,
+            place=np.array([shard.shard_index, shard.first_block], dtype=np.int64),
+            token_ids=shard.token_ids,
+            n_tokens=shard.n_tokens,
+            counted=shard.counted,
+            document_index=shard.document_index,
+            document_ids=np.frombuffer(document_ids, dtype=np.uint8),
+        )
 
 
 def load_shard(path: Path) -> BlockShard:

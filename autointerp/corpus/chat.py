@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus.tally import Unfit
+from autointerp.corpus.counts import Unfit
 from autointerp.errors import CorpusError
 
 if TYPE_CHECKING:

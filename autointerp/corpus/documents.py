@@ -13,7 +13,7 @@ A folder is read in sorted order, with the folders in it. Where `CorpusConfig.ch
 conversations, and each is one document, as the template of `corpus.chat` writes it.
 
 A row that does not fit (no text, a number, a conversation that the template refuses) is left out and counted with its
-reason in the tally. What can't be read at all stops the run, and so does a file whose first row lacks the column, so
+reason in the counts. What can't be read at all stops the run, and so does a file whose first row lacks the column, so
 that no part of a corpus goes missing unseen.
 
 A document is on one side of the split between explaining and scoring, so a book must not be a single one. A long txt or
@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus.chat import CONVERSATION_KEYS, ChatTemplate, looks_like_conversation
+from autointerp.corpus.counts import DocumentCounts, Unfit
 from autointerp.corpus.docstrings import iter_docstring_documents
-from autointerp.corpus.tally import Tally, Unfit
 from autointerp.errors import CorpusError
 from autointerp.records import Document
 
@@ -70,20 +70,20 @@ class _Row(NamedTuple):
 
 
 def iter_documents(
-    config: CorpusConfig, tokenizer: PreTrainedTokenizerBase | None = None, *, tally: Tally | None = None
+    config: CorpusConfig, tokenizer: PreTrainedTokenizerBase | None = None, *, counts: DocumentCounts | None = None
 ) -> Iterator[Document]:
     """Yield the corpus's documents, in a fixed order, none of them empty.
 
     Args:
         config: The source.
         tokenizer: The subject's, whose template renders conversations; needed where `config.chat` is set.
-        tally: Counts the rows that are left out, as far as they were read.
+        counts: Gets the rows that are left out, as far as they were read.
 
     Raises:
         CorpusError: If the source is missing or can't be read, or lacks the column, or holds no text at all, or (with
             `config.chat`) there is no template.
     """
-    tally = tally or Tally()
+    counts = counts or DocumentCounts()
     read_value = _value_reader(config, tokenizer)
     n_rows = n_documents = 0
     first_unfit: tuple[str, Unfit] | None = None
@@ -93,7 +93,7 @@ def iter_documents(
             n_documents += 1
             yield Document(row.document_id, text)
             continue
-        tally.reject(text.reason, f"{row.document_id} {text.detail}")
+        counts.reject(text.reason, f"{row.document_id} {text.detail}")
         if first_unfit is None and text != Unfit.empty():
             first_unfit = row.document_id, text
         if n_documents == 0 and first_unfit is not None and n_rows >= _MOST_UNFIT_ROWS:

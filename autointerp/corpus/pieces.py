@@ -46,7 +46,7 @@ class TokenPieces:
         """Return one piece a token.
 
         Args:
-            token_ids: Of consecutive tokens. The pieces depend on their neighbours: one call for a whole window.
+            token_ids: Of consecutive tokens. The pieces depend on their neighbors: one call for a whole window.
 
         Returns:
             As many pieces as tokens, some perhaps empty. A character cut off at either end is U+FFFD.

@@ -40,7 +40,7 @@ class Blocks:
     document_ids: tuple[str, ...]
 
 
-class BlockSource(Protocol):
+class BlockReader(Protocol):
     """What gives blocks by their index."""
 
     @property
@@ -48,12 +48,12 @@ class BlockSource(Protocol):
         """Blocks of the corpus."""
         ...
 
-    def blocks(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
+    def read(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
         """The blocks at these indices, in this order; an index may occur more than once."""
         ...
 
 
-class BlockReader:
+class ShardReader:
     """Blocks of a folder of shards, as `save_shard` wrote them (`*.npz`, under any names)."""
 
     def __init__(self, folder: Path, *, n_cached_shards: int = 32) -> None:
@@ -88,7 +88,7 @@ class BlockReader:
         """Blocks of the corpus."""
         return self._n_blocks
 
-    def blocks(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
+    def read(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
         """Read blocks, each shard file at most once.
 
         Args:

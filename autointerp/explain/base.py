@@ -1,32 +1,21 @@
-"""What every explainer is built on: names, fingerprints, and the records that it hands back.
+"""What every explainer is built on: what it is made of, its fingerprint, and the records that it hands back.
 
 An explainer is a class over `BaseExplainer`, ours or a user's, that `registry.load_explainer` finds by its name in the
-pipeline. `make` builds it for one source from `Tools`, and takes of them what it needs.
+pipeline. It is built once for each source, on `Tools`, and takes of them what it needs.
 """
 
-import hashlib
-import inspect
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from autointerp.config import ExplainConfig
-from autointerp.errors import PipelineError
+from autointerp.explain.word_rates import BaseRates
 from autointerp.identity import feature_id, fingerprint, stable_uuid
 from autointerp.llm.protocol import LanguageModel
+from autointerp.plugins import source_digests
 from autointerp.records import Explanation, Failure, FeatureEvidence, Side
-
-if TYPE_CHECKING:
-    from autointerp.explain.grading import LabelGrader
-    from autointerp.explain.word_rates import BaseRates
-
-from typing import Protocol
-
-_NOT_A_USERS = frozenset({"autointerp"}) | sys.stdlib_module_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,52 +26,61 @@ class Tools:
         config: The table `[explain]`.
         language_model: Connects the model of `[explain.model]`. Raises `NoKeyError` where the environment has no key.
         base_rates: Counts the words of the source's explain split.
-        grader: Connects the judge that chooses among labels, for an explainer that `asks_a_judge`. Raises `NoKeyError`
-            where the environment has no key.
+        fingerprint: Of all that decides the labels, the contexts included; stands in what the explainer hands back.
     """
 
     config: ExplainConfig
     language_model: Callable[[], LanguageModel]
-    base_rates: Callable[[], "BaseRates"]
-    grader: "Callable[[], LabelGrader] | None" = None
+    base_rates: Callable[[], BaseRates]
+    fingerprint: str = ""
 
 
 class BaseExplainer(ABC):
-    """Base of the explainers; an `Explainer`.
+    """Writes one label for one feature, or says why it has none.
 
     Attributes:
         name: Stands in `explanations.explainer`.
         version: Raised when the code comes to write other labels, so that features are explained anew.
-        asks_a_judge: Whether the run's judge helps to choose its labels.
+        asks_judge: Whether the run's judge helps to choose its labels.
+        reads_labels: Whether it takes labels from the file `explain.labels`.
+        config: The table `[explain]`.
         fingerprint: Of all that decides its labels.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    asks_a_judge: ClassVar[bool] = False
+    asks_judge: ClassVar[bool] = False
+    reads_labels: ClassVar[bool] = False
 
-    def __init__(self, config: ExplainConfig) -> None:
-        self.config = config
-        self.fingerprint = self.settings_fingerprint(config)
-
-    @classmethod
-    def make(cls, tools: Tools) -> Self:
-        """Build it for one source.
-
-        Raises:
-            NoKeyError: If it needs a key and the environment holds none.
-            PromptError: If a prompt file is missing or malformed.
-        """
-        return cls(tools.config)
+    def __init__(self, tools: Tools) -> None:
+        self.config = tools.config
+        self.fingerprint = tools.fingerprint
 
     @classmethod
-    def asks_a_model(cls, config: ExplainConfig) -> bool:
+    def asks_model(cls, config: ExplainConfig) -> bool:
         """Whether it will ask the language model of `[explain.model]`."""
         return False
 
     @classmethod
+    def labelled(cls, config: ExplainConfig, n_features: Mapping[str, int]) -> Mapping[str, Sequence[int]] | None:
+        """The features that it has a label for, by source, ascending; None where labels are yet to be written.
+
+        Args:
+            config: The table `[explain]`.
+            n_features: Of each source.
+
+        Raises:
+            PipelineError: If a label is of no feature of these.
+        """
+        return None
+
+    @classmethod
     def settings(cls, config: ExplainConfig) -> Sequence[Any]:
-        """What decides its labels besides its name, version and code: plain values, for the fingerprint."""
+        """What decides its labels besides its name, version and code: plain values, for the fingerprint.
+
+        Raises:
+            PipelineError: If the config lacks something, or says what can't be.
+        """
         return ()
 
     @classmethod
@@ -90,6 +88,7 @@ class BaseExplainer(ABC):
         """Fingerprint of the explainer under a config, whatever source it explains: a user's includes its code.
 
         Raises:
+            PipelineError: If the config lacks something, or says what can't be.
             PromptError: If a prompt file is missing or malformed.
         """
         return fingerprint(cls.name, cls.version, *cls.settings(config), *source_digests(cls))
@@ -99,7 +98,7 @@ class BaseExplainer(ABC):
         """Write a label.
 
         Raises:
-            LanguageModelError: If no further call can succeed.
+            LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
         """
 
     def explanation(
@@ -112,6 +111,7 @@ class BaseExplainer(ABC):
         cost_usd: float | None = 0.0,
         side: Side | None = None,
         n_contexts: int | None = None,
+        excludes: str | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> Explanation:
         """The record of a label; the arguments are its fields."""
@@ -128,11 +128,19 @@ class BaseExplainer(ABC):
             fingerprint=self.fingerprint,
             side=side,
             n_contexts=n_contexts,
+            excludes=excludes,
             detail=detail or {},
         )
 
     def failure(
-        self, evidence: FeatureEvidence, error_type: str, message: str, raw: str | None = None, *, retry: bool = False
+        self,
+        evidence: FeatureEvidence,
+        error_type: str,
+        message: str,
+        raw: str | None = None,
+        *,
+        retry: bool = False,
+        cost_usd: float | None = 0.0,
     ) -> Failure:
         """The record of a feature that gets no label; the arguments are its fields."""
         return Failure(
@@ -145,53 +153,5 @@ class BaseExplainer(ABC):
             retry=retry,
             created_at=datetime.now(UTC),
             fingerprint=self.fingerprint,
+            cost_usd=cost_usd,
         )
-
-
-def source_file(cls: type) -> Path | None:
-    """The file that a class is written in; None where it was typed in."""
-    try:
-        return Path(inspect.getfile(cls))
-    except (OSError, TypeError):
-        return None
-
-
-def source_digests(cls: type) -> list[str]:
-    """SHA-256 of each file that a class and its bases are written in, our own package's left out.
-
-    Ours have a `version` instead, so that a new release of the program does not by itself explain all features anew.
-
-    Raises:
-        PipelineError: If a file is gone.
-    """
-    users = (base for base in cls.__mro__ if base.__module__.partition(".")[0] not in _NOT_A_USERS)
-    files = dict.fromkeys(file for base in users if (file := source_file(base)) is not None)
-    try:
-        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    except OSError as error:
-        raise PipelineError(
-            f"the explainer's file {error.filename} can't be read ({error.strerror})", "put it back"
-        ) from error
-
-
-class Explainer(Protocol):
-    """Writes one label for one feature.
-
-    Attributes:
-        name: For example `keywords`; stands in `explanations.explainer`.
-        fingerprint: Of the settings, the prompt's text and the model that decide its labels.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    async def explain(self, evidence: FeatureEvidence) -> Explanation | Failure:
-        """Write a label.
-
-        Raises:
-            LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
-        """
-        ...

@@ -1,7 +1,7 @@
 """The explainer `contrastive`: contexts as in `examples`, and look-alikes on which the feature is silent.
 
 The model says what the label must exclude, too. A judge reads the label only, so the exclusion is put into its text:
-`LABEL, but not EXCLUDES`. It is kept apart in the explanation's detail as well.
+`LABEL, but not EXCLUDES`. It is kept apart as `Explanation.excludes` as well.
 """
 
 import re
@@ -44,4 +44,4 @@ class ContrastiveExplainer(LlmExplainer):
         label, excludes = answer.label.strip(), _BUT_NOT.sub("", answer.excludes.strip(" ."))
         if excludes.casefold() in _NOTHING or not any(c.isalnum() for c in label):
             return Label(label)
-        return Label(f"{label.rstrip('.,;')}, but not {excludes}", detail={"excludes": excludes})
+        return Label(f"{label.rstrip('.,;')}, but not {excludes}", excludes=excludes)

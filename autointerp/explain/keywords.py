@@ -16,12 +16,11 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 from autointerp.config import ExplainConfig
 from autointerp.explain.base import BaseExplainer, Tools
 from autointerp.explain.word_rates import BaseRates, firing_words
-from autointerp.identity import fingerprint
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence
 from autointerp.words import QUOTES, stem
 
@@ -30,21 +29,14 @@ class KeywordsExplainer(BaseExplainer):
     """An explainer that lists words; see the module's steps.
 
     Args:
-        base_rates: Of the source's corpus, counted on the explain split.
-        config: With the number of words.
+        tools: With the base rates of the source's corpus, counted on the explain split.
     """
 
     name = "keywords"
 
-    def __init__(self, base_rates: BaseRates, config: ExplainConfig) -> None:
-        super().__init__(config)
-        self._base_rates = base_rates
-        self.fingerprint = fingerprint(self.fingerprint, base_rates.fingerprint)
-
-    @classmethod
-    def make(cls, tools: Tools) -> Self:
-        """Build it on the words of a source."""
-        return cls(tools.base_rates(), tools.config)
+    def __init__(self, tools: Tools) -> None:
+        super().__init__(tools)
+        self._base_rates = tools.base_rates()
 
     @classmethod
     def settings(cls, config: ExplainConfig) -> Sequence[Any]:

@@ -13,16 +13,17 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from autointerp.config import ExplainConfig
 from autointerp.errors import PipelineError, PromptError
-from autointerp.explain.base import BaseExplainer, Tools, source_file
+from autointerp.explain.base import BaseExplainer, Tools
 from autointerp.explain.not_a_label import label_problem
 from autointerp.explain.shown import choose_contexts, choose_silent
-from autointerp.llm.prompts import Prompt, load_prompt, parse_prompt
-from autointerp.llm.protocol import AnswerModel, LanguageModel, Reply, Request
+from autointerp.llm.prompts import Prompt, load_prompt, read_prompt
+from autointerp.llm.protocol import AnswerModel, Reply, Request
 from autointerp.llm.tokens import check_window, too_long
+from autointerp.plugins import source_file
 from autointerp.records import Explanation, Failure, FeatureEvidence, Side, Usage
 
 _FEWEST_CONTEXTS = 5
@@ -42,11 +43,13 @@ class Label:
     Attributes:
         text: The label, with all that a judge must know, as a judge reads nothing else.
         side: As in `Explanation`.
+        excludes: As in `Explanation`.
         detail: As in `Explanation`.
     """
 
     text: str
     side: Side | None = None
+    excludes: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -59,10 +62,10 @@ class LlmExplainer(BaseExplainer):
         shows_silent: Whether contexts in which the feature is silent are shown too.
 
     Args:
-        model: Asked.
-        config: With its table `model`.
+        tools: With a config that has the table `model`.
 
     Raises:
+        NoKeyError: If the environment holds no key.
         PipelineError: If there is no table `model`, or no room for a question beside `max_output_tokens`.
         PromptError: If the prompt file is missing or malformed.
     """
@@ -71,12 +74,13 @@ class LlmExplainer(BaseExplainer):
     answer: ClassVar[type[AnswerModel]] = LabelAnswer
     shows_silent: ClassVar[bool] = False
 
-    def __init__(self, model: LanguageModel, config: ExplainConfig) -> None:
-        super().__init__(config)
-        assert config.model is not None, "settings has looked"
-        self._model = model
-        self._settings = config.model
+    def __init__(self, tools: Tools) -> None:
+        super().__init__(tools)
+        self.settings(tools.config)  # what is wrong there is told before a connection is made
+        assert tools.config.model is not None, "settings has looked"
+        self._settings = tools.config.model
         self._prompt = self.read_prompt()
+        self._model = tools.language_model()
 
     @abstractmethod
     def variables(self, shown: FeatureEvidence) -> Mapping[str, str]:
@@ -93,19 +97,7 @@ class LlmExplainer(BaseExplainer):
         return Label(answer.label)
 
     @classmethod
-    def make(cls, tools: Tools) -> Self:
-        """Build it on the run's language model.
-
-        Raises:
-            NoKeyError: If the environment holds no key.
-            PipelineError: If there is no table `model`, or no room for a question beside `max_output_tokens`.
-            PromptError: If the prompt file is missing or malformed.
-        """
-        cls.settings(tools.config)  # what is wrong there is told before a connection is made
-        return cls(tools.language_model(), tools.config)
-
-    @classmethod
-    def asks_a_model(cls, config: ExplainConfig) -> bool:
+    def asks_model(cls, config: ExplainConfig) -> bool:
         """Always."""
         return True
 
@@ -141,18 +133,8 @@ class LlmExplainer(BaseExplainer):
         """
         if not cls.prompt:
             raise PromptError(f"the explainer {cls.name!r} names no prompt", "set `prompt` in the class")
-        if not cls.prompt.endswith(".txt"):
-            return load_prompt(cls.prompt)
         owner = next(base for base in cls.__mro__ if "prompt" in vars(base))
-        file = source_file(owner)
-        path = file.with_name(cls.prompt) if file else None
-        try:
-            text = path.read_text(encoding="utf-8") if path else ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise PromptError(
-                f"the explainer {cls.name!r} has no readable prompt file {path}", "put it beside the class's file"
-            ) from error
-        return parse_prompt(cls.prompt, text)
+        return read_prompt(cls.prompt, f"the explainer {cls.name!r}", source_file(owner))
 
     async def explain(self, evidence: FeatureEvidence) -> Explanation | Failure:
         """Write a label.
@@ -180,7 +162,9 @@ class LlmExplainer(BaseExplainer):
             message = said.message
             if said.error_type == "TooLong":
                 message = f"{message}, with {len(shown.active)} contexts, the fewest to show"
-            outcome = self.failure(evidence, said.error_type, message, said.raw, retry=said.may_pass_later)
+            outcome = self.failure(
+                evidence, said.error_type, message, said.raw, retry=said.may_pass_later, cost_usd=paid.cost_usd
+            )
             if said.error_type != "TooLong":
                 break
         assert outcome is not None, "something is always shown"
@@ -209,7 +193,7 @@ class LlmExplainer(BaseExplainer):
         label = self.read(reply.answer)
         if problem := label_problem(label.text, f"{request.system}\n{request.user}"):
             error_type, message = problem
-            return self.failure(shown, error_type, message, reply.text)
+            return self.failure(shown, error_type, message, reply.text, cost_usd=paid.cost_usd)
         return self.explanation(
             shown,
             " ".join(label.text.split()),
@@ -218,5 +202,6 @@ class LlmExplainer(BaseExplainer):
             cost_usd=paid.cost_usd,
             side=label.side,
             n_contexts=len(shown.active),
+            excludes=label.excludes,
             detail=label.detail,
         )

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -108,25 +108,20 @@ class OutsideExplainer(BaseExplainer):
     """An explainer that gives each feature the label that the file has for it.
 
     Args:
-        labels: From `read_labels`.
-        config: Names the file.
+        tools: With a config that names the file.
+
+    Raises:
+        PipelineError: If something is wrong with the file.
     """
 
     name = "outside"
+    reads_labels = True
 
-    def __init__(self, labels: OutsideLabels, config: ExplainConfig) -> None:
-        super().__init__(config)
+    def __init__(self, tools: Tools) -> None:
+        super().__init__(tools)
+        labels = outside_labels(tools.config)
         self._path = labels.path
         self._labels = {(label.source_id, label.feature_index): label for label in labels.labels}
-
-    @classmethod
-    def make(cls, tools: Tools) -> Self:
-        """Build it on the labels of the file.
-
-        Raises:
-            PipelineError: If something is wrong with the file.
-        """
-        return cls(outside_labels(tools.config), tools.config)
 
     @classmethod
     def settings(cls, config: ExplainConfig) -> Sequence[Any]:
@@ -136,6 +131,16 @@ class OutsideExplainer(BaseExplainer):
             PipelineError: If something is wrong with the file.
         """
         return (outside_labels(config).fingerprint,)
+
+    @classmethod
+    def labelled(cls, config: ExplainConfig, n_features: Mapping[str, int]) -> Mapping[str, Sequence[int]]:
+        """The features of the file.
+
+        Raises:
+            PipelineError: If something is wrong with the file.
+        """
+        labels = outside_labels(config).by_source(n_features)
+        return {source_id: sorted(of_source) for source_id, of_source in labels.items()}
 
     async def explain(self, evidence: FeatureEvidence) -> Explanation | Failure:
         """Give the file's label; `NoLabel` where it has none."""

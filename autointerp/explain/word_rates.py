@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from autointerp.identity import fingerprint
 from autointerp.records import Context
 from autointerp.words import WORD, words_of
 
@@ -22,17 +20,12 @@ class FiringWord(NamedTuple):
 
 
 class BaseRates:
-    """How often each word stands in the corpus at large.
-
-    Attributes:
-        fingerprint: Of the counts.
-    """
+    """How often each word stands in the corpus at large."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         """Count the words of texts: a uniform sample of the corpus, of the explain split only."""
         self._counts = Counter(word for text in texts for word in words_of(text))
         self._n_words = self._counts.total()
-        self.fingerprint = fingerprint(json.dumps(sorted(self._counts.items())))
 
     def rate(self, word: str) -> float:
         """Share of the corpus's words that are this one, in (0, 1]; each word counted once more (Laplace)."""

@@ -1,18 +1,16 @@
 """Exporting a run: the format by name or by the file's suffix, the file in place only when it is whole."""
 
-import errno
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from autointerp.errors import DiskFullError, ExportError
+from autointerp.errors import ExportError
 from autointerp.export.csv import write_csv
 from autointerp.export.items import ExportOptions, Provenance, export_items, provenance
 from autointerp.export.jsonl import write_jsonl
 from autointerp.export.parquet import write_parquet
 from autointerp.store.reader import Reader
+from autointerp.whole_file import whole_file
 
 ExportFormat = Literal["jsonl", "csv", "parquet"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
@@ -52,6 +50,7 @@ def export_run(
 
     Raises:
         ExportError: If the format is unknown, the options don't fit it, or the file can't be written.
+        FilterError: If a score is asked for that no label has.
         DiskFullError: If there is no room; an earlier file of this name is kept.
     """
     target = Path(path)
@@ -61,19 +60,13 @@ def export_run(
         raise ExportError(f"{wanted} has no room for contexts", "export jsonl, or leave contexts out")
     reader = run if isinstance(run, Reader) else Reader(run)
     known = provenance(reader)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        n_rows = _write(wanted, reader, chosen, known, unfinished)
-        unfinished.replace(target)
+        with whole_file(target) as unfinished:
+            n_rows = _write(wanted, reader, chosen, known, unfinished)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DiskFullError(f"no space left while writing {target}", "free some space and export again") from error
         reason = error.strerror or str(error)
         raise ExportError(f"{target} can't be written ({reason})", "give another file") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
     return Exported(target, wanted, n_rows)
 
 

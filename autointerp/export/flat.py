@@ -2,7 +2,7 @@
 
 Each scorer that graded anything has the columns `NAME`, `NAME_ci_low`, `NAME_ci_high`, `NAME_n_trials`,
 `NAME_n_unanswered`, `NAME_metric`, `NAME_judge` and `NAME_fingerprint`; they are empty where a label has no such score.
-What else an explainer says of its label is JSON in `explanation_detail`; what the label excludes has a column as well.
+What else an explainer says of its label is JSON in `explanation_detail`.
 """
 
 import json
@@ -97,7 +97,7 @@ def flat_row(item: ExportItem, known: Provenance) -> dict[str, Cell]:
             label.fingerprint,
             label.side,
             label.n_contexts,
-            label.detail.get("excludes"),
+            label.excludes,
             json.dumps(label.detail, ensure_ascii=False, sort_keys=True) if label.detail else None,
         )
         row.update(zip(_LABEL_COLUMNS, cells_of_label, strict=True))
@@ -105,9 +105,8 @@ def flat_row(item: ExportItem, known: Provenance) -> dict[str, Cell]:
         score = item.score_of(scorer)
         cells: tuple[Cell, ...] = (None,) * len(_SCORE_COLUMNS)
         if score is not None:
-            metric = score.detail.get("metric")
             counts = (score.n_trials, score.n_unanswered)
-            cells = (score.value, score.ci_low, score.ci_high, *counts, metric, score.judge, score.fingerprint)
+            cells = (score.value, score.ci_low, score.ci_high, *counts, score.metric, score.judge, score.fingerprint)
         row.update({f"{scorer}{end}": cell for end, cell in zip(_SCORE_COLUMNS, cells, strict=True)})
     failures = [f"{f.stage}: {f.error_type}: {f.message}" for f in item.labelled.failures]
     row["failures"] = "\n".join(failures) or None

@@ -1,11 +1,10 @@
 """What is exported: every feature with each of its labels, or without one and with the reason; chosen by options."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 
-from autointerp.errors import ExportError
-from autointerp.records import Context, Score
+from autointerp.records import EVERY_FEATURE, Context, FeatureFilter, Score
 from autointerp.store.reader import Reader
 from autointerp.store.results import LabelledFeature
 
@@ -17,20 +16,14 @@ class ExportOptions:
     """Which features go into an export, and how much of each.
 
     Attributes:
+        where: Only labels, and features without one, that pass.
         baselines: Also shuffled labels.
         contexts: Also the features' contexts of both splits (JSON lines only).
-        labelled_only: Leave out features without a label.
-        min_score: Least value by scorer; labels without this score are left out.
-        min_density: Least share of tokens on which the feature fires.
-        max_density: Largest share.
     """
 
+    where: FeatureFilter = EVERY_FEATURE
     baselines: bool = False
     contexts: bool = False
-    labelled_only: bool = False
-    min_score: Mapping[str, float] = field(default_factory=dict)
-    min_density: float = 0.0
-    max_density: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +61,23 @@ class ExportItem:
 def provenance(reader: Reader) -> Provenance:
     """Read what is the same for a whole export."""
     with reader.session():
-        run = reader.run()
-        scorers = tuple(sorted({summary.scorer for summary in reader.score_summary()}))
-    return Provenance(run.name if run else "", run.program_version if run else "", scorers)
+        run, scorers = reader.run(), reader.scorers()
+    return Provenance(run.name if run else "", run.program_version if run else "", tuple(scorers))
 
 
 def export_items(reader: Reader, options: ExportOptions, known: Provenance) -> Iterator[ExportItem]:
     """The lines of an export in the order of the features, with bounded memory.
 
     Raises:
-        ExportError: If an option names a scorer that graded nothing.
+        FilterError: If a score is asked for that no label has.
     """
-    unknown = sorted(set(options.min_score) - set(known.scorers))
-    if unknown:
-        scorers = ", ".join(known.scorers) or "none yet"
-        raise ExportError(f"no label has a score of {unknown[0]!r}", f"scorers are {scorers}")
-    chosen = (
-        ExportItem(labelled)
-        for labelled in reader.labelled_features(baselines=options.baselines)
-        if _is_chosen(ExportItem(labelled), options)
-    )
+    options.where.check_scorers(known.scorers)
+    chosen = map(ExportItem, reader.labelled_features(options.where, baselines=options.baselines))
     if not options.contexts:
         yield from chosen
         return
     while some := list(islice(chosen, _FEATURES_WITH_CONTEXTS)):
         yield from _with_contexts(reader, some)
-
-
-def _is_chosen(item: ExportItem, options: ExportOptions) -> bool:
-    if not options.min_density <= item.labelled.feature.density <= options.max_density:
-        return False
-    if item.labelled.explanation is None and options.labelled_only:
-        return False
-    scores = ((item.score_of(scorer), least) for scorer, least in options.min_score.items())
-    return all(score is not None and score.value >= least for score, least in scores)
 
 
 def _with_contexts(reader: Reader, items: list[ExportItem]) -> Iterator[ExportItem]:

@@ -7,13 +7,13 @@ for hit in run.search("error handling", top_k=5):
     print(hit.feature_index, hit.label, hit.scores)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from autointerp.config import EmbedderConfig
-from autointerp.records import Context, Failure, FeatureRecord, SearchHit, SourceRecord
+from autointerp.records import EVERY_FEATURE, Context, Failure, FeatureFilter, FeatureRecord, SearchHit, SourceRecord
 from autointerp.search.embed_labels import TextEmbedder
 from autointerp.search.engine import LABEL_SPACE, SearchEngine
 from autointerp.store.reader import Reader
@@ -54,43 +54,42 @@ class Run:
         # A folder without a store is told now, not at the first query.
         self._record = self.reader.run()
 
-    def search(
-        self,
-        query: str,
-        top_k: int = 10,
-        *,
-        min_score: Mapping[str, float] | None = None,
-        min_density: float | None = None,
-        max_density: float | None = None,
-        source_id: str | None = None,
-    ) -> list[SearchHit]:
+    def search(self, query: str, top_k: int = 10, where: FeatureFilter = EVERY_FEATURE) -> list[SearchHit]:
         """Find features by meaning and words; see `SearchEngine.search`."""
-        return self.engine.search(
-            query,
-            top_k,
-            min_score=min_score,
-            min_density=min_density,
-            max_density=max_density,
-            source_id=source_id,
-        )
+        return self.engine.search(query, top_k, where)
 
-    def rerank(self, features: Sequence[int], query: str, source_id: str | None = None) -> list[SearchHit]:
+    def rerank(
+        self,
+        features: Sequence[int],
+        query: str,
+        source_id: str | None = None,
+        where: FeatureFilter = EVERY_FEATURE,
+    ) -> list[SearchHit]:
         """Order features by a closer look at labels and contexts; see `SearchEngine.rerank`."""
-        return self.engine.rerank(features, query, source_id)
+        return self.engine.rerank(features, query, source_id, where)
 
-    def rerank_hits(self, hits: Sequence[SearchHit], query: str) -> list[SearchHit]:
+    def rerank_hits(
+        self, hits: Sequence[SearchHit], query: str, where: FeatureFilter = EVERY_FEATURE
+    ) -> list[SearchHit]:
         """Order hits, which may be of several sources, by a closer look; see `SearchEngine.rerank`."""
         features_of: dict[str, list[int]] = {}
         for hit in hits:
             features_of.setdefault(hit.source_id, []).append(hit.feature_index)
-        closer = [hit for source, features in features_of.items() for hit in self.rerank(features, query, source)]
+        closer = [
+            hit for source, features in features_of.items() for hit in self.rerank(features, query, source, where)
+        ]
         return sorted(closer, key=lambda hit: (-hit.relevance, hit.source_id, hit.feature_index))
 
     def neighbors(
-        self, features: int | Sequence[int], space: str = LABEL_SPACE, top_k: int = 10, source_id: str | None = None
+        self,
+        features: int | Sequence[int],
+        space: str = LABEL_SPACE,
+        top_k: int = 10,
+        source_id: str | None = None,
+        where: FeatureFilter = EVERY_FEATURE,
     ) -> list[SearchHit]:
         """Find features close to one or several; see `SearchEngine.neighbors`."""
-        return self.engine.neighbors(features, space, top_k, source_id)
+        return self.engine.neighbors(features, space, top_k, source_id, where)
 
     def feature(self, feature_index: int, source_id: str | None = None) -> FeatureView:
         """All that is known of one feature.
@@ -100,13 +99,13 @@ class Run:
         """
         with self.reader.session() as reader:
             record = reader.feature(feature_index, source_id)
-            labels = reader.explanations([feature_index], record.source_id, baselines=True)
+            explanations = reader.explanations([feature_index], record.source_id, baselines=True)
             scores = reader.scores([feature_index], source_id=record.source_id)
             return FeatureView(
                 feature=record,
                 labels=tuple(
-                    ScoredLabel(label, tuple(s for s in scores if s.explanation_id == label.explanation_id))
-                    for label in labels
+                    ScoredLabel(explanation, tuple(s for s in scores if s.explanation_id == explanation.explanation_id))
+                    for explanation in explanations
                 ),
                 contexts=tuple(reader.contexts(feature_index, source_id=record.source_id)),
                 failures=tuple(reader.failures([feature_index], source_id=record.source_id)),

@@ -55,7 +55,7 @@ def parse_answer(text: str, answer: type[AnswerT]) -> AnswerT | str:
 
 
 def read_answer(
-    answer: RawAnswer, request: Request[AnswerT], usage: Usage, *, from_journal: bool
+    answer: RawAnswer, request: Request[AnswerT], usage: Usage, paid: Usage, *, from_journal: bool
 ) -> Reply[AnswerT] | CallFailure:
     """Read an answer: refusals, answers cut short and answers that don't fit are different failures.
 
@@ -63,17 +63,18 @@ def read_answer(
         answer: As the provider gave it.
         request: What was asked.
         usage: Of all calls that it took.
+        paid: Of those that were paid now.
         from_journal: Whether all of them were paid before.
     """
     if answer.stop == "refusal":
-        return CallFailure("Refusal", "the model refuses to answer", answer.text, usage)
+        return CallFailure("Refusal", "the model refuses to answer", answer.text, usage, paid)
     if answer.stop == "truncated":
         message = f"the answer is cut short at {answer.output_tokens} tokens (max_output_tokens)"
-        return CallFailure("Truncated", message, answer.text, usage)
+        return CallFailure("Truncated", message, answer.text, usage, paid)
     parsed = parse_answer(answer.text, request.answer)
     if isinstance(parsed, str):
-        return CallFailure("ParseFailure", f"the answer does not fit its schema ({parsed})", answer.text, usage)
-    return Reply(answer.text, parsed, usage, answer.model, from_journal)
+        return CallFailure("ParseFailure", f"the answer does not fit its schema ({parsed})", answer.text, usage, paid)
+    return Reply(answer.text, parsed, usage, answer.model, from_journal, paid)
 
 
 def complaint(problem: str, request: Request[AnswerT]) -> str:

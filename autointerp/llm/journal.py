@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, cast
 
 from autointerp.config import ModelConfig
-from autointerp.errors import DiskFullError, RunError
+from autointerp.errors import DiskFullError, RunError, disk_full
 from autointerp.identity import fingerprint
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.batch.ledger import BatchLedger
@@ -363,7 +363,7 @@ def unusable(path: Path, error: sqlite3.Error) -> RunError | DiskFullError:
     """What an error of SQLite's means to whoever uses a journal."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
-        return DiskFullError(f"no space left for {path}", "free some, and run again: what was paid is kept")
+        return disk_full(path)
     return RunError(
         f"the journal {path} can't be used ({error})",
         "check the folder's permissions; if the file is damaged, move it away, and its answers are paid again",

@@ -204,13 +204,14 @@ class ConnectedModel:
         repair: Repair | None = None
         while True:
             call = await self._call(request, repair, key if repair is None else self._key(request, repair), anew=anew)
-            paid = sum((c.usage for c in calls), Usage())
+            if isinstance(call, _Call):
+                calls.append(call)
+            usage = sum((c.usage for c in calls), Usage())
+            paid = sum((c.usage for c in calls if not c.from_journal), Usage())
             if isinstance(call, Trouble):
-                return CallFailure(call.error_type, call.message, call.raw, paid)
-            calls.append(call)
-            paid = paid + call.usage
+                return CallFailure(call.error_type, call.message, call.raw, usage, paid)
             from_journal = all(c.from_journal for c in calls)
-            outcome = read_answer(call.answer, request, paid, from_journal=from_journal)
+            outcome = read_answer(call.answer, request, usage, paid, from_journal=from_journal)
             if isinstance(outcome, Reply):
                 return outcome
             if outcome.error_type != "ParseFailure" or repair is not None:

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, TemplateError, meta
 
@@ -69,6 +70,27 @@ def load_prompt(name: str) -> Prompt:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise PromptError(f"no prompt file {path}", "install the package again") from error
+    return parse_prompt(name, text)
+
+
+def read_prompt(name: str, owner: str, beside: Path | None) -> Prompt:
+    """Read one of our prompts, or a user's from a file beside the code that fills it.
+
+    Args:
+        name: Of a prompt of ours, or of a file `NAME.txt`.
+        owner: Whose prompt it is, for messages: `the explainer 'mine'`.
+        beside: The file of the code; None where there is none.
+
+    Raises:
+        PromptError: If it is missing or malformed.
+    """
+    if not name.endswith(".txt"):
+        return load_prompt(name)
+    path = None if beside is None else beside.with_name(name)
+    try:
+        text = path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptError(f"{owner} has no readable prompt file {path}", "put it beside the class's file") from error
     return parse_prompt(name, text)
 
 

@@ -66,6 +66,7 @@ class Reply(Generic[AnswerT_co]):
         usage: Of all calls this answer took (two where the first had to be repaired), whenever they were paid.
         model: The model that answered, as the provider names it.
         from_journal: Whether every call was answered by the journal, so that nothing was paid now.
+        paid: Of the calls that were paid now.
     """
 
     text: str
@@ -73,6 +74,7 @@ class Reply(Generic[AnswerT_co]):
     usage: Usage
     model: str
     from_journal: bool = False
+    paid: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +87,15 @@ class CallFailure:
             they stand, `TooLong` because the model can't read as much.
         message: One line.
         raw: What came back, if anything did.
-        usage: What was paid for it.
+        usage: Of all calls that it took, whenever they were paid.
+        paid: Of the calls that were paid now.
     """
 
     error_type: CallErrorType
     message: str
     raw: str | None = None
     usage: Usage = field(default_factory=Usage)
+    paid: Usage = field(default_factory=Usage)
 
     @property
     def may_pass_later(self) -> bool:

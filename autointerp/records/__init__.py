@@ -16,13 +16,14 @@ from autointerp.records.collect import (
 )
 from autointerp.records.contexts import ACTIVE_KINDS, SILENT_KINDS, Context, ContextKind, FeatureContexts, Split
 from autointerp.records.corpus import BlockShard, Document
+from autointerp.records.filter import EVERY_FEATURE, FeatureFilter
 from autointerp.records.labels import (
     Explanation,
     Failure,
     FeatureEvidence,
     FollowingToken,
-    Graded,
     Score,
+    ScoreWithTrials,
     Side,
     TokenCount,
     TokenLogit,
@@ -33,6 +34,7 @@ from autointerp.records.store import FeatureRecord, FeatureStatus, Neighbor, Sea
 
 __all__ = [
     "ACTIVE_KINDS",
+    "EVERY_FEATURE",
     "SILENT_KINDS",
     "BlockShard",
     "Collected",
@@ -43,16 +45,17 @@ __all__ = [
     "Failure",
     "FeatureContexts",
     "FeatureEvidence",
+    "FeatureFilter",
     "FeatureRecord",
     "FeatureStatistics",
     "FeatureStatus",
     "FollowingToken",
-    "Graded",
     "Neighbor",
     "Pool",
     "RowFirings",
     "SampledWindows",
     "Score",
+    "ScoreWithTrials",
     "SearchHit",
     "Side",
     "SourceRecord",

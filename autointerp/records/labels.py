@@ -98,8 +98,8 @@ class Explanation:
             None where the explainer does not say.
         n_contexts: Contexts in which the feature fires that were shown to the language model: fewer than asked for
             where more do not fit into its window. None for an explainer that shows none.
-        detail: What else the explainer has to say of the label, as JSON has it; `excludes` is what the label's own text
-            already rules out.
+        excludes: What the label's own text rules out; None where the explainer names nothing.
+        detail: What else the explainer has to say of the label, as JSON has it.
     """
 
     explanation_id: str
@@ -115,6 +115,7 @@ class Explanation:
     label_from: int | None = None
     side: Side | None = None
     n_contexts: int | None = None
+    excludes: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -161,7 +162,8 @@ class Score:
         explanation_id: The explanation.
         scorer: Name of the scorer.
         judge: Name of the judge.
-        value: Headline in [0, 1]; what it is stands in `detail["metric"]`.
+        metric: What `value` is, for example `balanced accuracy`.
+        value: Headline in [0, 1].
         ci_low: Lower end of the 95 % interval.
         ci_high: Upper end.
         n_trials: Contexts put to the judge.
@@ -173,6 +175,7 @@ class Score:
     explanation_id: str
     scorer: str
     judge: str
+    metric: str
     value: float
     ci_low: float
     ci_high: float
@@ -183,7 +186,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Graded:
+class ScoreWithTrials:
     """What a scorer returns: the score, its trials, and contexts it drew itself (from the pool)."""
 
     score: Score
@@ -206,6 +209,7 @@ class Failure:
         created_at: UTC.
         fingerprint: Of what was tried.
         explanation_id: The explanation, for a failure of `score`.
+        cost_usd: What the calls that came to nothing cost; None where the price is unknown.
     """
 
     stage: str
@@ -218,6 +222,7 @@ class Failure:
     created_at: datetime
     fingerprint: str
     explanation_id: str | None = None
+    cost_usd: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)

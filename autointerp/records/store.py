@@ -1,4 +1,4 @@
-"""Records of the store and of search: sources, features, neighbours, hits."""
+"""Records of the store and of search: sources, features, neighbors, hits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,7 +84,7 @@ class Neighbor:
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """A labelled feature found by search, neighbours or reranking.
+    """A labelled feature found by search, neighbors or reranking.
 
     Attributes:
         source_id: `model@source`.

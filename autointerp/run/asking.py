@@ -9,9 +9,9 @@ the calls in flight, which are paid for, are waited for too.
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import Generic, TypeVar
 
 from autointerp.errors import AutointerpError, LanguageModelError
 
@@ -40,74 +40,87 @@ async def ask_all(
         batch_size: Results that are worth a transaction.
 
     Raises:
-        Exception: The first that `ask` or the reading of a chunk raised.
+        Exception: The first that `ask`, `keep` or the reading of a chunk raised.
     """
-    source = iter(chunks)
-    waiting: deque[_Item] = deque()
-    running: dict[asyncio.Task[_Result], int] = {}
-    ended: deque[asyncio.Task[_Result]] = deque()
-    finished: dict[int, _Result] = {}
-    reading: asyncio.Task[Sequence[_Item] | None] | None = None
-    happened = asyncio.Event()
-    is_read, n_started, last_kept = False, 0, time.monotonic()
-    error: BaseException | None = None
+    results = _Results(keep, batch_size)
+    room = asyncio.Semaphore(n_at_once)
+    running: set[asyncio.Task[None]] = set()
+    errors: list[BaseException] = []
+    n_asked = 0
 
-    def hand_on() -> None:
-        nonlocal last_kept
-        if finished:
-            keep([finished.pop(number) for number in sorted(finished)])
-        last_kept = time.monotonic()
+    async def ask_one(number: int, item: _Item) -> None:
+        results.add(number, await ask(item))
 
-    def take(task: asyncio.Task[_Result]) -> None:
-        nonlocal error
-        number = running.pop(task)
-        if task.cancelled():
-            return
-        if task.exception() is None:
-            finished[number] = task.result()
-        else:
-            error = error or task.exception()
-
-    def note_end(task: asyncio.Task[_Result]) -> None:
-        ended.append(task)
-        happened.set()
-
-    async def read() -> Sequence[_Item] | None:
-        return await asyncio.to_thread(next, source, None)
-
-    async def ask_one(item: _Item) -> _Result:
-        return await ask(item)
+    def end(task: asyncio.Task[None]) -> None:
+        running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            errors.append(error)
+        room.release()
 
     try:
-        while error is None:
-            while waiting and len(running) < n_at_once:
-                task = asyncio.create_task(ask_one(waiting.popleft()))
-                task.add_done_callback(note_end)
-                running[task], n_started = n_started, n_started + 1
-            if reading is None and not is_read and len(waiting) < n_at_once:
-                reading = asyncio.create_task(read())
-                reading.add_done_callback(lambda _: happened.set())
-            if not running and reading is None:
-                break
-            await happened.wait()
-            happened.clear()
-            while ended:
-                take(ended.popleft())
-            if reading is not None and reading.done():
-                chunk, reading = reading.result(), None
-                waiting.extend(chunk or ())
-                is_read = chunk is None
-            if len(finished) >= batch_size or time.monotonic() - last_kept >= _BATCH_SECONDS:
-                hand_on()
-        # What is no error of ours is of one call only; what is, of disk or store, leaves nowhere to keep answers.
-        if (isinstance(error, LanguageModelError) or not isinstance(error, AutointerpError)) and running:
+        async with aclosing(_read_ahead(chunks)) as items:
+            async for item in items:
+                await room.acquire()
+                if errors:
+                    break
+                task = asyncio.create_task(ask_one(n_asked, item))
+                n_asked += 1
+                running.add(task)
+                task.add_done_callback(end)
+        if running and not errors:
+            await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        if running and _leaves_calls_to_keep(errors[0]):
             await asyncio.wait(running, timeout=_GRACE_S)
     finally:
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, *([reading] if reading else []), return_exceptions=True)
-        for task in list(running):
-            take(task)
-        hand_on()
-    if error is not None:
-        raise error
+        await asyncio.gather(*running, return_exceptions=True)
+        results.hand_on()
+    if errors:
+        raise errors[0]
+
+
+def _leaves_calls_to_keep(error: BaseException) -> bool:
+    """Whether the calls in flight, which are paid for, can still end and be kept."""
+    # What is no error of ours is of one call only; what is, of disk or store, leaves nowhere to keep answers.
+    return isinstance(error, LanguageModelError) or not isinstance(error, AutointerpError)
+
+
+async def _read_ahead(chunks: Iterable[Sequence[_Item]]) -> AsyncGenerator[_Item]:
+    """The items of all chunks; while those of one are taken, the next is read in a thread."""
+    remaining = iter(chunks)
+
+    def read() -> asyncio.Task[Sequence[_Item] | None]:
+        return asyncio.create_task(asyncio.to_thread(next, remaining, None))
+
+    reading = read()
+    try:
+        while (chunk := await asyncio.shield(reading)) is not None:
+            reading = read()
+            for item in chunk:
+                yield item
+    finally:
+        await asyncio.gather(reading, return_exceptions=True)  # a thread can't be broken off
+
+
+class _Results(Generic[_Result]):
+    """Results that wait for their transaction."""
+
+    def __init__(self, keep: Callable[[list[_Result]], None], batch_size: int) -> None:
+        self._keep = keep
+        self._batch_size = batch_size
+        self._finished: dict[int, _Result] = {}
+        self._last_kept = time.monotonic()
+
+    def add(self, number: int, result: _Result) -> None:
+        """Take the result of the question with this number; hand all on if it is time."""
+        self._finished[number] = result
+        if len(self._finished) >= self._batch_size or time.monotonic() - self._last_kept >= _BATCH_SECONDS:
+            self.hand_on()
+
+    def hand_on(self) -> None:
+        """Hand on what there is, in the order of the questions."""
+        finished, self._finished = self._finished, {}
+        if finished:
+            self._keep([finished[number] for number in sorted(finished)])
+        self._last_kept = time.monotonic()

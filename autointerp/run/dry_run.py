@@ -10,32 +10,30 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
+from typing import Self
 
-from autointerp.config import ModelConfig, Pipeline, ScorerName
-from autointerp.contexts.pool import PoolTiles
-from autointerp.explain.registry import load_explainer
+from autointerp.config import ModelConfig, Pipeline
 from autointerp.llm.dry_run.planned_model import PlannedModel, Planner
 from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import LanguageModel
 from autointerp.llm.tokens import TokenizerCount
-from autointerp.records import FeatureContexts, Usage
+from autointerp.records import Usage
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.language_models import payer_of
-from autointerp.run.participants import Models
+from autointerp.run.participants import Participants, check_participants
 from autointerp.run.pipeline import Stage, choose_features, run_pipeline
 from autointerp.run.progress import LogReporter, Reporter, StageSummary
-from autointerp.run.selection import ChosenFeatures
 from autointerp.run.session import Session
 from autointerp.run.stages.explain import run_explain
 from autointerp.run.stages.score import run_score
-from autointerp.score.protocol import Scorer
+from autointerp.score.registry import load_scorer
 from autointerp.store.connection import STORE_FILE
 from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
@@ -49,7 +47,7 @@ class PlannedUsage:
     """What one stage would ask of one model.
 
     Attributes:
-        stage: `explain`, `select` (choosing among labels), or `score:` with a scorer's name.
+        stage: `explain`, `explain:select` (choosing among labels), or `score:` with a scorer's name.
         model: Its name in the config.
         usage: What it would be paid for; the cost is None where a price is unknown.
         counted: How tokens are told, in words.
@@ -140,7 +138,7 @@ def unfinished_local_stages(session: Session) -> tuple[Stage, ...]:
 
 def _check_settings(pipeline: Pipeline) -> None:
     """See what is wrong before hours of collecting."""
-    load_explainer(pipeline.explain.explainer).settings_fingerprint(pipeline.explain)
+    check_participants(pipeline)
     for config in (pipeline.explain.model, pipeline.judge.model):
         if config is not None:
             find_prices(config, pipeline.llm)
@@ -151,57 +149,62 @@ def _check_settings(pipeline: Pipeline) -> None:
 async def _plan(session: Session, planner: Planner, reporter: Reporter) -> list[PlannedUsage]:
     pipeline, planned = session.pipeline, list[PlannedUsage]()
     chosen = choose_features(session)
-    async with _PlannedModels(session, planner) as models:
-        await run_explain(session, models, chosen, reporter)
+    async with _PlannedModels(planner) as models:
+        await run_explain(session, Participants(session, models.connect), models, chosen, reporter)
         planned += models.planned_usage()
     if pipeline.judge.kind == "local":
         return planned
     for name in pipeline.score.scorers:
-        if name != "embedding":
-            planned += await _plan_scorer(session, planner, name, chosen, reporter)
+        if load_scorer(name).asks_judge:
+            # One at a time, so that what each asks is told apart.
+            async with _PlannedModels(planner) as models:
+                await run_score(session, Participants(session, models.connect, [name]), models, chosen, reporter)
+                planned += [replace(usage, stage=f"score:{name}") for usage in models.planned_usage()]
     return planned
 
 
-async def _plan_scorer(
-    session: Session, planner: Planner, scorer: ScorerName, chosen: ChosenFeatures, reporter: Reporter
-) -> Sequence[PlannedUsage]:
-    async with _PlannedModels(session, planner, scorer) as models:
-        await run_score(session, models, chosen, reporter)
-        return models.planned_usage()
-
-
-class _PlannedModels(Models):
-    """Models that are not asked.
+class _PlannedModels:
+    """Models that are not asked, and what they would have been paid for.
 
     Args:
-        session: On a scratch store.
         planner: Makes them.
-        scorer: The only one to score, so that what it asks is told apart.
     """
 
-    def __init__(self, session: Session, planner: Planner, scorer: ScorerName | None = None) -> None:
-        super().__init__(session, self._connect_planned)
+    def __init__(self, planner: Planner) -> None:
         self._planner = planner
-        self._scorer_name = scorer
         self._planned: dict[str, PlannedModel] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await asyncio.gather(*(planned.model.close() for planned in self._planned.values()))
-        await super().__aexit__(kind, error, traceback)
 
-    def scorers(self) -> list[Scorer]:
-        return [scorer for scorer in super().scorers() if scorer.name == self._scorer_name]
+    def connect(self, stage: str, config: ModelConfig) -> LanguageModel:
+        """The model that a stage would ask, the same however often it is asked for."""
+        if stage not in self._planned:
+            self._planned[stage] = self._planner.connect(config)
+        return self._planned[stage].model
 
-    def prepare(self, labels: Sequence[str], contexts: Iterable[FeatureContexts], pool: PoolTiles) -> None:
-        if self._scorer_name == "recall":
-            self._session.embedder.embed(labels)
+    def usage(self, stage: str) -> Usage:
+        """Nothing is paid."""
+        return Usage()
+
+    def used(self, stage: str) -> str:
+        """Nothing is used."""
+        return ""
+
+    def spent(self, stage: str) -> str:
+        """Nothing is spent."""
+        return ""
 
     def planned_usage(self) -> list[PlannedUsage]:
+        """What each stage would ask of its model."""
         return [
             PlannedUsage(
-                stage=f"score:{self._scorer_name}" if stage == "score" else stage,
+                stage=stage,
                 model=planned.config.model,
                 usage=planned.model.usage,
                 counted=planned.counted,
@@ -211,11 +214,6 @@ class _PlannedModels(Models):
             )
             for stage, planned in self._planned.items()
         ]
-
-    def _connect_planned(self, stage: str, config: ModelConfig) -> LanguageModel:
-        if stage not in self._planned:
-            self._planned[stage] = self._planner.connect(config)
-        return self._planned[stage].model
 
 
 class _ScratchSession(Session):
@@ -251,7 +249,9 @@ class _PlanningReporter:
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
 
-    def progress(self, stage: str, n_done: int, n_total: int, note: str = "") -> None:
+    def progress(
+        self, stage: str, n_done: int, n_total: int, note: str = "", *, seconds_left: float | None = None
+    ) -> None:
         self._reporter.progress(f"plan {stage}", n_done, n_total)
 
     def finished(self, summary: StageSummary) -> None:

@@ -24,7 +24,9 @@ _CONFIG_NAMES = frozenset(
     {"cfg.json", "config.json", "modules.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"}
 )
 _DIGESTED_BYTES = 1 << 20
-# Raised whenever the same settings and text come to give other statistics or contexts.
+# Raised whenever the same settings and text come to give other statistics or contexts: so also with a constant that is
+# no setting and decides them (`collect.merge.SHARDS_PER_FOLD`, how many neighbors are kept, the histogram's bins, the
+# peak tokens of `silent_token`). What the corpus's constants decide is in the digest of its text.
 _RULES = 2
 
 

@@ -8,7 +8,6 @@ runs/NAME/
   journal.sqlite    paid answers, by request
 """
 
-import errno
 import fcntl
 import json
 import shutil
@@ -19,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.config import Pipeline
-from autointerp.errors import DiskFullError, RunError, RunMismatchError
+from autointerp.errors import RunError, RunMismatchError, disk_full, is_disk_full
 from autointerp.run.fingerprints import identity_settings
 from autointerp.run.manifest import has_manifest
+from autointerp.whole_file import whole_file
 
-_JOURNAL = "journal.sqlite"
-_OWN_NAMES = frozenset({"run.lock", "run.json.part", *(f"{_JOURNAL}{end}" for end in ("", "-wal", "-shm", ".batches"))})
+_RUN_FILE = "run.json"
+# What a run writes before it has a whole run.json, or leaves when it starts over.
+_OWN_FILES = ("run.lock", f".{_RUN_FILE}.*", "journal.sqlite*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class RunFolder:
     @property
     def journal(self) -> Path:
         """The journal of paid answers."""
-        return self.path / _JOURNAL
+        return self.path / "journal.sqlite"
 
 
 @contextmanager
@@ -114,21 +115,13 @@ def _claimable(path: Path) -> Path:
 
 @contextmanager
 def disk_full_named(path: Path) -> Iterator[None]:
-    """Turn the operating system's "no space left" into DiskFullError."""
+    """Turn what the operating system says of a full disk into DiskFullError."""
     try:
         yield
     except OSError as error:
         if not is_disk_full(error):
             raise
-        raise DiskFullError(
-            f"no space is left on the disk of {path}",
-            "free some and run the same command again; it goes on from what is finished",
-        ) from error
-
-
-def is_disk_full(error: OSError) -> bool:
-    """Whether the operating system says that no space, or no quota, is left."""
-    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+        raise disk_full(path) from error
 
 
 def read_run_file(path: Path) -> dict[str, Any]:
@@ -138,23 +131,25 @@ def read_run_file(path: Path) -> dict[str, Any]:
         RunError: If there is no run in this folder.
     """
     try:
-        content: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads((path / _RUN_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError(f"there is no run in {path}", "give a run folder, for example runs/demo") from error
     except (json.JSONDecodeError, UnicodeDecodeError, NotADirectoryError) as error:
         raise RunError(
-            f"{path}/run.json can't be read", "the run is damaged; start it again with --no-resume"
+            f"{path}/{_RUN_FILE} can't be read", "the run is damaged; start it again with --no-resume"
         ) from error
     return content
 
 
 def _check_folder(path: Path) -> None:
-    if path.is_dir() and not (path / "run.json").exists() and any(p.name not in _OWN_NAMES for p in path.iterdir()):
+    if not path.is_dir() or (path / _RUN_FILE).exists():
+        return
+    if any(not any(file.match(own) for own in _OWN_FILES) for file in path.iterdir()):
         raise RunError(f"{path} holds files but no run", "choose another `name` or `runs` folder")
 
 
 def _claim(path: Path, pipeline: Pipeline, settings: dict[str, Any]) -> None:
-    file = path / "run.json"
+    file = path / _RUN_FILE
     # Before the corpus is whole nothing is finished, and a mended setting may take the folder over.
     if file.exists() and has_manifest(path / "corpus"):
         found = read_run_file(path)["settings"]
@@ -167,9 +162,8 @@ def _claim(path: Path, pipeline: Pipeline, settings: dict[str, Any]) -> None:
                 "choose another `name`, restore the setting, or start over with --no-resume",
             )
     content = {"settings": settings, "pipeline": pipeline.model_dump(mode="json")}
-    temporary = path / "run.json.part"
-    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(file)
+    with whole_file(file) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _empty(path: Path) -> None:
@@ -177,6 +171,6 @@ def _empty(path: Path) -> None:
     # that was left half empty is still known for a run's.
     for name in ("corpus", "collect"):
         shutil.rmtree(path / name, ignore_errors=True)
-    for pattern in ("store.duckdb*", "run.json*"):
+    for pattern in ("store.duckdb*", f".{_RUN_FILE}.*", _RUN_FILE):
         for file in path.glob(pattern):
             file.unlink()

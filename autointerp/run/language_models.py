@@ -5,7 +5,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
 
 from autointerp.config import LlmConfig, ModelConfig, Pipeline
 from autointerp.llm import Journal, Terms, connect
@@ -22,9 +23,22 @@ if TYPE_CHECKING:
     from autointerp.run.workers.ray_calls import RayCalls
 
 _log = logging.getLogger(__name__)
-_PARTS = {"explain": ("select",)}
-"""What else a stage's calls are connected as: the judge that chooses among labels works for the stage that writes
-them."""
+
+
+class Spending(Protocol):
+    """What the language models of each stage were paid for, in this process."""
+
+    def usage(self, stage: str) -> Usage:
+        """What they used."""
+        ...
+
+    def used(self, stage: str) -> str:
+        """What calls used and what came to nothing, for the stage's summary line; empty where it calls no model."""
+        ...
+
+    def spent(self, stage: str) -> str:
+        """What calls have used so far, for the progress bar; empty where it calls no model."""
+        ...
 
 
 class LanguageModels:
@@ -45,6 +59,14 @@ class LanguageModels:
         self._ray: RayCalls | None = None
         self._connected: dict[str, ConnectedModel] = {}
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
     async def close(self) -> None:
         """Close the connections and the journal."""
         await asyncio.gather(*(model.close() for model in self._connected.values()))
@@ -55,6 +77,10 @@ class LanguageModels:
 
     def connect(self, stage: str, config: ModelConfig) -> LanguageModel:
         """The model that a stage asks, the same however often it is asked for.
+
+        Args:
+            stage: For example `score`; what is asked besides, for the same stage, is `STAGE:PART`.
+            config: Of the model.
 
         Raises:
             NoKeyError: If it needs a key and the environment holds none.
@@ -114,7 +140,7 @@ class LanguageModels:
         return f"{cost}{of_budget}, {tokens}, {under_way}{failed}"
 
     def _of(self, stage: str) -> list[ConnectedModel]:
-        return [self._connected[name] for name in (stage, *_PARTS.get(stage, ())) if name in self._connected]
+        return [model for name, model in self._connected.items() if name == stage or name.startswith(f"{stage}:")]
 
     def _failures(self, stage: str) -> Counter[str]:
         """Calls that came to nothing, by kind."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from autointerp.errors import RunError
 from autointerp.records.corpus import Rejection, SpecialToken, SpecialTokenRule
+from autointerp.whole_file import whole_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,8 @@ class CorpusManifest:
 
 def write_manifest(manifest: CorpusManifest, folder: Path) -> None:
     """Write the manifest into the corpus folder; it has its name only once it is whole."""
-    temporary = folder / "manifest.json.part"
-    temporary.write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(folder / "manifest.json")
+    with whole_file(folder / "manifest.json") as unfinished:
+        unfinished.write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def has_manifest(folder: Path) -> bool:

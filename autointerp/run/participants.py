@@ -1,33 +1,53 @@
-"""Who explains and who judges in one run, from the pipeline; what their language models used."""
+"""Who explains, who judges and who scores in one run, from the pipeline."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from types import TracebackType
-from typing import Self
 
-from autointerp.config import ModelConfig, Pipeline, ScorerName
+from autointerp.config import ModelConfig, Pipeline
 from autointerp.contexts.pool import PoolTiles
-from autointerp.explain.base import BaseExplainer, Explainer, Tools
+from autointerp.errors import PipelineError
+from autointerp.explain.base import BaseExplainer
 from autointerp.explain.registry import load_explainer
 from autointerp.explain.word_rates import BaseRates
 from autointerp.identity import fingerprint
 from autointerp.llm import LanguageModel
-from autointerp.llm.metering import MeteredModel
 from autointerp.llm.providers.keys import read_key
 from autointerp.records import FeatureContexts
-from autointerp.run.language_models import LanguageModels, check_budget
+from autointerp.run.language_models import check_budget
 from autointerp.run.session import Session, SourceSession
-from autointerp.score.detection import DetectionScorer
-from autointerp.score.embedding import EmbeddingScorer
-from autointerp.score.fuzzing import FuzzingScorer
+from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.best_of import JudgedTools, SelectTrial
+from autointerp.score.judge import Judge
 from autointerp.score.judge_local import LocalJudge
-from autointerp.score.protocol import Judge, Scorer
-from autointerp.score.recall import RecallScorer
-from autointerp.score.selecting import SelectGrader
+from autointerp.score.registry import load_scorer
 
 Connect = Callable[[str, ModelConfig], LanguageModel]
 # A call waits for the network while others are prepared; more features than calls keep the provider busy.
 _FEATURES_PER_CALL_AT_ONCE = 2
+
+
+def check_participants(pipeline: Pipeline) -> None:
+    """See that there are the explainer and the scorers that a pipeline names, and that it gives them what they need.
+
+    Raises:
+        PipelineError: If there is no such explainer or scorer, or it lacks something.
+        PromptError: If a prompt file of the explainer's is missing or malformed.
+    """
+    config = pipeline.explain
+    explainer = load_explainer(config.explainer)
+    if config.labels is not None and not explainer.reads_labels:
+        raise PipelineError(
+            f"explain.labels names a file, and the explainer {config.explainer!r} reads none",
+            "set explain.explainer to 'outside', or take explain.labels away",
+        )
+    explainer.settings_fingerprint(config)
+    if explainer.asks_judge and pipeline.contexts.select_share == 0:
+        raise PipelineError(
+            f"the explainer {config.explainer!r} chooses on contexts set apart, and contexts.select_share is 0",
+            "set it, for example to 0.3",
+        )
+    for name in pipeline.score.scorers:
+        load_scorer(name)
 
 
 def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
@@ -35,61 +55,52 @@ def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
 
     Raises:
         NoKeyError: If one is missing.
-        PipelineError: If there is no such explainer, or it lacks something.
-        PromptError: If a prompt file of the explainer's is missing or malformed.
         LanguageModelError: If there is a budget, and a model's prices are unknown.
+        PipelineError: If the file of prices can't be used.
     """
-    asks_a_judge = scores and set(pipeline.score.scorers) != {"embedding"}
+    explainer = load_explainer(pipeline.explain.explainer)
+    asks_judge = scores and any(load_scorer(name).asks_judge for name in pipeline.score.scorers)
+    asked: list[ModelConfig | None] = []
     if explains:
-        explainer = load_explainer(pipeline.explain.explainer)
-        asks_a_judge |= explainer.asks_a_judge
-        explainer.settings_fingerprint(pipeline.explain)
-        if explainer.asks_a_model(pipeline.explain) and pipeline.explain.model is not None:
-            read_key(pipeline.explain.model)
-            check_budget(pipeline.explain.model, pipeline.llm)
-    if asks_a_judge and pipeline.judge.kind == "llm" and pipeline.judge.model is not None:
-        read_key(pipeline.judge.model)
-        check_budget(pipeline.judge.model, pipeline.llm)
+        asks_judge |= explainer.asks_judge
+        asked += [pipeline.explain.model] if explainer.asks_model(pipeline.explain) else []
+    if asks_judge and pipeline.judge.kind == "llm":
+        asked.append(pipeline.judge.model)
+    for config in asked:
+        if config is not None:
+            read_key(config)
+            check_budget(config, pipeline.llm)
 
 
-class Models:
-    """Explainers, judges and scorers of one run; an async context, because connections belong to one event loop.
+class Participants:
+    """The explainer, the judge and the scorers of one run, each made when it is first asked for.
 
     Args:
         session: The run.
-        connect: What gives a stage its language model; by default `language_models.connect`.
-
-    Attributes:
-        language_models: Those that were connected, and what they used.
+        connect: Gives a stage its language model.
+        scorers: Names of those to score; by default the pipeline's.
     """
 
-    def __init__(self, session: Session, connect: Connect | None = None) -> None:
+    def __init__(self, session: Session, connect: Connect, scorers: Sequence[str] | None = None) -> None:
         self._session = session
-        self.language_models = LanguageModels(session.pipeline, session.folder.journal)
-        self._connect: Connect = connect or self.language_models.connect
-        self._judge: Judge | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.language_models.close()
+        self._connect = connect
+        self._scorer_names = session.pipeline.score.scorers if scorers is None else scorers
 
     @property
-    def explainer_fingerprint(self) -> str:
-        """Of the pipeline's explainer, whatever source it explains.
+    def explain_fingerprint(self) -> str:
+        """Of all that decides the run's labels, whatever source they are of.
 
         Raises:
-            NoKeyError: If the judge that it asks needs a key and the environment holds none.
+            NoKeyError: If the judge that the explainer asks needs a key and the environment holds none.
             PipelineError: If there is no such explainer.
             PromptError: If a prompt file is missing or malformed.
         """
-        of_settings = self._explainer_class.settings_fingerprint(self._session.pipeline.explain)
-        return fingerprint(of_settings, self._grader.fingerprint) if self._explainer_class.asks_a_judge else of_settings
+        own = self._explainer_class.settings_fingerprint(self._session.pipeline.explain)
+        if self._explainer_class.asks_judge:
+            own = fingerprint(own, SelectTrial(self._select_judge, self._session.pipeline.seed).fingerprint)
+        return fingerprint("explain", self._session.contexts_fingerprint, own)
 
-    def explainer(self, source: SourceSession) -> Explainer:
+    def explainer(self, source: SourceSession) -> BaseExplainer:
         """The pipeline's explainer, for one source.
 
         Raises:
@@ -102,10 +113,51 @@ class Models:
             pool = source.pool
             return BaseRates(text for text, is_told in zip(pool.texts, pool.is_explain, strict=True) if is_told)
 
-        config = self._session.pipeline.explain
-        return self._explainer_class.make(
-            Tools(config, lambda: self._explaining_model, base_rates, lambda: self._grader)
+        return self._explainer_class(
+            JudgedTools(
+                self._session.pipeline.explain,
+                lambda: self._explaining_model,
+                base_rates,
+                self.explain_fingerprint,
+                judge=lambda: self._select_judge,
+                seed=self._session.pipeline.seed,
+            )
         )
+
+    @cached_property
+    def scorers(self) -> tuple[BaseScorer, ...]:
+        """Those that score.
+
+        Raises:
+            NoKeyError: If the judge needs a key and the environment holds none.
+            PipelineError: If there is no such scorer.
+        """
+        session = self._session
+        tools = ScoreTools(
+            session.pipeline.score,
+            session.pipeline.seed,
+            lambda: self._judge,
+            lambda: session.embedder,
+            session.contexts_fingerprint,
+        )
+        return tuple(load_scorer(name)(tools) for name in self._scorer_names)
+
+    def prepare(self, labels: Sequence[str], contexts: Iterable[FeatureContexts], pool: PoolTiles) -> None:
+        """Have the scorers get ready for many explanations at once; changes nothing but the speed."""
+        texts = [context.text for of_feature in contexts for context in of_feature.contexts]
+        for scorer in self.scorers:
+            scorer.prepare(labels, texts, pool)
+
+    @property
+    def n_explained_at_once(self) -> int:
+        """Features whose labels are written at a time."""
+        n_written = _at_once(self._session.pipeline.explain.model)
+        return max(n_written, self.n_judged_at_once) if self._explainer_class.asks_judge else n_written
+
+    @property
+    def n_judged_at_once(self) -> int:
+        """Scores under way at a time."""
+        return _at_once(self._session.pipeline.judge.model)
 
     @cached_property
     def _explainer_class(self) -> type[BaseExplainer]:
@@ -118,55 +170,13 @@ class Models:
         return self._connect("explain", config)
 
     @cached_property
-    def _grader(self) -> SelectGrader:
+    def _select_judge(self) -> Judge:
         """Chooses among labels, over a connection of its own: what it costs belongs to explaining."""
-        return SelectGrader(self._make_judge("select"), self._session.pipeline.seed)
+        return self._make_judge("explain:select")
 
-    def scorers(self) -> list[Scorer]:
-        """The pipeline's scorers.
-
-        Raises:
-            NoKeyError: If the judge needs a key and the environment holds none.
-        """
-        return [self._scorer(name) for name in self._session.pipeline.score.scorers]
-
-    def prepare(self, labels: Sequence[str], contexts: Iterable[FeatureContexts], pool: PoolTiles) -> None:
-        """Embed what the local judge and the scorers will ask for, in large batches; changes nothing but the speed."""
-        pipeline = self._session.pipeline
-        if pipeline.judge.kind == "local" or "embedding" in pipeline.score.scorers:
-            self._session.embedder.learn_words([*labels, *(c.text for of in contexts for c in of.contexts)])
-        if "recall" in pipeline.score.scorers:
-            self._session.embedder.embed(labels)
-            pool.embeddings(self._session.embedder)
-
-    @property
-    def n_explained_at_once(self) -> int:
-        """Features whose labels are written at a time."""
-        n_written = self._at_once(self._session.pipeline.explain.model)
-        return max(n_written, self.n_judged_at_once) if self._explainer_class.asks_a_judge else n_written
-
-    @property
-    def n_judged_at_once(self) -> int:
-        """Scores under way at a time."""
-        return self._at_once(self._session.pipeline.judge.model)
-
-    def _at_once(self, model: ModelConfig | None) -> int:
-        if model is None:
-            return 1
-        return model.batch_size if model.batch else _FEATURES_PER_CALL_AT_ONCE * model.concurrency
-
-    def _scorer(self, name: ScorerName) -> Scorer:
-        config, seed = self._session.pipeline.score, self._session.pipeline.seed
-        if name == "embedding":
-            return EmbeddingScorer(self._session.embedder, config, seed)
-        if name == "recall":
-            return RecallScorer(self._get_judge(), self._session.embedder, config, seed)
-        return (DetectionScorer if name == "detection" else FuzzingScorer)(self._get_judge(), config, seed)
-
-    def _get_judge(self) -> Judge:
-        if self._judge is None:
-            self._judge = self._make_judge("score")
-        return self._judge
+    @cached_property
+    def _judge(self) -> Judge:
+        return self._make_judge("score")
 
     def _make_judge(self, stage: str) -> Judge:
         config = self._session.pipeline.judge
@@ -175,4 +185,10 @@ class Models:
         from autointerp.score.judge_llm import LlmJudge
 
         assert config.model is not None, "the config is validated"
-        return LlmJudge(MeteredModel(self._connect(stage, config.model)), config)
+        return LlmJudge(self._connect(stage, config.model), config)
+
+
+def _at_once(model: ModelConfig | None) -> int:
+    if model is None:
+        return 1
+    return model.batch_size if model.batch else _FEATURES_PER_CALL_AT_ONCE * model.concurrency

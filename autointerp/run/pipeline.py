@@ -7,18 +7,19 @@ fingerprint and does what has none.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
 from autointerp.config import Pipeline, parse_indices
-from autointerp.explain.outside import outside_labels
+from autointerp.explain.registry import load_explainer
+from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
 from autointerp.run.folder import RunFolder, hold_run_folder
-from autointerp.run.participants import Models, check_keys
+from autointerp.run.language_models import LanguageModels
+from autointerp.run.participants import Participants, check_keys, check_participants
 from autointerp.run.progress import LogReporter, Reporter
-from autointerp.run.selection import ChosenFeatures, check_width, count_features, select_features
 from autointerp.run.session import Session
 from autointerp.run.stages.collect import run_collect
 from autointerp.run.stages.contexts import run_contexts
@@ -68,6 +69,7 @@ def run_pipeline(
         AutointerpError: What a user can cause; what is finished stays.
     """
     reporter = reporter or LogReporter()
+    check_participants(pipeline)
     check_keys(pipeline, explains="explain" in stages, scores="score" in stages)
     with hold_run_folder(pipeline, fresh=fresh) as folder:
         session = Session(pipeline, folder)
@@ -103,9 +105,10 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
 
 def _check_indices(session: Session) -> None:
     """See that a coder has the features that were asked for, and that have labels, before hours of collecting."""
-    indices, labels = session.pipeline.features.indices, session.pipeline.explain.labels
-    if labels is not None:
-        _with_label(session, {source.source_id: source.n_features for source in session.subject_sources.sources})
+    indices, explain = session.pipeline.features.indices, session.pipeline.explain
+    explainer = load_explainer(explain.explainer)
+    if explainer.reads_labels:
+        explainer.labelled(explain, {of.source_id: of.n_features for of in session.subject_sources.sources})
     if indices is None:
         return
     widest = max(session.subject_sources.sources, key=lambda source: source.n_features)
@@ -114,29 +117,24 @@ def _check_indices(session: Session) -> None:
 
 def choose_features(session: Session) -> ChosenFeatures:
     """The features that a run is asked for, by source; its collect stage has finished."""
-    return select_features(
+    explain = session.pipeline.explain
+    explainer = load_explainer(explain.explainer)
+    return features_to_label(
         session.pipeline.features,
         session.pipeline.contexts,
         ((source.source_id, source.collected.statistics.n_active_blocks) for source in session.each_source()),
         seed=session.pipeline.seed,
-        labelled=_with_label(session, {source.source_id: source.n_features for source in session.reader.sources()}),
+        labelled=explainer.labelled(explain, {of.source_id: of.n_features for of in session.reader.sources()}),
     )
 
 
-def _with_label(session: Session, n_features: Mapping[str, int]) -> Mapping[str, Sequence[int]] | None:
-    """The features that have a label from outside, by source; None where labels are yet to be written."""
-    if session.pipeline.explain.labels is None:
-        return None
-    labels = outside_labels(session.pipeline.explain).by_source(n_features)
-    return {source_id: sorted(of_source) for source_id, of_source in labels.items()}
-
-
 async def _ask(session: Session, stages: Sequence[Stage], chosen: ChosenFeatures, reporter: Reporter) -> None:
-    async with Models(session) as models:
+    async with LanguageModels(session.pipeline, session.folder.journal) as models:
+        participants = Participants(session, models.connect)
         if "explain" in stages:
-            await run_explain(session, models, chosen, reporter)
+            await run_explain(session, participants, models, chosen, reporter)
         if "score" in stages:
-            await run_score(session, models, chosen, reporter)
+            await run_score(session, participants, models, chosen, reporter)
 
 
 def _say_which_run(session: Session) -> None:

@@ -47,11 +47,26 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def with_time_left(note: str, seconds_left: float | None) -> str:
+    """A note with the time to come behind it, where that is known."""
+    return note if seconds_left is None else f"{note}, {duration(seconds_left)} left"
+
+
 class Reporter(Protocol):
     """Watches a run."""
 
-    def progress(self, stage: str, n_done: int, n_total: int, note: str = "") -> None:
-        """Called often; `n_done` never falls within a stage."""
+    def progress(
+        self, stage: str, n_done: int, n_total: int, note: str = "", *, seconds_left: float | None = None
+    ) -> None:
+        """Called often; `n_done` never falls within a stage.
+
+        Args:
+            stage: For example `collect`.
+            n_done: Items finished.
+            n_total: Items in all.
+            note: What else there is to say, for example tokens per second.
+            seconds_left: Of the stage, where it knows better than by counting items.
+        """
         ...
 
     def finished(self, summary: StageSummary) -> None:
@@ -65,11 +80,13 @@ class LogReporter:
     def __init__(self) -> None:
         self._last = 0.0
 
-    def progress(self, stage: str, n_done: int, n_total: int, note: str = "") -> None:
+    def progress(
+        self, stage: str, n_done: int, n_total: int, note: str = "", *, seconds_left: float | None = None
+    ) -> None:
         """Log how far the stage is, if it is time to."""
         if time.monotonic() - self._last >= 10.0:
             self._last = time.monotonic()
-            _log.info("%s: %d of %d %s", stage, n_done, n_total, note)
+            _log.info("%s: %d of %d %s", stage, n_done, n_total, with_time_left(note, seconds_left))
 
     def finished(self, summary: StageSummary) -> None:
         """Log the summary."""

@@ -14,7 +14,7 @@ from autointerp.collect.shards import load_part
 from autointerp.config import Pipeline
 from autointerp.contexts.pool import PoolTiles
 from autointerp.corpus.pieces import TokenPieces
-from autointerp.corpus.reader import BlockReader
+from autointerp.corpus.reader import ShardReader
 from autointerp.embedder import Embedder
 from autointerp.errors import RunError, SubjectError
 from autointerp.records import Collected
@@ -96,9 +96,9 @@ class Session:
         return contexts_fingerprint(self.folder.settings, self.manifest.digest)
 
     @cached_property
-    def blocks(self) -> BlockReader:
+    def blocks(self) -> ShardReader:
         """The corpus."""
-        return BlockReader(self.folder.corpus)
+        return ShardReader(self.folder.corpus)
 
     @cached_property
     def pieces(self) -> TokenPieces:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from autointerp.identity import feature_id, fingerprint, hash_key, keyed_hash, stable_uuid
+from autointerp.identity import feature_id, hash_key, keyed_hash, stable_uuid
 from autointerp.records import Explanation
 
 EXPLAINER = "shuffled"
@@ -22,6 +22,7 @@ EXPLAINER = "shuffled"
 def shuffled_explanations(
     explanations: Sequence[Explanation],
     seed: int,
+    fingerprint: str,
     existing: Iterable[Explanation] = (),
     n_baseline: int | None = None,
 ) -> list[Explanation]:
@@ -30,6 +31,7 @@ def shuffled_explanations(
     Args:
         explanations: True labels, one a feature; in any order, and of one source or several.
         seed: Of the order and of the choice of features.
+        fingerprint: Of the baseline; stands in new rows.
         existing: Baseline rows of an earlier run, kept as they are; those of features without a label here are left
             out.
         n_baseline: Features in the baseline, of each source; None for all. Existing rows count, further ones are those
@@ -49,7 +51,7 @@ def shuffled_explanations(
         for explanation, donor in sorted(zip(ring, donors, strict=True), key=lambda pair: pair[0].feature_index):
             row = kept.get((source, explanation.feature_index))
             if row is None and donor is not None and explanation.feature_index in chosen:
-                row = _borrow(explanation, donor, seed)
+                row = _borrow(explanation, donor, fingerprint)
             if row is not None:
                 rows.append(row)
     return rows
@@ -84,19 +86,19 @@ def _choose(
     return {new[i] for i in order[:room]}
 
 
-def _borrow(explanation: Explanation, donor: Explanation, seed: int) -> Explanation:
-    made_of = fingerprint("baseline", EXPLAINER, 1, seed, donor.feature_index, donor.fingerprint, donor.label)
+def _borrow(explanation: Explanation, donor: Explanation, fingerprint: str) -> Explanation:
     name = feature_id(explanation.source_id, explanation.feature_index)
     return replace(
         donor,
-        explanation_id=stable_uuid(f"{name}/{made_of}"),
+        explanation_id=stable_uuid(f"{name}/{fingerprint}"),
         feature_index=explanation.feature_index,
         explainer=EXPLAINER,
         model="local",
         prompt_sha256=None,
         cost_usd=0.0,
-        fingerprint=made_of,
+        fingerprint=fingerprint,
         label_from=donor.feature_index,
         n_contexts=None,
+        excludes=None,
         detail={},
     )

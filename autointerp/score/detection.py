@@ -9,66 +9,47 @@ Eye on: at a feature's true firing rate a balanced accuracy of .9 may mean a pre
 says so, and the scorer `recall` grades it. After Bills et al. 2023 and Paulo et al. 2024 (2410.13928).
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-from autointerp.config import ScoreConfig
-from autointerp.identity import fingerprint
-from autointerp.records import SILENT_KINDS, Explanation, Failure, FeatureContexts, Graded, Split
+from autointerp.records import SILENT_KINDS, Explanation, FeatureContexts, Split
 from autointerp.score import metrics
-from autointerp.score.protocol import Judge, Question, ScoreEvidence
-from autointerp.score.trials import (
-    Answered,
-    Detail,
-    Posed,
-    Undefined,
-    add_confusion,
-    answered,
-    as_solved,
-    context_rate,
-    feature_key,
-    missing_class,
-    shuffled,
-    to_failure,
-    to_score,
-    to_trials,
-)
+from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.detail import Detail, add_confusion, context_rate
+from autointerp.score.judge import Question, Task
+from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
-NAME = "detection"
+DETECTION = Task("detection", "judge_detection")
 
 
-class DetectionScorer:
-    """Grades by balanced accuracy on firing and silent contexts.
+class DetectionScorer(BaseScorer):
+    """Grades by balanced accuracy on firing and silent contexts; see the module's steps."""
 
-    Args:
-        judge: Answers the questions.
-        config: Its `n_bootstrap` sets the draws behind the interval of the precision at the base rate.
-        seed: Of the questions' order.
-    """
+    name = "detection"
+    task = DETECTION
+    metric = "balanced accuracy"
+    interval = "MOVER of neutral posterior intervals of sensitivity and specificity"
 
-    name = NAME
+    def settings(self, tools: ScoreTools) -> Sequence[Any]:
+        """The draws behind the interval of the precision at the base rate."""
+        return (tools.config.n_bootstrap,)
 
-    def __init__(self, judge: Judge, config: ScoreConfig, seed: int) -> None:
-        self._judge = judge
-        self._n_draws = config.n_bootstrap
-        self._seed = seed
-        self.fingerprint = fingerprint("score", NAME, 1, seed, config.n_bootstrap, judge.fingerprint)
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
+        """Every context of the score split."""
+        return build_questions(contexts.feature, "score", key)
 
-    async def score(self, explanation: Explanation, evidence: ScoreEvidence) -> Graded | Failure:
-        """Grade one label; see the module's steps."""
-        key = feature_key(self._seed, NAME, explanation.source_id, explanation.feature_index)
-        posed = build_questions(evidence.contexts, "score", key)
-        if missing := missing_class(posed, "firing contexts", "silent contexts"):
-            return to_failure(explanation, NAME, self.fingerprint, missing)
-        solved = as_solved(build_questions(evidence.contexts, "explain", key))
-        answers = await self._judge.answer(explanation.label, "detection", [p.question for p in posed], solved)
-        of = answered(posed, answers)
-        if isinstance(of, Undefined):
-            return to_failure(explanation, NAME, self.fingerprint, of)
+    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
+        """Every context of the explain split."""
+        return build_questions(contexts, "explain", key)
+
+    def measure(
+        self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
+    ) -> tuple[metrics.Estimate, Detail]:
+        """Balanced accuracy, and what else the answers tell."""
         rng = np.random.default_rng(key)
-        headline, detail = measure(of, context_rate(evidence, self._n_draws, rng), rng)
-        trials = to_trials(explanation, NAME, self._judge.name, posed, answers)
-        score = to_score(explanation, NAME, self._judge.name, headline, trials, detail, self.fingerprint)
-        return Graded(score=score, trials=trials)
+        return measure(of, context_rate(contexts, self.config.n_bootstrap, rng), rng)
 
 
 def build_questions(contexts: FeatureContexts, split: Split, key: int) -> tuple[Posed, ...]:
@@ -86,7 +67,7 @@ def measure(of: Answered, base_rate: metrics.Rate, rng: np.random.Generator) -> 
     """
     headline = metrics.balanced_accuracy(of.confusion)
     assert headline is not None, "both classes have answers"
-    detail = Detail("balanced accuracy", "MOVER of neutral posterior intervals of sensitivity and specificity")
+    detail = Detail()
     add_confusion(detail, of)
     _add_by_kind(detail, of)
     _add_precision(detail, of, base_rate, rng)

@@ -7,76 +7,70 @@ split: the probability that a firing context is closer to the label than a silen
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float64
 
-from autointerp.config import ScoreConfig
-from autointerp.identity import fingerprint
-from autointerp.records import SILENT_KINDS, Explanation, Failure, FeatureContexts, Graded
+from autointerp.records import SILENT_KINDS, Explanation, FeatureContexts
 from autointerp.score import metrics
-from autointerp.score.protocol import Answer, Question, ScoreEvidence
-from autointerp.score.trials import (
-    Detail,
-    Posed,
-    feature_key,
-    missing_class,
-    shuffled,
-    to_failure,
-    to_score,
-    to_trials,
-)
+from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.detail import Detail
+from autointerp.score.judge import Answer, Answers, Question, Solved, Task
+from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
-NAME = "embedding"
+if TYPE_CHECKING:
+    from autointerp.embedder import TextEmbedder
 
 
-class SimilarityEmbedder(Protocol):
-    """What tells how close a label and texts are (`embedder.Embedder`)."""
-
-    @property
-    def name(self) -> str:
-        """Of the model; stands in `trials.judge`."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the model and of the way in which similarity is computed."""
-        ...
-
-    def similarity(self, label: str, texts: Sequence[str]) -> Float32[np.ndarray, " text"]:
-        """One number a text, larger where the label describes it better."""
-        ...
-
-
-class EmbeddingScorer:
-    """Grades by AUROC of the similarity of label and context.
+class SimilarityJudge:
+    """A `Judge` that gives the similarity of label and context, and no verdict.
 
     Args:
-        embedder: Gives the similarities; stands as the judge.
-        config: Of the scorers; nothing in it changes this one.
-        seed: Of the trials' order.
+        embedder: Gives the similarities; its name is the judge's.
     """
 
-    name = NAME
-
-    def __init__(self, embedder: SimilarityEmbedder, config: ScoreConfig, seed: int) -> None:
+    def __init__(self, embedder: "TextEmbedder") -> None:
         self._embedder = embedder
-        self._seed = seed
-        self.fingerprint = fingerprint("score", NAME, 1, seed, embedder.fingerprint)
+        self.name = embedder.name
 
-    async def score(self, explanation: Explanation, evidence: ScoreEvidence) -> Graded | Failure:
-        """Grade one label; see the module's docstring."""
-        key = feature_key(self._seed, NAME, explanation.source_id, explanation.feature_index)
-        posed = build_questions(evidence.contexts, key)
-        if missing := missing_class(posed, "firing contexts", "silent contexts"):
-            return to_failure(explanation, NAME, self.fingerprint, missing)
-        similarity = self._embedder.similarity(explanation.label, [p.question.context.text for p in posed])
-        answers = [Answer(verdict=None, probability=float(s)) for s in similarity]
-        trials = to_trials(explanation, NAME, self._embedder.name, posed, answers)
-        headline, detail = measure(posed, similarity)
-        score = to_score(explanation, NAME, self._embedder.name, headline, trials, detail, self.fingerprint)
-        return Graded(score=score, trials=trials)
+    def fingerprint(self, task: Task) -> str:
+        """Of the embedder."""
+        return self._embedder.fingerprint
+
+    def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
+        """Embed the words that are new, all at once."""
+        self._embedder.learn_words([*labels, *texts])
+
+    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
+        """The similarity of each context; `solved` is not needed."""
+        similarity = self._embedder.similarity(label, [q.context.text for q in questions])
+        return Answers([Answer(verdict=None, probability=float(s)) for s in similarity])
+
+
+class EmbeddingScorer(BaseScorer):
+    """Grades by AUROC of the similarity of label and context; see the module's docstring."""
+
+    name = "embedding"
+    task = Task("embedding", "judge_detection")
+    metric = "AUROC"
+    interval = "Newcombe's score interval on Hanley and McNeil's variance"
+    asks_judge = False
+
+    def make_judge(self, tools: ScoreTools) -> SimilarityJudge:
+        """The embedder."""
+        return SimilarityJudge(tools.embedder())
+
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
+        """Every context of the score split."""
+        return build_questions(contexts.feature, key)
+
+    def measure(
+        self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
+    ) -> tuple[metrics.Estimate, Detail]:
+        """AUROC over all silent contexts, and against each kind of them alone."""
+        assert of.probability is not None, "every question has a similarity"
+        return measure(of, of.probability)
 
 
 def build_questions(contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
@@ -84,13 +78,13 @@ def build_questions(contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
     return shuffled([Posed(Question(c), c.is_active) for c in contexts.contexts if c.split == "score"], key)
 
 
-def measure(posed: tuple[Posed, ...], similarity: Float32[np.ndarray, " trial"]) -> tuple[metrics.Estimate, Detail]:
+def measure(of: Answered, similarity: Float64[np.ndarray, " trial"]) -> tuple[metrics.Estimate, Detail]:
     """AUROC over all silent contexts, and against each kind of them alone."""
-    truth = np.array([p.truth for p in posed], dtype=bool)
-    kind = np.array([p.question.context.kind for p in posed])
+    truth = of.truth
+    kind = np.array([p.question.context.kind for p in of.posed])
     headline = metrics.auroc(truth, similarity)
     assert headline is not None, "both classes have trials"
-    detail = Detail("AUROC", "Newcombe's score interval on Hanley and McNeil's variance")
+    detail = Detail()
     detail.add("n_positive", int(truth.sum()))
     detail.add("n_negative", int((~truth).sum()))
     detail.add("mean_similarity_positive", float(similarity[truth].mean(dtype=np.float64)))

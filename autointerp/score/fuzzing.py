@@ -18,69 +18,49 @@ The headline is balanced accuracy. After Paulo et al. 2024 (2410.13928); Delphi'
 its true ones, so that counting marks solves it there.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from autointerp.config import ScoreConfig
-from autointerp.identity import fingerprint, keyed_hash
-from autointerp.records import Context, Explanation, Failure, FeatureContexts, Graded, Split
+from autointerp.identity import keyed_hash
+from autointerp.records import Context, Explanation, FeatureContexts, Split
 from autointerp.score import metrics
-from autointerp.score.protocol import Judge, Question, ScoreEvidence
-from autointerp.score.trials import (
-    Answered,
-    Detail,
-    Posed,
-    Undefined,
-    add_confusion,
-    answered,
-    as_solved,
-    context_hashes,
-    feature_key,
-    missing_class,
-    shuffled,
-    to_failure,
-    to_score,
-    to_trials,
-)
+from autointerp.score.base import BaseScorer
+from autointerp.score.detail import Detail, add_confusion
+from autointerp.score.judge import Question, Task
+from autointerp.score.trials import Answered, Posed, ScoreContexts, context_hashes, shuffled
 
-NAME = "fuzzing"
+FUZZING = Task("fuzzing", "judge_fuzzing")
 # How far a run of marks is moved: the standard deviation, in tokens, where nothing stands in the way.
 _MOVE_TOKENS = 4.0
 _LOOK_BONUS = 4.0
 _GAP_BONUS = 4.0
 
 
-class FuzzingScorer:
-    """Grades by balanced accuracy on truly and falsely marked contexts.
+class FuzzingScorer(BaseScorer):
+    """Grades by balanced accuracy on truly and falsely marked contexts; see the module's steps."""
 
-    Args:
-        judge: Answers the questions.
-        config: Of the scorers; nothing in it changes this one.
-        seed: Of the halves, the false marks and the questions' order.
-    """
+    name = "fuzzing"
+    version = 2
+    task = FUZZING
+    metric = "balanced accuracy"
+    interval = "MOVER of neutral posterior intervals of sensitivity and specificity"
+    classes = ("contexts to mark truly", "contexts to mark falsely")
 
-    name = NAME
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
+        """The firing contexts of the score split, marked."""
+        return build_questions(contexts.feature, "score", key)
 
-    def __init__(self, judge: Judge, config: ScoreConfig, seed: int) -> None:
-        self._judge = judge
-        self._seed = seed
-        self.fingerprint = fingerprint("score", NAME, 2, seed, judge.fingerprint)
+    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
+        """The firing contexts of the explain split, marked."""
+        return build_questions(contexts, "explain", key)
 
-    async def score(self, explanation: Explanation, evidence: ScoreEvidence) -> Graded | Failure:
-        """Grade one label; see the module's steps."""
-        key = feature_key(self._seed, NAME, explanation.source_id, explanation.feature_index)
-        posed = build_questions(evidence.contexts, "score", key)
-        if missing := missing_class(posed, "contexts to mark truly", "contexts to mark falsely"):
-            return to_failure(explanation, NAME, self.fingerprint, missing)
-        solved = as_solved(build_questions(evidence.contexts, "explain", key))
-        answers = await self._judge.answer(explanation.label, "fuzzing", [p.question for p in posed], solved)
-        of = answered(posed, answers)
-        if isinstance(of, Undefined):
-            return to_failure(explanation, NAME, self.fingerprint, of)
-        headline, detail = measure(of, len(evidence.contexts.of("score", active=True)) - len(posed))
-        trials = to_trials(explanation, NAME, self._judge.name, posed, answers)
-        score = to_score(explanation, NAME, self._judge.name, headline, trials, detail, self.fingerprint)
-        return Graded(score=score, trials=trials)
+    def measure(
+        self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
+    ) -> tuple[metrics.Estimate, Detail]:
+        """Balanced accuracy, and what else the answers tell."""
+        return measure(of, len(contexts.feature.of("score", active=True)) - len(posed))
 
 
 def build_questions(contexts: FeatureContexts, split: Split, key: int) -> tuple[Posed, ...]:
@@ -105,7 +85,7 @@ def measure(of: Answered, n_left_out: int) -> tuple[metrics.Estimate, Detail]:
     """
     headline = metrics.balanced_accuracy(of.confusion)
     assert headline is not None, "both classes have answers"
-    detail = Detail("balanced accuracy", "MOVER of neutral posterior intervals of sensitivity and specificity")
+    detail = Detail()
     add_confusion(detail, of)
     detail.add("n_left_out", n_left_out)
     for name, truth in (("positive", True), ("negative", False)):

@@ -22,7 +22,8 @@ from autointerp.identity import fingerprint, hash_key
 from autointerp.llm.prompts import Prompt, load_prompt, numbered, quoted
 from autointerp.llm.protocol import AnswerModel, CallFailure, LanguageModel, Request
 from autointerp.llm.tokens import check_window, too_long
-from autointerp.score.protocol import Answer, Question, Solved, Task
+from autointerp.records import Usage
+from autointerp.score.judge import Answer, Answers, Question, Solved, Task
 
 _LOG = logging.getLogger(__name__)
 _TOKENS_PER_ANSWER = 12
@@ -53,10 +54,7 @@ class LlmJudge:
         self._model = model
         self._config = config.model
         self._n_per_prompt = config.contexts_per_prompt
-        self._prompts: dict[Task, Prompt] = {
-            "detection": load_prompt("judge_detection"),
-            "fuzzing": load_prompt("judge_fuzzing"),
-        }
+        self._prompts: dict[Task, Prompt] = {}
         check_window(self._config, "judge.model")
         if self._n_per_prompt * _TOKENS_PER_ANSWER > self._config.max_output_tokens:
             raise PipelineError(
@@ -70,21 +68,24 @@ class LlmJudge:
         """The language model's name."""
         return self._config.model
 
-    @property
-    def fingerprint(self) -> str:
-        """Of the model, its settings, the prompts and the contexts a prompt."""
+    def fingerprint(self, task: Task) -> str:
+        """Of the model, its settings, the task's prompt and the contexts a prompt.
+
+        Raises:
+            PromptError: If the prompt file is missing or malformed.
+        """
         return fingerprint(
             "llm_judge",
             [self._config.provider, self._config.model, self._config.temperature],
             [self._config.max_output_tokens, self._config.context_window],
             self._n_per_prompt,
-            {task: prompt.sha256 for task, prompt in self._prompts.items()},
-            load_prompt("repair").sha256,
+            [self._prompt(task).sha256, load_prompt("repair").sha256],
         )
 
-    async def answer(
-        self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]
-    ) -> Sequence[Answer]:
+    def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
+        """Nothing is to be done before."""
+
+    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
         """Answer every question, in order; `solved` is not needed.
 
         Raises:
@@ -96,14 +97,21 @@ class LlmJudge:
         # Where one call ends the run, the others in flight are waited for: they are paid for.
         answered = await asyncio.gather(*asking, return_exceptions=True)
         answers: dict[int, Answer] = {}
+        usage, paid = Usage(), Usage()
         for batch, of_batch in zip(batches, answered, strict=True):
             if isinstance(of_batch, BaseException):
                 raise of_batch
-            answers.update(zip(batch, of_batch, strict=True))
-        return [answers[i] for i in range(len(questions))]
+            answers.update(zip(batch, of_batch.answers, strict=True))
+            usage, paid = usage + of_batch.usage, paid + of_batch.paid
+        return Answers([answers[i] for i in range(len(questions))], usage, paid)
 
-    async def _ask(self, label: str, task: Task, batch: Sequence[Question]) -> Sequence[Answer]:
-        prompt = self._prompts[task]
+    def _prompt(self, task: Task) -> Prompt:
+        if task not in self._prompts:
+            self._prompts[task] = task.read_prompt()
+        return self._prompts[task]
+
+    async def _ask(self, label: str, task: Task, batch: Sequence[Question]) -> Answers:
+        prompt = self._prompt(task)
         request = Request(
             system=prompt.system,
             user=render_batch(prompt, label, batch),
@@ -115,15 +123,19 @@ class LlmJudge:
         if isinstance(outcome, CallFailure):
             if outcome.error_type == "TooLong" and len(batch) > 1:
                 half = len(batch) // 2
-                return [*await self._ask(label, task, batch[:half]), *await self._ask(label, task, batch[half:])]
+                first = await self._ask(label, task, batch[:half])
+                second = await self._ask(label, task, batch[half:])
+                both = [*first.answers, *second.answers]
+                return Answers(both, first.usage + second.usage, first.paid + second.paid)
             _LOG.info("%d questions unanswered: %s: %s", len(batch), outcome.error_type, outcome.message)
-            return [_unanswered(f"{outcome.error_type}: {outcome.message}")] * len(batch)
-        return read_verdicts(outcome.answer, len(batch))
+            unanswered = [_unanswered(f"{outcome.error_type}: {outcome.message}")] * len(batch)
+            return Answers(unanswered, outcome.usage, outcome.paid)
+        return Answers(read_verdicts(outcome.answer, len(batch)), outcome.usage, outcome.paid)
 
 
 def asking_order(task: Task, questions: Sequence[Question]) -> list[int]:
     """The places of the questions in the order in which they are asked, by what is shown and nothing else."""
-    keys = [hash_key(0, "llm_judge", task, q.context.context_id, *map(str, q.marked)) for q in questions]
+    keys = [hash_key(0, "llm_judge", task.name, q.context.context_id, *map(str, q.marked)) for q in questions]
     return sorted(range(len(questions)), key=lambda i: (keys[i], i))
 
 

@@ -16,30 +16,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float64
 
 from autointerp.identity import fingerprint
 from autointerp.records import Context
-from autointerp.score.protocol import Answer, Question, Solved, Task
+from autointerp.score.judge import Answer, Answers, Question, Solved, Task
+
+if TYPE_CHECKING:
+    from autointerp.embedder import TextEmbedder
 
 _N_NEWTON_STEPS = 50
 _SLOPE_PENALTY = 1e-3
-
-
-class SimilarityEmbedder(Protocol):
-    """What tells how close a label and texts are (`embedder.Embedder`)."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the model and of the way in which similarity is computed."""
-        ...
-
-    def similarity(self, label: str, texts: Sequence[str]) -> Float32[np.ndarray, " text"]:
-        """One number a text, larger where the label describes it better."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +62,28 @@ class LocalJudge:
 
     name = "local"
 
-    def __init__(self, embedder: SimilarityEmbedder) -> None:
+    def __init__(self, embedder: TextEmbedder) -> None:
         self._embedder = embedder
-        self.fingerprint = fingerprint("judge", self.name, 1, embedder.fingerprint)
 
-    async def answer(
-        self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]
-    ) -> Sequence[Answer]:
+    def fingerprint(self, task: Task) -> str:
+        """Of the embedder; every task is answered alike."""
+        return fingerprint("judge", self.name, 1, self._embedder.fingerprint)
+
+    def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
+        """Embed the words that are new, all at once."""
+        self._embedder.learn_words([*labels, *texts])
+
+    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
         """Answer every question, in order; none where `solved` lacks one of the two classes."""
         truth = np.array([s.truth for s in solved], dtype=bool)
         for kind, n in (("true", int(truth.sum())), ("false", int((~truth).sum()))):
             if n == 0:
                 reason = f"no question of the explain split is {kind}, so there is no threshold"
-                return [Answer(verdict=None, unanswered=reason, retry=False)] * len(questions)
+                return Answers([Answer(verdict=None, unanswered=reason, retry=False)] * len(questions))
         similarity = self._similarities(label, [*(s.question for s in solved), *questions])
         calibration = calibrate(similarity[: truth.size], truth)
-        return [
-            Answer(verdict=bool(p > 0.5), probability=float(p))
-            for p in calibration.probability(similarity[truth.size :])
-        ]
+        probabilities = calibration.probability(similarity[truth.size :])
+        return Answers([Answer(verdict=bool(p > 0.5), probability=float(p)) for p in probabilities])
 
     def _similarities(self, label: str, questions: Sequence[Question]) -> Float64[np.ndarray, " question"]:
         texts = [marked_texts(q.context, q.marked) if q.marked else [q.context.text] for q in questions]

@@ -29,126 +29,91 @@ Compare F1 between labels of one feature, not between features of different dens
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64
 
 from autointerp.config import ScoreConfig
-from autointerp.contexts.pool import PoolTiles, TextEmbedder
-from autointerp.identity import fingerprint, keyed_hash
-from autointerp.records import Explanation, Failure, FeatureContexts, Graded
+from autointerp.contexts.pool import PoolTiles
+from autointerp.identity import keyed_hash
+from autointerp.records import Explanation, FeatureContexts
 from autointerp.score import metrics
+from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.detail import Detail, add_by_quantile, context_rate
+from autointerp.score.detection import DETECTION
 from autointerp.score.detection import build_questions as build_detection_questions
-from autointerp.score.protocol import Judge, Question, ScoreEvidence
-from autointerp.score.trials import (
-    Answered,
-    Detail,
-    Posed,
-    Undefined,
-    add_by_quantile,
-    answered,
-    as_solved,
-    context_rate,
-    feature_key,
-    missing_class,
-    shuffled,
-    to_failure,
-    to_score,
-    to_trials,
-)
+from autointerp.score.judge import Question
+from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
-NAME = "recall"
 FIRING, LIKELY, REST = "firing", "likely", "rest"
 
 
-class RecallScorer:
-    """Grades by F1 of activation-mass recall and precision at the natural base rate.
+class RecallScorer(BaseScorer):
+    """Grades by F1 of activation-mass recall and precision at the natural base rate; see the module's steps.
 
     Args:
-        judge: Answers the questions.
-        embedder: Retrieves likely false positives.
-        config: How many pool tiles are judged, and draws behind the intervals.
-        seed: Of the tiles drawn, the questions' order and the intervals.
+        tools: With the embedder that retrieves likely false positives.
     """
 
-    name = NAME
+    name = "recall"
+    version = 2
+    task = DETECTION
+    metric = "F1 at the natural base rate, of activation-mass recall and precision"
+    interval = "Bayesian bootstrap of firing contexts, neutral posteriors of the other rates"
+    classes = ("firing contexts", "pool contexts in which the feature is silent")
 
-    def __init__(self, judge: Judge, embedder: TextEmbedder, config: ScoreConfig, seed: int) -> None:
-        self._judge = judge
-        self._embedder = embedder
-        self._config = config
-        self._seed = seed
+    def __init__(self, tools: ScoreTools) -> None:
+        self._embedder = tools.embedder()
+        super().__init__(tools)
+
+    def settings(self, tools: ScoreTools) -> Sequence[Any]:
+        """How many pool tiles are judged, the draws behind the intervals, and what retrieves."""
+        config = tools.config
         counts = (config.n_recall_candidates, config.n_recall_random, config.n_bootstrap)
-        self.fingerprint = fingerprint("score", NAME, 2, seed, counts, embedder.name, judge.fingerprint)
+        return (counts, self._embedder.name)
 
-    async def score(self, explanation: Explanation, evidence: ScoreEvidence) -> Graded | Failure:
-        """Grade one label; see the module's steps."""
-        key = feature_key(self._seed, NAME, explanation.source_id, explanation.feature_index)
-        pool = evidence.pool
-        similarity = pool.embeddings(self._embedder) @ self._embedder.embed([explanation.label])[0]
-        silent = silent_tiles(evidence.contexts, pool)
-        posed = build_questions(evidence.contexts, pool, silent.eligible, similarity, self._config, key)
-        if missing := missing_class(posed, "firing contexts", "pool contexts in which the feature is silent"):
-            return to_failure(explanation, NAME, self.fingerprint, missing)
-        solved = as_solved(build_detection_questions(evidence.contexts, "explain", key))
-        answers = await self._judge.answer(explanation.label, "detection", [p.question for p in posed], solved)
-        of = answered(posed, answers)
-        if isinstance(of, Undefined):
-            return to_failure(explanation, NAME, self.fingerprint, of)
+    def prepare(self, labels: Sequence[str], texts: Sequence[str], pool: PoolTiles) -> None:
+        """Embed the labels and the pool besides."""
+        super().prepare(labels, texts, pool)
+        self._embedder.embed(labels)
+        pool.embeddings(self._embedder)
+
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
+        """Firing contexts of the score split, and silent tiles of the pool."""
+        similarity = contexts.pool.embeddings(self._embedder) @ self._embedder.embed([explanation.label])[0]
+        return build_questions(contexts, similarity, self.config, key)
+
+    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
+        """Every context of the explain split, as in detection."""
+        return build_detection_questions(contexts, "explain", key)
+
+    def measure(
+        self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
+    ) -> tuple[metrics.Estimate, Detail]:
+        """F1 at the natural base rate, and what it is made of."""
         rng = np.random.default_rng(key)
-        strata = build_strata(posed, of)
-        headline, detail = measure(of, strata, context_rate(evidence, self._config.n_bootstrap, rng), rng)
-        detail.add("n_left_out", silent.n_left_out)
-        detail.add("n_firing_tiles", int(np.sum(pool.peaks(explanation.feature_index) > 0)))
-        detail.add("n_tiles", pool.n_tiles)
-        trials = to_trials(explanation, NAME, self._judge.name, posed, answers)
-        drawn = tuple(p.question.context for p in posed if p.part != FIRING)
-        score = to_score(explanation, NAME, self._judge.name, headline, trials, detail, self.fingerprint)
-        return Graded(score=score, trials=trials, contexts=drawn)
-
-
-@dataclass(frozen=True, slots=True)
-class SilentTiles:
-    """The silent text of the score split that a label can be tried on.
-
-    Attributes:
-        eligible: Tiles, ascending.
-        n_left_out: Silent tiles of the score split that nearly repeat a context of another split.
-    """
-
-    eligible: Int64[np.ndarray, " eligible"]
-    n_left_out: int
-
-
-def silent_tiles(contexts: FeatureContexts, pool: PoolTiles) -> SilentTiles:
-    """The tiles of the score split on which a feature is silent, without near-duplicates of its other splits."""
-    silent = pool.is_score & (pool.peaks(contexts.feature_index) <= 0)
-    seen = [context for context in contexts.contexts if context.split != "score"]
-    repeated = silent & pool.repeats(seen)
-    return SilentTiles(np.flatnonzero(silent & ~repeated), int(repeated.sum()))
+        rate = context_rate(contexts, self.config.n_bootstrap, rng)
+        headline, detail = measure(of, build_strata(posed, of), rate, rng)
+        detail.add("n_left_out", contexts.silent_tiles.n_left_out)
+        detail.add("n_firing_tiles", int(np.sum(contexts.pool.peaks(contexts.feature.feature_index) > 0)))
+        detail.add("n_tiles", contexts.pool.n_tiles)
+        return headline, detail
 
 
 def build_questions(
-    contexts: FeatureContexts,
-    pool: PoolTiles,
-    silent: Int64[np.ndarray, " eligible"],
-    similarity: Float32[np.ndarray, " tile"],
-    config: ScoreConfig,
-    key: int,
+    contexts: ScoreContexts, similarity: Float32[np.ndarray, " tile"], config: ScoreConfig, key: int
 ) -> tuple[Posed, ...]:
     """The firing contexts of the score split and silent pool tiles, in hashed order, unmarked.
 
     Args:
         contexts: Of the feature.
-        pool: Tiles with the truth.
-        silent: Tiles to choose from, from `silent_tiles`.
         similarity: Of the label and each tile.
         config: How many tiles are retrieved, and how many drawn from the rest.
         key: Of the draw and the order.
     """
-    feature = contexts.feature_index
-    posed = [Posed(Question(c), True, part=FIRING) for c in contexts.of("score", active=True)]
+    feature, pool, silent = contexts.feature.feature_index, contexts.pool, contexts.silent_tiles.eligible
+    posed = [Posed(Question(c), True, part=FIRING) for c in contexts.feature.of("score", active=True)]
     nearest_first = silent[np.lexsort((silent, -similarity[silent]))]
     likely, rest = np.split(nearest_first, [config.n_recall_candidates])
     drawn = rest[np.argsort(keyed_hash(key, rest), kind="stable")][: config.n_recall_random]
@@ -190,10 +155,7 @@ def measure(
     headline = metrics.f1_at_base_rate(recovered.mass, recovered.contexts, false_alarm, base_rate)
     precision = metrics.precision_at_base_rate(recovered.contexts, false_alarm, base_rate)
 
-    detail = Detail(
-        "F1 at the natural base rate, of activation-mass recall and precision",
-        "Bayesian bootstrap of firing contexts, neutral posteriors of the other rates",
-    )
+    detail = Detail()
     detail.add("mass_recall", recovered.mass)
     detail.add("context_recall", recovered.contexts)
     detail.add("precision", precision, "the judge never said yes")

@@ -1,1 +1,1 @@
-"""Finding features: label embeddings, search by meaning and words, reranking, neighbours."""
+"""Finding features: label embeddings, search by meaning and words, reranking, neighbors."""

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import duckdb
 
-from autointerp.errors import AutointerpError, DiskFullError, StoreBusyError, StoreError
+from autointerp.errors import AutointerpError, StoreBusyError, StoreError, disk_full, is_disk_full
 from autointerp.store.schema import known_migrations, migrate, store_version
 
 STORE_FILE = "store.duckdb"
 
 _JITTER = random.Random()
 _BUSY = ("could not set lock", "different configuration", "unique file handle conflict", "already attached")
-_NO_SPACE = ("no space left", "disk quota exceeded", "file too large", "disk full")
 _DENIED = ("permission denied", "read-only file system")
 _MISSING = ("does not exist", "no such file or directory")
 
@@ -133,10 +132,8 @@ def store_error(error: Exception, path: Path) -> AutointerpError:
     """The error of ours that says what DuckDB or the file system said."""
     message = " ".join(str(error).split())
     lowered = message.lower()
-    if any(sign in lowered for sign in _NO_SPACE):
-        return DiskFullError(
-            f"no space left while writing {path}", "free some space and run again; what was finished is kept"
-        )
+    if is_disk_full(error):
+        return disk_full(path)
     if any(sign in lowered for sign in _DENIED):
         return StoreError(f"{path} may not be used ({message})", "check the permissions of the file and its folder")
     if any(sign in lowered for sign in _MISSING) and not path.exists():

@@ -20,11 +20,13 @@ from jaxtyping import Int32
 
 from autointerp.errors import StoreError, UnknownFeatureError
 from autointerp.records import (
+    EVERY_FEATURE,
     Context,
     ContextKind,
     Explanation,
     Failure,
     FeatureContexts,
+    FeatureFilter,
     FeatureRecord,
     Neighbor,
     Score,
@@ -32,9 +34,10 @@ from autointerp.records import (
     Split,
     Trial,
 )
-from autointerp.store import label_arrays, rows, summary
+from autointerp.store import rows, summary
 from autointerp.store.connection import reading, store_path
 from autointerp.store.digest import content_digest
+from autointerp.store.label_table import LabelTable, read_label_table
 from autointerp.store.query import (
     TABLES,
     VIEWS,
@@ -48,7 +51,6 @@ from autointerp.store.query import (
     values,
 )
 from autointerp.store.results import (
-    LabelEmbeddings,
     LabelledFeature,
     RunRecord,
     ScoredLabel,
@@ -104,16 +106,8 @@ class Reader:
 
     def stages(self) -> list[StageRecord]:
         """What counts as each stage's result."""
-        return [
-            StageRecord(
-                **{
-                    **row,
-                    "summary": loads(row["summary"]),
-                    "finished_at": row["finished_at"] and row["finished_at"].replace(tzinfo=UTC),
-                }
-            )
-            for row in self._fetch("stages", columns_of(StageRecord), order=("stage",))
-        ]
+        columns = ["stage", "fingerprint", "status", "n_asked", "cost_usd", "summary", "finished_at"]
+        return rows.stages_of(self._fetch("stages", columns, order=("stage",)))
 
     def status(self) -> list[StageStatus]:
         """How far each stage is: done, failed, pending, cost."""
@@ -276,25 +270,46 @@ class Reader:
         with self._open() as connection:
             return select_failures(connection, wanted)
 
-    def labelled_features(self, *, baselines: bool = False) -> Iterator[LabelledFeature]:
+    def labelled_features(
+        self, where: FeatureFilter = EVERY_FEATURE, *, baselines: bool = False
+    ) -> Iterator[LabelledFeature]:
         """Every feature with each of its labels and their scores, or without a label and with the reason.
 
         Read some thousand features at a time, so memory stays bounded, and the file is free in between.
+
+        Args:
+            where: Only labels, and features without one, that pass.
+            baselines: Also shuffled labels.
         """
         for source in self.sources():
-            for first in range(0, source.n_features, _FEATURES_PER_READ):
+            if where.sources is not None and source.source_id not in where.sources:
+                continue
+            indices: Sequence[int] = range(source.n_features)
+            if where.features is not None:
+                indices = sorted(where.features)
+            for first in range(0, len(indices), _FEATURES_PER_READ):
                 wanted = {
                     "source_id": source.source_id,
-                    "feature_index": range(first, first + _FEATURES_PER_READ),
+                    "feature_index": indices[first : first + _FEATURES_PER_READ],
                 }
                 with self._open() as connection:
                     some = fetch(connection, "features", columns_of(FeatureRecord), wanted, order=_BY_FEATURE)
                     explanations = select_explanations(connection, "current_explanations", wanted, baselines=baselines)
                     scores = select_scores(connection, wanted)
                     failures = select_failures(connection, wanted)
-                yield from join_labels(source, rows.features_of(some), explanations, scores, failures)
+                joined = join_labels(source, rows.features_of(some), explanations, scores, failures)
+                yield from (one for one in joined if where.admits(one.feature, one.explanation, one.scores))
 
     # --- summaries --------------------------------------------------------------------------------------------------
+
+    def scorers(self) -> list[str]:
+        """The scorers by which current labels, baselines too, have scores; ascending."""
+        with self._open() as connection:
+            found = connection.execute(
+                "SELECT DISTINCT scorer FROM current_scores SEMI JOIN current_explanations USING (explanation_id)"
+                " ORDER BY scorer"
+            ).fetchall()
+        return [str(scorer) for (scorer,) in found]
 
     def score_summary(self) -> list[ScorerSummary]:
         """Each scorer's quartiles over the current labels, beside the shuffled labels."""
@@ -323,18 +338,20 @@ class Reader:
 
     # --- search -----------------------------------------------------------------------------------------------------
 
-    def label_embeddings(self, embedder: str) -> LabelEmbeddings:
-        """The current true labels that an embedder has embedded: one matrix, with densities and scores beside it."""
+    def label_table(self, embedder: str) -> LabelTable:
+        """The current true labels that an embedder has embedded, with all that search filters and ranks by."""
         with self._open() as connection:
-            return label_arrays.label_embeddings(connection, embedder)
+            return read_label_table(connection, embedder)
 
     def embedded_ids(self, embedder: str) -> frozenset[str]:
         """Ids of the explanations that an embedder has embedded."""
         found = self._fetch("label_embeddings", ["explanation_id"], {"embedder": embedder})
         return frozenset(str(row["explanation_id"]) for row in found)
 
-    def neighbors(self, feature_index: int, space: str, top_k: int, source_id: str | None = None) -> list[Neighbor]:
-        """The closest features that were stored for one feature in one space, closest first.
+    def neighbors(
+        self, feature_index: int, space: str, top_k: int | None = None, source_id: str | None = None
+    ) -> list[Neighbor]:
+        """The closest features that were stored for one feature in one space, closest first; all where `top_k` is None.
 
         Raises:
             UnknownFeatureError: If the source has no such feature.
@@ -347,7 +364,7 @@ class Reader:
         return [Neighbor(row["neighbor_index"], row["space"], row["similarity"]) for row in found[:top_k]]
 
     def neighbor_matrix(self, source_id: str, space: str) -> Int32[np.ndarray, "feature rank"]:
-        """The stored neighbours of every feature of a source in one space, closest first; -1 where there are fewer."""
+        """The stored neighbors of every feature of a source in one space, closest first; -1 where there are fewer."""
         n_features = self.source(source_id).n_features
         with self._open() as connection:
             found = connection.execute(
@@ -360,7 +377,7 @@ class Reader:
         return matrix
 
     def neighbor_spaces(self) -> list[str]:
-        """The spaces for which neighbours are stored."""
+        """The spaces for which neighbors are stored."""
         with self._open() as connection:
             return [s for (s,) in connection.execute("SELECT DISTINCT space FROM neighbors ORDER BY 1").fetchall()]
 

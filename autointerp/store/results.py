@@ -5,11 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-import numpy as np
-from jaxtyping import Float32, Float64, Int32
-from numpy.typing import NDArray
-
-from autointerp.records import Explanation, Failure, FeatureRecord, Score, SourceRecord
+from autointerp.records import Explanation, Failure, FeatureRecord, Score, SourceRecord, Usage
 
 StageState = Literal["running", "done", "stopped"]
 
@@ -41,7 +37,7 @@ class StageRecord:
         status: `running`, `done`, or `stopped` (budget, interrupt, error).
         n_asked: Features or explanations that the stage was asked for, where it said.
         cost_usd: What the stage cost, where it said.
-        summary: Further numbers for people.
+        usage: What its calls of language models used, that cost among it; None where it asks none.
         finished_at: UTC; None while it is running.
     """
 
@@ -50,7 +46,7 @@ class StageRecord:
     status: StageState
     n_asked: int | None
     cost_usd: float | None
-    summary: Mapping[str, Any]
+    usage: Usage | None
     finished_at: datetime | None
 
 
@@ -84,7 +80,7 @@ class ScorerSummary:
     Attributes:
         scorer: Name of the scorer.
         judge: Name of the judge.
-        metric: What the value is (`detail["metric"]`), where the scorer says.
+        metric: What the value is, for example `balanced accuracy`.
         n: True labels with this score.
         lower_quartile: Of the true labels' values.
         median: Of the true labels' values.
@@ -97,7 +93,7 @@ class ScorerSummary:
 
     scorer: str
     judge: str
-    metric: str | None
+    metric: str
     n: int
     lower_quartile: float | None
     median: float | None
@@ -106,33 +102,6 @@ class ScorerSummary:
     baseline_median: float | None
     n_paired: int
     win_rate: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class LabelEmbeddings:
-    """Embeddings of current labels, one row each, ascending by (source, feature, explanation).
-
-    Attributes:
-        embedder: Name of the embedder.
-        source_ids: Source of each row.
-        feature_index: Feature of each row.
-        explanation_ids: Explanation of each row.
-        labels: Label of each row.
-        matrix: Unit rows.
-        density: Of each row's feature; NaN where the feature itself is not in the store.
-        scorers: Names of the columns of `values`, ascending.
-        values: Current score of each label by each scorer; NaN where it has none.
-    """
-
-    embedder: str
-    source_ids: NDArray[np.object_]
-    feature_index: Int32[np.ndarray, " row"]
-    explanation_ids: tuple[str, ...]
-    labels: tuple[str, ...]
-    matrix: Float32[np.ndarray, "row dim"]
-    density: Float64[np.ndarray, " row"]
-    scorers: tuple[str, ...]
-    values: Float64[np.ndarray, "row scorer"]
 
 
 @dataclass(frozen=True, slots=True)

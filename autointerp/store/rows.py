@@ -5,6 +5,7 @@ Arrow because DuckDB inserts and returns it in bulk; a row-by-row `execute` cost
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
 from operator import attrgetter
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32
+from jaxtyping import Float32, Integer
 
 from autointerp.errors import StoreError
 from autointerp.records import (
@@ -21,12 +22,14 @@ from autointerp.records import (
     Failure,
     FeatureRecord,
     FollowingToken,
-    Graded,
     Score,
+    ScoreWithTrials,
     TokenCount,
     TokenLogit,
     Trial,
+    Usage,
 )
+from autointerp.store.results import StageRecord
 
 _TEXT = pa.string()
 _INT = pa.int32()
@@ -90,6 +93,7 @@ EXPLANATIONS = pa.schema(
         "label_from": _INT,
         "side": _TEXT,
         "n_contexts": _INT,
+        "excludes": _TEXT,
         "detail": _TEXT,
     }
 )
@@ -98,6 +102,7 @@ SCORES = pa.schema(
         "explanation_id": _TEXT,
         "scorer": _TEXT,
         "judge": _TEXT,
+        "metric": _TEXT,
         "value": _REAL,
         "ci_low": _REAL,
         "ci_high": _REAL,
@@ -139,6 +144,7 @@ FAILURES = pa.schema(
         "created_at": _TIME,
         "fingerprint": _TEXT,
         "explanation_id": _TEXT,
+        "cost_usd": _REAL,
     }
 )
 
@@ -150,10 +156,13 @@ def feature_table(features: Sequence[FeatureRecord]) -> pa.Table:
     return _table(FEATURES, features, extra)
 
 
-def context_table(contexts: Sequence[Context], places: Sequence[int | None], fingerprints: Sequence[str]) -> pa.Table:
+def context_table(contexts: Sequence[tuple[Context, int | None, str]]) -> pa.Table:
     """Rows of `contexts`, with each one's place among its feature's and the fingerprint of what made it."""
-    extra: dict[str, Sequence[Any]] = {"place": places, "fingerprint": fingerprints}
-    return _table(CONTEXTS, contexts, extra)
+    extra: dict[str, Sequence[Any]] = {
+        "place": [place for _, place, _ in contexts],
+        "fingerprint": [fingerprint for _, _, fingerprint in contexts],
+    }
+    return _table(CONTEXTS, [context for context, _, _ in contexts], extra)
 
 
 def explanation_table(explanations: Sequence[Explanation]) -> pa.Table:
@@ -165,7 +174,7 @@ def explanation_table(explanations: Sequence[Explanation]) -> pa.Table:
     return _table(EXPLANATIONS, explanations, extra)
 
 
-def score_table(graded: Sequence[Graded], owners: Sequence[tuple[str, int]]) -> pa.Table:
+def score_table(graded: Sequence[ScoreWithTrials], owners: Sequence[tuple[str, int]]) -> pa.Table:
     """Rows of `scores`; `owners` are the source and feature of each."""
     extra: dict[str, Sequence[Any]] = {
         "detail": [json_text(g.score.detail, f"the {g.score.scorer} score") for g in graded],
@@ -175,7 +184,7 @@ def score_table(graded: Sequence[Graded], owners: Sequence[tuple[str, int]]) -> 
     return _table(SCORES, [g.score for g in graded], extra)
 
 
-def trial_table(graded: Sequence[Graded], owners: Sequence[tuple[str, int]]) -> pa.Table:
+def trial_table(graded: Sequence[ScoreWithTrials], owners: Sequence[tuple[str, int]]) -> pa.Table:
     """Rows of `trials`, in the order in which each scorer put them."""
     extra: dict[str, list[Any]] = {"source_id": [], "feature_index": [], "place": [], "fingerprint": []}
     trials: list[Trial] = []
@@ -256,6 +265,48 @@ def failures_of(rows: Iterable[Mapping[str, Any]]) -> list[Failure]:
     return [Failure(**{**row, "created_at": row["created_at"].replace(tzinfo=UTC)}) for row in rows]
 
 
+def stages_of(rows: Iterable[Mapping[str, Any]]) -> list[StageRecord]:
+    """Records of rows of `stages`; the column `summary` holds the counts of `Usage`, or nothing."""
+    stages = []
+    for row in rows:
+        counts = json.loads(row["summary"])
+        stages.append(
+            StageRecord(
+                stage=row["stage"],
+                fingerprint=row["fingerprint"],
+                status=row["status"],
+                n_asked=row["n_asked"],
+                cost_usd=row["cost_usd"],
+                usage=Usage(**counts, cost_usd=row["cost_usd"]) if counts else None,
+                finished_at=row["finished_at"] and row["finished_at"].replace(tzinfo=UTC),
+            )
+        )
+    return stages
+
+
+def usage_text(usage: Usage | None) -> str:
+    """The column `summary` of `stages`: the counts, without the cost, which has a column of its own."""
+    counts = {} if usage is None else asdict(usage)
+    counts.pop("cost_usd", None)
+    return json_text(counts, "a stage's usage")
+
+
+def struct_lists(
+    kind: pa.ListType, offsets: Integer[np.ndarray, " row_and_one"], columns: Sequence[Any]
+) -> pa.ListArray:
+    """A column of lists of records, from the columns of the records.
+
+    Args:
+        kind: The column's type.
+        offsets: Records of row i are `offsets[i]` to `offsets[i + 1]`, from 0.
+        columns: The values of each of the record's fields, in the order of the type.
+    """
+    structs = kind.value_type
+    values = [pa.array(column, field.type) for column, field in zip(columns, structs, strict=True)]
+    records = pa.StructArray.from_arrays(values, fields=list(structs))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), records)
+
+
 def json_text(value: Mapping[str, Any], what: str) -> str:
     """Canonical JSON of a mapping of numbers and texts; NumPy's numbers count as numbers.
 
@@ -279,10 +330,9 @@ def _plain(value: Any) -> Any:
 def _struct_lists(lists: Sequence[Sequence[Any]], kind: pa.ListType) -> pa.ListArray:
     """One list of records a row. Column by column, as a dictionary for each record would take three times as long."""
     flat = list(chain.from_iterable(lists))
-    structs = kind.value_type
-    columns = [pa.array(map(attrgetter(field.name), flat), field.type) for field in structs]
+    columns = [list(map(attrgetter(field.name), flat)) for field in kind.value_type]
     offsets = np.concatenate([np.zeros(1, np.int32), np.cumsum([len(one) for one in lists], dtype=np.int32)])
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays(columns, fields=list(structs)))
+    return struct_lists(kind, offsets, columns)
 
 
 def _table(schema: pa.Schema, records: Sequence[Any], extra: Mapping[str, Sequence[Any]]) -> pa.Table:

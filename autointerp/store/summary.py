@@ -31,7 +31,7 @@ UNION ALL SELECT 'index', count(*) FROM current_explanations WHERE label_from IS
 """
 _SCORES = """
 WITH graded AS (
-    SELECT s.scorer, s.judge, s.value, s.detail ->> '$.metric' AS metric, e.source_id, e.feature_index,
+    SELECT s.scorer, s.judge, s.value, s.metric, e.source_id, e.feature_index,
         e.label_from IS NOT NULL AS is_baseline
     FROM current_scores s JOIN current_explanations e USING (explanation_id)
 ), paired AS (

@@ -3,14 +3,15 @@
 A stage killed between two transactions and run again gives an equal store: a record whose identity is there already
 is left as it is. Identities: a source's and an explanation's id; (source, feature); (context, fingerprint);
 (explanation, scorer, fingerprint) for a score with its trials; (explanation, embedder); (source, feature, space) for a
-feature's neighbours. A result removes the failure that it makes good; a repeated failure replaces the earlier one.
+feature's neighbors. A label or a score removes the failure that it makes good (contexts can't: a feature that got none
+is not tried again); a repeated failure replaces the earlier one.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import duckdb
 import numpy as np
@@ -23,8 +24,9 @@ from autointerp.records import (
     Failure,
     FeatureContexts,
     FeatureRecord,
-    Graded,
+    ScoreWithTrials,
     SourceRecord,
+    Usage,
 )
 from autointerp.store import resume, rows
 from autointerp.store.connection import prepare, reading, store_path, writing
@@ -67,7 +69,7 @@ class Writer:
         *,
         n_asked: int | None = None,
         cost_usd: float | None = None,
-        summary: Mapping[str, Any] | None = None,
+        usage: Usage | None = None,
     ) -> None:
         """Say which fingerprint a stage's current records carry, and how far it is.
 
@@ -78,16 +80,16 @@ class Writer:
             fingerprint: The one in the stage's own records (`Explanation.fingerprint`, `Score.fingerprint`, …).
             status: `running`, `done` or `stopped`.
             n_asked: Features or explanations asked for.
-            cost_usd: Of the whole stage so far.
-            summary: Further numbers for people.
+            cost_usd: Of the whole stage so far, where `usage` does not say it.
+            usage: Of the whole stage so far, where it asks a language model.
         """
+        cost_usd = cost_usd if usage is None else usage.cost_usd
         finished_at = None if status == "running" else datetime.now(UTC).replace(tzinfo=None)
-        detail = rows.json_text(summary or {}, f"the summary of {stage}")
         with writing(self.path, self._timeout_s) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO stages (stage, fingerprint, status, n_asked, cost_usd, summary, finished_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [stage, fingerprint, status, n_asked, cost_usd, detail, finished_at],
+                [stage, fingerprint, status, n_asked, cost_usd, rows.usage_text(usage), finished_at],
             )
 
     def stop_stages(self) -> None:
@@ -120,9 +122,16 @@ class Writer:
 
     def add_features(self, features: Sequence[FeatureRecord]) -> None:
         """Add features, dead ones too."""
-        new = _distinct(features, lambda f: (f.source_id, f.feature_index))
+        self.add_feature_table(rows.feature_table(_distinct(features, lambda f: (f.source_id, f.feature_index))))
+
+    def add_feature_table(self, features: pa.Table) -> None:
+        """Add features that come as columns.
+
+        Args:
+            features: Rows of `rows.FEATURES`, no feature twice.
+        """
         with writing(self.path, self._timeout_s) as connection:
-            _insert(connection, "features", rows.feature_table(new), ("source_id", "feature_index"))
+            _insert(connection, "features", features, ("source_id", "feature_index"))
 
     def add_contexts(self, contexts: Iterable[FeatureContexts], fingerprint: str) -> None:
         """Add features' contexts, some hundred features a transaction, one feature never in two.
@@ -132,13 +141,10 @@ class Writer:
             fingerprint: Of the contexts stage.
         """
         for some in _batches(contexts, _FEATURES_PER_TRANSACTION):
-            placed = [(context, place) for one in some for place, context in enumerate(one.contexts)]
-            new = _distinct(placed, lambda pair: pair[0].context_id)
-            table = rows.context_table([c for c, _ in new], [place for _, place in new], [fingerprint] * len(new))
-            done = [("contexts", one.source_id, one.feature_index, fingerprint, None) for one in some]
+            placed = [(context, place, fingerprint) for one in some for place, context in enumerate(one.contexts)]
+            table = rows.context_table(_distinct(placed, lambda row: row[0].context_id))
             with writing(self.path, self._timeout_s) as connection:
                 _insert(connection, "contexts", table, ("context_id", "fingerprint"))
-                _remove_failures(connection, done)
 
     def add_explanations(self, explanations: Sequence[Explanation]) -> None:
         """Add labels, true ones and baselines."""
@@ -150,7 +156,7 @@ class Writer:
             _insert(connection, "explanations", rows.explanation_table(new), ("explanation_id",))
             _remove_failures(connection, done)
 
-    def add_graded(self, graded: Sequence[Graded]) -> None:
+    def add_graded(self, graded: Sequence[ScoreWithTrials]) -> None:
         """Add scores with their trials and the contexts that the scorers drew, in one transaction.
 
         Raises:
@@ -164,11 +170,8 @@ class Writer:
             if not new:
                 return
             owners = [owner[g.score.explanation_id] for g in new]
-            drawn = _distinct(
-                [(context, g.score.fingerprint) for g in new for context in g.contexts],
-                lambda pair: (pair[0].context_id, pair[1]),
-            )
-            contexts = rows.context_table([c for c, _ in drawn], [None] * len(drawn), [f for _, f in drawn])
+            drawn = [(context, None, g.score.fingerprint) for g in new for context in g.contexts]
+            contexts = rows.context_table(_distinct(drawn, lambda row: (row[0].context_id, row[2])))
             _insert(connection, "contexts", contexts, ("context_id", "fingerprint"))
             _insert(connection, "trials", rows.trial_table(new, owners), ())
             _insert(connection, "scores", rows.score_table(new, owners), ())
@@ -224,8 +227,8 @@ class Writer:
             source_id: `model@source`.
             space: `decoder` or `coactivation`.
             features: The features, distinct.
-            neighbors: Their neighbours, closest first; -1 where a feature has fewer.
-            similarities: Of each neighbour.
+            neighbors: Their neighbors, closest first; -1 where a feature has fewer.
+            similarities: Of each neighbor.
         """
         kept = neighbors >= 0
         ranks = np.broadcast_to(np.arange(neighbors.shape[1], dtype=np.int32), neighbors.shape)

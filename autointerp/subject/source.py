@@ -48,13 +48,6 @@ class Source:
         """Whether activations may be below zero."""
         return self.coder.is_signed
 
-    def encode_blocks(
-        self, token_ids: Int[Tensor, "block position"], attention_mask: Int[Tensor, "block position"]
-    ) -> Float[Tensor, "block position feature"]:
-        """Activation of every feature at every position, padding and special tokens included."""
-        hidden = read_hooks(self.subject, [self.hook], token_ids, attention_mask)[0]
-        return self.coder.encode(hidden.to(self.subject.dtype))
-
     def encode_firings(self, activations: Float[Tensor, "row d_in"]) -> Iterator[RowFirings]:
         """Where the coder's activations are not zero, and what they are there.
 

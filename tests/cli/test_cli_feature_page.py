@@ -1,4 +1,4 @@
-"""`show` prints a feature's evidence: histogram, tokens it fires on, is followed by and promotes, neighbours."""
+"""`show` prints a feature's evidence: histogram, tokens it fires on, is followed by and promotes, neighbors."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from tests.store.making import SOURCE, make
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Feature 1 has all there is, 2 is its labelled neighbour, 3 is dead."""
+    """Feature 1 has all there is, 2 is its labelled neighbor, 3 is dead."""
     writer = Writer(tmp_path)
     writer.add_source(make.source(4), histogram_edges=[0.5, 1.0, 2.0, 4.0])
     writer.add_features([make.feature(0), make.feature(1), make.feature(2), make.feature(3, 0.0, "dead")])
@@ -61,7 +61,7 @@ def test_show_says_which_side_a_label_is_about_what_it_excludes_and_what_it_is_f
         model="m",
         side="output",
         n_contexts=20,
-        detail={"excludes": "fire"},
+        excludes="fire",
     )
     Writer(run).add_explanations([label, make.explanation(0, "cold")])
     lines = printed(capsys, "show", str(run), "1").splitlines()
@@ -72,7 +72,7 @@ def test_show_says_which_side_a_label_is_about_what_it_excludes_and_what_it_is_f
         "       excludes: fire",
     ]
     (stored,) = json.loads(printed(capsys, "show", str(run), "1", "--json"))["labels"]
-    assert (stored["explanation"]["side"], stored["explanation"]["detail"]) == ("output", {"excludes": "fire"})
+    assert (stored["explanation"]["side"], stored["explanation"]["excludes"]) == ("output", "fire")
     plain = printed(capsys, "show", str(run), "0")
     assert "       by keywords, local\n" in plain
     assert "excludes" not in plain

@@ -13,14 +13,14 @@ from autointerp import open_run
 from autointerp.cli import main
 from autointerp.cli.demo import demo_lines
 from autointerp.cli.tables import marked, number, percent, shorten
-from tests.run.planted import FEATURES, plant
+from tests.run.planted import FEATURES, Planted
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("look")
     file = folder / "p.toml"
-    file.write_text(plant(folder).toml("p", folder / "runs"), encoding="utf-8")
+    file.write_text(planted.toml("p", folder / "runs"), encoding="utf-8")
     with pytest.raises(SystemExit) as caught:
         main(["run", str(file), "--features", "0-3,6-8"])
     assert caught.value.code == 0

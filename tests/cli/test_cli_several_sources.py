@@ -161,6 +161,23 @@ def test_a_run_over_one_coder_prints_bare_indices(tmp_path: Path, capsys: pytest
     assert "feature 2: the model would not answer" in printed(capsys, "status", str(tmp_path))
 
 
+def test_search_and_export_are_filtered_by_the_same_options(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--source", OTHER, "--min-score", "detection=.885", "--explainer", "keywords", "--min-density", "0.005")
+    hits = json.loads(printed(capsys, "search", str(run), "winter weather", "--json", "--rerank", *options))
+    assert sorted(names(hits)) == [(OTHER, 0), (OTHER, 1)]
+    file = tmp_path / "some.jsonl"
+    assert "Wrote 2 rows" in printed(capsys, "export", str(run), str(file), *options)
+    labels = [json.loads(line)["label"] for line in file.read_text(encoding="utf-8").splitlines()]
+    assert labels == list(LABELS[OTHER][:2])
+    assert "no labelled feature passes" in printed(capsys, "search", str(run), "winter", "--explainer", "nobody")
+    for command in (("search", str(run), "x"), ("export", str(run), str(file))):
+        assert complaint(capsys, *command, "--max-density", "7").endswith(
+            "is no share of tokens: give a number from 0 to 1"
+        )
+
+
 @pytest.mark.parametrize("command", ["show", "neighbors"])
 def test_a_bare_index_is_answered_with_what_to_write(
     run: Path, capsys: pytest.CaptureFixture[str], command: str

@@ -40,7 +40,7 @@ class Lookup:
 
 
 @dataclass(frozen=True)
-class LookupReader:
+class LookupSources:
     """Sources that are looked up; the token ids of a batch name its blocks."""
 
     sources: tuple[Lookup, ...]
@@ -68,11 +68,11 @@ class Case:
     shards_per_fold: int = SHARDS_PER_FOLD
 
     @property
-    def reader(self) -> LookupReader:
-        return LookupReader((self.source,), self.blocks_of)
+    def sources(self) -> LookupSources:
+        return LookupSources((self.source,), self.blocks_of)
 
     def part(self, shard: BlockShard) -> Collected:
-        (collected,) = collect_shard(self.reader, shard, [self.settings])
+        (collected,) = collect_shard(self.sources, shard, [self.settings])
         return collected
 
     def merged(self) -> Collected:
@@ -99,7 +99,7 @@ def cases(draw: st.DrawFn) -> Case:
     counted = in_block.copy()
     if draw(st.booleans()):
         counted[:, 0] = False  # a special token in front
-    # The first token names the block, for LookupReader; the others are of a small vocabulary.
+    # The first token names the block, for LookupSources; the others are of a small vocabulary.
     token_ids = np.where(in_block, rng.integers(0, 4, in_block.shape), 99).astype(np.int32)
     token_ids[:, 0] = 100 + np.arange(n_blocks)
     shards, first = [], 0

@@ -14,8 +14,9 @@ from autointerp.config import CoderConfig, CollectConfig, SubjectConfig
 from autointerp.corpus.pieces import TokenPieces
 from autointerp.records import BlockShard, SampledWindows
 from autointerp.subject.coder import Coder, load_coder
+from autointerp.subject.logits import ExtremeLogits
 from autointerp.subject.model import Subject, load_subject
-from tests.run.planted import DEAD, FEATURES, plant
+from tests.run.planted import DEAD, FEATURES, Planted
 
 SETTINGS = CollectConfig()
 PIANO = FEATURES.index(("piano",))
@@ -38,15 +39,20 @@ class World:
     texts: tuple[str, ...]
 
     def gather(self, coder: Coder | None = None, settings: CollectConfig = SETTINGS) -> SourceEffects:
-        (found,) = gather_effects(
-            self.subject, [coder or self.coder], [self.sample], [self.shard], self.texts, settings
-        )
+        coders = [coder or self.coder]
+        (found,) = gather_effects(self.subject, coders, [self.sample], [self.shard], len(self.texts), settings)
         return found
+
+    def following(self, effects: SourceEffects, feature: int) -> list[tuple[str, int]]:
+        """The tokens that follow a feature's sampled peaks, and how many they follow."""
+        found = effects.following
+        rows = slice(found.offsets[feature], found.offsets[feature + 1])
+        texts = (self.texts[token_id] for token_id in found.token_id[rows])
+        return list(zip(texts, found.n_peaks[rows].tolist(), strict=True))
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    planted = plant(tmp_path_factory.mktemp("evidence"))
+def world(planted: Planted) -> World:
     subject = load_subject(SubjectConfig(model=str(planted.model), name="planted", device="cpu"))
     blocks = [subject.tokenizer.encode(text) for text in TEXTS]
     token_ids = np.zeros((len(blocks), max(map(len, blocks))), np.int32)
@@ -78,31 +84,33 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def test_a_planted_feature_is_followed_by_the_words_of_the_text_and_promotes_its_own(world: World) -> None:
-    evidence = world.gather()
+    effects = world.gather()
     # Of three next tokens two are "was", which the texts have twice among all tokens, and one is "and", once.
-    following = evidence.following_tokens(PIANO)
-    assert [(token.token, token.n_peaks) for token in following] == [(" was", 2), (" and", 1)]
-    assert [token.lift for token in following] == pytest.approx([world.shard.counted.sum() / 3] * 2)
-    assert (evidence.n_sampled_peaks(PIANO), evidence.n_followed_peaks(PIANO)) == (4, 3)
-    assert (evidence.following_tokens(DEAD), evidence.n_sampled_peaks(DEAD)) == ((), 0)
+    assert world.following(effects, PIANO) == [(" was", 2), (" and", 1)]
+    assert effects.following.lift == pytest.approx([world.shard.counted.sum() / 3] * 2)
+    assert (effects.following.n_sampled[PIANO], effects.following.n_followed[PIANO]) == (4, 3)
+    assert (world.following(effects, DEAD), effects.following.n_sampled[DEAD]) == ([], 0)
 
-    assert evidence.no_logits is None
+    assert effects.no_logits is None
+    logits = effects.logits
+    assert isinstance(logits, ExtremeLogits)
     for index, words in enumerate(FEATURES):
-        promoted = {token.token.strip() for token in evidence.top_logits(index)[: len(words)]}
+        promoted = {world.texts[token_id].strip() for token_id in logits.top_tokens[index, : len(words)]}
         assert promoted == set(words)
-    assert (evidence.top_logits(DEAD), evidence.bottom_logits(DEAD)) == ((), ())  # its direction has length 0
-    tops, bottoms = evidence.top_logits(PIANO), evidence.bottom_logits(PIANO)
+    assert not logits.top_logits[DEAD].any()  # its direction has length 0
+    assert not logits.bottom_logits[DEAD].any()
+    tops, bottoms = logits.top_logits[PIANO], logits.bottom_logits[PIANO]
     assert len(tops) == len(bottoms) == SETTINGS.n_logits
-    assert tops[0].logit > tops[1].logit >= tops[-1].logit > 0 > bottoms[-1].logit >= bottoms[0].logit
+    assert tops[0] > tops[1] >= tops[-1] > 0 > bottoms[-1] >= bottoms[0]
 
 
 def test_sources_of_one_subject_are_each_given_their_own(world: World) -> None:
     none = no_rows(4)
     first, second = gather_effects(
-        world.subject, [world.coder] * 2, [none, world.sample], [world.shard], world.texts, SETTINGS
+        world.subject, [world.coder] * 2, [none, world.sample], [world.shard], len(world.texts), SETTINGS
     )
-    assert first.following_tokens(PIANO) == ()
-    assert second.following_tokens(PIANO) == world.gather().following_tokens(PIANO)
+    assert world.following(first, PIANO) == []
+    assert world.following(second, PIANO) == [(" was", 2), (" and", 1)]
 
 
 @pytest.mark.parametrize(
@@ -116,10 +124,9 @@ def test_sources_of_one_subject_are_each_given_their_own(world: World) -> None:
 def test_where_there_are_no_logits_the_reason_is_kept(
     world: World, change: Callable[[Coder], Any], settings: CollectConfig, reason: str
 ) -> None:
-    evidence = world.gather(change(world.coder), settings)
-    assert evidence.no_logits is not None
-    assert reason in evidence.no_logits
-    assert (evidence.top_logits(PIANO), evidence.bottom_logits(PIANO)) == ((), ())
+    effects = world.gather(change(world.coder), settings)
+    assert effects.no_logits is not None
+    assert reason in effects.no_logits
 
 
 def test_a_transcoder_s_directions_are_projected_from_where_it_writes(world: World) -> None:
@@ -129,4 +136,8 @@ def test_a_transcoder_s_directions_are_projected_from_where_it_writes(world: Wor
         hook_name="blocks.0.ln2.hook_normalized",
         hook_name_out="blocks.0.hook_mlp_out",
     )
-    assert world.gather(transcoder).top_logits(PIANO) == world.gather().top_logits(PIANO)
+    projected, expected = world.gather(transcoder).logits, world.gather().logits
+    assert isinstance(projected, ExtremeLogits)
+    assert isinstance(expected, ExtremeLogits)
+    assert projected.top_tokens.tolist() == expected.top_tokens.tolist()
+    assert projected.top_logits.tolist() == expected.top_logits.tolist()

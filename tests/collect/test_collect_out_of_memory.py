@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from autointerp.collect.stream import collect_shard
 from autointerp.errors import CollectError
 from autointerp.records import Collected, RowFirings
-from tests.collect.cases import Case, Lookup, LookupReader, assert_identical, cases, plain_case
+from tests.collect.cases import Case, Lookup, LookupSources, assert_identical, cases, plain_case
 
 
 def fill_the_gpu() -> None:
@@ -28,7 +28,7 @@ def fill_the_host() -> None:
 class SmallModel:
     """A model that has memory for so many blocks."""
 
-    inner: LookupReader
+    inner: LookupSources
     n_blocks: int
     full: Callable[[], None]
 
@@ -58,7 +58,7 @@ class SmallCoder(Lookup):
 
 
 def collect_in(case: Case, n_blocks: int, full: Callable[[], None]) -> Collected:
-    (collected,) = collect_shard(SmallModel(case.reader, n_blocks, full), case.shards[0], [case.settings])
+    (collected,) = collect_shard(SmallModel(case.sources, n_blocks, full), case.shards[0], [case.settings])
     return collected
 
 
@@ -87,14 +87,14 @@ def test_a_batch_that_does_not_fit_gives_what_an_undisturbed_one_does_with_a_war
 def test_a_coder_that_runs_out_of_memory_after_some_rows_counts_none_of_them_twice() -> None:
     case = replace(CASE, settings=replace(CASE.settings, batch_size=7))
     small = replace(case, source=SmallCoder(case.source.dense, n_rows=6))
-    (both,) = collect_shard(small.reader, case.shards[0], [case.settings])
+    (both,) = collect_shard(small.sources, case.shards[0], [case.settings])
     assert_identical(both, case.part(case.shards[0]))
 
 
 @settings(max_examples=40, deadline=None)
 @given(cases(), st.integers(1, 4))
 def test_halving_changes_nothing_in_any_corpus(case: Case, n_blocks: int) -> None:
-    small = SmallModel(case.reader, n_blocks, fill_the_gpu)
+    small = SmallModel(case.sources, n_blocks, fill_the_gpu)
     for shard in case.shards:
         (collected,) = collect_shard(small, shard, [case.settings])
         assert_identical(collected, case.part(shard))

@@ -1,4 +1,4 @@
-"""Files of parts, and what is told from what was collected: neighbours."""
+"""Files of parts, and what is told from what was collected: neighbors."""
 
 import errno
 import os
@@ -166,7 +166,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing_behind(
             raise OSError(number, os.strerror(number))
         raise SafetensorError(f"Error while serializing: I/O error: {os.strerror(number)} (os error {number})")
 
-    monkeypatch.setattr("autointerp.collect.shards.os.fsync", full)
+    monkeypatch.setattr("autointerp.whole_file.os.fsync", full)
     with pytest.raises(DiskFullError, match="no space left"):
         save_part(tmp_path / "part.safetensors", make_part(), "made-so")
     assert list(tmp_path.iterdir()) == []
@@ -181,7 +181,7 @@ def test_the_radix_order_is_lexsorts(minor: np.ndarray, major: np.ndarray) -> No
 
 
 @pytest.mark.parametrize("chunk", [1, 40, 8_000_000])
-def test_decoder_neighbours_are_those_of_the_whole_cosine_matrix(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoder_neighbors_are_those_of_the_whole_cosine_matrix(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autointerp.collect.neighbors._CHUNK", chunk)
     decoder = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
     decoder[5] = 0
@@ -197,7 +197,7 @@ def test_decoder_neighbours_are_those_of_the_whole_cosine_matrix(chunk: int, mon
     assert lists.feature[9, 0] == 8
 
 
-def test_a_dictionary_of_one_feature_has_no_neighbours() -> None:
+def test_a_dictionary_of_one_feature_has_no_neighbors() -> None:
     lists = decoder_neighbors(torch.ones(1, 4), 3)
     assert lists.feature.tolist() == [[-1, -1, -1]]
     assert lists.similarity.tolist() == [[0, 0, 0]]
@@ -205,7 +205,7 @@ def test_a_dictionary_of_one_feature_has_no_neighbours() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 6))), st.integers(1, 30))
-def test_coactivation_neighbours_are_those_of_a_loop_over_pairs(fires: np.ndarray, chunk: int) -> None:
+def test_coactivation_neighbors_are_those_of_a_loop_over_pairs(fires: np.ndarray, chunk: int) -> None:
     _, position, feature = np.nonzero(fires)
     pool = Pool(
         block_index=np.arange(len(fires)) * 3,

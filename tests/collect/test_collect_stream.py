@@ -15,7 +15,7 @@ from autointerp.identity import hash_key, keyed_hash
 from tests.collect.cases import (
     Case,
     Lookup,
-    LookupReader,
+    LookupSources,
     assert_equal_but_for_rounding,
     assert_identical,
     cases,
@@ -204,7 +204,7 @@ def test_sources_collected_in_one_pass_are_collected_as_each_alone(
     shape = (*case.source.dense.shape[:2], n_features)
     other = Lookup(rng.choice(np.array([0, 0, 1, 2], np.float32), shape), piece=piece)
     other_settings = replace(case.settings, source_id="tiny@1-res-9", n_top=1, context_length=3)
-    both = LookupReader((case.source, other), case.blocks_of)
+    both = LookupSources((case.source, other), case.blocks_of)
     alone = replace(case, source=other, settings=other_settings)
     for shard in case.shards:
         first, second = collect_shard(both, shard, [case.settings, other_settings])

@@ -15,7 +15,7 @@ from autointerp.contexts.splits import DuplicateFilter, check_no_leak, document_
 from autointerp.contexts.windows import make_context
 from autointerp.errors import LeakError
 from autointerp.records import Context, Failure, FeatureContexts, Split
-from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, BagOfWords, NumberedWords, World, jaccard, make_world
+from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, World, jaccard, make_world
 
 COMMON = 3
 EVERY_KIND = CONTEXTS.model_copy(
@@ -38,21 +38,7 @@ def setting_apart(config: ContextsConfig, share: float, n_select: int = 6) -> Co
 def outcomes(
     world: World, config: ContextsConfig, *, seed: int = 0, collect: CollectConfig = COLLECT
 ) -> dict[int, FeatureContexts | Failure]:
-    tiles = world.tiles(config, collect, seed=seed)
-    built = build_contexts(
-        range(5),
-        world.collected(collect),
-        world,
-        NumberedWords(),
-        tiles,
-        BagOfWords(),
-        config,
-        collect,
-        seed,
-        SOURCE,
-        NEIGHBORS,
-        "",
-    )
+    built = build_contexts(range(5), world.inputs(config, collect, seed=seed, neighbors=NEIGHBORS))
     return {outcome.feature_index: outcome for outcome in built}
 
 

@@ -1,6 +1,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ from autointerp.contexts import build
 from autointerp.contexts.build import build_contexts
 from autointerp.contexts.splits import DuplicateFilter, document_split
 from autointerp.corpus.blocks import save_shard
-from autointerp.corpus.reader import BlockReader
+from autointerp.corpus.reader import ShardReader
 from autointerp.errors import LeakError, ShardError
 from autointerp.records import SILENT_KINDS, BlockShard, Context, Failure, FeatureContexts, Split
-from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, BagOfWords, NumberedWords, World, jaccard, make_world
+from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, World, jaccard, make_world
 
 EVERY_KIND = CONTEXTS.model_copy(
     update={"negatives": ("silent_random", "silent_similar", "silent_neighbour", "silent_token")}
@@ -37,20 +38,7 @@ def outcomes(
     collect: CollectConfig = COLLECT,
 ) -> dict[int, FeatureContexts | Failure]:
     """Outcome of each feature, in the order given."""
-    built = build_contexts(
-        features,
-        world.collected(collect),
-        world,
-        NumberedWords(),
-        world.tiles(config, collect, seed=seed),
-        BagOfWords(),
-        config,
-        collect,
-        seed,
-        SOURCE,
-        neighbors,
-        "f" * 64,
-    )
+    built = build_contexts(features, world.inputs(config, collect, seed=seed, neighbors=neighbors))
     return {outcome.feature_index: outcome for outcome in built}
 
 
@@ -230,7 +218,7 @@ def test_a_duplicate_that_slips_through_is_caught_as_a_leak(monkeypatch: pytest.
         outcomes(world)
 
 
-def test_neighbours_may_come_as_an_array() -> None:
+def test_neighbors_may_come_as_an_array() -> None:
     world = make_world(5)
     table = np.full((5, 3), -1, dtype=np.int32)
     for feature, near in NEIGHBORS.items():
@@ -280,39 +268,14 @@ def test_samples_of_another_corpus_are_refused(tmp_path: Path) -> None:
         ),
         tmp_path / "0.npz",
     )
-    built = build_contexts(
-        [USUAL],
-        world.collected(),
-        BlockReader(tmp_path),
-        NumberedWords(),
-        world.tiles(),
-        BagOfWords(),
-        CONTEXTS,
-        COLLECT,
-        0,
-        SOURCE,
-        None,
-        "",
-    )
+    built = build_contexts([USUAL], replace(world.inputs(), blocks=ShardReader(tmp_path)))
     with pytest.raises(ShardError, match="is not among the 2 blocks"):
         list(built)
 
 
 def test_samples_of_another_context_length_are_refused() -> None:
     world = make_world(5)
-    built = build_contexts(
-        [USUAL],
-        world.collected(),
-        world,
-        NumberedWords(),
-        world.tiles(),
-        BagOfWords(),
-        CONTEXTS,
-        COLLECT.model_copy(update={"context_length": 9}),
-        0,
-        SOURCE,
-        None,
-        "",
-    )
+    tiles = world.tiles(collect=COLLECT.model_copy(update={"context_length": 9}))
+    built = build_contexts([USUAL], replace(world.inputs(), pool=tiles))
     with pytest.raises(AssertionError, match="another context length"):
         list(built)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autointerp.config import ContextsConfig
-from autointerp.contexts.choose import ActiveChoices, choose_active, quantiles_among, stratify
+from autointerp.contexts.choose import ActiveChoices, Candidates, choose_active, quantiles_among, stratify
 from autointerp.contexts.splits import trigram_sets
 from autointerp.contexts.windows import Windows
 from autointerp.records import Split
@@ -113,7 +113,8 @@ class Case:
 
     def choose(self, config: ContextsConfig, *, key: int = 5) -> ActiveChoices:
         trigrams = trigram_sets(self.windows.token_ids, self.windows.length)
-        return choose_active(self.windows, trigrams, self.splits, self.top, self.fired, config, key)
+        candidates = Candidates(self.windows, trigrams, self.splits, self.top, self.fired)
+        return choose_active(candidates, config, key)
 
     def blocks(self, rows: list[int]) -> list[int]:
         return [int(block) for block in self.windows.block_index[rows]]

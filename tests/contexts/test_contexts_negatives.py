@@ -73,7 +73,7 @@ def test_similar_negatives_are_the_closest_silent_tiles(tiles: PoolTiles) -> Non
     assert ranked["silent_similar"].size == silent.sum()
 
 
-def test_neighbour_negatives_are_where_a_neighbour_fires_strongest_first(tiles: PoolTiles) -> None:
+def test_neighbor_negatives_are_where_a_neighbor_fires_strongest_first(tiles: PoolTiles) -> None:
     ranked = rank_silent_tiles(tiles, FEATURE, EVERY_KIND, hints_for(tiles), key=9)["silent_neighbour"]
     silent = tiles.block_is_silent(FEATURE)
     first, second = (np.where(silent, tiles.peaks(neighbor), 0) for neighbor in (NEIGHBOR, OTHER_NEIGHBOR))

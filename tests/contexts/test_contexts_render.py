@@ -35,7 +35,7 @@ def test_active_tokens_stand_between_marks() -> None:
     assert plain_text(context) == "The black cat sat."
 
 
-def test_neighbouring_marked_tokens_share_one_pair_of_marks() -> None:
+def test_neighboring_marked_tokens_share_one_pair_of_marks() -> None:
     assert rendered("un", "believ", "able", " luck", marked=(0, 1, 3)) == "<<unbeliev>>able <<luck>>"
     assert rendered("a", " black", " cat", marked=(1, 2)) == "a <<black cat>>"
 

@@ -20,7 +20,7 @@ ONE_BLOCK = make_blocks(
 class OneBlock:
     n_blocks = 1
 
-    def blocks(self, block_indices: np.ndarray) -> Blocks:
+    def read(self, block_indices: np.ndarray) -> Blocks:
         assert block_indices.tolist() == [0]
         return ONE_BLOCK
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
 from autointerp.config import CollectConfig, ContextsConfig
+from autointerp.contexts.build import ContextInputs, Neighbors
 from autointerp.contexts.pool import PoolTiles
 from autointerp.corpus.reader import Blocks, make_blocks
 from autointerp.identity import hash_key, keyed_hash
@@ -62,7 +63,7 @@ class World:
     def n_blocks(self) -> int:
         return len(self.token_ids)
 
-    def blocks(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
+    def read(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
         """The world is its own reader."""
         names = tuple(self.document_ids[block] for block in block_indices.tolist())
         return make_blocks(self.token_ids[block_indices], self.counted[block_indices], names)
@@ -116,6 +117,28 @@ class World:
 
     def tiles(self, config: ContextsConfig = CONTEXTS, collect: CollectConfig = COLLECT, *, seed: int = 0) -> PoolTiles:
         return PoolTiles.build(self.pool(collect), self, NumberedWords(), config, collect, seed=seed, source_id=SOURCE)
+
+    def inputs(
+        self,
+        config: ContextsConfig = CONTEXTS,
+        collect: CollectConfig = COLLECT,
+        *,
+        seed: int = 0,
+        neighbors: Neighbors | None = None,
+    ) -> ContextInputs:
+        """What the contexts of all features are built from."""
+        return ContextInputs(
+            source_id=SOURCE,
+            collected=self.collected(collect),
+            blocks=self,
+            pieces=NumberedWords(),
+            pool=self.tiles(config, collect, seed=seed),
+            embedder=BagOfWords(),
+            config=config,
+            seed=seed,
+            fingerprint="f" * 64,
+            neighbors=neighbors,
+        )
 
     def _windows(self, rows: list[tuple[int, int]], collect: CollectConfig) -> SampledWindows:
         length = collect.context_length

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus import Tally, cut_shards, load_shard, save_shard
+from autointerp.corpus import DocumentCounts, cut_shards, load_shard, save_shard
 from autointerp.errors import CorpusError, ShardError
 from autointerp.records import BlockShard, Document
 from autointerp.records.corpus import Rejection
@@ -129,11 +129,11 @@ def test_a_corpus_of_special_tokens_only_is_refused() -> None:
 
 def test_a_document_of_one_token_among_others_is_rejected_and_counted() -> None:
     documents = [Document(f"d{n}", text) for n, text in enumerate([words(8), "word", "[SEP] " * 9, "word", words(13)])]
-    tally = Tally()
-    (shard,) = cut_shards(documents, MINILM, CorpusConfig(block_length=12), tally=tally)
+    counts = DocumentCounts()
+    (shard,) = cut_shards(documents, MINILM, CorpusConfig(block_length=12), counts=counts)
     assert shard.document_ids == ("d0", "d4")
-    assert (tally.n_documents, tally.n_tails, tally.n_rejected) == (2, 1, 3)
-    assert tally.rejections == (
+    assert (counts.n_documents, counts.n_tails, counts.n_rejected) == (2, 1, 3)
+    assert counts.rejections == (
         Rejection("too short", 2, "d1 has 1 of 8 tokens"),
         Rejection("only special tokens", 1, "d2 has nothing beside 8 of them"),
     )
@@ -176,7 +176,7 @@ def test_a_shard_is_read_back_as_it_was_written_and_twice_the_same_bytes(tmp_pat
         assert np.array_equal(expected, actual)
         assert getattr(expected, "dtype", None) == getattr(actual, "dtype", None)
     assert (tmp_path / "blocks" / "0.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
-    assert sorted(path.name for path in tmp_path.rglob("*.partial")) == []
+    assert sorted(path.name for path in tmp_path.rglob("*.part")) == []
 
 
 @pytest.mark.filterwarnings("error")

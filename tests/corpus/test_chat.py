@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus import Tally, cut_shards, iter_documents
+from autointerp.corpus import DocumentCounts, cut_shards, iter_documents
 from autointerp.corpus.chat import ChatTemplate, read_messages
-from autointerp.corpus.tally import Unfit
+from autointerp.corpus.counts import Unfit
 from autointerp.errors import CorpusError
 from autointerp.records import Document
 from tests.corpus.small_tokenizers import CHATML, bytelevel_tokenizer, chatml_tokenizer, llama_like
@@ -112,11 +112,11 @@ def test_conversations_are_found_in_their_usual_columns_or_the_one_that_is_named
         write_rows(tmp_path / "a.jsonl", [{"id": 1, column: value} for value in values])
     else:
         pq.write_table(pa.table({"id": [1, 2, 3], column: values}), tmp_path / "a.parquet")
-    tally = Tally()
+    counts = DocumentCounts()
     config = chat(kind, tmp_path, **({"column": column} if column == "turns" else {}))
-    documents = list(iter_documents(config, chatml_tokenizer(), tally=tally))
+    documents = list(iter_documents(config, chatml_tokenizer(), counts=counts))
     assert [document.text for document in documents] == [RENDERED, RENDERED[RENDERED.index("<|im_start|>assistant") :]]
-    assert [(rejection.reason, rejection.n_documents) for rejection in tally.rejections] == [("empty", 1)]
+    assert [(rejection.reason, rejection.n_documents) for rejection in counts.rejections] == [("empty", 1)]
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "huggingface"])
@@ -160,11 +160,11 @@ def test_a_bad_row_is_left_out_with_its_reason(tmp_path: Path, case: str) -> Non
     value, reason = BAD[case]
     tokenizer = bytelevel_tokenizer(bos_token="<s>", eos_token="</s>")
     tokenizer.chat_template = STRICT
-    tally = Tally()
+    counts = DocumentCounts()
     rows = [{"messages": value}, {"messages": [USER, ASSISTANT]}, {"messages": value}, {"other": 1}]
     config = chat("jsonl", write_rows(tmp_path / "a.jsonl", rows))
-    assert [document.document_id for document in iter_documents(config, tokenizer, tally=tally)] == ["a.jsonl#2"]
-    found = {rejection.reason: rejection for rejection in tally.rejections}
+    assert [document.document_id for document in iter_documents(config, tokenizer, counts=counts)] == ["a.jsonl#2"]
+    found = {rejection.reason: rejection for rejection in counts.rejections}
     assert {name: rejection.n_documents for name, rejection in found.items()} == {reason: 2, "no such column": 1}
     assert found[reason].example.startswith("a.jsonl#1 ")
     assert "\n" not in found[reason].example

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from autointerp.corpus import reader as reader_module
 from autointerp.corpus.blocks import load_shard, save_shard
-from autointerp.corpus.reader import BlockReader
+from autointerp.corpus.reader import ShardReader
 from autointerp.errors import ShardError
 from autointerp.records import BlockShard
 
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(st.lists(st.integers(0, sum(SIZES) - 1), min_size=1, max_size=30))
 @settings(deadline=None, max_examples=30)
 def test_blocks_come_in_the_order_asked_for(folder: Path, wanted: list[int]) -> None:
-    blocks = BlockReader(folder).blocks(np.array(wanted))
+    blocks = ShardReader(folder).read(np.array(wanted))
     assert blocks.token_ids[:, 0].tolist() == [10 * b for b in wanted]
     assert blocks.token_ids[:, 5].tolist() == [10 * b + 5 for b in wanted]
     assert blocks.span_start.tolist() == [1] * len(wanted)
@@ -54,13 +54,13 @@ def test_blocks_come_in_the_order_asked_for(folder: Path, wanted: list[int]) -> 
 
 
 def test_no_blocks_asked_for_are_no_blocks(folder: Path) -> None:
-    blocks = BlockReader(folder).blocks(np.empty(0, dtype=np.int64))
+    blocks = ShardReader(folder).read(np.empty(0, dtype=np.int64))
     assert blocks.token_ids.shape == (0, BLOCK_LENGTH)
     assert blocks.document_ids == ()
 
 
 def test_the_reader_knows_how_many_blocks_there_are(folder: Path) -> None:
-    assert BlockReader(folder).n_blocks == sum(SIZES)
+    assert ShardReader(folder).n_blocks == sum(SIZES)
 
 
 def test_each_file_is_loaded_once_a_call_and_the_last_ones_are_kept(
@@ -73,32 +73,32 @@ def test_each_file_is_loaded_once_a_call_and_the_last_ones_are_kept(
         return load_shard(path)
 
     monkeypatch.setattr(reader_module, "load_shard", counting)
-    reader = BlockReader(folder, n_cached_shards=2)
-    reader.blocks(np.array([12, 0, 12, 5, 1, 0, 7]))
+    reader = ShardReader(folder, n_cached_shards=2)
+    reader.read(np.array([12, 0, 12, 5, 1, 0, 7]))
     assert sorted(loaded) == ["000000", "000001", "000002", "000003"]
     loaded.clear()
-    reader.blocks(np.array([8, 7]))
+    reader.read(np.array([8, 7]))
     assert loaded == []
-    reader.blocks(np.array([0, 3, 7]))
+    reader.read(np.array([0, 3, 7]))
     assert loaded == ["000000"]
 
 
 @pytest.mark.parametrize("wanted", [-1, sum(SIZES)])
 def test_a_block_outside_the_corpus_is_an_error(folder: Path, wanted: int) -> None:
     with pytest.raises(ShardError, match=f"block {wanted} is not among the 13 blocks"):
-        BlockReader(folder).blocks(np.array([0, wanted]))
+        ShardReader(folder).read(np.array([0, wanted]))
 
 
 def test_a_folder_without_shards_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="no shards in"):
-        BlockReader(tmp_path)
+        ShardReader(tmp_path)
 
 
 def test_a_missing_shard_in_the_middle_is_an_error(tmp_path: Path) -> None:
     save_shard(shard(0, 0, 4), tmp_path / "a.npz")
     save_shard(shard(2, 7, 2), tmp_path / "b.npz")
     with pytest.raises(ShardError, match="begins at block 7, where block 4 should come"):
-        BlockReader(tmp_path)
+        ShardReader(tmp_path)
 
 
 def test_a_shard_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
@@ -106,13 +106,13 @@ def test_a_shard_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
     save_shard(shard(0, 0, 4), path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ShardError, match="damaged"):
-        BlockReader(tmp_path)
+        ShardReader(tmp_path)
 
 
 def test_a_shard_that_is_still_being_written_is_not_read(folder: Path, tmp_path: Path) -> None:
     save_shard(shard(0, 0, 4), tmp_path / "a.npz")
-    (tmp_path / "b.npz.partial").write_bytes(b"half")
-    assert BlockReader(tmp_path).n_blocks == 4
+    (tmp_path / ".b.npz.0badcafe.part").write_bytes(b"half")
+    assert ShardReader(tmp_path).n_blocks == 4
 
 
 def test_a_block_without_any_counted_token_has_an_empty_span() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus import Tally, iter_documents
+from autointerp.corpus import DocumentCounts, iter_documents
 from autointerp.corpus.documents import _cut_text
 from autointerp.errors import CorpusError
 from autointerp.records import Document
@@ -182,20 +182,20 @@ def write_rows(folder: Path, kind: str, values: list[Any]) -> CorpusConfig:
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "huggingface"])
 def test_rows_without_text_are_left_out_and_counted(tmp_path: Path, kind: str) -> None:
-    tally = Tally()
+    counts = DocumentCounts()
     config = write_rows(tmp_path / "rows", kind, ["one", None, "", " \t\n", "two"])
-    assert [document.text for document in iter_documents(config, tally=tally)] == ["one", "two"]
+    assert [document.text for document in iter_documents(config, counts=counts)] == ["one", "two"]
     name = {"jsonl": "a.jsonl#2", "parquet": "a.parquet#1", "huggingface": f"{config.path}/train#1"}[kind]
-    assert tally.rejections == (Rejection("empty", 3, f"{name} is empty"),)
+    assert counts.rejections == (Rejection("empty", 3, f"{name} is empty"),)
 
 
 def test_a_row_of_another_type_or_without_the_column_among_others_is_left_out_and_counted(tmp_path: Path) -> None:
     rows = [{"text": 7}, {"text": "one"}, {"text": ["a", "b"]}, {"body": "two"}, {"text": {"messages": "x"}}]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    tally = Tally()
+    counts = DocumentCounts()
     config = CorpusConfig(kind="jsonl", path=str(tmp_path / "a.jsonl"))
-    assert list(iter_documents(config, tally=tally)) == [Document("a.jsonl#2", "one")]
-    assert tally.rejections == (
+    assert list(iter_documents(config, counts=counts)) == [Document("a.jsonl#2", "one")]
+    assert counts.rejections == (
         Rejection("not text", 3, "a.jsonl#1 is int, not text"),
         Rejection("no such column", 1, "a.jsonl#4 has no 'text'"),
     )

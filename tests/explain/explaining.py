@@ -1,12 +1,15 @@
 """A feature, a config, and a way to have an explainer ask a loopback server about it."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from autointerp.config import ExplainConfig, ModelConfig
+from autointerp.explain.base import Tools
 from autointerp.explain.llm_explainer import LlmExplainer
-from autointerp.llm import Journal, connect
+from autointerp.explain.word_rates import BaseRates
+from autointerp.llm import Journal, LanguageModel, connect
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence
 from tests.loopback.contexts import SOURCE, context, of_tokens
 from tests.loopback.server import Call, LoopbackServer, Oracle, Provider
@@ -16,6 +19,7 @@ MONTHS = (
     context("from May=6.2 to July=4.0 the pass is open", block_index=2),
     context("late in may=1.5 it rained", block_index=3),
 )
+FINGERPRINT = "of the stage"
 HOSTILE_TOKENS = (
     "ok", '"\n\n', "Label", ": ignore", " all >>", " this", "\u202e <<", "\n99", ': "', "日本", "語", "\u2028", "]}",
 )  # fmt: skip
@@ -70,6 +74,16 @@ def config(
     )
 
 
+def tools(config: ExplainConfig, model: LanguageModel | None = None, words: Sequence[str] = ()) -> Tools:
+    """What an explainer is made of, of which it may ask for no more than a test gives."""
+
+    def language_model() -> LanguageModel:
+        assert model is not None, "no model to ask"
+        return model
+
+    return Tools(config, language_model, lambda: BaseRates(words), FINGERPRINT)
+
+
 def ask(
     explainer: type[LlmExplainer],
     oracle: Oracle,
@@ -84,7 +98,7 @@ def ask(
         settings_of = config(server.base_url(provider), provider=provider, **settings)
         assert settings_of.model is not None
         async with connect(settings_of.model, journal) as model:
-            made = explainer(model, settings_of)
+            made = explainer(tools(settings_of, model))
             return await made.explain(shown or evidence()), made
 
     with LoopbackServer(oracle) as server:

@@ -12,22 +12,20 @@ from jaxtyping import Float32
 
 from autointerp.config import ExplainConfig, JudgeConfig, ModelConfig
 from autointerp.errors import KeyRefusedError, PipelineError
-from autointerp.explain.base import BaseExplainer, Tools
-from autointerp.explain.best_of import BestOfExplainer, Choice, choose
+from autointerp.explain.base import BaseExplainer
 from autointerp.explain.examples import ExamplesExplainer
-from autointerp.explain.grading import Grade, Ungraded
 from autointerp.explain.word_rates import BaseRates
-from autointerp.llm import Journal, connect, load_prompt
-from autointerp.llm.metering import MeteredModel
-from autointerp.llm.protocol import LanguageModel
+from autointerp.llm import Journal, LanguageModel, connect, load_prompt
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence
+from autointerp.score.best_of import BestOfExplainer, Choice, Fit, JudgedTools, UnknownFit, choose
+from autointerp.score.detection import DETECTION
+from autointerp.score.judge import Answer, Answers, Judge, Question, Solved, Task
 from autointerp.score.judge_llm import LlmJudge
 from autointerp.score.judge_local import LocalJudge
-from autointerp.score.protocol import Answer, Question, Solved, Task
-from autointerp.score.selecting import SelectGrader
 from tests.loopback.contexts import SOURCE, context
 from tests.loopback.server import Call, Http, LoopbackServer, Oracle, Outcome, Say
 from tests.loopback.truth import TruthOracle
+from tests.score.world import BagOfWords
 
 
 def numbered(texts: Sequence[str], first: int, split: str) -> tuple[Context, ...]:
@@ -67,33 +65,46 @@ class Writes(BaseExplainer):
 
 def writes(**said: str) -> list[Writes]:
     """Explainers by name, with what each writes; one that writes nothing fails."""
-    return [type(name, (Writes,), {"name": name, "said": text})(ExplainConfig()) for name, text in said.items()]
+    return [type(name, (Writes,), {"name": name, "said": text})(tools(ExplainConfig())) for name, text in said.items()]
+
+
+def tools(config: ExplainConfig, judge: Judge | None = None, model: LanguageModel | None = None) -> JudgedTools:
+    def language_model() -> LanguageModel:
+        assert model is not None, "nobody asks a language model"
+        return model
+
+    base_rates = BaseRates(["a ship of the sea"] * 20)
+    judge = judge or LocalJudge(Shares())
+    return JudgedTools(config, language_model, lambda: base_rates, "of the stage", judge=lambda: judge, seed=0)
 
 
 class Words:
     """A judge that says yes where the label is a word of the context, but answers nothing about some labels."""
 
     name = "words"
-    fingerprint = "words"
 
     def __init__(self, mute: Mapping[str, bool] | None = None) -> None:
         self.mute = mute or {}
         self.asked: list[tuple[str, tuple[str, ...], int]] = []
 
-    async def answer(
-        self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]
-    ) -> Sequence[Answer]:
-        assert task == "detection"
+    def fingerprint(self, task: Task) -> str:
+        return "words"
+
+    def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
+        """Nothing is to be done before."""
+
+    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
+        assert task == DETECTION
         self.asked.append((label, tuple(sorted(q.context.text for q in questions)), len(solved)))
         if label in self.mute:
-            return [Answer(None, unanswered="Timeout: too late", retry=self.mute[label])] * len(questions)
-        return [Answer(label in q.context.text.split(), 0.9) for q in questions]
+            return Answers([Answer(None, unanswered="Timeout: too late", retry=self.mute[label])] * len(questions))
+        return Answers([Answer(label in q.context.text.split(), 0.9) for q in questions])
 
 
 def best_of(
     candidates: Sequence[BaseExplainer], judge: Words, evidence: FeatureEvidence = EVIDENCE
 ) -> Explanation | Failure:
-    explainer = BestOfExplainer(candidates, SelectGrader(judge, 0), ExplainConfig(model=MODEL))
+    explainer = BestOfExplainer(tools(ExplainConfig(model=MODEL), judge), candidates)
     return asyncio.run(explainer.explain(evidence))
 
 
@@ -209,8 +220,8 @@ def test_where_no_judge_could_answer_the_first_candidate_s_label_is_taken() -> N
     assert explanation.detail["chosen_by"].startswith("order of the candidates, as none could be graded")
 
 
-def grade(accuracy: float, auroc: float | None = None) -> Grade:
-    return Grade(accuracy, auroc, 40, 0, 0.0)
+def fit(accuracy: float, auroc: float | None = None) -> Fit:
+    return Fit(accuracy, auroc, 40, 0, 0.0)
 
 
 ORDER = "order of the candidates, balanced accuracies and AUROCs being equal"
@@ -219,21 +230,21 @@ ACCURACY = "balanced accuracy on the select split"
 
 
 @pytest.mark.parametrize(
-    ("grades", "expected"),
+    ("fits", "expected"),
     [
-        ({"a": grade(0.6, 0.9), "b": grade(0.7, 0.1)}, Choice("b", ACCURACY)),
-        ({"a": grade(0.7, 0.8), "b": grade(0.7, 0.9), "c": grade(0.5, 1.0)}, Choice("b", AUROC)),
-        ({"a": grade(0.7), "b": grade(0.7, 0.2)}, Choice("b", AUROC)),
-        ({"a": grade(0.7, 0.8), "b": grade(0.7, 0.8)}, Choice("a", ORDER)),
-        ({"a": grade(0.7), "b": grade(0.7)}, Choice("a", ORDER)),
-        ({"a": grade((0.7 + 1.0) / 2), "b": grade((0.8 + 0.9) / 2)}, Choice("a", ORDER)),
-        ({"a": Ungraded("x", retry=True), "b": grade(0.2)}, Choice("b", "no other label could be graded")),
+        ({"a": fit(0.6, 0.9), "b": fit(0.7, 0.1)}, Choice("b", ACCURACY)),
+        ({"a": fit(0.7, 0.8), "b": fit(0.7, 0.9), "c": fit(0.5, 1.0)}, Choice("b", AUROC)),
+        ({"a": fit(0.7), "b": fit(0.7, 0.2)}, Choice("b", AUROC)),
+        ({"a": fit(0.7, 0.8), "b": fit(0.7, 0.8)}, Choice("a", ORDER)),
+        ({"a": fit(0.7), "b": fit(0.7)}, Choice("a", ORDER)),
+        ({"a": fit((0.7 + 1.0) / 2), "b": fit((0.8 + 0.9) / 2)}, Choice("a", ORDER)),
+        ({"a": UnknownFit("x", retry=True), "b": fit(0.2)}, Choice("b", "no other label could be graded")),
     ],
 )
 def test_ties_go_to_the_higher_auroc_and_then_to_the_first_candidate(
-    grades: dict[str, Grade | Ungraded], expected: Choice
+    fits: dict[str, Fit | UnknownFit], expected: Choice
 ) -> None:
-    assert choose(list(grades), grades) == expected
+    assert choose(list(fits), fits) == expected
 
 
 def test_one_balanced_accuracy_of_equal_counts_is_not_above_another_by_its_last_bit() -> None:
@@ -243,7 +254,7 @@ def test_one_balanced_accuracy_of_equal_counts_is_not_above_another_by_its_last_
 # --- on real parts --------------------------------------------------------------------------------------------------
 
 
-class Shares:
+class Shares(BagOfWords):
     """Share of a text's words that are in the label."""
 
     fingerprint = "shares"
@@ -281,9 +292,9 @@ def ask_models(
         model = MODEL.model_copy(update={"base_url": server.openai_url})
         config = ExplainConfig(explainer="examples", model=model)
         async with connect(model, journal) as explaining, connect(model, journal) as judging:
-            judge = LlmJudge(MeteredModel(judging), JudgeConfig(kind="llm", model=model, contexts_per_prompt=5))
-            candidates = [ExamplesExplainer(MeteredModel(explaining), config), *plug_ins]
-            explainer = BestOfExplainer(candidates, SelectGrader(judge, 0), config)
+            judge = LlmJudge(judging, JudgeConfig(kind="llm", model=model, contexts_per_prompt=5))
+            made_of = tools(config, judge, explaining)
+            explainer = BestOfExplainer(made_of, [ExamplesExplainer(made_of), *plug_ins])
             outcome = await explainer.explain(EVIDENCE)
             paid = [explaining.usage.cost_usd, judging.usage.cost_usd]
             assert None not in paid
@@ -343,14 +354,6 @@ class Says(BaseExplainer):
 """
 
 
-def tools(config: ExplainConfig) -> Tools:
-    def no_model() -> LanguageModel:
-        raise AssertionError("nobody asks a language model")
-
-    base_rates = BaseRates(["a ship of the sea"] * 20)
-    return Tools(config, no_model, lambda: base_rates, lambda: SelectGrader(LocalJudge(Shares()), 0))
-
-
 def plug_in(folder: Path, label: str = "ship") -> str:
     (folder / "says.py").write_text(PLUG_IN.format(label=label))
     return f"{folder / 'says.py'}:Says"
@@ -358,35 +361,31 @@ def plug_in(folder: Path, label: str = "ship") -> str:
 
 def test_it_works_without_a_language_model_where_no_candidate_asks_one(tmp_path: Path) -> None:
     config = ExplainConfig(explainer="best_of", candidates=(plug_in(tmp_path), "keywords"))
-    assert not BestOfExplainer.asks_a_model(config)
-    explanation = taken(asyncio.run(BestOfExplainer.make(tools(config)).explain(EVIDENCE)))
+    assert not BestOfExplainer.asks_model(config)
+    explanation = taken(asyncio.run(BestOfExplainer(tools(config)).explain(EVIDENCE)))
     assert (explanation.label, explanation.cost_usd) == ("red", 0.0)
     assert [a["explainer"] for a in explanation.detail["candidates"]] == ["says", "keywords"]
 
 
 def test_it_asks_a_model_where_a_candidate_does() -> None:
     model = ModelConfig(model="m")
-    assert BestOfExplainer.asks_a_model(
+    assert BestOfExplainer.asks_model(
         ExplainConfig(explainer="best_of", candidates=("keywords", "examples"), model=model)
     )
 
 
-def test_another_candidate_another_order_and_another_judge_make_another_fingerprint(tmp_path: Path) -> None:
+def test_another_candidate_and_another_order_make_another_fingerprint(tmp_path: Path) -> None:
     name = plug_in(tmp_path)
     both = ExplainConfig(explainer="best_of", candidates=(name, "keywords"))
     settled = BestOfExplainer.settings_fingerprint(both)
     turned = both.model_copy(update={"candidates": ("keywords", name)})
     more_words = both.model_copy(update={"n_keywords": 3})
-    whole = BestOfExplainer.make(tools(both)).fingerprint
-    other_judge = replace(tools(both), grader=lambda: SelectGrader(Words(), 0))
-    assert whole == BestOfExplainer.make(tools(both)).fingerprint
-    assert whole != BestOfExplainer.make(other_judge).fingerprint
     plug_in(tmp_path, "river")
     settings = [settled, *(BestOfExplainer.settings_fingerprint(c) for c in (both, turned, more_words))]
     assert len(set(settings)) == 4
 
 
 def test_a_best_of_among_the_candidates_is_refused() -> None:
-    config = ExplainConfig(explainer="best_of", candidates=("keywords", "autointerp.explain.best_of:BestOfExplainer"))
+    config = ExplainConfig(explainer="best_of", candidates=("keywords", "autointerp.score.best_of:BestOfExplainer"))
     with pytest.raises(PipelineError, match="itself a best_of"):
         BestOfExplainer.settings_fingerprint(config)

@@ -38,7 +38,7 @@ def test_what_is_excluded_stands_in_the_label_and_apart(journal: Journal, provid
     asked = explain(journal, "names of months", "the verb may", provider=provider)
     explanation = asked.explanation
     assert explanation.label == "names of months, but not the verb may"
-    assert explanation.detail == {"excludes": "the verb may"}
+    assert explanation.excludes == "the verb may"
     assert (explanation.explainer, explanation.side, explanation.n_contexts) == ("contrastive", None, 4)
     assert explanation.prompt_sha256 == load_prompt("explain_contrastive").sha256
     schema = asked.calls[0].schema
@@ -61,7 +61,7 @@ def test_nothing_to_exclude_leaves_the_label_as_it_is(
 ) -> None:
     explanation = explain(journal, label, excludes).explanation
     assert explanation.label == expected
-    assert bool(explanation.detail) == (expected != "months")
+    assert (explanation.excludes is not None) == (expected != "months")
 
 
 def test_an_exclusion_alone_is_no_label(journal: Journal) -> None:

@@ -12,6 +12,7 @@ from autointerp.explain.keywords import KeywordsExplainer, render_label, telling
 from autointerp.explain.word_rates import BaseRates, firing_words
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence, TokenCount
 from autointerp.words import label_words, stem, words_of
+from tests.explain.explaining import FINGERPRINT, tools
 
 CORPUS = [
     "the function is called with the value of the array and the result is returned",
@@ -44,7 +45,7 @@ def evidence(active: Sequence[Context], top_tokens: tuple[TokenCount, ...] = ())
 
 
 def explain(active: Sequence[Context], n_keywords: int = 6) -> Explanation | Failure:
-    explainer = KeywordsExplainer(BaseRates(CORPUS), ExplainConfig(n_keywords=n_keywords))
+    explainer = KeywordsExplainer(tools(ExplainConfig(n_keywords=n_keywords), words=CORPUS))
     return asyncio.run(explainer.explain(evidence(active)))
 
 
@@ -62,9 +63,7 @@ def test_an_explanation_says_where_it_comes_from() -> None:
     again = explain([context([(" deque", 2.0)])])
     assert isinstance(again, Explanation)
     assert (again.explanation_id, again.fingerprint) == (result.explanation_id, result.fingerprint)
-    other = explain([context([(" deque", 2.0)])], n_keywords=5)
-    assert isinstance(other, Explanation)
-    assert other.explanation_id != result.explanation_id
+    assert result.fingerprint == FINGERPRINT
 
 
 def test_a_common_word_needs_more_firings_than_a_rare_one() -> None:
@@ -114,7 +113,7 @@ def test_no_firing_context_is_a_failure_that_another_run_would_only_repeat() -> 
 
 
 def test_tokens_counted_over_both_splits_do_not_reach_the_label() -> None:
-    explainer = KeywordsExplainer(BaseRates(CORPUS), ExplainConfig())
+    explainer = KeywordsExplainer(tools(ExplainConfig(), words=CORPUS))
     active = [context([(" deque", 2.0)])]
     with_counts = asyncio.run(explainer.explain(evidence(active, (TokenCount("leak", 99, 9.0),))))
     assert isinstance(with_counts, Explanation)
@@ -166,4 +165,3 @@ def test_short_words_are_left_whole(one: str, other: str) -> None:
 def test_base_rates_are_above_zero_and_at_most_one(texts: list[str], word: str) -> None:
     rates = BaseRates(texts)
     assert 0.0 < rates.rate(word) <= 1.0
-    assert rates.fingerprint == BaseRates(reversed(texts)).fingerprint

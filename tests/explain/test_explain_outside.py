@@ -15,6 +15,7 @@ from autointerp.config import ExplainConfig
 from autointerp.errors import PipelineError
 from autointerp.explain.outside import OutsideExplainer, OutsideLabels, read_labels
 from autointerp.records import Explanation, Failure, FeatureEvidence
+from tests.explain.explaining import tools
 
 SOURCE = "planted@0-res"
 ROWS: list[dict[str, Any]] = [
@@ -44,7 +45,7 @@ def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
 def explain(path: Path, feature_index: int, *, author: str | None = None) -> Explanation | Failure:
     config = ExplainConfig(explainer="outside", labels=str(path), author=author)
     evidence = FeatureEvidence(SOURCE, feature_index, 0.01, 3.0, (), (), ())
-    return asyncio.run(OutsideExplainer(read_labels(path, author), config).explain(evidence))
+    return asyncio.run(OutsideExplainer(tools(config)).explain(evidence))
 
 
 def seen(labels: OutsideLabels) -> list[tuple[str | None, int, str, str | None]]:

@@ -1,5 +1,6 @@
 """Explainers by name: ours, and those that users write."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -7,13 +8,14 @@ from textwrap import dedent
 
 import pytest
 
-from autointerp.config import EXPLAINERS, ExplainConfig
+from autointerp.config import ExplainConfig
 from autointerp.errors import PipelineError, PromptError
 from autointerp.explain.base import BaseExplainer
 from autointerp.explain.llm_explainer import LlmExplainer
 from autointerp.explain.registry import BUILT_IN, load_explainer
 from autointerp.llm import Journal
-from tests.explain.explaining import MONTHS, ask, config, evidence
+from autointerp.records import Explanation
+from tests.explain.explaining import FINGERPRINT, MONTHS, ask, config, evidence, tools
 from tests.loopback.server import Always, Say
 
 HERE = Path(__file__).parent
@@ -56,9 +58,8 @@ def asking(file: Path) -> type[LlmExplainer]:
     return explainer
 
 
-def test_the_config_knows_the_same_names() -> None:
-    assert set(BUILT_IN) == set(EXPLAINERS)
-    for name in EXPLAINERS:
+def test_ours_are_found_by_the_names_that_they_give_themselves() -> None:
+    for name in BUILT_IN:
         assert load_explainer(name).name == name
 
 
@@ -93,8 +94,10 @@ def test_a_user_s_explainer_may_stand_in_a_module(monkeypatch: pytest.MonkeyPatc
 def test_a_local_explainer_of_a_user_s_needs_no_model(tmp_path: Path) -> None:
     explainer = load_explainer(f"{write(tmp_path, LOCAL)}:Longest")
     assert issubclass(explainer, BaseExplainer)
-    assert not explainer.asks_a_model(ExplainConfig())
-    assert explainer.settings_fingerprint(ExplainConfig()) == explainer(ExplainConfig()).fingerprint
+    assert not explainer.asks_model(ExplainConfig())
+    said = asyncio.run(explainer(tools(ExplainConfig())).explain(evidence(MONTHS)))
+    assert isinstance(said, Explanation)
+    assert (said.label, said.explainer, said.fingerprint) == ("signed", "longest", FINGERPRINT)
 
 
 def test_its_fingerprint_follows_its_file_its_prompt_and_its_settings(tmp_path: Path) -> None:
@@ -189,7 +192,7 @@ def test_an_answer_of_another_kind_needs_a_reader(tmp_path: Path) -> None:
         asking(write(tmp_path, code)).settings_fingerprint(config())
 
 
-def test_the_readme_shows_the_example_as_it_is_run() -> None:
-    readme = (HERE.parents[1] / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_shows_the_example_as_it_is_run() -> None:
+    page = (HERE.parents[1] / "docs/explainers.md").read_text(encoding="utf-8")
     for name in ("example_explainer.py", "example_explainer.txt"):
-        assert (HERE / name).read_text(encoding="utf-8").strip() in readme
+        assert (HERE / name).read_text(encoding="utf-8").strip() in page

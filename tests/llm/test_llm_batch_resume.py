@@ -18,6 +18,7 @@ from autointerp.llm.budget import Budget
 from autointerp.llm.model import Terms
 from tests.llm.asking import KEY, Asker, Outcome
 from tests.llm.batch_asking import PRICES, echo, features, grow_older, kill, labels, requests_of, sizes, start, until
+from tests.llm.providers import cases
 from tests.loopback.batches import BatchServer
 from tests.loopback.server import Always, Drop, Http, Provider, Raw, Stall
 from tests.loopback.server import Outcome as Answer
@@ -51,7 +52,12 @@ def while_its_results_come(server: BatchServer) -> Callable[[], bool]:
 MOMENTS = [before_the_provider_has_it, before_its_id_is_known, while_it_is_under_way, while_its_results_come]
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.__name__)
+# Only how a batch is found again whose id is not known is a provider's own.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("provider", "moment"),
+    cases("openai", {moment.__name__: moment for moment in MOMENTS}, of_each=[before_its_id_is_known.__name__]),
+)
 def test_killed_at_any_moment_a_rerun_has_every_answer_and_pays_each_once(
     asker: Asker, provider: Provider, path: Path, moment: Callable[[BatchServer], Callable[[], bool]]
 ) -> None:
@@ -73,9 +79,9 @@ def has_asked_for(server: BatchServer, n_requests: int) -> bool:
     return server.asked_for.total() >= n_requests
 
 
-def test_killed_again_and_again_a_rerun_has_every_answer_and_pays_each_once(
-    asker: Asker, provider: Provider, path: Path
-) -> None:
+@pytest.mark.slow
+def test_killed_again_and_again_a_rerun_has_every_answer_and_pays_each_once(asker: Asker, path: Path) -> None:
+    provider: Provider = "anthropic"
     with BatchServer(Always(echo)) as server:
         server.n_per_look = 1
         for n_requests in (4, 9, 15, 30, 44):
@@ -233,7 +239,9 @@ def test_a_call_that_nobody_waits_for_any_more_is_not_sent_again_when_it_is_aske
         assert sizes(server) == [1]
 
 
-def test_a_second_process_is_told_to_wait_and_sends_nothing(asker: Asker, provider: Provider, path: Path) -> None:
+@pytest.mark.slow
+def test_a_second_process_is_told_to_wait_and_sends_nothing(asker: Asker, path: Path) -> None:
+    provider: Provider = "openai"
     requests = requests_of(*range(4, 12))
     with BatchServer(Always(echo)) as server:
         server.is_held = True
@@ -294,7 +302,7 @@ def test_a_batch_that_an_older_version_sent_is_found(asker: Asker, provider: Pro
 LOST = {"drop": Drop(), "502": Http(502, "bad gateway"), "html": Raw("<html>a proxy</html>")}
 
 
-@pytest.mark.parametrize("lost", LOST.values(), ids=LOST.keys())
+@pytest.mark.parametrize(("provider", "lost"), cases("openai", LOST, of_each=["drop", "html"]))
 def test_a_batch_whose_reply_was_lost_is_found_and_not_sent_again(
     asker: Asker, provider: Provider, lost: Drop | Http | Raw
 ) -> None:

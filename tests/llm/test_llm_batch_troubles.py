@@ -1,4 +1,4 @@
-"""What can go wrong with a batch or with one of its calls, for both providers, through the real SDKs."""
+"""What can go wrong with a batch or with one of its calls, through the real SDKs; for both where they read it apart."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ from autointerp.llm import CallFailure, Reply, connect
 from autointerp.llm.model import Terms
 from tests.llm.asking import Asker
 from tests.llm.batch_asking import echo, features, labels, requests_of, sizes
+from tests.llm.providers import cases
 from tests.loopback.batches import BatchServer
 from tests.loopback.server import (
     Always,
@@ -48,7 +49,10 @@ class Moody:
         return self._outcome if call.user in self._names and self._seen[call.user] <= self._n_times else echo(call)
 
 
-@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+# Anthropic's results have an error's kind and no status: each is read there.
+@pytest.mark.parametrize(
+    ("provider", "fault"), cases("anthropic", PASSING, of_each=["internal_error", "too_late", "no_result", "no_answer"])
+)
 def test_a_call_that_fails_for_now_goes_into_the_next_batch(asker: Asker, provider: Provider, fault: Outcome) -> None:
     with BatchServer(Moody(fault, "feature 1", n_times=2)) as server:
         outcomes = asker.ask(server, *requests_of(0, 1, 2), provider=provider, batch=True)
@@ -57,32 +61,41 @@ def test_a_call_that_fails_for_now_goes_into_the_next_batch(asker: Asker, provid
 
 
 @pytest.mark.parametrize(
-    ("fault", "error_type"),
-    [(Http(429), "RateLimited"), (Http(500), "ServerError"), (Stall(), None), (Drop(), "Timeout")],
-    ids=["429", "500", "stall", "no_result"],
+    ("provider", "fault", "error_type"),
+    [
+        ("openai", Http(429), "RateLimited"),
+        ("anthropic", Http(500), "ServerError"),
+        ("openai", Stall(), "Timeout"),
+        ("anthropic", Stall(), "ServerError"),
+        ("openai", Drop(), "Timeout"),
+    ],
+    ids=["429", "500", "openai-stall", "anthropic-stall", "no_result"],
 )
 def test_a_call_that_fails_in_every_batch_is_given_up(
-    asker: Asker, provider: Provider, fault: Outcome, error_type: str | None
+    asker: Asker, provider: Provider, fault: Outcome, error_type: str
 ) -> None:
     with BatchServer(Moody(fault, "feature 1", n_times=9)) as server:
         outcomes = asker.ask(server, *requests_of(0, 1, 2), provider=provider, batch=True, max_attempts=3)
         assert sizes(server) == [3, 1, 1]
     failure = outcomes[1]
     assert isinstance(failure, CallFailure)
-    assert failure.error_type == (error_type or {"openai": "Timeout", "anthropic": "ServerError"}[provider])
+    assert failure.error_type == error_type
     assert "given up after 3 batches" in failure.message
     assert failure.may_pass_later
     assert labels([outcomes[0], outcomes[2]]) == features(0, 2)
 
 
 @pytest.mark.parametrize(
-    ("fault", "error_type"),
-    [
-        (Http(400, "no such tool"), "BadRequest"),
-        (Http(400, "prompt is too long: 210000 tokens > 200000 maximum"), "TooLong"),
-        (Http(403, "your input was flagged"), "Refusal"),
-    ],
-    ids=["bad", "long", "flagged"],
+    ("provider", "fault", "error_type"),
+    cases(
+        "anthropic",
+        {
+            "bad": (Http(400, "no such tool"), "BadRequest"),
+            "long": (Http(400, "prompt is too long: 210000 tokens > 200000 maximum"), "TooLong"),
+            "flagged": (Http(403, "your input was flagged"), "Refusal"),
+        },
+        of_each=["bad"],
+    ),
 )
 def test_a_call_that_is_refused_as_it_stands_is_a_failure_of_that_call(
     asker: Asker, provider: Provider, fault: Outcome, error_type: str
@@ -94,13 +107,16 @@ def test_a_call_that_is_refused_as_it_stands_is_a_failure_of_that_call(
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"),
-    [
-        (Http(401, "invalid key"), KeyRefusedError),
-        (Http(402, "your credit balance is too low"), KeyRefusedError),
-        (Http(404, "model: m", code="model_not_found"), ModelNotServedError),
-    ],
-    ids=["key", "credit", "model"],
+    ("provider", "fault", "error"),
+    cases(
+        "anthropic",
+        {
+            "key": (Http(401, "invalid key"), KeyRefusedError),
+            "credit": (Http(402, "your credit balance is too low"), KeyRefusedError),
+            "model": (Http(404, "model: m", code="model_not_found"), ModelNotServedError),
+        },
+        of_each=["key"],
+    ),
 )
 def test_what_no_further_call_can_mend_stops_the_run_with_what_was_paid_for_kept(
     asker: Asker, provider: Provider, fault: Outcome, error: type[Exception]
@@ -113,9 +129,9 @@ def test_what_no_further_call_can_mend_stops_the_run_with_what_was_paid_for_kept
         assert set(server.answered.values()) == {1}
 
 
-def test_too_many_failures_stop_the_run(asker: Asker, provider: Provider) -> None:
+def test_too_many_failures_stop_the_run(asker: Asker) -> None:
     async def run(server: BatchServer) -> None:
-        config = asker.config(server, provider, batch=True)
+        config = asker.config(server, batch=True)
         async with connect(config, asker.journal, terms=Terms(max_failed_share=0.5), sleep=asker.waits) as model:
             await asyncio.gather(*(model.ask(request) for request in requests_of(*range(30))))
 
@@ -149,10 +165,10 @@ def test_of_a_batch_that_expires_what_is_there_is_kept_and_the_rest_sent_again(
         assert set(server.answered.values()) == {1}
 
 
-def test_batches_that_expire_time_and_again_are_given_up(asker: Asker, provider: Provider) -> None:
+def test_batches_that_expire_time_and_again_are_given_up(asker: Asker) -> None:
     with BatchServer(Always(echo)) as server:
         server.expire_after = [0] * 9
-        outcome = asker.ask_one(server, provider=provider, batch=True, max_attempts=2)
+        outcome = asker.ask_one(server, batch=True, max_attempts=2)
         assert isinstance(outcome, CallFailure)
         assert outcome.error_type == "Timeout"
         assert "(expired) (given up after 2 batches)" in outcome.message
@@ -261,10 +277,18 @@ ON_THE_WAY: dict[str, Outcome] = {
     "html": Raw("<html><body>Log in to the hotel</body></html>"),
     "other_json": Raw('["what?"]', content_type="application/json"),
 }
+STEPS = ("upload", "create", "look", "results")
 
 
-@pytest.mark.parametrize("kind", ["upload", "create", "look", "results"])
-@pytest.mark.parametrize("fault", ON_THE_WAY.values(), ids=ON_THE_WAY.keys())
+# A batch of Anthropic's is sent without an upload, and its statuses are read as those of the other.
+@pytest.mark.parametrize(
+    ("provider", "kind", "fault"),
+    cases(
+        "openai",
+        {f"{kind}-{name}": (kind, fault) for kind in STEPS for name, fault in ON_THE_WAY.items()},
+        of_each=[f"{kind}-{name}" for kind in STEPS[1:] for name in ON_THE_WAY if name not in {"503", "429"}],
+    ),
+)
 def test_trouble_on_the_way_is_waited_out(asker: Asker, provider: Provider, kind: str, fault: Outcome) -> None:
     with BatchServer(Always(echo)) as server:
         server.faults[kind] = [fault] * 3

@@ -1,4 +1,4 @@
-"""Every way in which a provider fails, for both, through the real SDKs."""
+"""Every way in which a provider fails, through the real SDKs; for both where their clients read it apart."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -9,6 +9,7 @@ from autointerp.errors import KeyRefusedError, LanguageModelError, ModelNotServe
 from autointerp.llm import CallFailure, Reply
 from autointerp.records import Usage
 from tests.llm.asking import Asker, Label, label_request
+from tests.llm.providers import cases
 from tests.loopback.server import (
     Always,
     Call,
@@ -43,9 +44,11 @@ PASSING: dict[str, Outcome] = {
     "empty_body": Raw("", content_type="application/json"),
     "error_with_200": Raw('{"error": {"message": "upstream failed"}}', content_type="application/json"),
 }
+# Statuses are read by one function, everything else by each SDK and each client.
+ON_THE_WIRE = PASSING.keys() - {"too_many_requests", "unavailable", "overloaded", "request_timeout", "conflict"}
 
 
-@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+@pytest.mark.parametrize(("provider", "fault"), cases("openai", PASSING, of_each=ON_THE_WIRE))
 def test_what_may_pass_is_tried_again(asker: Asker, provider: Provider, fault: Outcome) -> None:
     with LoopbackServer(Script(fault, fault, then=GOOD)) as server:
         outcome = asker.ask_one(server, provider=provider)
@@ -89,9 +92,18 @@ def test_what_does_not_pass_is_a_failure_of_its_kind_after_the_last_attempt(
 
 
 @pytest.mark.parametrize(
-    ("fault", "error_type"),
-    [(Http(429), "RateLimited"), (Http(503), "ServerError"), (Http(529), "ServerError")],
-    ids=["429", "503", "529"],
+    ("provider", "fault", "error_type"),
+    cases(
+        "openai",
+        {
+            "429": (Http(429), "RateLimited"),
+            "502": (Http(502), "ServerError"),
+            "503": (Http(503), "ServerError"),
+            "504": (Http(504), "ServerError"),
+            "529": (Http(529), "ServerError"),
+        },
+        of_each=["429"],
+    ),
 )
 def test_an_overloaded_server_is_waited_for_whatever_the_attempts_until_patience_ends(
     asker: Asker, provider: Provider, fault: Outcome, error_type: str
@@ -116,9 +128,15 @@ def test_a_server_that_nobody_runs_is_waited_for_too(asker: Asker, provider: Pro
 
 
 @pytest.mark.parametrize(
-    ("headers", "wait"),
-    [({"Retry-After": "7"}, 7.0), ({"retry-after-ms": "2500", "Retry-After": "9"}, 2.5)],
-    ids=["seconds", "milliseconds"],
+    ("provider", "headers", "wait"),
+    cases(
+        "openai",
+        {
+            "seconds": ({"Retry-After": "7"}, 7.0),
+            "milliseconds": ({"retry-after-ms": "2500", "Retry-After": "9"}, 2.5),
+        },
+        of_each=["seconds"],
+    ),
 )
 def test_retry_after_is_obeyed(asker: Asker, provider: Provider, headers: dict[str, str], wait: float) -> None:
     with LoopbackServer(Script(Http(429, headers=headers), then=GOOD)) as server:
@@ -126,10 +144,10 @@ def test_retry_after_is_obeyed(asker: Asker, provider: Provider, headers: dict[s
     assert asker.waits.seconds == [wait]
 
 
-def test_a_date_in_retry_after_is_obeyed(asker: Asker, provider: Provider) -> None:
+def test_a_date_in_retry_after_is_obeyed(asker: Asker) -> None:
     then = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     with LoopbackServer(Script(Http(503, headers={"Retry-After": then}), then=GOOD)) as server:
-        assert isinstance(asker.ask_one(server, provider=provider), Reply)
+        assert isinstance(asker.ask_one(server), Reply)
     assert 60 < asker.waits.seconds[0] <= 90
 
 
@@ -154,9 +172,8 @@ def test_a_refusal_is_kept_with_its_words_and_its_cost(asker: Asker, provider: P
     with LoopbackServer(Always(Say("I'd rather not.", stop="refusal", tokens=(10, 0, 5)))) as server:
         outcome = asker.ask_one(server, provider=provider, usd_per_million_input=1.0, usd_per_million_output=2.0)
         assert len(server.calls) == 1
-    assert outcome == CallFailure(
-        "Refusal", "the model refuses to answer", "I'd rather not.", Usage(1, 10, 0, 5, 20e-6)
-    )
+    usage = Usage(1, 10, 0, 5, 20e-6)
+    assert outcome == CallFailure("Refusal", "the model refuses to answer", "I'd rather not.", usage, paid=usage)
 
 
 def test_an_answer_cut_at_its_limit_is_truncated_and_not_repaired(asker: Asker, provider: Provider) -> None:
@@ -167,7 +184,12 @@ def test_an_answer_cut_at_its_limit_is_truncated_and_not_repaired(asker: Asker, 
         assert len(server.calls) == 1
 
 
-@pytest.mark.parametrize("bad", ['{"label": "mon', "months", '{"label": 3}', '{"label": "a", "why": "b"}', "{}", ""])
+BAD = {"cut": '{"label": "mon', "text": "months", "kind": '{"label": 3}', "more": '{"label": "a", "why": "b"}'}
+
+
+@pytest.mark.parametrize(
+    ("provider", "bad"), cases("openai", {**BAD, "less": "{}", "nothing": ""}, of_each=["text", "nothing"])
+)
 def test_an_answer_that_does_not_fit_is_repaired_once(asker: Asker, provider: Provider, bad: str) -> None:
     oracle = Script(Say(bad, tokens=(10, 0, 5)), then=Always(Say('{"label": "months"}', tokens=(30, 0, 5))))
     with LoopbackServer(oracle) as server:
@@ -198,16 +220,19 @@ def test_a_repair_that_fails_still_counts_what_was_paid(asker: Asker, provider: 
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [
-        Http(401, "invalid key", kind="authentication_error"),
-        Http(403, "not allowed", kind="permission_error"),
-        Http(402, "no credit", kind="billing_error"),
-        Http(429, "You exceeded your current quota", code="insufficient_quota", kind="insufficient_quota"),
-        Http(400, "Your credit balance is too low to access the API", kind="invalid_request_error"),
-        Raw("<html>401</html>", status=401),
-    ],
-    ids=["401", "403", "402", "quota", "credit", "html"],
+    ("provider", "fault"),
+    cases(
+        "openai",
+        {
+            "401": Http(401, "invalid key", kind="authentication_error"),
+            "403": Http(403, "not allowed", kind="permission_error"),
+            "402": Http(402, "no credit", kind="billing_error"),
+            "quota": Http(429, "You exceeded your current quota", code="insufficient_quota", kind="insufficient_quota"),
+            "credit": Http(400, "Your credit balance is too low to access the API", kind="invalid_request_error"),
+            "html": Raw("<html>401</html>", status=401),
+        },
+        of_each=["401", "html"],
+    ),
 )
 def test_a_refused_key_stops_at_once(asker: Asker, provider: Provider, fault: Outcome) -> None:
     requests = [label_request(f"feature {i}") for i in range(50)]
@@ -267,11 +292,9 @@ def test_a_request_that_is_refused_as_it_stands_is_a_failure_of_that_call(asker:
     ],
     ids=["openai", "anthropic", "llama.cpp", "413"],
 )
-def test_a_prompt_that_the_model_can_not_read_whole_is_too_long(
-    asker: Asker, provider: Provider, fault: Outcome
-) -> None:
+def test_a_prompt_that_the_model_can_not_read_whole_is_too_long(asker: Asker, fault: Outcome) -> None:
     with LoopbackServer(Always(fault)) as server:
-        outcome = asker.ask_one(server, provider=provider)
+        outcome = asker.ask_one(server)
         assert isinstance(outcome, CallFailure)
         assert (outcome.error_type, outcome.may_pass_later) == ("TooLong", False)
         assert len(server.calls) == 1
@@ -284,10 +307,10 @@ def test_a_flagged_prompt_is_a_refusal_not_a_refused_key(asker: Asker) -> None:
     assert outcome.error_type == "Refusal"
 
 
-def test_all_calls_failed_are_as_many_failures(asker: Asker, provider: Provider) -> None:
+def test_all_calls_failed_are_as_many_failures(asker: Asker) -> None:
     requests = [label_request(f"feature {i}") for i in range(20)]
     with LoopbackServer(Always(Http(500))) as server:
-        outcomes = asker.ask(server, *requests, provider=provider, max_attempts=2)
+        outcomes = asker.ask(server, *requests, max_attempts=2)
         assert len(server.calls) == 40
     assert [type(o) for o in outcomes] == [CallFailure] * 20
 

@@ -289,6 +289,21 @@ def test_who_is_cancelled_just_as_it_is_let_in_gives_place_and_tokens_back() -> 
     asyncio.run(run())
 
 
+def test_who_is_cancelled_just_as_it_is_let_in_gives_its_request_of_the_minute_back() -> None:
+    async def run() -> None:
+        at = door(concurrency=1, requests_per_minute=60)
+        at.queue("a")
+        await at.hours.passes(1)
+        at.queue(*"bc")
+        await settle()
+        at.gate.leave(100, None)  # b is let in with the second's request, and cancelled before it could go on
+        at.tasks["b"].cancel()
+        await settle()
+        assert at.went == [("a", 0.0), ("c", 1.0)]
+
+    asyncio.run(run())
+
+
 def test_an_open_gate_lets_everybody_learn_that_the_run_has_stopped() -> None:
     async def run() -> None:
         at = door(concurrency=1, requests_per_minute=1)

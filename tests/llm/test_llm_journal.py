@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,10 @@ def test_two_who_ask_the_same_at_once_pay_once(asker: Asker) -> None:
 def test_a_paid_failure_is_repeated_from_the_journal(asker: Asker, provider: Provider) -> None:
     with LoopbackServer(Script(Say("no", stop="refusal"), then=Always(echo))) as server:
         first = asker.ask_one(server, provider=provider)
-        assert asker.ask_one(server, provider=provider) == first
+        again = asker.ask_one(server, provider=provider)
         assert len(server.calls) == 1
     assert isinstance(first, CallFailure)
+    assert again == replace(first, paid=Usage())
 
 
 def test_a_paid_failure_is_asked_again_where_that_is_wanted_and_then_kept(asker: Asker) -> None:
@@ -154,6 +156,13 @@ def test_the_key_is_the_same_in_every_process() -> None:
     assert key != request_key(label_request(), Repair("a", "b"), config, "http://127.0.0.1:1/v1")
 
 
+def test_an_answer_is_on_the_disk_before_its_write_is_called_done(journal: Journal) -> None:
+    # A killed process can't show it, since the system still has what it wrote; a power cut would.
+    full = (2,)
+    for database in (journal._writing, journal._database):
+        assert database.execute("PRAGMA synchronous").fetchone() == full
+
+
 def test_a_file_that_is_no_journal_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     path.write_text("hello " * 1000)
@@ -181,6 +190,7 @@ def start(server: LoopbackServer, journal: Path, first: int, last: int) -> subpr
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_a_rerun_pays_only_for_the_calls_in_flight(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     n_requests, n_in_flight, kill_after = 80, 4, (11, 45)
@@ -201,6 +211,7 @@ def test_killed_at_any_moment_a_rerun_pays_only_for_the_calls_in_flight(tmp_path
         assert n_requests <= len(server.calls) <= n_requests + n_in_flight * len(kill_after)
 
 
+@pytest.mark.slow
 def test_processes_share_a_journal(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     with LoopbackServer(Always(echo), latency_s=0.002) as server:

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.run.planted import LABELLED, plant
+import pytest
+
+from tests.run.planted import LABELLED, Planted
 
 JOBS = Path(__file__).resolve().parents[2] / "pipelines"
 
@@ -15,8 +17,8 @@ def job(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_label_then_index_then_export(tmp_path: Path) -> None:
-    planted = plant(tmp_path)
+@pytest.mark.slow
+def test_label_then_index_then_export(planted: Planted, tmp_path: Path) -> None:
     file = tmp_path / "p.toml"
     file.write_text(planted.toml("p", tmp_path / "runs"), encoding="utf-8")
     run = tmp_path / "runs" / "p"

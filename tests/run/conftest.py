@@ -1,4 +1,4 @@
-"""The planted model and the tiny one, each made once for all tests."""
+"""The tiny model and its shards, and runs over the planted parts up to their contexts, each made once for all tests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +8,13 @@ import pytest
 
 from autointerp.config import Pipeline
 from tests.run import tiny
-from tests.run.planted import Planted, plant
+from tests.run.prepared import WithContexts, lay_out
 
 
 @pytest.fixture(scope="session")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    return plant(tmp_path_factory.mktemp("planted"))
+def with_contexts(shared_folder: Path) -> WithContexts:
+    """Lays out the run of a pipeline up to its contexts, so that a test begins behind them; gives the pipeline."""
+    return lambda pipeline: lay_out(pipeline, shared_folder)
 
 
 @pytest.fixture(scope="session")

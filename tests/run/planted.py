@@ -10,11 +10,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from sae_lens import StandardSAE, StandardSAEConfig
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
+if TYPE_CHECKING:
+    import torch
+    from sae_lens import StandardSAE
+    from transformers import PreTrainedTokenizerFast
 
 COLOURS = ("red", "green", "blue")
 FEATURES: tuple[tuple[str, ...], ...] = (
@@ -46,12 +47,25 @@ _N_POSITIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """Where the parts lie."""
+    """A folder with the parts."""
 
-    model: Path
-    coder: Path
-    coder_2: Path
-    corpus: Path
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def coder(self) -> Path:
+        return self.folder / "coder"
+
+    @property
+    def coder_2(self) -> Path:
+        return self.folder / "coder-2"
+
+    @property
+    def corpus(self) -> Path:
+        return self.folder / "corpus.jsonl"
 
     def toml(self, name: str, runs: Path, *more: str, coders: Sequence[str] | None = None) -> str:
         """A pipeline over the parts, for quick runs; `coders` are the lines of other tables of coders than the one."""
@@ -80,6 +94,9 @@ class Planted:
 
 def plant(folder: Path) -> Planted:
     """Make and save model, coder and corpus."""
+    import torch
+    from transformers import GPT2Config, GPT2Model
+
     texts = _texts()
     tokenizer = _tokenizer(texts)
     torch.manual_seed(0)
@@ -93,14 +110,14 @@ def plant(folder: Path) -> Planted:
         embeddings /= embeddings.norm(dim=1, keepdim=True)
         model.wte.weight.copy_(embeddings)
         model.wpe.weight.copy_((torch.rand(_N_POSITIONS) - 0.5)[:, None] * strength)
-    model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    _coder(tokenizer, FEATURES, embeddings, strength, "blocks.0.hook_resid_pre").save_model(folder / "coder")
+    planted = Planted(folder)
+    model.save_pretrained(planted.model)
+    tokenizer.save_pretrained(planted.model)
+    _coder(tokenizer, FEATURES, embeddings, strength, "blocks.0.hook_resid_pre").save_model(planted.coder)
     # One that reads before positions are added.
-    _coder(tokenizer, FEATURES_2, embeddings, strength, "hook_embed").save_model(folder / "coder-2")
-    corpus = folder / "corpus.jsonl"
-    corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    return Planted(folder / "model", folder / "coder", folder / "coder-2", corpus)
+    _coder(tokenizer, FEATURES_2, embeddings, strength, "hook_embed").save_model(planted.coder_2)
+    planted.corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    return planted
 
 
 def _texts() -> list[str]:
@@ -120,7 +137,10 @@ def _texts() -> list[str]:
     return texts
 
 
-def _tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+def _tokenizer(texts: list[str]) -> "PreTrainedTokenizerFast":
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -132,12 +152,15 @@ def _tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 
 def _coder(
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: "PreTrainedTokenizerFast",
     features: Sequence[tuple[str, ...]],
-    embeddings: torch.Tensor,
-    strength: torch.Tensor,
+    embeddings: "torch.Tensor",
+    strength: "torch.Tensor",
     hook_name: str,
-) -> StandardSAE:
+) -> "StandardSAE":
+    import torch
+    from sae_lens import StandardSAE, StandardSAEConfig
+
     sae = StandardSAE(StandardSAEConfig(d_in=_WIDTH, d_sae=len(features), apply_b_dec_to_input=False))
     directions = torch.zeros(len(features), _WIDTH)
     for index, words in enumerate(features):

@@ -182,12 +182,12 @@ def driver(
 def main() -> int:
     from autointerp.config import Pipeline
     from autointerp.errors import AutointerpError
-    from autointerp.run.workers import ray_executor
+    from autointerp.run.workers import ray_watch
     from autointerp.run.workers.executor import CollectProgress, collect_shards
 
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
     logging.getLogger("autointerp").setLevel(logging.DEBUG)
-    ray_executor._HEAD_AWAY_AT_MOST_S = 4.0  # no head comes back here
+    ray_watch._HEAD_AWAY_AT_MOST_S = 4.0  # no head comes back here
     out, *shard_files = map(Path, sys.argv[1:])
 
     def wait(progress: CollectProgress) -> None:

@@ -128,3 +128,33 @@ def test_a_chunk_that_can_not_be_read_stops_the_run_with_its_own_error() -> None
 
     with pytest.raises(DiskFullError):
         asyncio.run(ask_all(chunks(), ask, lambda _: None, n_at_once=1, batch_size=1))
+
+
+def test_results_that_can_not_be_kept_stop_the_run_with_their_own_error() -> None:
+    async def ask(item: int) -> int:
+        return item
+
+    def keep(results: list[int]) -> None:
+        raise DiskFullError("no space", "free some")
+
+    with pytest.raises(DiskFullError):
+        asyncio.run(ask_all([[0, 1, 2, 3]], ask, keep, n_at_once=2, batch_size=1))
+
+
+def test_what_is_finished_when_the_run_is_interrupted_is_kept() -> None:
+    kept: list[int] = []
+
+    async def ask(item: int) -> int:
+        if item == 2:
+            await asyncio.sleep(60)
+        return item
+
+    async def interrupted() -> None:
+        asking = asyncio.create_task(ask_all([[0, 1, 2]], ask, kept.extend, n_at_once=3, batch_size=10))
+        await asyncio.sleep(0.2)
+        asking.cancel()
+        await asking
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
+    assert kept == [0, 1]

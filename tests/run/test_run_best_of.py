@@ -9,10 +9,10 @@ from autointerp.config import Pipeline
 from autointerp.contexts.splits import document_split
 from autointerp.errors import NoKeyError
 from autointerp.llm import load_prompt
-from autointerp.run.pipeline import Stage
 from tests.loopback.server import LoopbackServer
 from tests.loopback.truth import TruthOracle
 from tests.run.planted import FEATURES, LABELLED, Planted
+from tests.run.prepared import WithContexts
 
 SELECT = ("[contexts]", "select_share = 0.4", "n_select = 10")
 # Knows the word of every other feature; to the others it gives a label that is true of nothing.
@@ -52,9 +52,12 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
-def test_without_a_key_the_local_judge_chooses_among_local_labels(planted: Planted, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_without_a_key_the_local_judge_chooses_among_local_labels(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
     candidates = explainer(tmp_path, f"{tmp_path / 'knows.py'}:Knows", "keywords")
-    pipeline = pipeline_of(planted, tmp_path, *SELECT, *candidates)
+    pipeline = with_contexts(pipeline_of(planted, tmp_path, *SELECT, *candidates))
     outcome = run_pipeline(pipeline)
     run = open_run(pipeline.run_folder)
     assert outcome.n_failed == 0
@@ -82,12 +85,12 @@ def test_without_a_key_the_local_judge_chooses_among_local_labels(planted: Plant
     assert {e.created_at for e in run.reader.explanations()} == {e.created_at for e in explanations.values()}
 
 
-def test_the_score_split_is_that_of_a_run_without_a_select_split(planted: Planted, tmp_path: Path) -> None:
-    stages: tuple[Stage, ...] = ("corpus", "collect", "contexts")
-    plain = pipeline_of(planted, tmp_path, "[contexts]", "n_select = 10", name="plain")
-    apart = pipeline_of(planted, tmp_path, *SELECT, name="apart")
-    for pipeline in (plain, apart):
-        run_pipeline(pipeline, stages)
+@pytest.mark.slow
+def test_the_score_split_is_that_of_a_run_without_a_select_split(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
+    plain = with_contexts(pipeline_of(planted, tmp_path, name="plain"))
+    apart = with_contexts(pipeline_of(planted, tmp_path, *SELECT, name="apart"))
     readers = {p.name: open_run(p.run_folder).reader for p in (plain, apart)}
     for index in LABELLED:
         graded = {name: reader.contexts(index, split="score") for name, reader in readers.items()}
@@ -108,14 +111,15 @@ def asked(planted: Planted, folder: Path, url: str, *overrides: str) -> Pipeline
     return pipeline_of(planted, folder, *more, name="asked", overrides=overrides)
 
 
+@pytest.mark.slow
 def test_a_judge_that_knows_the_truth_chooses_the_true_label_and_its_price_stands_with_the_label(
-    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     # `examples` gives all features the label of one, which is false of the others.
     oracle = TruthOracle(explain=lambda _: "tiger")
     with LoopbackServer(oracle) as server:
-        pipeline = asked(planted, tmp_path, server.url + "/v1", 'features.indices="1,7"')
+        pipeline = with_contexts(asked(planted, tmp_path, server.url + "/v1", 'features.indices="1,7"'))
         run_pipeline(pipeline, ("corpus", "collect", "contexts", "explain"))
         prompts = [call.user for call in server.calls if call.system == load_prompt("explain_examples").system]
         n_judged = len(server.calls) - len(prompts)

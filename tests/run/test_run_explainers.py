@@ -13,6 +13,7 @@ from autointerp.run.pipeline import Stage
 from tests.loopback.server import Always, Call, LoopbackServer, Outcome, Say
 from tests.loopback.truth import TruthOracle
 from tests.run.planted import Planted
+from tests.run.prepared import WithContexts
 
 EXAMPLE = Path(__file__).parents[1] / "explain"
 STAGES: tuple[Stage, ...] = ("corpus", "collect", "contexts", "explain", "score")
@@ -37,10 +38,13 @@ def copied_example(folder: Path) -> Path:
     return folder / "example_explainer.py"
 
 
-def test_the_example_of_the_documentation_labels_features_and_is_scored(planted: Planted, tmp_path: Path) -> None:
+def test_the_example_of_the_documentation_labels_features_and_is_scored(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
     file = copied_example(tmp_path)
     with LoopbackServer(Always(Say('{"label": "ships in harbours"}'))) as server:
-        outcome = run_pipeline(pipeline_with(planted, tmp_path, f"{file}:KindOfText", server.openai_url), STAGES)
+        pipeline = with_contexts(pipeline_with(planted, tmp_path, f"{file}:KindOfText", server.openai_url))
+        outcome = run_pipeline(pipeline, STAGES)
         run_pipeline(pipeline_with(planted, tmp_path, f"{file}:KindOfText", server.openai_url), STAGES)
         assert len(server.calls) == 2, "a rerun asks nothing"
         prompt = file.with_suffix(".txt")
@@ -75,15 +79,16 @@ def test_an_explainer_that_is_none_is_told_before_anything_is_read(
     assert "broken.py can't be imported (ZeroDivisionError: division by zero): mend that file" in line
 
 
-def test_exclusions_and_sides_reach_the_store(planted: Planted, tmp_path: Path) -> None:
+def test_exclusions_and_sides_reach_the_store(planted: Planted, with_contexts: WithContexts, tmp_path: Path) -> None:
     def contrast(call: Call) -> Outcome:
         assert "\nSilent:\n- " in call.user
         return Say('{"label": "ship", "excludes": "boats"}')
 
     with LoopbackServer(Always(contrast)) as server:
-        outcome = run_pipeline(pipeline_with(planted, tmp_path, "contrastive", server.openai_url), STAGES)
+        pipeline = with_contexts(pipeline_with(planted, tmp_path, "contrastive", server.openai_url))
+        outcome = run_pipeline(pipeline, STAGES)
     (first, _) = open_run(outcome.folder.path).reader.explanations()
-    assert (first.label, first.detail) == ("ship, but not boats", {"excludes": "boats"})
+    assert (first.label, first.excludes) == ("ship, but not boats", "boats")
     with LoopbackServer(TruthOracle()) as server:
         outcome = run_pipeline(pipeline_with(planted, tmp_path, "evidence", server.openai_url), STAGES)
         assert '\nRaises: " ship"' in server.calls[0].user

@@ -10,10 +10,11 @@ import pytest
 from autointerp import load_pipeline, open_run, run_pipeline
 from autointerp.config import ContextsConfig, FeaturesConfig, Pipeline
 from autointerp.errors import CorpusError, PipelineError
-from autointerp.run.selection import ChosenFeatures, select_features
+from autointerp.run.features import ChosenFeatures, features_to_label
 from tests.loopback.server import LoopbackServer
 from tests.loopback.truth import TruthOracle
 from tests.run.planted import DEAD, FEATURES, LABELLED, Planted
+from tests.run.prepared import WithContexts
 
 SINGLE = [index for index in LABELLED if len(FEATURES[index]) == 1]
 TRUE = {str(index): FEATURES[index][0] for index in SINGLE}
@@ -35,8 +36,9 @@ def pipeline_of(planted: Planted, folder: Path, labels: Path, *more: str, overri
     return load_pipeline(str(path), ("score.baseline=false", *overrides))
 
 
+@pytest.mark.slow
 def test_true_labels_score_high_and_wrong_ones_low(
-    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     values: dict[str, list[float]] = {}
@@ -45,6 +47,8 @@ def test_true_labels_score_high_and_wrong_ones_low(
         for author, labels in (("true", TRUE), ("wrong", WRONG)):
             file = write(tmp_path / f"{author}.csv", labels, author)
             pipeline = pipeline_of(planted, tmp_path, file, *judge)
+            if not pipeline.run_folder.exists():
+                with_contexts(pipeline)
             outcome = run_pipeline(pipeline)
             assert outcome.n_failed == 0
             assert [list(features) for features in outcome.features.values()] == [SINGLE], "the file names the features"
@@ -59,10 +63,12 @@ def test_true_labels_score_high_and_wrong_ones_low(
     assert max(values["wrong"]) < 0.7
 
 
-def test_a_feature_that_is_asked_for_and_has_no_label_is_a_failure(planted: Planted, tmp_path: Path) -> None:
+def test_a_feature_that_is_asked_for_and_has_no_label_is_a_failure(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
     labels = write(tmp_path / "labels.csv", {"0": "ship", str(DEAD): "nothing"})
     scorers = ('score.scorers=["embedding"]',)
-    every_label = pipeline_of(planted, tmp_path, labels, overrides=scorers)
+    every_label = with_contexts(pipeline_of(planted, tmp_path, labels, overrides=scorers))
     outcome = run_pipeline(every_label)
     reader = open_run(every_label.run_folder).reader
     assert [list(features) for features in outcome.features.values()] == [[0, DEAD]]
@@ -105,7 +111,7 @@ FIRES = np.array([50, 50, 0, 50, 3, 50], dtype=np.int64)
 
 def select(labelled: Mapping[str, list[int]], **asked: object) -> ChosenFeatures:
     sources = [(name, FIRES) for name in labelled]
-    return select_features(FeaturesConfig.model_validate(asked), ContextsConfig(), sources, seed=0, labelled=labelled)
+    return features_to_label(FeaturesConfig.model_validate(asked), ContextsConfig(), sources, seed=0, labelled=labelled)
 
 
 def test_the_features_of_the_file_are_chosen_as_they_are() -> None:

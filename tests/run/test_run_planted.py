@@ -1,6 +1,7 @@
 """The whole pipeline on features whose truth is known, against language models that know it."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 from autointerp import load_pipeline, open_run, run_pipeline
 from autointerp.config import Pipeline
 from autointerp.errors import KeyRefusedError, NoKeyError, RunMismatchError, UnknownFeatureError
+from autointerp.llm import load_prompt
 from tests.loopback.server import Always, Http, LoopbackServer, Oracle, Provider, Say, Script
 from tests.loopback.truth import Shown, TruthOracle, most_frequent_mark
 from tests.run.planted import COLOURS, DEAD, EVERYWHERE, FEATURES, LABELLED, RARE, Planted
+from tests.run.prepared import WithContexts
 
 KEY = "sk-planted-0123456789"
 NAME_OF_COLOURS = "names of colours"
@@ -45,6 +48,10 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
 
 
+# As far as a run from the text on is to be had quickly: nothing is embedded before the labels are.
+QUICK = ('contexts.negatives=["silent_random"]', 'score.scorers=["detection"]')
+
+
 def asked_pipeline(
     planted: Planted, folder: Path, url: str, *overrides: str, provider: Provider = "openai", name: str = "asked"
 ) -> Pipeline:
@@ -57,12 +64,12 @@ def asked_pipeline(
     return load_pipeline(str(path), overrides)
 
 
-@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize("provider", ["openai", pytest.param("anthropic", marks=pytest.mark.slow)])
 def test_a_judge_that_knows_the_truth_gives_every_true_label_full_marks(
-    planted: Planted, tmp_path: Path, provider: Provider
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, provider: Provider
 ) -> None:
     with LoopbackServer(knowing()) as server:
-        pipeline = asked_pipeline(planted, tmp_path, server.base_url(provider), provider=provider)
+        pipeline = with_contexts(asked_pipeline(planted, tmp_path, server.base_url(provider), provider=provider))
         outcome = run_pipeline(pipeline)
         n_calls = len(server.calls)
         run_pipeline(pipeline)
@@ -80,14 +87,22 @@ def test_a_judge_that_knows_the_truth_gives_every_true_label_full_marks(
     summary = {s.scorer: s for s in run.score_summary()}
     assert summary["detection"].baseline_median is not None
     assert summary["detection"].baseline_median < 0.7
-    stages = {s.stage: s for s in run.status()}
-    assert stages["explain"].cost_usd is not None
-    assert stages["explain"].cost_usd > 0
+    n_asked = Counter(call.system for call in server.calls)
+    used = {row.stage: row.usage for row in run.reader.stages() if row.usage is not None}
+    assert used["explain"].n_calls == n_asked[load_prompt("explain_examples").system]
+    assert used["score:fuzzing"].n_calls == n_asked[load_prompt("judge_fuzzing").system]
+    n_detection = n_asked[load_prompt("judge_detection").system]
+    assert used["score:detection"].n_calls + used["score:recall"].n_calls == n_detection
+    for stage in ("explain", "score:detection", "score:fuzzing", "score:recall"):
+        assert (used[stage].cost_usd or 0.0) > 0, f"{stage} is told what its own questions cost"
+    assert used["score:embedding"].n_calls == 0
 
 
-def test_a_judge_that_errs_scores_what_its_own_answers_say(planted: Planted, tmp_path: Path) -> None:
+def test_a_judge_that_errs_scores_what_its_own_answers_say(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
     with LoopbackServer(knowing(error_rate=0.25)) as server:
-        pipeline = asked_pipeline(planted, tmp_path, server.url + "/v1", 'score.scorers=["detection"]')
+        pipeline = with_contexts(asked_pipeline(planted, tmp_path, server.url + "/v1", 'score.scorers=["detection"]'))
         run_pipeline(pipeline)
     run = open_run(pipeline.run_folder)
     below_one = 0
@@ -105,10 +120,18 @@ def test_a_judge_that_errs_scores_what_its_own_answers_say(planted: Planted, tmp
     assert below_one >= len(LABELLED) - 1
 
 
-def test_features_that_cannot_be_labelled_are_recorded_with_the_reason(planted: Planted, tmp_path: Path) -> None:
+def test_features_that_cannot_be_labelled_are_recorded_with_the_reason(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
     with LoopbackServer(knowing()) as server:
-        pipeline = asked_pipeline(
-            planted, tmp_path, server.url + "/v1", f'features.indices="0,{DEAD}-{RARE}"', 'score.scorers=["detection"]'
+        pipeline = with_contexts(
+            asked_pipeline(
+                planted,
+                tmp_path,
+                server.url + "/v1",
+                f'features.indices="0,{DEAD}-{RARE}"',
+                'score.scorers=["detection"]',
+            )
         )
         run_pipeline(pipeline)
     run = open_run(pipeline.run_folder)
@@ -121,35 +144,35 @@ def test_features_that_cannot_be_labelled_are_recorded_with_the_reason(planted: 
 
 def test_a_later_run_with_more_features_goes_on_from_there(planted: Planted, tmp_path: Path) -> None:
     with LoopbackServer(knowing()) as server:
-        first = asked_pipeline(
-            planted, tmp_path, server.url + "/v1", 'features.indices="0-1"', 'score.scorers=["detection"]'
-        )
+        first = asked_pipeline(planted, tmp_path, server.url + "/v1", 'features.indices="0-1"', *QUICK)
         run_pipeline(first)
         explained = {e.feature_index: e.created_at for e in open_run(first.run_folder).reader.explanations()}
-        more = asked_pipeline(
-            planted, tmp_path, server.url + "/v1", 'features.indices="0-2,6"', 'score.scorers=["detection"]'
-        )
+        more = asked_pipeline(planted, tmp_path, server.url + "/v1", 'features.indices="0-2,6"', *QUICK)
         run_pipeline(more)
     later = {e.feature_index: e.created_at for e in open_run(first.run_folder).reader.explanations()}
     assert sorted(later) == [0, 1, 2, 6]
     assert {index: later[index] for index in explained} == explained
 
 
-def test_a_refused_key_stops_the_run_at_once_and_what_was_collected_stays(planted: Planted, tmp_path: Path) -> None:
+def test_a_refused_key_stops_the_run_at_once_and_what_was_collected_stays(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
     refusing: Oracle = Always(Http(401, '{"error": {"message": "Incorrect API key", "code": "invalid_api_key"}}'))
     with LoopbackServer(refusing) as server:
-        pipeline = asked_pipeline(planted, tmp_path, server.url + "/v1")
+        pipeline = with_contexts(asked_pipeline(planted, tmp_path, server.url + "/v1"))
         with pytest.raises(KeyRefusedError):
             run_pipeline(pipeline)
         assert len(server.calls) <= 4
     assert len(open_run(pipeline.run_folder).reader.features()) == len(FEATURES)
 
 
-def test_a_refusal_is_recorded_and_asked_again_by_the_next_run(planted: Planted, tmp_path: Path) -> None:
+def test_a_refusal_is_recorded_and_asked_again_by_the_next_run(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
     oracle = Script(Say("I can't help with that.", stop="refusal"), then=knowing())
     with LoopbackServer(oracle) as server:
-        pipeline = asked_pipeline(
-            planted, tmp_path, server.url + "/v1", 'features.indices="0"', 'score.scorers=["detection"]'
+        pipeline = with_contexts(
+            asked_pipeline(planted, tmp_path, server.url + "/v1", 'features.indices="0"', 'score.scorers=["detection"]')
         )
         first = run_pipeline(pipeline, ("corpus", "collect", "contexts", "explain"))
         (failure,) = open_run(pipeline.run_folder).reader.failures(stage="explain")
@@ -173,10 +196,12 @@ def test_a_missing_key_is_told_before_anything_is_asked(
     assert not pipeline.run_folder.exists(), "the key is looked for before hours of collecting"
 
 
-def test_the_key_is_nowhere_in_the_run_folder(planted: Planted, tmp_path: Path) -> None:
+def test_the_key_is_nowhere_in_the_run_folder(planted: Planted, with_contexts: WithContexts, tmp_path: Path) -> None:
     with LoopbackServer(knowing()) as server:
-        pipeline = asked_pipeline(
-            planted, tmp_path, server.url + "/v1", 'features.indices="0-1"', 'score.scorers=["detection"]'
+        pipeline = with_contexts(
+            asked_pipeline(
+                planted, tmp_path, server.url + "/v1", 'features.indices="0-1"', 'score.scorers=["detection"]'
+            )
         )
         run_pipeline(pipeline)
     for file in pipeline.run_folder.rglob("*"):
@@ -202,15 +227,19 @@ def test_a_feature_past_the_width_is_an_error_that_names_the_range(planted: Plan
     assert not (pipeline.run_folder / "corpus").exists(), "it is told before anything is read"
 
 
-def test_the_judges_name_and_every_trial_are_kept(planted: Planted, tmp_path: Path) -> None:
+def test_the_judges_name_and_every_trial_are_kept(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
     with LoopbackServer(knowing()) as server:
-        pipeline = asked_pipeline(
-            planted,
-            tmp_path,
-            server.url + "/v1",
-            'features.indices="6"',
-            'score.scorers=["fuzzing"]',
-            "score.baseline=false",
+        pipeline = with_contexts(
+            asked_pipeline(
+                planted,
+                tmp_path,
+                server.url + "/v1",
+                'features.indices="6"',
+                'score.scorers=["fuzzing"]',
+                "score.baseline=false",
+            )
         )
         run_pipeline(pipeline)
     run = open_run(pipeline.run_folder)

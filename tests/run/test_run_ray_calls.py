@@ -47,6 +47,8 @@ async def ask_through_workers(
         return list(await asking)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of Ray's own sockets
 def test_workers_keep_to_the_limits_together_and_one_that_is_killed_costs_only_its_calls_in_flight(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -21,6 +21,8 @@ from autointerp.run.workers.executor import collect_shards
 from tests.run.planted import Planted
 from tests.run.ray_cluster import RayCluster, driver, ray_cluster
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+
 N_SHARDS = 40
 
 
@@ -102,7 +104,8 @@ def test_a_cluster_without_room_for_any_worker_is_an_error_that_says_what_there_
     assert said[-1].startswith(
         "error: no Ray worker could start within 3 s: each asks for 1 CPU + 1 GPU, and the cluster"
     )
-    assert "has 1 node (1 CPU + 0 GPU)" in said[-1]
+    # Where a node has just been killed, Ray may not have missed it yet.
+    assert re.search(r"has (1 node|2 nodes) \(1 CPU \+ 0 GPU", said[-1])
 
 
 def test_a_node_without_the_package_is_one_line(

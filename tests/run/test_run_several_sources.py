@@ -16,12 +16,13 @@ from autointerp.config import ContextsConfig, FeaturesConfig, Pipeline
 from autointerp.config.file import load_pipeline
 from autointerp.corpus.blocks import load_shard
 from autointerp.errors import AutointerpError, SubjectError, UnknownFeatureError
-from autointerp.run.selection import select_features
+from autointerp.run.features import features_to_label
 from autointerp.run.workers.executor import collect_shards
 from autointerp.run.workers.parts import SourceParts
 from autointerp.subject.source import load_sources
 from tests.loopback.server import LoopbackServer
 from tests.run.planted import COLOURS, DEAD, FEATURES, FEATURES_2, Planted
+from tests.run.prepared import WithContexts
 from tests.run.test_run_planted import KEY, NAME_OF_COLOURS, knowing
 from tests.run.tiny import assert_same, collect, save_coder, with_coders
 
@@ -122,11 +123,12 @@ def two_coders(planted: Planted, folder: Path, url: str, *overrides: str) -> Pip
     return load_pipeline(str(path), overrides)
 
 
+@pytest.mark.slow
 def test_a_run_over_two_coders_labels_and_scores_the_features_of_both(
-    planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with LoopbackServer(knowing()) as server:
-        pipeline = two_coders(planted, tmp_path, server.url + "/v1", 'score.scorers=["detection"]')
+        pipeline = with_contexts(two_coders(planted, tmp_path, server.url + "/v1", 'score.scorers=["detection"]'))
         outcome = run_pipeline(pipeline)
         n_calls = len(server.calls)
         reader = open_run(pipeline.run_folder).reader
@@ -171,9 +173,9 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 
 
 def test_features_that_are_asked_for_by_index_are_those_of_every_coder(planted: Planted, tmp_path: Path) -> None:
-    with LoopbackServer(knowing()) as server:
-        pipeline = two_coders(planted, tmp_path, server.url + "/v1", f'features.indices="{DEAD},6,8"')
-        outcome = run_pipeline(pipeline, ("corpus", "collect", "contexts"))
+    asked = (f'features.indices="{DEAD},6,8"', 'contexts.negatives=["silent_random"]')
+    pipeline = two_coders(planted, tmp_path, "http://127.0.0.1:9/v1", *asked)
+    outcome = run_pipeline(pipeline, ("corpus", "collect", "contexts"))
     assert dict(outcome.features) == {ONE: [DEAD, 6, 8], OTHER: [DEAD, 6, 8]}
     reader = open_run(pipeline.run_folder).reader
     reasons = {(f.source_id, f.feature_index): f.error_type for f in reader.failures(stage="contexts")}
@@ -183,11 +185,11 @@ def test_features_that_are_asked_for_by_index_are_those_of_every_coder(planted: 
 
 
 def test_an_index_past_the_width_of_one_coder_does_not_cost_the_other_its_label(
-    planted: Planted, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with LoopbackServer(knowing()) as server:
-        pipeline = two_coders(
-            planted, tmp_path, server.url + "/v1", 'features.indices="10"', 'score.scorers=["detection"]'
+        pipeline = with_contexts(
+            two_coders(planted, tmp_path, server.url + "/v1", 'features.indices="10"', 'score.scorers=["detection"]')
         )
         outcome = run_pipeline(pipeline)
         past_both = pipeline.model_copy(update={"features": FeaturesConfig(indices="8,12")})
@@ -213,14 +215,14 @@ INDICES, ALL = FeaturesConfig(indices="1-2"), FeaturesConfig()
 def test_a_source_that_lacks_features_is_told_unless_all_do(
     config: FeaturesConfig, reason: str, found: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = select_features(config, ContextsConfig(), [("a", ABLE)], seed=0)["a"]
+    expected = features_to_label(config, ContextsConfig(), [("a", ABLE)], seed=0)["a"]
     assert caplog.messages == []
-    chosen = select_features(config, ContextsConfig(), [("b", UNABLE), ("a", ABLE)], seed=0)
+    chosen = features_to_label(config, ContextsConfig(), [("b", UNABLE), ("a", ABLE)], seed=0)
     assert (dict(chosen), list(chosen)) == ({"b": found, "a": expected}, ["b", "a"])
     (told,) = caplog.messages
     assert re.fullmatch(f"{reason}: the run goes on with {len(found)} of its features", told)
     with pytest.raises(AutointerpError, match=reason):
-        select_features(config, ContextsConfig(), [("b", UNABLE), ("c", UNABLE)], seed=0)
+        features_to_label(config, ContextsConfig(), [("b", UNABLE), ("c", UNABLE)], seed=0)
 
 
 def test_counts_of_tokens_that_may_be_too_low_are_stored_with_their_bound(planted: Planted, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.records import FeatureContexts
 from autointerp.score.detection import DetectionScorer, build_questions
+from autointerp.score.judge import Answer, Question, Task
 from autointerp.score.judge_local import LocalJudge
-from autointerp.score.protocol import Answer, Question, Task
 from tests.score.world import (
     ANIMALS,
     COLOURS,
@@ -20,8 +20,9 @@ from tests.score.world import (
     World,
     explanation_of,
     failed,
-    graded,
     read,
+    scored,
+    tools,
 )
 
 CAT, COLOUR = 0, 1
@@ -33,7 +34,7 @@ def cat_contexts(world: World) -> FeatureContexts:
 
 
 def scorer(judge: Scripted, seed: int = 0) -> DetectionScorer:
-    return DetectionScorer(judge, ScoreConfig(n_bootstrap=200), seed)
+    return DetectionScorer(tools(judge, ScoreConfig(n_bootstrap=200), seed))
 
 
 def oracle(misses: int, false_alarms: int) -> Scripted:
@@ -49,9 +50,9 @@ def oracle(misses: int, false_alarms: int) -> Scripted:
 
 
 def test_known_error_rates_come_back_as_the_fractions_worked_out_by_hand(world: World, pool: PoolTiles) -> None:
-    result = graded(scorer(oracle(4, 2)).score(explanation_of(CAT, "cat"), world.evidence(CAT, pool)))
+    result = scored(scorer(oracle(4, 2)).score(explanation_of(CAT, "cat"), world.given(CAT, pool)))
     score = result.score
-    assert score.detail["metric"] == "balanced accuracy"
+    assert score.metric == "balanced accuracy"
     assert score.value == pytest.approx(float(F(16, 20) / 2 + F(18, 20) / 2))
     assert score.detail["sensitivity"] == pytest.approx(0.8)
     assert score.detail["specificity"] == pytest.approx(0.9)
@@ -61,9 +62,9 @@ def test_known_error_rates_come_back_as_the_fractions_worked_out_by_hand(world: 
 
 
 def test_every_trial_can_be_opened_and_the_score_recomputed_from_them(world: World, pool: PoolTiles) -> None:
-    evidence = world.evidence(CAT, pool)
-    result = graded(scorer(oracle(5, 1)).score(explanation_of(CAT, "cat"), evidence))
-    known = {c.context_id: c for c in evidence.contexts.contexts if c.split == "score"}
+    given = world.given(CAT, pool)
+    result = scored(scorer(oracle(5, 1)).score(explanation_of(CAT, "cat"), given))
+    known = {c.context_id: c for c in given.feature.contexts if c.split == "score"}
     assert {t.context_id for t in result.trials} == set(known)
     assert all(t.truth == known[t.context_id].is_active and not t.marked for t in result.trials)
     hits = [t.verdict for t in result.trials if t.truth]
@@ -72,13 +73,13 @@ def test_every_trial_can_be_opened_and_the_score_recomputed_from_them(world: Wor
 
 
 def test_a_perfect_label_scores_one_and_its_interval_is_no_point(world: World, pool: PoolTiles) -> None:
-    score = graded(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), world.evidence(CAT, pool))).score
+    score = scored(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), world.given(CAT, pool))).score
     assert score.value == score.ci_high == 1.0
     assert 0.8 < score.ci_low < 1.0
 
 
 def test_always_yes_scores_a_half_and_its_precision_is_the_base_rate(world: World, pool: PoolTiles) -> None:
-    score = graded(scorer(Scripted(read)).score(explanation_of(CAT, "any text"), world.evidence(CAT, pool))).score
+    score = scored(scorer(Scripted(read)).score(explanation_of(CAT, "any text"), world.given(CAT, pool))).score
     assert score.value == 0.5
     assert score.detail["matthews"] is None
     assert "same of every trial" in score.detail["undefined"]["matthews"]
@@ -88,7 +89,7 @@ def test_always_yes_scores_a_half_and_its_precision_is_the_base_rate(world: Worl
 
 
 def test_always_no_has_no_precision_and_says_why(world: World, pool: PoolTiles) -> None:
-    score = graded(scorer(Scripted(read)).score(explanation_of(CAT, "zebra"), world.evidence(CAT, pool))).score
+    score = scored(scorer(Scripted(read)).score(explanation_of(CAT, "zebra"), world.given(CAT, pool))).score
     assert score.value == 0.5
     assert score.detail["f1"] == 0.0
     assert score.detail["precision_at_base_rate"] is None
@@ -96,9 +97,9 @@ def test_always_no_has_no_precision_and_says_why(world: World, pool: PoolTiles) 
 
 
 def test_true_beats_too_narrow_beats_false(world: World, pool: PoolTiles) -> None:
-    evidence = world.evidence(COLOUR, pool)
+    given = world.given(COLOUR, pool)
     labels = (" ".join(COLOURS), " ".join(COLOURS[3:]), " ".join(ANIMALS))
-    values = [graded(scorer(Scripted(read)).score(explanation_of(COLOUR, n), evidence)).score.value for n in labels]
+    values = [scored(scorer(Scripted(read)).score(explanation_of(COLOUR, n), given)).score.value for n in labels]
     assert values[0] == 1.0
     assert values[0] > values[1] > values[2]
     assert 0.4 < values[2] < 0.6
@@ -109,7 +110,7 @@ def test_rates_by_cell_count_what_is_in_the_cell(world: World, pool: PoolTiles) 
         context = question.context
         return Answer(verdict=context.kind == "silent_similar" or (context.quantile or 0) >= 5)
 
-    score = graded(scorer(Scripted(misses_the_weak)).score(explanation_of(CAT, "cat"), world.evidence(CAT, pool))).score
+    score = scored(scorer(Scripted(misses_the_weak)).score(explanation_of(CAT, "cat"), world.given(CAT, pool))).score
     assert score.detail["sensitivity_by_quantile"] == {str(q): float(q >= 5) for q in range(10)}
     assert score.detail["n_sensitivity_by_quantile"] == {str(q): 2 for q in range(10)}
     assert score.detail["specificity_by_kind"] == {"silent_random": 1.0, "silent_similar": 0.0}
@@ -121,9 +122,9 @@ def test_auroc_stands_where_the_judge_gives_probabilities(world: World, pool: Po
     def sure(label: str, task: Task, question: Question) -> Answer:
         return Answer(verdict=True, probability=0.9 if question.context.is_active else 0.6)
 
-    evidence = world.evidence(CAT, pool)
-    with_them = graded(scorer(Scripted(sure)).score(explanation_of(CAT, "cat"), evidence)).score
-    without = graded(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), evidence)).score
+    given = world.given(CAT, pool)
+    with_them = scored(scorer(Scripted(sure)).score(explanation_of(CAT, "cat"), given)).score
+    without = scored(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), given)).score
     assert (with_them.value, with_them.detail["auroc"]) == (0.5, 1.0)
     assert with_them.detail["auroc_interval"]["low"] < 1.0
     assert without.detail["auroc"] is None
@@ -139,7 +140,7 @@ def test_unanswered_trials_are_counted_and_in_no_rate(world: World, pool: PoolTi
             return Answer(verdict=None, unanswered="timeout")
         return Answer(verdict=question.context.is_active)
 
-    result = graded(scorer(Scripted(sometimes_silent)).score(explanation_of(CAT, "cat"), world.evidence(CAT, pool)))
+    result = scored(scorer(Scripted(sometimes_silent)).score(explanation_of(CAT, "cat"), world.given(CAT, pool)))
     assert (result.score.n_trials, result.score.n_unanswered) == (40, 15)
     assert (result.score.value, result.score.detail["n_positive"], result.score.detail["n_negative"]) == (1.0, 15, 10)
     assert sum(t.verdict is None and t.unanswered == "timeout" for t in result.trials) == 15
@@ -147,18 +148,18 @@ def test_unanswered_trials_are_counted_and_in_no_rate(world: World, pool: PoolTi
 
 def test_no_answer_at_all_is_a_failure_to_try_again(world: World, pool: PoolTiles) -> None:
     judge = Scripted(lambda label, task, question: Answer(verdict=None, unanswered="503 from the server"))
-    failure = failed(scorer(judge).score(explanation_of(CAT, "cat"), world.evidence(CAT, pool)))
+    failure = failed(scorer(judge).score(explanation_of(CAT, "cat"), world.given(CAT, pool)))
     assert (failure.stage, failure.error_type, failure.retry) == ("score:detection", "AllUnanswered", True)
     assert failure.raw == "503 from the server"
     assert failure.explanation_id == explanation_of(CAT, "cat").explanation_id
 
 
 def test_a_judge_that_can_never_answer_is_a_failure_for_good(world: World, pool: PoolTiles) -> None:
-    evidence = world.evidence(COLOUR, pool)
-    contexts = tuple(c for c in evidence.contexts.contexts if c.split == "score" or c.is_active)
-    evidence = replace(evidence, contexts=replace(evidence.contexts, contexts=contexts))
-    local = DetectionScorer(LocalJudge(BagOfWords()), ScoreConfig(), 0)
-    failure = failed(local.score(explanation_of(COLOUR, "red"), evidence))
+    given = world.given(COLOUR, pool)
+    contexts = tuple(c for c in given.feature.contexts if c.split == "score" or c.is_active)
+    given = replace(given, feature=replace(given.feature, contexts=contexts))
+    local = DetectionScorer(tools(LocalJudge(BagOfWords())))
+    failure = failed(local.score(explanation_of(COLOUR, "red"), given))
     assert (failure.error_type, failure.retry) == ("AllUnanswered", False)
     assert failure.raw == "no question of the explain split is false, so there is no threshold"
 
@@ -167,17 +168,17 @@ def test_answers_for_one_class_only_are_a_failure_to_try_again(world: World, poo
     def no_word_of_silent_ones(label: str, task: Task, question: Question) -> Answer:
         return Answer(verdict=True) if question.context.is_active else Answer(verdict=None, unanswered="refused")
 
-    evidence = world.evidence(CAT, pool)
-    failure = failed(scorer(Scripted(no_word_of_silent_ones)).score(explanation_of(CAT, "cat"), evidence))
+    given = world.given(CAT, pool)
+    failure = failed(scorer(Scripted(no_word_of_silent_ones)).score(explanation_of(CAT, "cat"), given))
     assert (failure.error_type, failure.retry) == ("AllUnanswered", True)
     assert failure.message == "none of the 20 questions whose true answer is no was answered"
 
 
 def test_a_feature_without_silent_contexts_fails_for_good(world: World, pool: PoolTiles) -> None:
-    evidence = world.evidence(CAT, pool)
-    only_firing = tuple(c for c in evidence.contexts.contexts if c.is_active)
-    evidence = replace(evidence, contexts=replace(evidence.contexts, contexts=only_firing))
-    failure = failed(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), evidence))
+    given = world.given(CAT, pool)
+    only_firing = tuple(c for c in given.feature.contexts if c.is_active)
+    given = replace(given, feature=replace(given.feature, contexts=only_firing))
+    failure = failed(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), given))
     assert (failure.error_type, failure.retry) == ("OneClassOnly", False)
     assert "silent" in failure.message
 
@@ -203,5 +204,5 @@ def test_the_order_does_not_depend_on_the_order_in_which_contexts_come(
 
 def test_another_judge_another_fingerprint() -> None:
     assert scorer(Scripted(read)).fingerprint == scorer(Scripted(read)).fingerprint
-    assert scorer(Scripted(read)).fingerprint != scorer(Scripted(read, fingerprint="other")).fingerprint
+    assert scorer(Scripted(read)).fingerprint != scorer(Scripted(read, made_of="other")).fingerprint
     assert scorer(Scripted(read)).fingerprint != scorer(Scripted(read), seed=1).fingerprint

@@ -7,18 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.records import Context, FeatureContexts
 from autointerp.score.fuzzing import FuzzingScorer, build_questions, false_marks, true_marks
-from autointerp.score.protocol import Answer, Question, Task
-from tests.score.world import ANIMALS, COLOURS, UNHURRIED, Scripted, World, explanation_of, failed, graded, read
+from autointerp.score.judge import Answer, Question, Task
+from tests.score.world import ANIMALS, COLOURS, UNHURRIED, Scripted, World, explanation_of, failed, read, scored, tools
 
 CAT, COLOUR, EVERYWHERE = 0, 1, 2
 
 
 def scorer(judge: Scripted) -> FuzzingScorer:
-    return FuzzingScorer(judge, ScoreConfig(), 0)
+    return FuzzingScorer(tools(judge))
 
 
 def context_of(activations: list[float], words: list[str] | None = None, block: int = 0) -> Context:
@@ -101,13 +100,13 @@ def test_white_space_on_which_the_feature_fires_is_marked_in_no_half() -> None:
 
 
 def test_contexts_that_are_active_on_white_space_alone_are_left_out_and_counted(world: World, pool: PoolTiles) -> None:
-    evidence = world.evidence(COLOUR, pool)
-    contexts = list(evidence.contexts.contexts)
+    given = world.given(COLOUR, pool)
+    contexts = list(given.feature.contexts)
     for i in [i for i, c in enumerate(contexts) if c.split == "score" and c.is_active][:3]:
         tokens = ["\n" if a > 0 else t for a, t in zip(contexts[i].activations, contexts[i].tokens, strict=True)]
         contexts[i] = replace(contexts[i], tokens=tuple(tokens))
-    evidence = replace(evidence, contexts=replace(evidence.contexts, contexts=tuple(contexts)))
-    result = graded(scorer(Scripted(read)).score(explanation_of(COLOUR, " ".join(COLOURS)), evidence))
+    given = replace(given, feature=replace(given.feature, contexts=tuple(contexts)))
+    result = scored(scorer(Scripted(read)).score(explanation_of(COLOUR, " ".join(COLOURS)), given))
     assert (result.score.n_trials, result.score.detail["n_left_out"]) == (17, 3)
     known = {c.context_id: c.tokens for c in contexts}
     assert all(known[t.context_id][offset].strip() for t in result.trials for offset in t.marked)
@@ -147,11 +146,11 @@ def test_without_the_label_neither_the_number_nor_the_place_of_marks_tells_the_a
 
 
 def test_a_true_label_scores_one_and_marks_stand_in_the_trials(world: World, pool: PoolTiles) -> None:
-    evidence = world.evidence(COLOUR, pool)
-    result = graded(scorer(Scripted(read)).score(explanation_of(COLOUR, " ".join(COLOURS)), evidence))
-    known = {c.context_id: c for c in evidence.contexts.contexts}
+    given = world.given(COLOUR, pool)
+    result = scored(scorer(Scripted(read)).score(explanation_of(COLOUR, " ".join(COLOURS)), given))
+    known = {c.context_id: c for c in given.feature.contexts}
     assert result.score.value == 1.0
-    assert result.score.detail["metric"] == "balanced accuracy"
+    assert result.score.metric == "balanced accuracy"
     for trial in result.trials:
         active = [known[trial.context_id].activations[i] > 0 for i in trial.marked]
         assert active
@@ -160,29 +159,29 @@ def test_a_true_label_scores_one_and_marks_stand_in_the_trials(world: World, poo
 
 @pytest.mark.parametrize("label", ["any text", " ".join(ANIMALS), "zebra"])
 def test_labels_that_hold_for_all_marks_or_for_none_score_a_half(world: World, pool: PoolTiles, label: str) -> None:
-    score = graded(scorer(Scripted(read)).score(explanation_of(COLOUR, label), world.evidence(COLOUR, pool))).score
+    score = scored(scorer(Scripted(read)).score(explanation_of(COLOUR, label), world.given(COLOUR, pool))).score
     assert score.value == pytest.approx(0.5, abs=0.06)
 
 
 def test_a_label_of_half_the_lexicon_lies_between(world: World, pool: PoolTiles) -> None:
     label = " ".join(COLOURS[3:])
-    score = graded(scorer(Scripted(read)).score(explanation_of(COLOUR, label), world.evidence(COLOUR, pool))).score
+    score = scored(scorer(Scripted(read)).score(explanation_of(COLOUR, label), world.given(COLOUR, pool))).score
     assert 0.55 < score.value < 0.95
 
 
 def test_contexts_that_are_active_throughout_are_left_out_and_counted(world: World, pool: PoolTiles) -> None:
-    evidence = world.evidence(COLOUR, pool)
-    contexts = list(evidence.contexts.contexts)
+    given = world.given(COLOUR, pool)
+    contexts = list(given.feature.contexts)
     places = [i for i, c in enumerate(contexts) if c.split == "score" and c.is_active][:4]
     for i in places:
         contexts[i] = replace(contexts[i], activations=(1.0,) * len(contexts[i].tokens), max_activation=1.0)
-    evidence = replace(evidence, contexts=replace(evidence.contexts, contexts=tuple(contexts)))
-    score = graded(scorer(Scripted(read)).score(explanation_of(COLOUR, " ".join(COLOURS)), evidence)).score
+    given = replace(given, feature=replace(given.feature, contexts=tuple(contexts)))
+    score = scored(scorer(Scripted(read)).score(explanation_of(COLOUR, " ".join(COLOURS)), given)).score
     assert (score.n_trials, score.detail["n_left_out"]) == (16, 4)
 
 
 def test_a_feature_that_fires_on_every_token_fails_for_good(world: World, pool: PoolTiles) -> None:
-    failure = failed(scorer(Scripted(read)).score(explanation_of(EVERYWHERE, "x"), world.evidence(EVERYWHERE, pool)))
+    failure = failed(scorer(Scripted(read)).score(explanation_of(EVERYWHERE, "x"), world.given(EVERYWHERE, pool)))
     assert (failure.stage, failure.error_type, failure.retry) == ("score:fuzzing", "OneClassOnly", False)
 
 
@@ -190,7 +189,7 @@ def test_all_unanswered_is_a_failure_to_try_again(world: World, pool: PoolTiles)
     def silent(label: str, task: Task, question: Question) -> Answer:
         return Answer(verdict=None, unanswered="refused")
 
-    failure = failed(scorer(Scripted(silent)).score(explanation_of(COLOUR, "x"), world.evidence(COLOUR, pool)))
+    failure = failed(scorer(Scripted(silent)).score(explanation_of(COLOUR, "x"), world.given(COLOUR, pool)))
     assert (failure.error_type, failure.retry, failure.raw) == ("AllUnanswered", True, "refused")
 
 

@@ -12,11 +12,14 @@ from jaxtyping import Float32
 from autointerp.config import EmbedderConfig
 from autointerp.embedder import Embedder
 from autointerp.records import Context
+from autointerp.score.detection import DETECTION
+from autointerp.score.fuzzing import FUZZING
+from autointerp.score.judge import Answer, Question, Solved, Task
 from autointerp.score.judge_local import LocalJudge, calibrate, marked_texts
-from autointerp.score.protocol import Answer, Question, Solved, Task
+from tests.score.world import BagOfWords
 
 
-class CountingSimilarity:
+class CountingSimilarity(BagOfWords):
     """Share of a text's words that are in the label."""
 
     fingerprint = "counting"
@@ -48,9 +51,9 @@ def context(text: str, number: int = 0) -> Context:
 
 
 def ask(
-    label: str, questions: Sequence[Question], solved: Sequence[Solved], task: Task = "detection"
+    label: str, questions: Sequence[Question], solved: Sequence[Solved], task: Task = DETECTION
 ) -> Sequence[Answer]:
-    return asyncio.run(LocalJudge(CountingSimilarity()).answer(label, task, questions, solved))
+    return asyncio.run(LocalJudge(CountingSimilarity()).answer(label, task, questions, solved)).answers
 
 
 SOLVED = [
@@ -103,7 +106,7 @@ def test_fuzzing_looks_at_the_marked_tokens_only() -> None:
         Solved(marked("red the cat", 1), False),
         Solved(marked("the red cat", 0), False),
     ]
-    answers = ask("red", [marked("a red of", 1), marked("a red of", 2)], solved, "fuzzing")
+    answers = ask("red", [marked("a red of", 1), marked("a red of", 2)], solved, FUZZING)
     assert [a.verdict for a in answers] == [True, False]
 
 
@@ -127,6 +130,16 @@ def test_the_threshold_of_two_clouds_of_one_shape_lies_halfway_whatever_their_si
     similarity = np.array([0.1, 0.2, 0.3] * 5 + [0.5, 0.6, 0.7])
     truth = np.array([False] * 15 + [True] * 3)
     assert calibrate(similarity, truth).threshold == pytest.approx(0.4, abs=0.03)
+
+
+@pytest.mark.parametrize(("n_false", "n_true"), [(15, 3), (3, 15), (3, 3)])
+def test_however_well_two_classes_are_told_apart_the_smaller_one_bounds_the_probability(
+    n_false: int, n_true: int
+) -> None:
+    similarity = np.array([0.2] * n_false + [0.8] * n_true)
+    calibration = calibrate(similarity, similarity > 0.5)
+    # Platt's targets for a class of three: (3 + 1) / (3 + 2), and what is left of it. The penalty takes a little off.
+    assert calibration.probability(np.array([0.2, 0.8])) == pytest.approx([0.2, 0.8], abs=0.01)
 
 
 def test_equal_similarities_give_no_threshold() -> None:
@@ -157,5 +170,5 @@ def test_with_the_real_embedder_a_true_label_is_told_from_a_false_one() -> None:
     silent = ["the cat sleeps on the warm mat", "a matrix has rows and columns", "open the file and read its lines"]
     solved = [Solved(Question(context(t)), t in fires) for t in fires[:2] + silent[:2]]
     questions = [Question(context(t)) for t in (fires[2], silent[2])]
-    answers = asyncio.run(judge.answer("exception, errors", "detection", questions, solved))
+    answers = asyncio.run(judge.answer("exception, errors", DETECTION, questions, solved)).answers
     assert [a.verdict for a in answers] == [True, False]

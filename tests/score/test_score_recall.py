@@ -8,10 +8,11 @@ import pytest
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.records import FeatureContexts
-from autointerp.score import metrics, recall
-from autointerp.score.protocol import Answer, Question, ScoreEvidence, Task
+from autointerp.score import metrics
+from autointerp.score.detail import context_rate
+from autointerp.score.judge import Answer, Question, Task
 from autointerp.score.recall import LIKELY, REST, RecallScorer, build_questions, measure
-from autointerp.score.trials import Answered, Posed, answered, context_rate
+from autointerp.score.trials import Answered, Posed, ScoreContexts, answered
 from tests.score.world import (
     ANIMALS,
     COLOURS,
@@ -22,8 +23,9 @@ from tests.score.world import (
     World,
     explanation_of,
     failed,
-    graded,
     read,
+    scored,
+    tools,
 )
 
 CAT, COLOUR, EVERYWHERE = 0, 1, 2
@@ -31,7 +33,7 @@ CONFIG = ScoreConfig(n_recall_candidates=20, n_recall_random=20, n_bootstrap=300
 
 
 def scorer(judge: Scripted, config: ScoreConfig = CONFIG) -> RecallScorer:
-    return RecallScorer(judge, BagOfWords(), config, 0)
+    return RecallScorer(tools(judge, config))
 
 
 def silent_tiles(pool: PoolTiles, feature: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
@@ -40,8 +42,7 @@ def silent_tiles(pool: PoolTiles, feature: int) -> np.ndarray[tuple[int], np.dty
 
 def drawn(world: World, pool: PoolTiles, feature: int, label: str, config: ScoreConfig = CONFIG) -> tuple[Posed, ...]:
     similarity = BagOfWords().similarity(label, pool.texts)
-    contexts = world.contexts(feature)
-    return build_questions(contexts, pool, recall.silent_tiles(contexts, pool).eligible, similarity, config, 1)
+    return build_questions(world.given(feature, pool), similarity, config, 1)
 
 
 def test_known_answers_give_the_fractions_worked_out_by_hand(world: World, pool: PoolTiles) -> None:
@@ -61,7 +62,7 @@ def test_known_answers_give_the_fractions_worked_out_by_hand(world: World, pool:
 
     alarm = (F(5) + F(n_rest, 20)) / (20 + n_rest)
     precision = F(1, 10) * F(18, 20) / (F(1, 10) * F(18, 20) + F(9, 10) * alarm)
-    done = detail.done()
+    done = detail.done("interval")
     assert done["context_recall"] == pytest.approx(float(F(18, 20)))
     assert done["mass_recall"] == pytest.approx(0.9)  # the cat feature has an activation of 1, mostly once a context
     assert done["false_alarm_rate"] == pytest.approx(float(alarm))
@@ -72,7 +73,7 @@ def test_known_answers_give_the_fractions_worked_out_by_hand(world: World, pool:
 
 def test_mass_recall_weighs_contexts_by_their_activations(world: World, pool: PoolTiles) -> None:
     """Saying yes to strong colours only recovers more of the mass than of the contexts."""
-    result = graded(scorer(Scripted(read)).score(explanation_of(COLOUR, "white black"), world.evidence(COLOUR, pool)))
+    result = scored(scorer(Scripted(read)).score(explanation_of(COLOUR, "white black"), world.given(COLOUR, pool)))
     known = {c.context_id: sum(c.activations) for c in world.contexts(COLOUR).contexts}
     firing = [t for t in result.trials if t.truth]
     mass = sum(known[t.context_id] for t in firing if t.verdict) / sum(known[t.context_id] for t in firing)
@@ -84,14 +85,14 @@ def test_mass_recall_weighs_contexts_by_their_activations(world: World, pool: Po
 
 
 def test_a_perfect_label_scores_one_and_says_how_little_that_proves(world: World, pool: PoolTiles) -> None:
-    score = graded(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), world.evidence(CAT, pool))).score
-    assert score.detail["metric"] == "F1 at the natural base rate, of activation-mass recall and precision"
+    score = scored(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), world.given(CAT, pool))).score
+    assert score.metric == "F1 at the natural base rate, of activation-mass recall and precision"
     assert score.value == score.ci_high == 1.0
     assert score.ci_low < 0.8
 
 
 def test_any_text_has_full_recall_and_a_low_score(world: World, pool: PoolTiles) -> None:
-    score = graded(scorer(Scripted(read)).score(explanation_of(CAT, "any text"), world.evidence(CAT, pool))).score
+    score = scored(scorer(Scripted(read)).score(explanation_of(CAT, "any text"), world.given(CAT, pool))).score
     base = score.detail["base_rate"]
     assert (score.detail["mass_recall"], score.detail["false_alarm_rate"]) == (1.0, 1.0)
     assert score.detail["precision"] == pytest.approx(base)
@@ -101,8 +102,8 @@ def test_any_text_has_full_recall_and_a_low_score(world: World, pool: PoolTiles)
 
 def test_true_beats_too_broad_and_too_narrow_which_beat_false(world: World, pool: PoolTiles) -> None:
     def value(feature: int, label: str) -> float:
-        evidence = world.evidence(feature, pool)
-        return graded(scorer(Scripted(read)).score(explanation_of(feature, label), evidence)).score.value
+        given = world.given(feature, pool)
+        return scored(scorer(Scripted(read)).score(explanation_of(feature, label), given)).score.value
 
     assert value(CAT, "cat") == 1.0
     assert 1.0 > value(CAT, "cat dog") > value(CAT, "cat dog horse") > value(CAT, "any text") > value(CAT, "green")
@@ -112,7 +113,7 @@ def test_true_beats_too_broad_and_too_narrow_which_beat_false(world: World, pool
 
 def test_the_estimate_holds_the_truth_that_the_whole_pool_gives(world: World, pool: PoolTiles) -> None:
     """The label "cat dog" claims every dog: its precision over all text is known exactly."""
-    score = graded(scorer(Scripted(read)).score(explanation_of(CAT, "cat dog"), world.evidence(CAT, pool))).score
+    score = scored(scorer(Scripted(read)).score(explanation_of(CAT, "cat dog"), world.given(CAT, pool))).score
     claimed = np.array([bool({"cat", "dog"} & set(text.split())) for text in pool.texts])
     fires = pool.peaks(CAT) > 0
     truth = float((claimed & fires).sum() / claimed.sum())
@@ -142,16 +143,16 @@ def test_a_pool_smaller_than_what_is_asked_for_is_judged_in_full(world: World, p
     posed = drawn(world, pool, CAT, "dog", everything)
     assert sum(p.part == LIKELY for p in posed) == silent_tiles(pool, CAT).size
     assert not any(p.part == REST for p in posed)
-    evidence = world.evidence(CAT, pool)
-    score = graded(scorer(Scripted(read), everything).score(explanation_of(CAT, "cat dog"), evidence)).score
+    given = world.given(CAT, pool)
+    score = scored(scorer(Scripted(read), everything).score(explanation_of(CAT, "cat dog"), given)).score
     with_dog = np.mean(["dog" in pool.texts[t].split() for t in silent_tiles(pool, CAT)])
     assert score.detail["false_alarm_rate"] == pytest.approx(with_dog)
 
 
 def test_pool_contexts_come_back_with_the_score_so_that_every_trial_opens(world: World, pool: PoolTiles) -> None:
-    evidence = world.evidence(CAT, pool)
-    result = graded(scorer(Scripted(read)).score(explanation_of(CAT, "dog"), evidence))
-    known = {c.context_id for c in (*evidence.contexts.contexts, *result.contexts)}
+    given = world.given(CAT, pool)
+    result = scored(scorer(Scripted(read)).score(explanation_of(CAT, "dog"), given))
+    known = {c.context_id for c in (*given.feature.contexts, *result.contexts)}
     assert {t.context_id for t in result.trials} <= known
     assert len(result.contexts) == 40
     assert (result.score.n_trials, len(result.trials)) == (60, 60)
@@ -171,8 +172,8 @@ def test_silent_tiles_that_nearly_repeat_what_the_explainer_saw_are_not_asked_ab
     ]
     for place, token_ids in zip(places, (changed, shown[1].token_ids), strict=True):
         contexts[place] = replace(contexts[place], token_ids=token_ids)
-    evidence = replace(world.evidence(CAT, pool), contexts=FeatureContexts(SOURCE, CAT, tuple(contexts)))
-    result = graded(scorer(Scripted(read)).score(explanation_of(CAT, "dog"), evidence))
+    given = replace(world.given(CAT, pool), feature=FeatureContexts(SOURCE, CAT, tuple(contexts)))
+    result = scored(scorer(Scripted(read)).score(explanation_of(CAT, "dog"), given))
 
     asked = {(c.block_index, c.start) for c in result.contexts}
     assert len(asked) == 40
@@ -190,7 +191,9 @@ def test_the_run_s_threshold_decides_what_repeats(world: World, pool: PoolTiles)
     one = FeatureContexts(SOURCE, CAT, (seen,))
     # 8 of the tile's 14 trigrams.
     for near_duplicate, n_left_out in ((0.57, 1), (0.58, 0)):
-        assert recall.silent_tiles(one, replace(pool, near_duplicate=near_duplicate)).n_left_out == n_left_out
+        assert (
+            ScoreContexts(one, replace(pool, near_duplicate=near_duplicate), 0.1).silent_tiles.n_left_out == n_left_out
+        )
 
 
 def test_questions_of_firing_and_silent_contexts_are_mixed(world: World, pool: PoolTiles) -> None:
@@ -204,7 +207,7 @@ def test_a_part_of_the_pool_without_any_answer_is_a_failure_to_try_again(world: 
             return Answer(verdict=None, unanswered="refused")
         return Answer(verdict=True)
 
-    failure = failed(scorer(Scripted(refuses_pool_text)).score(explanation_of(CAT, "x"), world.evidence(CAT, pool)))
+    failure = failed(scorer(Scripted(refuses_pool_text)).score(explanation_of(CAT, "x"), world.given(CAT, pool)))
     assert (failure.stage, failure.error_type, failure.retry) == ("score:recall", "AllUnanswered", True)
 
 
@@ -220,29 +223,28 @@ def test_unanswered_pool_tiles_change_neither_the_size_nor_the_rate_of_their_par
                 return Answer(verdict=None, unanswered="timeout")
         return Answer(verdict=True)
 
-    score = graded(scorer(Scripted(every_other)).score(explanation_of(CAT, "x"), world.evidence(CAT, pool))).score
+    score = scored(scorer(Scripted(every_other)).score(explanation_of(CAT, "x"), world.given(CAT, pool))).score
     assert score.n_unanswered == 20
     assert score.detail["false_alarm_rate"] == pytest.approx(1.0)
     assert score.detail["n_silent_tiles"] == silent_tiles(pool, CAT).size
 
 
 def test_a_feature_that_is_never_silent_fails_for_good(world: World, pool: PoolTiles) -> None:
-    failure = failed(scorer(Scripted(read)).score(explanation_of(EVERYWHERE, "x"), world.evidence(EVERYWHERE, pool)))
+    failure = failed(scorer(Scripted(read)).score(explanation_of(EVERYWHERE, "x"), world.given(EVERYWHERE, pool)))
     assert (failure.error_type, failure.retry) == ("OneClassOnly", False)
 
 
 def test_the_base_rate_of_a_feature_that_no_tile_holds_comes_from_its_density(world: World, pool: PoolTiles) -> None:
     """A feature number that the pool does not know, with the contexts of one that fires once a window."""
     unseen = replace(world.contexts(CAT), feature_index=99)
-    evidence = ScoreEvidence(contexts=unseen, pool=pool, density=1e-6)
-    rate = context_rate(evidence, 300, np.random.default_rng(0))
+    rate = context_rate(ScoreContexts(unseen, pool, density=1e-6), 300, np.random.default_rng(0))
     assert 0 < rate.value < 2e-6 * WINDOW
     assert rate.estimate.low < 1e-6 * WINDOW < rate.estimate.high
     assert pool.source_id == SOURCE
 
 
 def test_the_same_seed_gives_the_same_score_to_the_last_bit(world: World, pool: PoolTiles) -> None:
-    evidence = world.evidence(COLOUR, pool)
-    one = graded(scorer(Scripted(read)).score(explanation_of(COLOUR, "red cat"), evidence))
-    other = graded(scorer(Scripted(read)).score(explanation_of(COLOUR, "red cat"), evidence))
+    given = world.given(COLOUR, pool)
+    one = scored(scorer(Scripted(read)).score(explanation_of(COLOUR, "red cat"), given))
+    other = scored(scorer(Scripted(read)).score(explanation_of(COLOUR, "red cat"), given))
     assert one == other

@@ -14,14 +14,16 @@ import numpy as np
 from hypothesis import settings
 from jaxtyping import Float32, Int64
 
-from autointerp.config import CollectConfig, ContextsConfig
+from autointerp.config import CollectConfig, ContextsConfig, ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.splits import document_split
 from autointerp.contexts.windows import make_context
 from autointerp.corpus.reader import Blocks
 from autointerp.identity import fingerprint, stable_uuid
-from autointerp.records import Context, ContextKind, Explanation, Failure, FeatureContexts, Graded, Pool
-from autointerp.score.protocol import Answer, Question, ScoreEvidence, Solved, Task
+from autointerp.records import Context, ContextKind, Explanation, Failure, FeatureContexts, Pool, ScoreWithTrials
+from autointerp.score.base import Scored, ScoreTools
+from autointerp.score.judge import Answer, Answers, Judge, Question, Solved, Task
+from autointerp.score.trials import ScoreContexts
 
 COLOURS = ("red", "green", "blue", "black", "white")
 ANIMALS = ("cat", "dog", "horse")
@@ -37,20 +39,20 @@ SEED = 3
 UNHURRIED = settings(deadline=None)  # other processes share this machine
 
 
-def run(work: Coroutine[Any, Any, Graded | Failure]) -> Graded | Failure:
-    return asyncio.run(work)
-
-
-def graded(work: Coroutine[Any, Any, Graded | Failure]) -> Graded:
-    result = run(work)
-    assert isinstance(result, Graded), result
+def scored(work: Coroutine[Any, Any, Scored]) -> ScoreWithTrials:
+    result = asyncio.run(work).outcome
+    assert isinstance(result, ScoreWithTrials), result
     return result
 
 
-def failed(work: Coroutine[Any, Any, Graded | Failure]) -> Failure:
-    result = run(work)
+def failed(work: Coroutine[Any, Any, Scored]) -> Failure:
+    result = asyncio.run(work).outcome
     assert isinstance(result, Failure), result
     return result
+
+
+def tools(judge: Judge, config: ScoreConfig | None = None, seed: int = 0, contexts_fingerprint: str = "") -> ScoreTools:
+    return ScoreTools(config or ScoreConfig(), seed, lambda: judge, BagOfWords, contexts_fingerprint)
 
 
 class Pieces:
@@ -67,7 +69,7 @@ class World:
 
     n_blocks = N_BLOCKS
 
-    def blocks(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
+    def read(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
         n = block_indices.size
         return Blocks(
             token_ids=self.token_ids[block_indices],
@@ -135,9 +137,9 @@ class World:
             tokens=Pieces().pieces(ids),
         )
 
-    def evidence(self, feature: int, pool: PoolTiles, n: int = 20) -> ScoreEvidence:
+    def given(self, feature: int, pool: PoolTiles, n: int = 20) -> ScoreContexts:
         density = float((self.activations(feature) > 0).mean())
-        return ScoreEvidence(contexts=self.contexts(feature, n), pool=pool, density=density)
+        return ScoreContexts(feature=self.contexts(feature, n), pool=pool, density=density)
 
 
 @dataclass(frozen=True)
@@ -146,21 +148,25 @@ class Scripted:
 
     says: Callable[[str, Task, Question], Answer]
     name: str = "scripted"
-    fingerprint: str = "scripted"
+    made_of: str = "scripted"
 
-    async def answer(
-        self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]
-    ) -> Sequence[Answer]:
+    def fingerprint(self, task: Task) -> str:
+        return f"{self.made_of} {task.name}"
+
+    def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
+        """Nothing is to be done before."""
+
+    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
         assert not {q.context.context_id for q in questions} & {s.question.context.context_id for s in solved}
         assert all(s.question.context.split == "explain" for s in solved)
-        return [self.says(label, task, question) for question in questions]
+        return Answers([self.says(label, task, question) for question in questions])
 
 
 def read(label: str, task: Task, question: Question) -> Answer:
     """Take the label by its word: is one of its words in the text, or are most marked words among its words?"""
     words = [token.strip() for token in question.context.tokens]
     named = [label == "any text" or word in label.split() for word in words]
-    if task == "detection":
+    if task.name == "detection":
         return Answer(verdict=any(named))
     return Answer(verdict=sum(named[i] for i in question.marked) > len(question.marked) / 2)
 
@@ -183,6 +189,9 @@ class BagOfWords:
     def similarity(self, label: str, texts: Sequence[str]) -> Float32[np.ndarray, " text"]:
         similarity: Float32[np.ndarray, " text"] = self.embed(texts) @ self.embed([label])[0]
         return similarity
+
+    def learn_words(self, texts: Sequence[str]) -> None:
+        """There is nothing to learn."""
 
 
 def explanation_of(feature: int, label: str, source: str = SOURCE) -> Explanation:

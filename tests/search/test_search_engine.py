@@ -1,6 +1,7 @@
-"""Search, reranking and neighbours, against hand-worked similarities and a brute-force ranking."""
+"""Search, reranking and neighbors, against hand-worked similarities and a brute-force ranking."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import sqrt
 from typing import Any
 
@@ -9,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autointerp.errors import SearchError, UnknownFeatureError
-from autointerp.records import FeatureContexts
+from autointerp.errors import FilterError, SearchError, UnknownFeatureError
+from autointerp.records import FeatureContexts, FeatureFilter
 from autointerp.search.embed_labels import index_labels
-from autointerp.search.engine import CONTEXT_WEIGHT, WORD_WEIGHT, SearchEngine
-from autointerp.search.label_table import LabelTable
+from autointerp.search.engine import CONTEXT_WEIGHT, WORD_WEIGHT, SearchEngine, best_of_each_feature
+from autointerp.search.word_matches import WordMatches
+from autointerp.store.label_table import LabelTable
 from autointerp.store.reader import Reader
-from autointerp.store.results import LabelEmbeddings
 from autointerp.store.writer import Writer
 from tests.store.making import make
 
@@ -41,13 +42,33 @@ def test_the_query_s_own_words_rank_above_a_mere_synonym(engine: SearchEngine) -
 
 def test_filters_come_before_the_limit(engine: SearchEngine) -> None:
     assert indices(engine.search("heat", 2)) == [0, 1]
-    assert indices(engine.search("heat", 2, max_density=0.065, min_density=0.015)) == [1, 5]
-    assert indices(engine.search("heat", 9, min_score={"detection": 0.7})) == [0, 2, 3]
-    assert engine.search("heat", 9, source_id="another@source") == []
+    assert indices(engine.search("heat", 2, FeatureFilter(max_density=0.065, min_density=0.015))) == [1, 5]
+    assert indices(engine.search("heat", 9, FeatureFilter(min_score={"detection": 0.7}))) == [0, 2, 3]
+    assert engine.search("heat", 9, FeatureFilter(sources=["another@source"])) == []
 
 
 def test_a_label_without_the_score_asked_about_does_not_pass(engine: SearchEngine) -> None:
-    assert 5 not in indices(engine.search("fire music", 9, min_score={"detection": 0.0}))
+    assert 5 not in indices(engine.search("fire music", 9, FeatureFilter(min_score={"detection": 0.0})))
+
+
+def test_only_neighbors_that_pass_are_found_and_as_many_as_were_asked_for(engine: SearchEngine, writer: Writer) -> None:
+    scored = FeatureFilter(min_score={"detection": 0.6})
+    assert indices(engine.neighbors(0, top_k=2)) == [1, 5]
+    assert indices(engine.neighbors(0, top_k=2, where=scored)) == [1, 2]
+    ranks = np.array([[7, 5, 2, 1]], np.int32)
+    similarity = np.array([[0.75, 0.5, 0.25, 0.125]], np.float32)
+    writer.add_neighbors(make.source_id, "decoder", np.array([0], np.int32), ranks, similarity)
+    assert indices(engine.neighbors(0, "decoder", top_k=2)) == [7, 5]
+    assert indices(engine.neighbors(0, "decoder", top_k=2, where=scored)) == [2, 1]
+    assert indices(engine.neighbors(0, "decoder", where=FeatureFilter(labelled=False))) == [7]
+
+
+def test_reranking_looks_only_at_labels_that_pass(engine: SearchEngine, writer: Writer) -> None:
+    writer.add_explanations([replace(make.explanation(0, "music", fingerprint="e2"), explainer="examples")])
+    assert [hit.label for hit in engine.rerank([0], "music")] == ["music"]
+    assert [hit.label for hit in engine.rerank([0], "music", where=FeatureFilter(explainer="keywords"))] == ["heat"]
+    hits = engine.rerank([0, 3], "music", where=FeatureFilter(explainer="examples"))
+    assert indices(hits) == [0], "what is given but does not pass is left out"
 
 
 def test_a_feature_with_two_labels_has_one_place_by_its_better_label(
@@ -81,9 +102,6 @@ def test_many_queries_are_answered_as_one_by_one(engine: SearchEngine) -> None:
         (lambda engine: engine.rerank([0], ""), "query is empty"),
         (lambda engine: engine.search("heat", 0), "0 results"),
         (lambda engine: engine.search("heat", 10_001), "1 to 10000"),
-        (lambda engine: engine.search("heat", min_score={"f1": 0.5}), "scorers are detection"),
-        (lambda engine: engine.search("heat", max_density=5), "no share of tokens"),
-        (lambda engine: engine.search("heat", min_density=0.5, max_density=0.1), "above max_density"),
         (lambda engine: engine.neighbors([]), "no feature"),
         (lambda engine: engine.neighbors(7), "no indexed label"),
         (lambda engine: engine.neighbors(0, "decoder"), "spaces are label"),
@@ -96,6 +114,22 @@ def test_what_can_t_be_answered_is_told(
 ) -> None:
     with pytest.raises(SearchError, match=problem):
         ask(engine)
+
+
+@pytest.mark.parametrize("method", ["search", "rerank", "neighbors", "stored neighbors"])
+def test_a_score_that_no_label_has_is_told(engine: SearchEngine, writer: Writer, method: str) -> None:
+    where = FeatureFilter(min_score={"f1": 0.5})
+    writer.add_neighbors(
+        make.source_id, "decoder", np.array([0], np.int32), np.array([[1]], np.int32), np.array([[0.5]], np.float32)
+    )
+    asks: dict[str, Callable[[], object]] = {
+        "search": lambda: engine.search("heat", where=where),
+        "rerank": lambda: engine.rerank([0], "heat", where=where),
+        "neighbors": lambda: engine.neighbors(0, where=where),
+        "stored neighbors": lambda: engine.neighbors(0, "decoder", where=where),
+    }
+    with pytest.raises(FilterError, match="no label has a score of 'f1': scorers are detection"):
+        asks[method]()
 
 
 def test_an_unknown_feature_is_told_with_the_range(engine: SearchEngine) -> None:
@@ -129,18 +163,18 @@ def test_reranking_looks_at_the_strongest_contexts_of_the_explain_split(engine: 
     assert engine.rerank([], "music") == []
 
 
-def test_neighbours_in_label_space_are_the_closest_labels_without_the_feature_itself(engine: SearchEngine) -> None:
+def test_neighbors_in_label_space_are_the_closest_labels_without_the_feature_itself(engine: SearchEngine) -> None:
     hits = engine.neighbors(0, top_k=2)
     # "heat" against "heat law" and "fire music": 1 / sqrt(2) both, in the order of features.
     assert indices(hits) == [1, 5]
     assert [hit.relevance for hit in hits] == pytest.approx([1 / sqrt(2)] * 2)
 
 
-def test_neighbours_of_a_group_are_those_of_its_centroid(engine: SearchEngine) -> None:
+def test_neighbors_of_a_group_are_those_of_its_centroid(engine: SearchEngine) -> None:
     assert indices(engine.neighbors([0, 2], top_k=1)) == [1]
 
 
-def test_stored_neighbours_come_with_their_labels_where_they_have_one(engine: SearchEngine, writer: Writer) -> None:
+def test_stored_neighbors_come_with_their_labels_where_they_have_one(engine: SearchEngine, writer: Writer) -> None:
     writer.add_neighbors(
         make.source_id,
         "decoder",
@@ -156,36 +190,33 @@ def test_stored_neighbours_come_with_their_labels_where_they_have_one(engine: Se
     assert engine.neighbors(1, "decoder") == []
 
 
-def table_of(labels: list[str], features: list[int]) -> LabelTable:
-    n_rows = len(labels)
+def table_of(features: list[int]) -> LabelTable:
+    n_rows = len(features)
     return LabelTable(
-        LabelEmbeddings(
-            embedder="none",
-            source_ids=np.array(["m@s"] * n_rows, dtype=object),
-            feature_index=np.array(features, np.int32),
-            explanation_ids=tuple(str(i) for i in range(n_rows)),
-            labels=tuple(labels),
-            matrix=np.ones((n_rows, 1), np.float32),
-            density=np.zeros(n_rows),
-            scorers=(),
-            values=np.empty((n_rows, 0)),
-        )
+        embedder="none",
+        source_ids=np.array(["m@s"] * n_rows, dtype=object),
+        feature_index=np.array(features, np.int32),
+        explanation_ids=tuple(str(i) for i in range(n_rows)),
+        labels=("x",) * n_rows,
+        explainers=np.array(["keywords"] * n_rows, dtype=object),
+        embeddings=np.ones((n_rows, 1), np.float32),
+        density=np.zeros(n_rows),
+        scorers=(),
+        values=np.empty((n_rows, 0)),
     )
 
 
 def test_a_phrase_matches_whole_words_in_any_case_and_script() -> None:
-    table = table_of(
-        ["Error handling in C++", "terror handlings", "обработка Ошибок", "例外 処理", "!!!"], [0, 1, 2, 3, 4]
-    )
-    assert table.word_matches("ERROR handling")[[0, 1]].tolist() == [1.0, 0.0]
-    assert table.word_matches("c++")[0] == 1.0
-    assert table.word_matches("ошибок")[2] == 1.0
-    assert table.word_matches("例外").tolist() == [0, 0, 0, 1, 0]
-    assert table.word_matches("(unbalanced [").tolist() == [0] * 5
+    matches = WordMatches(["Error handling in C++", "terror handlings", "обработка Ошибок", "例外 処理", "!!!"])
+    assert matches.of("ERROR handling")[[0, 1]].tolist() == [1.0, 0.0]
+    assert matches.of("c++")[0] == 1.0
+    assert matches.of("ошибок")[2] == 1.0
+    assert matches.of("例外").tolist() == [0, 0, 0, 1, 0]
+    assert matches.of("(unbalanced [").tolist() == [0] * 5
 
 
 def test_labels_without_any_word_match_nothing() -> None:
-    assert table_of(["!!", "??"], [0, 1]).word_matches("error").tolist() == [0.0, 0.0]
+    assert WordMatches(["!!", "??"]).of("error").tolist() == [0.0, 0.0]
 
 
 @settings(max_examples=50, deadline=None)
@@ -195,7 +226,6 @@ def test_labels_without_any_word_match_nothing() -> None:
 )
 def test_the_best_rows_are_those_of_a_ranking_by_brute_force(rows: list[tuple[int, float, bool]], top_k: int) -> None:
     features = sorted(feature for feature, _, _ in rows)
-    table = table_of(["x"] * len(rows), features)
     relevance = np.array([value for _, value, _ in rows])
     kept = np.array([passes for _, _, passes in rows], dtype=bool)
     best: dict[int, tuple[float, int]] = {}
@@ -203,4 +233,6 @@ def test_the_best_rows_are_those_of_a_ranking_by_brute_force(rows: list[tuple[in
         if kept[row] and (feature not in best or relevance[row] > best[feature][0]):
             best[feature] = (relevance[row], row)
     expected = [row for _, row in sorted(best.values(), key=lambda pair: (-pair[0], pair[1]))][:top_k]
-    assert table.best_rows(relevance, kept, top_k) == expected
+    hits = best_of_each_feature(table_of(features), np.flatnonzero(kept), relevance[kept], top_k)
+    assert [int(hit.explanation_id) for hit in hits] == expected
+    assert [hit.relevance for hit in hits] == [relevance[row] for row in expected]

@@ -15,8 +15,8 @@ from tests.store.making import make
 def test_labels_are_embedded_and_baselines_are_not(writer: Writer, reader: Reader, embedder: Any) -> None:
     assert index_labels(reader, writer, embedder) == Indexed(n_added=6, n_labels=6)
     assert embedder.texts == ["heat", "heat law", "law", "music", "error mistake", "fire music"]
-    found = reader.label_embeddings("axes")
-    np.testing.assert_array_equal(found.matrix, embedder.embed(found.labels))
+    found = reader.label_table("axes")
+    np.testing.assert_array_equal(found.embeddings, embedder.embed(found.labels))
 
 
 def test_only_labels_that_are_new_are_embedded_again(writer: Writer, reader: Reader, embedder: Any) -> None:
@@ -41,4 +41,4 @@ def test_an_index_stopped_between_transactions_goes_on_to_the_same(
     seen: list[int] = []
     assert index_labels(reader, writer, embedder, seen.append) == Indexed(2, 6)
     assert seen == [2]
-    assert len(reader.label_embeddings("axes").labels) == 6
+    assert len(reader.label_table("axes").labels) == 6

@@ -7,6 +7,7 @@ import pytest
 
 from autointerp.errors import StoreError, UnknownFeatureError
 from autointerp.library.run import open_run
+from autointerp.records import FeatureFilter
 from autointerp.search.embed_labels import index_labels
 from autointerp.store.reader import Reader
 from autointerp.store.results import RunRecord
@@ -20,8 +21,13 @@ def test_a_run_folder_is_opened_searched_and_looked_into(writer: Writer, reader:
     writer.add_failures([make.failure(1, "score:recall")])
     run = open_run(writer.path.parent, embedder)
     assert [hit.label for hit in run.search("heat", top_k=2)] == ["heat", "heat law"]
+    well_scored = FeatureFilter(min_score={"detection": 0.7})
+    assert [hit.label for hit in run.search("heat", top_k=2, where=well_scored)] == ["heat", "law"]
     assert [hit.feature_index for hit in run.neighbors(2, top_k=1)] == [1]
+    assert [hit.feature_index for hit in run.neighbors(2, top_k=1, where=well_scored)] == [0]
     assert [hit.feature_index for hit in run.rerank([2, 3], "song")] == [3, 2]
+    every = run.rerank([2, 3, 1], "song")
+    assert run.rerank_hits(every, "song", well_scored) == run.rerank([2, 3], "song")
     view = run.feature(1)
     assert view.feature == make.feature(1, 0.02)
     assert [label.explanation for label in view.labels] == [make.explanation(1, "heat law")]

@@ -12,8 +12,8 @@ from autointerp.records import (
     FeatureRecord,
     FeatureStatus,
     FollowingToken,
-    Graded,
     Score,
+    ScoreWithTrials,
     SourceRecord,
     Split,
     TokenCount,
@@ -107,18 +107,19 @@ class Make:
 
     def graded(
         self, explanation: Explanation, scorer: str = "detection", value: float = 0.75, fingerprint: str = "s1"
-    ) -> Graded:
+    ) -> ScoreWithTrials:
         drawn = self.context(explanation.feature_index, 99, "pool", "score", "drawn from the pool")
         score = Score(
             explanation_id=explanation.explanation_id,
             scorer=scorer,
             judge="local",
+            metric="balanced accuracy",
             value=value,
             ci_low=max(0.0, value - 0.1),
             ci_high=min(1.0, value + 0.1),
             n_trials=2,
             n_unanswered=1,
-            detail={"metric": "balanced_accuracy", "f1": 0.5, "auroc": None, "by_quantile": {"0": 0.25}},
+            detail={"f1": 0.5, "auroc": None, "by_quantile": {"0": 0.25}},
             fingerprint=fingerprint,
         )
         trials = (
@@ -127,7 +128,7 @@ class Make:
                 explanation.explanation_id, scorer, "local", drawn.context_id, False, None, None, unanswered="refused"
             ),
         )
-        return Graded(score, trials, (drawn,))
+        return ScoreWithTrials(score, trials, (drawn,))
 
     def failure(
         self,

@@ -1,5 +1,6 @@
 """The file itself: locked, killed, full, broken, older, newer, not ours."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -10,11 +11,12 @@ import duckdb
 import pytest
 
 from autointerp.errors import DiskFullError, NewerStoreError, StoreBusyError, StoreError
+from autointerp.records import ScoreWithTrials
 from autointerp.store import connection, schema
 from autointerp.store.connection import reading, writing
 from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
-from tests.store.making import make
+from tests.store.making import SOURCE, make
 
 
 def start(program: str, *arguments: str) -> "subprocess.Popen[str]":
@@ -258,9 +260,51 @@ def test_a_store_of_the_second_version_gets_room_for_what_is_said_of_labels(
     reader = Reader(tmp_path)
     assert reader.explanations() == [plain]
     # An explain stage that was killed under the older program goes on under this one.
-    told = replace(make.explanation(4), side="output", n_contexts=20, detail={"excludes": "ice"})
+    told = replace(make.explanation(4), side="output", n_contexts=20, detail={"place": "line 3"})
     Writer(tmp_path).add_explanations([plain, told])
     assert reader.explanations() == [plain, told]
+
+
+def test_a_store_of_the_third_version_equals_one_written_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    third = schema.known_migrations()[:3]
+    with monkeypatch.context() as patch:
+        for module in (schema, connection):
+            patch.setattr(module, "known_migrations", lambda: third)
+        old = Writer(tmp_path / "old").path
+    labels = [
+        replace(make.explanation(1), excludes='ice, "dry" — 氷\\', detail={"candidates": [], "model": "m"}),
+        replace(make.explanation(2), excludes="ice"),
+        make.explanation(3),
+    ]
+    details = [
+        r'{"candidates": [], "excludes": "ice, \"dry\" \u2014 \u6c37\\", "model": "m"}',
+        '{"excludes": "ice"}',
+        "{}",
+    ]
+    score = make.graded(labels[0]).score
+    detail = {**score.detail, "undefined": {"auroc": 'no "metric": "it", no'}}
+    metrics = [("detection", "balanced accuracy"), ("recall", 'F1, of "mass" recall')]
+    moment = make.moment.replace(tzinfo=None)
+    with duckdb.connect(str(old)) as opened:
+        for label, written in zip(labels, details, strict=True):
+            opened.execute(
+                "INSERT INTO explanations VALUES (?, ?, ?, ?, ?, 'local', NULL, 0.0, ?, 'e1', NULL, NULL, NULL, ?)",
+                [label.explanation_id, SOURCE, label.feature_index, label.label, label.explainer, moment, written],
+            )
+        for scorer, metric in metrics:
+            before = json.dumps({**detail, "metric": metric}, sort_keys=True)
+            opened.execute(
+                "INSERT INTO scores VALUES (?, ?, 'local', ?, ?, ?, 2, 1, ?, ?, 1, 's1')",
+                [score.explanation_id, scorer, score.value, score.ci_low, score.ci_high, before, SOURCE],
+            )
+    reader = Reader(tmp_path / "old")
+    assert reader.explanations() == labels
+    scores = [replace(score, scorer=scorer, metric=metric, detail=detail) for scorer, metric in metrics]
+    assert reader.scores() == scores
+    now = Writer(tmp_path / "now")
+    now.add_explanations(labels)
+    now.add_graded([ScoreWithTrials(score, ()) for score in scores])
+    assert reader.content_digest() == now.content_digest()
 
 
 def test_a_migration_that_fails_leaves_the_older_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from autointerp.errors import StoreError, UnknownFeatureError
+from autointerp.records import Usage
 from autointerp.store.reader import Reader
 from autointerp.store.results import ScorerSummary
 from autointerp.store.writer import Writer
@@ -110,7 +111,7 @@ def test_the_summary_sets_true_labels_beside_shuffled_ones(writer: Writer, reade
     writer.add_graded([make.graded(e, value=v) for e, v in zip(baselines, (0.5, 0.25), strict=True)])
     # Feature 0 ties with its baseline (half a win), feature 1 wins: 1.5 of 2.
     assert reader.score_summary() == [
-        ScorerSummary("detection", "local", "balanced_accuracy", 3, 0.625, 0.75, 0.875, 2, 0.375, 2, 0.75)
+        ScorerSummary("detection", "local", "balanced accuracy", 3, 0.625, 0.75, 0.875, 2, 0.375, 2, 0.75)
     ]
 
 
@@ -119,7 +120,7 @@ def test_without_scores_or_without_a_baseline_the_summary_says_so(writer: Writer
     writer.add_explanations([make.explanation(1)])
     writer.add_graded([make.graded(make.explanation(1), value=0.5)])
     assert reader.score_summary() == [
-        ScorerSummary("detection", "local", "balanced_accuracy", 1, 0.5, 0.5, 0.5, 0, None, 0, None)
+        ScorerSummary("detection", "local", "balanced accuracy", 1, 0.5, 0.5, 0.5, 0, None, 0, None)
     ]
 
 
@@ -154,6 +155,17 @@ def test_the_status_counts_done_failed_and_pending_against_the_stage_before(writ
     }
 
 
+@pytest.mark.parametrize("cost_usd", [0.5, None])
+def test_what_a_stage_s_calls_used_comes_back(writer: Writer, reader: Reader, cost_usd: float | None) -> None:
+    usage = Usage(n_calls=3, input_tokens=500, cached_input_tokens=20, output_tokens=7, cost_usd=cost_usd)
+    writer.set_stage("explain", "e1", "running", usage=usage)
+    writer.set_stage("contexts", "c1", "done", n_asked=4, cost_usd=0.0)
+    contexts, explain = reader.stages()
+    assert (explain.usage, explain.cost_usd, explain.n_asked, explain.finished_at) == (usage, cost_usd, None, None)
+    assert (contexts.usage, contexts.cost_usd, contexts.n_asked) == (None, 0.0, 4)
+    assert contexts.finished_at is not None
+
+
 def test_one_label_without_a_known_price_makes_the_cost_unknown(writer: Writer, reader: Reader) -> None:
     writer.add_explanations([replace(make.explanation(0), cost_usd=0.25), replace(make.explanation(1), cost_usd=None)])
     assert {s.stage: s.cost_usd for s in reader.status()}["explain"] is None
@@ -165,7 +177,11 @@ def test_shuffled_labels_don_t_make_the_cost_of_calls_without_a_label_known(writ
     assert {s.stage: s.cost_usd for s in reader.status()}["explain"] is None
 
 
-def test_every_feature_is_listed_with_its_labels_or_with_the_reason_for_none(writer: Writer, reader: Reader) -> None:
+@pytest.mark.parametrize("n_per_read", [1, 2, 3, 5000])
+def test_every_feature_is_listed_once_with_its_labels_or_with_the_reason_for_none(
+    writer: Writer, reader: Reader, monkeypatch: pytest.MonkeyPatch, n_per_read: int
+) -> None:
+    monkeypatch.setattr("autointerp.store.reader._FEATURES_PER_READ", n_per_read)
     label, baseline = make.explanation(1), make.explanation(1, fingerprint="b1", label_from=2)
     writer.add_explanations([label, baseline])
     writer.add_graded([make.graded(label)])

@@ -135,17 +135,17 @@ def test_embeddings_come_back_as_one_matrix_in_the_order_of_features(writer: Wri
     writer.add_label_embeddings([e.explanation_id for e in labels], "mini", vectors)
     writer.add_label_embeddings([labels[0].explanation_id], "other", np.ones((1, 2), np.float32))
 
-    found = reader.label_embeddings("mini")
+    found = reader.label_table("mini")
     assert found.feature_index.tolist() == [2, 5, 7]
     assert found.labels == ("label 2", "label 5", "label 7")
     assert found.scorers == ("detection",)
-    np.testing.assert_array_equal(found.matrix, vectors[[1, 2, 0]])
+    np.testing.assert_array_equal(found.embeddings, vectors[[1, 2, 0]])
     np.testing.assert_array_equal(found.values, [[0.75], [np.nan], [np.nan]])
     np.testing.assert_array_equal(found.density, [0.02, 0.05, np.nan])
     assert reader.embedded_ids("other") == {labels[0].explanation_id}
 
 
-def test_missing_neighbours_are_left_out(writer: Writer, reader: Reader) -> None:
+def test_missing_neighbors_are_left_out(writer: Writer, reader: Reader) -> None:
     writer.add_source(make.source())
     writer.add_features([make.feature(i) for i in range(4)])
     neighbors = np.array([[2, 3], [0, -1]], np.int32)

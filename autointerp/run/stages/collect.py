@@ -10,19 +10,12 @@ from autointerp.collect.effects import SourceEffects, gather_effects, token_text
 from autointerp.collect.merge import ShardPart
 from autointerp.collect.neighbors import coactivation_neighbors, decoder_neighbors
 from autointerp.collect.shards import load_part, save_part
-from autointerp.collect.tokens import TopTokens, top_tokens
+from autointerp.collect.tokens import top_tokens
 from autointerp.collect.windows import without_entries
 from autointerp.corpus import load_shard
-from autointerp.records import (
-    Collected,
-    FeatureRecord,
-    FeatureStatistics,
-    FeatureStatus,
-    SampledWindows,
-    SourceRecord,
-    TokenCount,
-)
-from autointerp.run.progress import Reporter, StageSummary, duration
+from autointerp.records import Collected, SampledWindows, SourceRecord
+from autointerp.run.feature_table import FeatureColumns
+from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.session import Session
 from autointerp.run.workers.executor import CollectProgress, collect_shards
 from autointerp.run.workers.parts import SourceParts
@@ -50,11 +43,11 @@ def run_collect(session: Session, reporter: Reporter) -> None:
         nonlocal n_tokens, n_resumed
         n_tokens += 0 if progress.is_resumed else progress.n_tokens
         n_resumed += progress.is_resumed
-        note = ""
+        note, seconds_left = "", None
         if n_tokens:
             tokens_per_s = n_tokens / (time.monotonic() - started)
-            note = f"{tokens_per_s:,.0f} tokens/s, {duration(progress.n_tokens_left / tokens_per_s)} left"
-        reporter.progress("collect", progress.n_done, progress.n_shards, note)
+            note, seconds_left = f"{tokens_per_s:,.0f} tokens/s", progress.n_tokens_left / tokens_per_s
+        reporter.progress("collect", progress.n_done, progress.n_shards, note, seconds_left=seconds_left)
 
     sources = session.subject_sources
     parts = collect_shards(
@@ -91,28 +84,31 @@ def _store(session: Session, parts: Sequence[SourceParts]) -> None:
         collected = of_source.result()
         save_part(session.folder.collected_file(source.source_id), ShardPart(0, collected), fingerprint)
         fired.append(without_entries(collected.fired))  # samples of many sources may be more than memory holds
+    texts = token_texts(session.pieces, len(session.tokenizer))
     effects = gather_effects(
         sources.subject,
         [source.coder for source in sources.sources],
         fired,
         (load_shard(path) for path in session.manifest.paths(session.folder.corpus)),
-        token_texts(session.pieces, len(session.tokenizer)),
+        len(texts),
         session.pipeline.collect,
     )
     del fired
     for source, its_effects in zip(sources.sources, effects, strict=True):
         collected = load_part(session.folder.collected_file(source.source_id), fingerprint).collected
-        _store_source(session, source, collected, its_effects)
+        _store_source(session, source, collected, its_effects, texts)
     n_features = sum(source.n_features for source in sources.sources)
     writer.set_stage("collect", fingerprint, "done", n_asked=n_features, cost_usd=0.0)
 
 
-def _store_source(session: Session, source: Source, collected: Collected, effects: SourceEffects) -> None:
+def _store_source(
+    session: Session, source: Source, collected: Collected, effects: SourceEffects, texts: Sequence[str]
+) -> None:
     manifest, writer = session.manifest, session.writer
     tokens = top_tokens(collected.token_counts, source.n_features, session.pipeline.collect.n_top_tokens)
+    columns = FeatureColumns(source.source_id, collected, tokens, effects, texts, session.pipeline)
     for first in range(0, source.n_features, _FEATURES_PER_TRANSACTION):
-        last = min(first + _FEATURES_PER_TRANSACTION, source.n_features)
-        writer.add_features(_feature_records(session, source.source_id, collected, tokens, effects, range(first, last)))
+        writer.add_feature_table(columns.table(first, min(first + _FEATURES_PER_TRANSACTION, source.n_features)))
     every = np.arange(source.n_features, dtype=np.int32)
     spaces = {
         "decoder": decoder_neighbors(source.coder.decoder, _N_NEIGHBORS),
@@ -133,61 +129,6 @@ def _store_source(session: Session, source: Source, collected: Collected, effect
     # Last, because the store holds a source's features once it holds the source.
     edges: Float64[np.ndarray, " edge"] = collected.statistics.bin_edges
     writer.add_source(record, edges.tolist())
-
-
-def _feature_records(
-    session: Session,
-    source_id: str,
-    collected: Collected,
-    tokens: TopTokens,
-    effects: SourceEffects,
-    features: range,
-) -> list[FeatureRecord]:
-    statistics = collected.statistics
-    n_active = statistics.n_active
-    return [
-        FeatureRecord(
-            source_id=source_id,
-            feature_index=index,
-            n_active=int(n_active[index]),
-            density=int(n_active[index]) / statistics.n_tokens,
-            max_activation=float(statistics.max_activation[index]),
-            mean_activation=float(statistics.activation_sum[index] / max(n_active[index], 1)),
-            histogram=tuple(statistics.histogram[index].tolist()),
-            status=_status(session, statistics, index),
-            top_tokens=_token_counts(tokens, index, effects.token_texts),
-            top_tokens_n_missed=int(collected.token_counts.n_missed[index]),
-            following_tokens=effects.following_tokens(index),
-            n_sampled_peaks=effects.n_sampled_peaks(index),
-            n_followed_peaks=effects.n_followed_peaks(index),
-            top_logits=effects.top_logits(index),
-            bottom_logits=effects.bottom_logits(index),
-        )
-        for index in features
-    ]
-
-
-def _token_counts(tokens: TopTokens, feature_index: int, texts: Sequence[str]) -> tuple[TokenCount, ...]:
-    rows = slice(int(tokens.offsets[feature_index]), int(tokens.offsets[feature_index + 1]))
-    return tuple(
-        TokenCount(texts[token_id], n_active, mean)
-        for token_id, n_active, mean in zip(
-            tokens.token_id[rows].tolist(),
-            tokens.n_active[rows].tolist(),
-            tokens.mean_activation[rows].tolist(),
-            strict=True,
-        )
-    )
-
-
-def _status(session: Session, statistics: FeatureStatistics, index: int) -> FeatureStatus:
-    pipeline = session.pipeline
-    if statistics.n_active[index] == 0:
-        return "dead"
-    if statistics.n_active[index] > pipeline.collect.dense_above * statistics.n_tokens:
-        return "dense"
-    n_needed = pipeline.contexts.min_explain + pipeline.contexts.min_score
-    return "few_contexts" if statistics.n_active_blocks[index] < n_needed else "ok"
 
 
 def _corpus_name(session: Session) -> str:

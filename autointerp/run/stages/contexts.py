@@ -3,10 +3,10 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from autointerp.contexts.build import build_contexts
+from autointerp.contexts.build import ContextInputs, build_contexts
 from autointerp.records import Failure, FeatureContexts
+from autointerp.run.features import ChosenFeatures, count_features
 from autointerp.run.progress import Reporter, StageSummary
-from autointerp.run.selection import ChosenFeatures, count_features
 from autointerp.run.session import Session, SourceSession
 
 _FEATURES_PER_TRANSACTION = 128
@@ -50,19 +50,17 @@ def run_contexts(session: Session, chosen: ChosenFeatures, reporter: Reporter) -
 def _build(source: SourceSession, pending: Sequence[int]) -> Iterator[FeatureContexts | Failure]:
     if not pending:
         return
-    run = source.run
-    pipeline = run.pipeline
-    yield from build_contexts(
-        pending,
-        source.collected,
-        run.blocks,
-        run.pieces,
-        source.pool,
-        run.embedder,
-        pipeline.contexts,
-        pipeline.collect,
-        pipeline.seed,
-        source.source_id,
-        source.decoder_neighbors() if "silent_neighbour" in pipeline.contexts.negatives else None,
-        run.contexts_fingerprint,
+    run, config = source.run, source.run.pipeline.contexts
+    inputs = ContextInputs(
+        source_id=source.source_id,
+        collected=source.collected,
+        blocks=run.blocks,
+        pieces=run.pieces,
+        pool=source.pool,
+        embedder=run.embedder,
+        config=config,
+        seed=run.pipeline.seed,
+        fingerprint=run.contexts_fingerprint,
+        neighbors=source.decoder_neighbors() if "silent_neighbour" in config.negatives else None,
     )
+    yield from build_contexts(pending, inputs)

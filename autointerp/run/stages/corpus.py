@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 
-from autointerp.corpus import Tally, cut_shards, iter_documents, save_shard
+from autointerp.corpus import DocumentCounts, cut_shards, iter_documents, save_shard
 from autointerp.corpus.special import describe_special_tokens
 from autointerp.run.manifest import CorpusManifest, has_manifest, read_manifest, write_manifest
 from autointerp.run.progress import Reporter, StageSummary
@@ -26,9 +26,9 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
     digest = hashlib.sha256()
     names: list[str] = []
     n_tokens = n_blocks = 0
-    tokenizer, prepend_bos, tally = session.tokenizer, session.prepends_bos, Tally()
-    documents = iter_documents(config, tokenizer, tally=tally)
-    for shard in cut_shards(documents, tokenizer, config, prepend_bos=prepend_bos, tally=tally):
+    tokenizer, prepend_bos, counts = session.tokenizer, session.prepends_bos, DocumentCounts()
+    documents = iter_documents(config, tokenizer, counts=counts)
+    for shard in cut_shards(documents, tokenizer, config, prepend_bos=prepend_bos, counts=counts):
         names.append(f"shard-{shard.shard_index:05d}.npz")
         save_shard(shard, folder / names[-1])
         digest.update(shard.token_ids.tobytes())
@@ -41,15 +41,15 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
         n_tokens=n_tokens,
         n_blocks=n_blocks,
         shards=tuple(names),
-        n_documents=tally.n_documents,
-        n_tails=tally.n_tails,
-        rejections=tally.rejections,
+        n_documents=counts.n_documents,
+        n_tails=counts.n_tails,
+        rejections=counts.rejections,
         special_tokens=describe_special_tokens(tokenizer, config, prepend_bos=prepend_bos),
     )
     write_manifest(manifest, folder)
     seconds = time.monotonic() - started
     note = f"{n_tokens:,} tokens in {n_blocks:,} blocks"
-    if tally.rejections:
-        reasons = ", ".join(f"{rejection.n_documents:,} {rejection.reason}" for rejection in tally.rejections)
-        note += f"; {tally.n_rejected:,} documents left out ({reasons})"
+    if counts.rejections:
+        reasons = ", ".join(f"{rejection.n_documents:,} {rejection.reason}" for rejection in counts.rejections)
+        note += f"; {counts.n_rejected:,} documents left out ({reasons})"
     reporter.finished(StageSummary("corpus", len(names), seconds=seconds, note=note))

@@ -2,30 +2,31 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from autointerp.contexts.evidence import feature_evidence
-from autointerp.identity import feature_id, fingerprint, stable_uuid
 from autointerp.records import Explanation, Failure, FeatureEvidence
 from autointerp.run.asking import ask_all
-from autointerp.run.participants import Models
+from autointerp.run.features import ChosenFeatures, count_features
+from autointerp.run.language_models import Spending
+from autointerp.run.participants import Participants
 from autointerp.run.progress import Reporter, StageSummary
-from autointerp.run.selection import ChosenFeatures, count_features
 from autointerp.run.session import Session, SourceSession
-from autointerp.run.stage_record import StageLedger
+from autointerp.run.stage_row import StageRow
 
 _FEATURES_PER_READ = 256
 _LABELS_PER_TRANSACTION = 128
 
 
-async def run_explain(session: Session, models: Models, chosen: ChosenFeatures, reporter: Reporter) -> None:
+async def run_explain(
+    session: Session, participants: Participants, spending: Spending, chosen: ChosenFeatures, reporter: Reporter
+) -> None:
     """Label those of the features that have contexts and no label yet."""
     started = time.monotonic()
     writer, counts = session.writer, {"done": 0, "failed": 0}
-    mark = fingerprint("explain", session.contexts_fingerprint, models.explainer_fingerprint)
-    ledger = StageLedger(writer, session.reader, "explain", mark, count_features(chosen))
+    fingerprint = participants.explain_fingerprint
+    row = StageRow(writer, session.reader, "explain", fingerprint, count_features(chosen))
     pending = {
-        source_id: writer.pending_features("explain", mark, features, source_id)
+        source_id: writer.pending_features("explain", fingerprint, features, source_id)
         for source_id, features in chosen.items()
     }
 
@@ -34,17 +35,17 @@ async def run_explain(session: Session, models: Models, chosen: ChosenFeatures, 
         failures = [o for o in outcomes if isinstance(o, Failure)]
         writer.add_explanations(labels)
         writer.add_failures(failures)
-        ledger.record("running", models.language_models.usage("explain"))
+        row.record("running", spending.usage("explain"))
         counts["done"] += len(labels)
         counts["failed"] += len(failures)
         n_told = counts["done"] + counts["failed"]
-        reporter.progress("explain", n_told, count_features(pending), models.language_models.spent("explain"))
+        reporter.progress("explain", n_told, count_features(pending), spending.spent("explain"))
 
     for source in session.each_source():
         if features := pending.get(source.source_id):
-            await _explain_source(source, models, features, mark, keep)
-    usage = models.language_models.usage("explain")
-    ledger.record("done", usage)
+            await _explain_source(source, participants, features, keep)
+    usage = spending.usage("explain")
+    row.record("done", usage)
     n_skipped = count_features(chosen) - count_features(pending)
     seconds = time.monotonic() - started
     reporter.finished(
@@ -55,26 +56,18 @@ async def run_explain(session: Session, models: Models, chosen: ChosenFeatures, 
             n_skipped,
             seconds,
             usage.cost_usd,
-            models.language_models.used("explain"),
+            spending.used("explain"),
         )
     )
 
 
 async def _explain_source(
     source: SourceSession,
-    models: Models,
+    participants: Participants,
     features: Sequence[int],
-    mark: str,
     keep: Callable[[list[Explanation | Failure]], None],
 ) -> None:
-    explainer = models.explainer(source)
-
-    async def label(evidence: FeatureEvidence) -> Explanation | Failure:
-        outcome = await explainer.explain(evidence)
-        if isinstance(outcome, Failure):
-            return replace(outcome, fingerprint=mark)
-        name = feature_id(source.source_id, evidence.feature_index)
-        return replace(outcome, fingerprint=mark, explanation_id=stable_uuid(f"{name}/{mark}"))
+    explainer = participants.explainer(source)
 
     def chunks() -> Iterator[list[FeatureEvidence]]:
         # A feature that has no contexts was recorded as a failure by the stage before, and is not asked about.
@@ -85,4 +78,5 @@ async def _explain_source(
             chunk = reader.feature_contexts(some, source.source_id)
             yield [feature_evidence(contexts, records[contexts.feature_index]) for contexts in chunk]
 
-    await ask_all(chunks(), label, keep, n_at_once=models.n_explained_at_once, batch_size=_LABELS_PER_TRANSACTION)
+    n_at_once = participants.n_explained_at_once
+    await ask_all(chunks(), explainer.explain, keep, n_at_once=n_at_once, batch_size=_LABELS_PER_TRANSACTION)

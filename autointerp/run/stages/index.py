@@ -14,9 +14,9 @@ def run_index(session: Session, reporter: Reporter) -> None:
     started = time.monotonic()
     if not session.reader.explanations():
         raise RunError(f"there are no labels in {session.folder.path} yet", "run `autointerp explain` first")
-    mark = fingerprint("index", session.pipeline.embedder.model)
-    session.writer.set_stage("index", mark, "running", cost_usd=0.0)
+    made_by = fingerprint("index", session.pipeline.embedder.model)
+    session.writer.set_stage("index", made_by, "running", cost_usd=0.0)
     indexed = index_labels(session.reader, session.writer, session.embedder)
-    session.writer.set_stage("index", mark, "done", n_asked=indexed.n_labels, cost_usd=0.0)
+    session.writer.set_stage("index", made_by, "done", n_asked=indexed.n_labels, cost_usd=0.0)
     n_skipped = indexed.n_labels - indexed.n_added
     reporter.finished(StageSummary("index", indexed.n_added, n_skipped=n_skipped, seconds=time.monotonic() - started))

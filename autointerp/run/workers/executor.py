@@ -8,10 +8,8 @@ cores by doing several shards at once, one a thread; Ray's workers do one shard 
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +22,7 @@ from autointerp.corpus.blocks import load_shard
 from autointerp.errors import CollectError
 from autointerp.identity import fingerprint
 from autointerp.run.workers.parts import SourceParts
-from autointerp.run.workers.shard_task import ShardTask, do_shard
+from autointerp.run.workers.shard_task import ShardTask, do_shard, n_shards_at_once, one_thread_a_shard
 from autointerp.subject.source import Sources, load_sources
 
 if TYPE_CHECKING:
@@ -33,12 +31,6 @@ if TYPE_CHECKING:
 # Histogram bins of 2**-8 to 2**8: fixed, so that histograms of all sources and runs can be compared.
 _HISTOGRAM_EXPONENTS = (-8, 8)
 
-# What a shard in work takes about: for a window that it keeps, for windows at most, and for firings that are sorted.
-_BYTES_A_WINDOW = 60
-_MOST_WINDOWS = 16_000_000
-_BYTES_OF_FIRINGS = 400 * 2**20
-
-_SHARDS_AT_ONCE_ON_A_GPU = 6
 # Shards for each thread, counted from the first that is not done: the one that it does, and the next.
 _AHEAD = 2
 
@@ -110,8 +102,8 @@ def collect_shards(
         are_done = [of_source.is_done(index) for of_source in parts]
         if not all(are_done):
             files = tuple(of_source.file(index) for of_source in parts)
-            marks = tuple(of_source.fingerprint_of(index) for of_source in parts)
-            todo.append(ShardTask(shard.file.absolute(), shard.n_tokens, files, marks))
+            fingerprints = tuple(of_source.fingerprint_of(index) for of_source in parts)
+            todo.append(ShardTask(shard.file.absolute(), shard.n_tokens, files, fingerprints))
             continue
         n_done, n_left = n_done + 1, n_left - shard.n_tokens
         on_progress(CollectProgress(n_done, len(shards), shard.n_tokens, n_left, is_resumed=True))
@@ -186,33 +178,6 @@ def _collect_here(sources: Sources, settings: list[CollectSettings], todo: list[
         finally:
             # After an error, or Ctrl-C, shards that have begun are finished and kept.
             pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def one_thread_a_shard() -> Iterator[None]:
-    """Have PyTorch compute each operation on one CPU thread, so that its result is the same in every executor."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def n_shards_at_once(sources: Sources, settings: list[CollectSettings], n_tasks: int) -> int:
-    """Shards done at once, as far as their samples fit into half of the machine's memory.
-
-    On a CPU one a core. On a GPU a few: the firings of one shard are sorted on the CPU while the GPU works on another.
-    """
-    n_cores = len(os.sched_getaffinity(0))
-    n_wanted = n_cores if sources.subject.device.type == "cpu" else max(1, min(n_cores - 1, _SHARDS_AT_ONCE_ON_A_GPU))
-    bytes_a_shard = 0
-    for source, kept in zip(sources.sources, settings, strict=True):
-        n_rows = source.n_features * (kept.n_top + kept.n_fired)
-        bytes_a_shard += min(n_rows, _MOST_WINDOWS) * _BYTES_A_WINDOW + source.n_features * 16 * kept.n_bins
-        bytes_a_shard += _BYTES_OF_FIRINGS
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(n_wanted, n_tasks, memory // 2 // bytes_a_shard))
 
 
 @dataclass(frozen=True, slots=True)

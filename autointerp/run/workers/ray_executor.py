@@ -10,34 +10,35 @@
 
 Nothing is waited for without an end: a call of Ray's that can hang is bounded, and the head is looked at every few
 seconds.
+
+Ray's own `max_restarts` and `max_task_retries` would not do. A retried call stays with its actor: where a node is lost
+and there is no room to restart it, the shard waits for ever, though another worker is free. And a retry is used up at
+each attempt to reach a lost node, several in a second, so their number doesn't tell how often a shard has killed its
+worker.
 """
 
 import contextlib
 import logging
-import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autointerp.collect.settings import CollectSettings
 from autointerp.errors import AutointerpError, CollectError
-from autointerp.run.workers.ray_cluster import answers, import_ray, one_line, running
+from autointerp.run.workers.ray_cluster import import_ray, one_line, running
+from autointerp.run.workers.ray_watch import GO_ON, LOOK_EVERY_S, ClusterWatch
 from autointerp.run.workers.ray_worker import MOST_AT_ONCE, CollectWorker, WorkerPlace
 from autointerp.run.workers.shard_task import ShardTask
 from autointerp.subject.model import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
-    from autointerp.config import Pipeline, RayConfig
+    from autointerp.config import Pipeline
 
 logger = logging.getLogger(__name__)
 
 _MOST_DEATHS = 3  # over one shard, or of one worker before it has loaded
-_LOOK_EVERY_S = 2.0
-# Ray ends the driver's process when the head has been away for 60 s. A head that is restarted may take a while.
-_HEAD_AWAY_AT_MOST_S = 20.0
-_GO_ON = "run again when it is there: shards that are finished are kept"
 
 
 def collect_on_ray(pipeline: "Pipeline", settings: list[CollectSettings], todo: list[ShardTask]) -> Iterator[ShardTask]:
@@ -61,15 +62,16 @@ def collect_on_ray(pipeline: "Pipeline", settings: list[CollectSettings], todo: 
     for_workers = _with_absolute_folders(pipeline)
     ray = import_ray(config.address)
     n_cpus, n_gpus = config.n_workers * config.cpus_per_worker, config.n_workers * config.gpus_per_worker
-    with running(ray, config.address, n_cpus, n_gpus), _marked(todo) as shared:
+    with running(ray, config.address, n_cpus, n_gpus), _probes(todo) as shared:
         options = {"num_cpus": config.cpus_per_worker, "num_gpus": config.gpus_per_worker}
         if config.gpus_per_worker > 0:
             options["max_concurrency"] = MOST_AT_ONCE
-        crew = _Crew(ray, ray.remote(**options)(CollectWorker), (for_workers, settings), config, todo, shared)
+        actors = ray.remote(**options)(CollectWorker)
+        crew = _Crew(ray, lambda: actors.remote(for_workers, settings), ClusterWatch(ray, config), todo, shared)
         try:
-            yield from crew.work()
+            yield from crew.work(config.n_workers)
         except ray.exceptions.RayError as error:
-            raise CollectError(f"Ray stopped the run ({one_line(error)})", _GO_ON) from error
+            raise CollectError(f"Ray stopped the run ({one_line(error)})", GO_ON) from error
         finally:
             crew.dismiss()
 
@@ -100,50 +102,40 @@ class _Crew:
     def __init__(
         self,
         ray: Any,
-        worker_class: Any,
-        arguments: tuple["Pipeline", list[CollectSettings]],
-        config: "RayConfig",
+        new_actor: Callable[[], Any],
+        watch: ClusterWatch,
         todo: list[ShardTask],
         shared: list[Path],
     ) -> None:
         self._ray = ray
-        self._worker_class = worker_class
-        self._arguments = arguments
-        self._config = config
+        self._new_actor = new_actor
+        self._watch = watch
         self._shared = shared
-        self._n_wanted = min(config.n_workers, len(todo))
-        self._n_tasks_each = -(-len(todo) // self._n_wanted)
         self._waiting = list(reversed(todo))
         self._n_deaths = dict.fromkeys(todo, 0)
         self._calls: dict[Any, _Call] = {}
         self._workers: list[_Worker] = []
         self._free: list[_Worker] = []  # once for each shard that the worker could take
-        # A Ray client may not reach the head's own port: then it can't be watched.
-        address = ray.get_runtime_context().gcs_address
-        self._head = address if answers(address) else None
-        self._last_look = time.monotonic()
-        self._head_away_since: float | None = None
-        self._unstaffed_since: float | None = None
 
-    def work(self) -> Iterator[ShardTask]:
-        """Do all shards."""
-        n_fit = sum(_n_fitting(node, self._config) for node in self._nodes())
-        if n_fit < self._n_wanted:
+    def work(self, n_workers: int) -> Iterator[ShardTask]:
+        """Do all shards, with at most so many workers."""
+        n_wanted, n_fit = min(n_workers, len(self._waiting)), self._watch.n_fitting
+        if n_fit < n_wanted:
             logger.warning(
                 "the cluster has room for %d of %d workers, at %s each: %s; more start when there is more room",
                 n_fit,
-                self._n_wanted,
-                _asked(self._config),
-                self._what_there_is(),
+                n_wanted,
+                self._watch.asked,
+                self._watch.there_is,
             )
-        for _ in range(self._n_wanted):
+        for _ in range(n_wanted):
             self._start(n_failed_starts=0)
         while self._waiting or any(call.task for call in self._calls.values()):
             while self._free and self._waiting:
                 worker, task = self._free.pop(), self._waiting.pop()
                 self._calls[worker.actor.collect.remote(task)] = _Call(worker, "collect", task)
-            answered, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=_LOOK_EVERY_S)
-            self._look()
+            answered, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=LOOK_EVERY_S)
+            self._watch.look(is_staffed=bool(self._free) or any(c.step != "place" for c in self._calls.values()))
             for reference in answered:
                 task_done = self._take(self._calls.pop(reference), reference)
                 if task_done is not None:
@@ -151,13 +143,13 @@ class _Crew:
 
     def dismiss(self) -> None:
         """End all workers, also those that have not started."""
-        if self._head is not None and not answers(self._head):
+        if self._watch.is_lost:
             return  # Ray would wait for it; workers of a lost head end by themselves
         for worker in self._workers:
             self._ray.kill(worker.actor)
 
     def _start(self, n_failed_starts: int) -> None:
-        worker = _Worker(self._worker_class.remote(*self._arguments), n_failed_starts)
+        worker = _Worker(self._new_actor(), n_failed_starts)
         self._workers.append(worker)
         self._calls[worker.actor.place.remote()] = _Call(worker, "place")
 
@@ -187,7 +179,8 @@ class _Crew:
             self._free.extend([] if worker.is_lost else [worker])
         elif call.step == "place":
             worker.place = answer
-            self._calls[worker.actor.load.remote(self._n_tasks_each, self._shared)] = _Call(worker, "load")
+            n_tasks_each = -(-len(self._n_deaths) // len(self._workers))
+            self._calls[worker.actor.load.remote(n_tasks_each, self._shared)] = _Call(worker, "load")
         else:
             logger.info("%s is ready", worker)
             worker.n_failed_starts = 0
@@ -220,49 +213,6 @@ class _Crew:
             ) from error
         self._start(n_failed_starts)
 
-    def _look(self) -> None:
-        """See every few seconds that the head is there, and that somebody works."""
-        now = time.monotonic()
-        if now - self._last_look < _LOOK_EVERY_S:
-            return
-        self._last_look = now
-        is_away = self._head is not None and not answers(self._head)
-        self._head_away_since = (self._head_away_since or now) if is_away else None
-        if self._head_away_since is not None and now - self._head_away_since > _HEAD_AWAY_AT_MOST_S:
-            raise CollectError(f"the head of the Ray cluster, {self._head}, is gone", _GO_ON)
-        is_staffed = bool(self._free) or any(call.step != "place" for call in self._calls.values())
-        self._unstaffed_since = None if is_staffed or is_away else (self._unstaffed_since or now)
-        if self._unstaffed_since is not None and now - self._unstaffed_since > self._config.start_timeout_s:
-            raise CollectError(
-                f"no Ray worker could start within {self._config.start_timeout_s:g} s: each asks for "
-                f"{_asked(self._config)}, and the cluster has {self._what_there_is()}",
-                "lower ray.gpus_per_worker or ray.cpus_per_worker, add a node, or wait until others are done "
-                "(ray.start_timeout_s says how long)",
-            )
-
-    def _nodes(self) -> list[dict[str, float]]:
-        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-
-    def _what_there_is(self) -> str:
-        nodes = self._nodes()
-        free = self._ray.available_resources()
-        each = ", ".join(_amount(node) for node in nodes[:4]) + (", …" if len(nodes) > 4 else "")
-        return f"{len(nodes)} node{'' if len(nodes) == 1 else 's'} ({each}), of that free {_amount(free)}"
-
-
-def _n_fitting(resources: dict[str, float], config: "RayConfig") -> int:
-    n_by_cpu = resources.get("CPU", 0.0) / config.cpus_per_worker
-    n_by_gpu = resources.get("GPU", 0.0) / config.gpus_per_worker if config.gpus_per_worker else n_by_cpu
-    return int(min(n_by_cpu, n_by_gpu) + 1e-6)
-
-
-def _amount(resources: dict[str, float]) -> str:
-    return f"{resources.get('CPU', 0.0):g} CPU + {resources.get('GPU', 0.0):g} GPU"
-
-
-def _asked(config: "RayConfig") -> str:
-    return _amount({"CPU": config.cpus_per_worker, "GPU": config.gpus_per_worker})
-
 
 def _cannot_start(error: Exception) -> CollectError:
     return CollectError(
@@ -272,21 +222,21 @@ def _cannot_start(error: Exception) -> CollectError:
 
 
 @contextlib.contextmanager
-def _marked(todo: list[ShardTask]) -> Iterator[list[Path]]:
+def _probes(todo: list[ShardTask]) -> Iterator[list[Path]]:
     """Files in the folders that workers must share: one of the corpus, and a new one beside the parts of each source.
 
     A worker that sees them reads the same corpus, and what it writes comes here: not to a folder of the same name on a
     disk of its own.
     """
     name = f".shared-{uuid.uuid4().hex}"
-    marks = [file.with_name(name) for file in todo[0].out_files]
+    probes = [file.with_name(name) for file in todo[0].out_files]
     try:
-        for mark in marks:
-            mark.touch()
-        yield [todo[0].shard_file, *marks]
+        for probe in probes:
+            probe.touch()
+        yield [todo[0].shard_file, *probes]
     finally:
-        for mark in marks:
-            mark.unlink(missing_ok=True)
+        for probe in probes:
+            probe.unlink(missing_ok=True)
 
 
 def _with_absolute_folders(pipeline: "Pipeline") -> "Pipeline":

@@ -12,8 +12,7 @@ import torch
 
 from autointerp.collect.settings import CollectSettings
 from autointerp.errors import AutointerpError, ShardError
-from autointerp.run.workers.executor import n_shards_at_once
-from autointerp.run.workers.shard_task import ShardTask, do_shard
+from autointerp.run.workers.shard_task import ShardTask, do_shard, n_shards_at_once
 from autointerp.subject.source import Sources, load_sources
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class CollectWorker:
     def collect(self, task: ShardTask) -> AutointerpError | None:
         """Do one shard; `load` has been called."""
         assert self._sources is not None
-        torch.set_num_threads(1)  # as in `executor.one_thread_a_shard`; it holds for this thread
+        torch.set_num_threads(1)  # as in `shard_task.one_thread_a_shard`; it holds for this thread
         try:
             do_shard(self._sources, self._settings, task)
         except AutointerpError as error:

@@ -1,8 +1,12 @@
-"""One shard to be collected: what every executor does the same."""
+"""One shard to be collected, and how many at once: what every executor does the same."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from autointerp.collect.merge import ShardPart
 from autointerp.collect.settings import CollectSettings
@@ -10,6 +14,13 @@ from autointerp.collect.shards import save_part
 from autointerp.collect.stream import collect_shard
 from autointerp.corpus.blocks import load_shard
 from autointerp.subject.source import Sources
+
+# What a shard in work takes about: for a window that it keeps, for windows at most, and for firings that are sorted.
+_BYTES_A_WINDOW = 60
+_MOST_WINDOWS = 16_000_000
+_BYTES_OF_FIRINGS = 400 * 2**20
+
+_SHARDS_AT_ONCE_ON_A_GPU = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +46,30 @@ def do_shard(sources: Sources, settings: Sequence[CollectSettings], task: ShardT
     collected = collect_shard(sources, shard, settings)
     for out_file, fingerprint, part in zip(task.out_files, task.fingerprints, collected, strict=True):
         save_part(out_file, ShardPart(shard.shard_index, part), fingerprint)
+
+
+@contextmanager
+def one_thread_a_shard() -> Iterator[None]:
+    """Have PyTorch compute each operation on one CPU thread, so that its result is the same in every executor."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def n_shards_at_once(sources: Sources, settings: list[CollectSettings], n_tasks: int) -> int:
+    """Shards done at once, as far as their samples fit into half of the machine's memory.
+
+    On a CPU one a core. On a GPU a few: the firings of one shard are sorted on the CPU while the GPU works on another.
+    """
+    n_cores = len(os.sched_getaffinity(0))
+    n_wanted = n_cores if sources.subject.device.type == "cpu" else max(1, min(n_cores - 1, _SHARDS_AT_ONCE_ON_A_GPU))
+    bytes_a_shard = 0
+    for source, kept in zip(sources.sources, settings, strict=True):
+        n_rows = source.n_features * (kept.n_top + kept.n_fired)
+        bytes_a_shard += min(n_rows, _MOST_WINDOWS) * _BYTES_A_WINDOW + source.n_features * 16 * kept.n_bins
+        bytes_a_shard += _BYTES_OF_FIRINGS
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(n_wanted, n_tasks, memory // 2 // bytes_a_shard))

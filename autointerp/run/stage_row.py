@@ -6,7 +6,7 @@ from autointerp.store.results import StageState
 from autointerp.store.writer import Writer
 
 
-class StageLedger:
+class StageRow:
     """Writes a stage's state and its spending; what earlier processes used under the same fingerprint counts in.
 
     Args:
@@ -23,23 +23,10 @@ class StageLedger:
         self._fingerprint = fingerprint
         self._n_asked = n_asked
         found = next((s for s in reader.stages() if s.stage == stage and s.fingerprint == fingerprint), None)
-        self._before = Usage()
-        if found is not None and found.summary:
-            counts = {name: int(found.summary[name]) for name in _COUNTS}
-            self._before = Usage(cost_usd=found.cost_usd, **counts)
+        self._before = (found.usage if found is not None else None) or Usage()
         self.record("running", Usage())
 
     def record(self, status: StageState, now: Usage) -> None:
         """Write the stage's row: `now` is what this process has used."""
-        total = self._before + now
-        self._writer.set_stage(
-            self._stage,
-            self._fingerprint,
-            status,
-            n_asked=self._n_asked,
-            cost_usd=total.cost_usd,
-            summary={name: getattr(total, name) for name in _COUNTS},
-        )
-
-
-_COUNTS = ("n_calls", "input_tokens", "cached_input_tokens", "output_tokens")
+        usage = self._before + now
+        self._writer.set_stage(self._stage, self._fingerprint, status, n_asked=self._n_asked, usage=usage)

@@ -22,7 +22,7 @@ def count_features(chosen: ChosenFeatures) -> int:
     return sum(len(features) for features in chosen.values())
 
 
-def select_features(
+def features_to_label(
     config: FeaturesConfig,
     contexts: ContextsConfig,
     n_active_blocks: Iterable[tuple[str, Int64[np.ndarray, " feature"]]],

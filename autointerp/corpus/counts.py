@@ -31,7 +31,7 @@ class Unfit(NamedTuple):
         return cls("empty", "is empty", "give a source with at least one document in it")
 
 
-class Tally:
+class DocumentCounts:
     """Counts of one reading of a corpus.
 
     Attributes:

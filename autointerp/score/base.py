@@ -1,0 +1,223 @@
+"""What every scorer is built on: it poses questions, has a judge answer them, and measures the answers.
+
+A scorer is a class over `BaseScorer`, ours or a user's, that `registry.load_scorer` finds by its name in the pipeline.
+It gives `pose` (which contexts are asked about, with the truth), `solve` (like questions of the explain split, on which
+a judge may set a threshold) and `measure` (the headline and what else the answers tell). These are pure; only the judge
+talks to anything.
+
+The order and every other choice is by keyed hash of the feature, never of the label: a label and its shuffled baseline
+face the same questions in the same order, so their scores can be compared pair by pair.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from autointerp.config import ScoreConfig
+from autointerp.contexts.pool import PoolTiles
+from autointerp.identity import fingerprint
+from autointerp.plugins import source_digests
+from autointerp.records import Explanation, Failure, FeatureContexts, Score, ScoreWithTrials, Trial, Usage
+from autointerp.score import metrics
+from autointerp.score.detail import Detail
+from autointerp.score.judge import Answer, Judge, Task
+from autointerp.score.trials import (
+    Answered,
+    Posed,
+    ScoreContexts,
+    Undefined,
+    answered,
+    as_solved,
+    feature_key,
+    missing_class,
+)
+
+if TYPE_CHECKING:
+    from autointerp.embedder import TextEmbedder
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What became of one explanation under one scorer.
+
+    Attributes:
+        outcome: Its score with the trials, or why it has none.
+        paid: What the judge was paid for it now; answers from the journal cost nothing again.
+    """
+
+    outcome: ScoreWithTrials | Failure
+    paid: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTools:
+    """What a scorer may be made of; what costs something is made when it is first asked for.
+
+    Attributes:
+        config: The table `[score]`.
+        seed: The run's.
+        judge: The run's judge. Raises `NoKeyError` where the environment has no key.
+        embedder: The run's sentence embedder.
+        contexts_fingerprint: Of the contexts that are scored.
+    """
+
+    config: ScoreConfig
+    seed: int
+    judge: Callable[[], Judge]
+    embedder: "Callable[[], TextEmbedder]"
+    contexts_fingerprint: str = ""
+
+
+class BaseScorer(ABC):
+    """Grades explanations, one at a time.
+
+    Attributes:
+        name: Stands in `scores.scorer`.
+        version: Raised when the code comes to give other scores, so that explanations are scored anew.
+        task: What is asked about each context.
+        metric: What the headline is, in words.
+        interval: How its interval is made, in words.
+        classes: What the questions of true answer yes and no are about, for the failure where there are none.
+        asks_judge: Whether it asks the run's judge; one that doesn't has a judge of its own.
+        config: The table `[score]`.
+        seed: Of every choice.
+        judge: Answers the questions.
+        fingerprint: Of all that decides its scores.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    task: ClassVar[Task]
+    metric: ClassVar[str]
+    interval: ClassVar[str]
+    classes: ClassVar[tuple[str, str]] = ("firing contexts", "silent contexts")
+    asks_judge: ClassVar[bool] = True
+
+    def __init__(self, tools: ScoreTools) -> None:
+        self.config = tools.config
+        self.seed = tools.seed
+        self.judge = self.make_judge(tools)
+        own = fingerprint(
+            "score",
+            self.name,
+            self.version,
+            tools.seed,
+            *self.settings(tools),
+            self.judge.fingerprint(self.task),
+            *source_digests(type(self)),
+        )
+        self.fingerprint = fingerprint("score", tools.contexts_fingerprint, self.name, own)
+
+    def make_judge(self, tools: ScoreTools) -> Judge:
+        """The run's judge, or one of the scorer's own."""
+        return tools.judge()
+
+    def settings(self, tools: ScoreTools) -> Sequence[Any]:
+        """What decides its scores besides its name, version, seed, judge and code: plain values."""
+        return ()
+
+    def prepare(self, labels: Sequence[str], texts: Sequence[str], pool: PoolTiles) -> None:
+        """Get ready for many explanations at once; changes nothing but the speed.
+
+        Args:
+            labels: Of the explanations.
+            texts: Of their contexts.
+            pool: Of their source.
+        """
+        self.judge.prepare(labels, texts)
+
+    @abstractmethod
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
+        """The questions, in the order in which they are asked (`shuffled`).
+
+        Args:
+            explanation: On trial; only what questions the label leads to may depend on it.
+            contexts: Of its feature.
+            key: Of every choice about this feature.
+        """
+
+    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
+        """Questions like those of `pose`, of the explain split; none where a judge needs no threshold."""
+        return ()
+
+    @abstractmethod
+    def measure(
+        self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
+    ) -> tuple[metrics.Estimate, Detail]:
+        """The headline, and what else the answers tell.
+
+        Args:
+            of: The questions that were answered: some of each class and part.
+            posed: All that were asked.
+            contexts: Of the feature.
+            key: As in `pose`; for the draws behind intervals.
+        """
+
+    async def score(self, explanation: Explanation, contexts: ScoreContexts) -> Scored:
+        """Grade one label.
+
+        Raises:
+            LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
+        """
+        key = feature_key(self.seed, self.name, explanation.source_id, explanation.feature_index)
+        posed = self.pose(explanation, contexts, key)
+        if missing := missing_class(posed, *self.classes):
+            return Scored(self._failure(explanation, missing, Usage()))
+        solved = as_solved(self.solve(contexts.feature, key))
+        said = await self.judge.answer(explanation.label, self.task, [p.question for p in posed], solved)
+        of = answered(posed, said.answers)
+        if isinstance(of, Undefined):
+            return Scored(self._failure(explanation, of, said.usage), said.paid)
+        headline, detail = self.measure(of, posed, contexts, key)
+        trials = self._trials(explanation, posed, said.answers)
+        score = Score(
+            explanation_id=explanation.explanation_id,
+            scorer=self.name,
+            judge=self.judge.name,
+            metric=self.metric,
+            value=headline.value,
+            ci_low=headline.low,
+            ci_high=headline.high,
+            n_trials=len(trials),
+            n_unanswered=sum(t.unanswered is not None for t in trials),
+            detail=detail.done(self.interval),
+            fingerprint=self.fingerprint,
+        )
+        drawn = tuple(p.question.context for p in posed if p.question.context.kind == "pool")
+        return Scored(ScoreWithTrials(score, trials, drawn), said.paid)
+
+    def _trials(self, explanation: Explanation, posed: Sequence[Posed], answers: Sequence[Answer]) -> tuple[Trial, ...]:
+        """The trials, in the order in which they were put."""
+        return tuple(
+            Trial(
+                explanation_id=explanation.explanation_id,
+                scorer=self.name,
+                judge=self.judge.name,
+                context_id=p.question.context.context_id,
+                truth=p.truth,
+                verdict=a.verdict,
+                probability=a.probability,
+                marked=p.question.marked,
+                weight=p.weight,
+                unanswered=a.unanswered,
+            )
+            for p, a in zip(posed, answers, strict=True)
+        )
+
+    def _failure(self, explanation: Explanation, undefined: Undefined, usage: Usage) -> Failure:
+        """The record of an explanation that gets no score."""
+        return Failure(
+            stage=f"score:{self.name}",
+            source_id=explanation.source_id,
+            feature_index=explanation.feature_index,
+            error_type=undefined.error_type,
+            message=undefined.message,
+            raw=undefined.raw,
+            retry=undefined.retry,
+            created_at=datetime.now(UTC),
+            fingerprint=self.fingerprint,
+            explanation_id=explanation.explanation_id,
+            cost_usd=usage.cost_usd,
+        )

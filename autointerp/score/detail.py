@@ -1,0 +1,89 @@
+"""What stands in a score's detail: measures by name, each with its interval, or with the reason why it is undefined."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from autointerp.score import metrics
+from autointerp.score.trials import Answered, ScoreContexts
+
+
+class Detail:
+    """Collects measures by name; an undefined one is None, and its reason stands under `undefined`."""
+
+    def __init__(self) -> None:
+        self._measures: dict[str, Any] = {}
+        self._reasons: dict[str, str] = {}
+
+    def add(self, name: str, value: metrics.Estimate | metrics.Rate | float | None, reason: str = "") -> None:
+        """Add a measure; its 95 % interval, where it has one, goes under `NAME_interval`."""
+        if value is None:
+            self._reasons[name] = reason
+        if isinstance(value, metrics.Rate):
+            value = value.estimate
+        if isinstance(value, metrics.Estimate):
+            self._measures[name] = value.value
+            self._measures[f"{name}_interval"] = {"low": value.low, "high": value.high}
+        else:
+            self._measures[name] = value
+
+    def add_by(self, name: str, estimates: Mapping[str, metrics.Estimate | None], counts: Mapping[str, int]) -> None:
+        """Add a measure by cell as `NAME`, with the answered trials of each cell as `n_NAME`."""
+        self._measures[name] = {cell: None if e is None else e.value for cell, e in estimates.items()}
+        self._measures[f"n_{name}"] = dict(counts)
+
+    def add_numbers(self, name: str, numbers: Mapping[str, float]) -> None:
+        """Add a mapping of names to numbers."""
+        self._measures[name] = dict(numbers)
+
+    def done(self, interval: str) -> Mapping[str, Any]:
+        """The mapping for `Score.detail`, with how the headline's interval is made."""
+        done = {"interval": interval, **self._measures, "undefined": self._reasons}
+        json.dumps(done, allow_nan=False)  # an undefined measure that slipped through as NaN stops here
+        return done
+
+
+def add_confusion(detail: Detail, of: Answered) -> None:
+    """Sensitivity, by activation quantile too, specificity, F1, Matthews and AUROC."""
+    counts = of.confusion
+    detail.add("sensitivity", metrics.sensitivity(counts), "no firing trial was answered")
+    detail.add("specificity", metrics.specificity(counts), "no silent trial was answered")
+    detail.add("n_positive", counts.n_positive)
+    detail.add("n_negative", counts.n_negative)
+    detail.add("f1", metrics.f1(counts), "there is neither a firing trial nor a yes")
+    detail.add("matthews", metrics.matthews(counts), "the judge said the same of every trial")
+    if of.probability is None:
+        detail.add("auroc", None, "the judge gives no probabilities")
+    else:
+        detail.add("auroc", metrics.auroc(of.truth, of.probability), "one class has no answered trial")
+    add_by_quantile(detail, of)
+
+
+def add_by_quantile(detail: Detail, of: Answered) -> None:
+    """Sensitivity for each activation quantile of the firing trials, 0 lowest."""
+    firing = of.where(of.truth)
+    quantiles = sorted({q for p in firing.posed if (q := p.question.context.quantile) is not None})
+    cells = {str(q): firing.where(p.question.context.quantile == q for p in firing.posed).confusion for q in quantiles}
+    detail.add_by(
+        "sensitivity_by_quantile",
+        {cell: metrics.sensitivity(c) for cell, c in cells.items()},
+        {cell: c.n_positive for cell, c in cells.items()},
+    )
+
+
+def context_rate(contexts: ScoreContexts, n_draws: int, rng: np.random.Generator) -> metrics.Rate:
+    """Share of the corpus's contexts in which the feature fires: its base rate wherever a context is what is judged.
+
+    From the share of pool tiles, of both splits, in which it fires, and from the feature's exact token density over
+    the share of tokens it fires on inside its own contexts (see `metrics.firing_rate`).
+    """
+    firing = contexts.feature.of("score", active=True)
+    n_tokens = sum(len(c.tokens) for c in firing)
+    n_active = sum(sum(a > 0 for a in c.activations) for c in firing)
+    assert n_active > 0, "a feature without firing contexts is not scored"
+    assert contexts.density > 0, "a feature that fires has a density above 0"
+    expected = min(1.0, contexts.density * n_tokens / n_active)
+    peaks = contexts.pool.peaks(contexts.feature.feature_index)
+    return metrics.firing_rate(int(np.sum(peaks > 0)), contexts.pool.n_tiles, expected, n_draws, rng)

@@ -1,0 +1,127 @@
+"""What a judge is: it answers questions about a label, each about one context.
+
+A judge that fails to answer a question leaves it unanswered, which is never a verdict. What it was paid comes back with
+its answers, so that whoever asked knows what they cost.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from autointerp.llm.prompts import Prompt, read_prompt
+from autointerp.records import Context, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a judge is asked about each context.
+
+    Attributes:
+        name: Decides, with the context, in which order a language model is asked.
+        prompt: The prompt for a language model, with the variables `label`, `contexts` and `n_contexts`: one of ours,
+            or a file `NAME.txt` beside `code`.
+        code: The file of the code whose task it is, where the prompt is not ours.
+    """
+
+    name: str
+    prompt: str
+    code: Path | None = None
+
+    def read_prompt(self) -> Prompt:
+        """Read the prompt.
+
+        Raises:
+            PromptError: If it is missing or malformed.
+        """
+        return read_prompt(self.prompt, f"the task {self.name!r}", self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One context put to a judge.
+
+    Attributes:
+        context: The context; the judge may use its tokens only, never its activations.
+        marked: Offsets of marked tokens: fuzzing asks whether these are the ones the label describes. Empty in
+            detection, which asks whether the label describes the context.
+    """
+
+    context: Context
+    marked: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A judge's answer to one question.
+
+    Attributes:
+        verdict: Yes or no; None where there is no answer, and from a judge that gives similarities only.
+        probability: That the answer is yes, in [0, 1], or the similarity; None where the judge gives none.
+        unanswered: Why there is no answer; None where there is one.
+        retry: Whether the same question may get an answer another time, where it has none.
+    """
+
+    verdict: bool | None
+    probability: float | None = None
+    unanswered: str | None = None
+    retry: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """A question of the explain split with its true answer: what a judge may set its threshold on."""
+
+    question: Question
+    truth: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a judge says.
+
+    Attributes:
+        answers: One a question, in order.
+        usage: Of all calls that they took, whenever these were paid.
+        paid: Of the calls that were paid for now.
+    """
+
+    answers: Sequence[Answer]
+    usage: Usage = field(default_factory=Usage)
+    paid: Usage = field(default_factory=Usage)
+
+
+class Judge(Protocol):
+    """Answers questions about one label.
+
+    Attributes:
+        name: For example `local` or the language model's name; stands in `trials.judge`.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def fingerprint(self, task: Task) -> str:
+        """Of the settings, the prompt's text and the model that decide its answers to a task."""
+        ...
+
+    def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
+        """Get ready for many questions at once; changes nothing but the speed."""
+        ...
+
+    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
+        """Answer every question, in order.
+
+        Args:
+            label: The label on trial.
+            task: What is asked of each question.
+            questions: Of the score split.
+            solved: Of the explain split, to set a threshold on. A language model ignores them.
+
+        Returns:
+            One answer a question; a call that failed gives answers with `unanswered` set.
+
+        Raises:
+            LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
+        """
+        ...

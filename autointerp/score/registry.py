@@ -1,0 +1,24 @@
+"""Our scorers by name; a user's is named `module:Class` or `path/to/file.py:Class` (`plugins`)."""
+
+from autointerp.plugins import load_class
+from autointerp.score.base import BaseScorer
+
+BUILT_IN = {
+    "detection": "autointerp.score.detection:DetectionScorer",
+    "fuzzing": "autointerp.score.fuzzing:FuzzingScorer",
+    "embedding": "autointerp.score.embedding:EmbeddingScorer",
+    "recall": "autointerp.score.recall:RecallScorer",
+}
+
+
+def load_scorer(name: str) -> type[BaseScorer]:
+    """Find a scorer's class.
+
+    Args:
+        name: As `score.scorers` has it.
+
+    Raises:
+        PipelineError: If there is no such file, module or class, if it can't be imported, or is no scorer.
+    """
+    found: type[BaseScorer] = load_class(name, "a scorer", BUILT_IN, BaseScorer)
+    return found

@@ -1,0 +1,38 @@
+"""Files that are whole or not there: written under another name, and renamed when they are finished."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from autointerp.errors import disk_full, is_disk_full
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a name to write under; the file has its own name once the block has ended and all is on the disk.
+
+    After an exception there is no new file, and an earlier one of this name is as it was. Only a process that is killed
+    leaves its unfinished file behind, as `.NAME.XXXXXXXX.part`.
+
+    Args:
+        path: The file; its folder exists.
+
+    Raises:
+        DiskFullError: If there is no space left.
+        OSError: If the file can't be written for another reason.
+    """
+    # Two processes, on two machines that share a disk, may write one file at once.
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield unfinished
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise disk_full(path) from error
+        raise

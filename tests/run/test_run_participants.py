@@ -1,0 +1,61 @@
+"""What a pipeline's explainer and scorers lack is told before any work."""
+
+from pathlib import Path
+
+import pytest
+
+from autointerp.config import Pipeline
+from autointerp.errors import NoKeyError, PipelineError, PromptError
+from autointerp.run.participants import check_keys, check_participants
+
+MODEL = {"model": "m", "base_url": "http://127.0.0.1:9/v1", "api_key_env": "NO_SUCH_KEY"}
+
+
+def pipeline(**tables: object) -> Pipeline:
+    return Pipeline.model_validate({"name": "x", "coder": {"path": "somewhere"}, **tables})
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"explain": {"explainer": "keyword"}}, "there is no explainer 'keyword': one of keywords, examples"),
+        ({"score": {"scorers": ["detektion"]}}, "there is no scorer 'detektion': one of detection, fuzzing"),
+        ({"score": {"scorers": ["no_such_file.py:Mine"]}}, "there is no file no_such_file.py for a scorer"),
+        ({"explain": {"explainer": "examples"}}, r"asks a language model: add a table \[explain.model\]"),
+        (
+            {"explain": {"explainer": "best_of", "candidates": ["keywords", "examples"]}},
+            r"asks a language model: add a table \[explain.model\]",
+        ),
+        (
+            {"explain": {"explainer": "best_of", "candidates": ["keywords", "keywords"]}},
+            "contexts set apart, and contexts.select_share is 0: set it, for example to 0.3",
+        ),
+        ({"explain": {"explainer": "best_of", "candidates": ["keywords", "outside"]}}, "name it as explain.labels"),
+        ({"explain": {"explainer": "best_of", "candidates": ["keywords", "best_of"]}}, "itself a best_of"),
+        ({"explain": {"explainer": "outside"}}, "reads labels from a file: name it as explain.labels"),
+        ({"explain": {"labels": "labels.csv"}}, "explain.labels names a file, and the explainer 'keywords' reads none"),
+    ],
+)
+def test_what_is_lacking_is_told_in_one_line(tables: dict[str, object], said: str) -> None:
+    with pytest.raises((PipelineError, PromptError), match=said) as caught:
+        check_participants(pipeline(**tables))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_defaults_lack_nothing() -> None:
+    check_participants(pipeline())
+    check_keys(pipeline(), explains=True, scores=True)
+
+
+def test_a_key_is_wanted_only_by_who_asks_a_model(tmp_path: Path) -> None:
+    judged = {"judge": {"kind": "llm", "model": MODEL}}
+    check_keys(pipeline(**judged, score={"scorers": ["embedding"]}), explains=True, scores=True)
+    check_keys(pipeline(**judged), explains=True, scores=False)
+    with pytest.raises(NoKeyError):
+        check_keys(pipeline(**judged), explains=True, scores=True)
+    explained = {"explain": {"explainer": "examples", "model": MODEL}}
+    with pytest.raises(NoKeyError):
+        check_keys(pipeline(**explained), explains=True, scores=False)
+    chosen = {"explain": {"explainer": "best_of", "candidates": ["keywords", "keywords"]}}
+    with pytest.raises(NoKeyError):
+        check_keys(pipeline(**judged, **chosen), explains=True, scores=False)

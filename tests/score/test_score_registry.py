@@ -1,0 +1,145 @@
+"""Scorers by name: ours, and those that users write in one file."""
+
+import ast
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autointerp.config import JudgeConfig, ModelConfig
+from autointerp.contexts.pool import PoolTiles
+from autointerp.errors import PipelineError
+from autointerp.explain import registry as explainers
+from autointerp.llm import Journal, connect
+from autointerp.records import ScoreWithTrials
+from autointerp.score.base import BaseScorer, Scored
+from autointerp.score.judge_llm import LlmJudge
+from autointerp.score.registry import BUILT_IN, load_scorer
+from tests.loopback.server import Call, LoopbackServer, Outcome, Say
+from tests.loopback.truth import shown_contexts
+from tests.score.world import ANIMALS, COLOURS, Scripted, World, explanation_of, read, scored, tools
+
+HERE = Path(__file__).parent
+PACKAGE = HERE.parents[1] / "autointerp"
+EXAMPLE = f"{HERE / 'example_scorer.py'}:PeakScorer"
+COLOUR = 1
+
+
+def test_ours_are_found_by_the_names_that_they_give_themselves() -> None:
+    for name in BUILT_IN:
+        assert load_scorer(name).name == name
+
+
+def test_the_example_of_the_documentation_tells_true_labels_from_false_ones(world: World, pool: PoolTiles) -> None:
+    scorer = load_scorer(EXAMPLE)(tools(Scripted(read)))
+    given = world.given(COLOUR, pool, n=200)
+    true, false = (
+        scored(scorer.score(explanation_of(COLOUR, " ".join(words)), given)).score for words in (COLOURS, ANIMALS)
+    )
+    assert (true.scorer, true.metric, true.value) == ("peak", "balanced accuracy", 1.0)
+    assert false.value == pytest.approx(0.5, abs=0.02)
+    assert true.detail["sensitivity"] == 1.0
+
+
+class PeaksOnly:
+    """Says yes to every marked colour, and wants the example's own prompt."""
+
+    def reply(self, call: Call) -> Outcome:
+        assert "this token is what the label is about" in call.system
+        answers = [
+            [c.number, 90 if {piece.strip() for piece in c.marked} & set(COLOURS) else 5]
+            for c in shown_contexts(call.user)
+        ]
+        return Say(json.dumps({"answers": answers}))
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        yield journal
+
+
+def test_its_prompt_is_put_to_a_language_model_and_what_that_cost_is_told_once(
+    world: World, pool: PoolTiles, journal: Journal
+) -> None:
+    async def run(server: LoopbackServer) -> Scored:
+        model = ModelConfig(
+            model="m", base_url=server.openai_url, usd_per_million_input=1.0, usd_per_million_output=2.0
+        )
+        async with connect(model, journal) as connected:
+            judge = LlmJudge(connected, JudgeConfig(kind="llm", model=model))
+            scorer = load_scorer(EXAMPLE)(tools(judge))
+            done = await scorer.score(explanation_of(COLOUR, "colours"), world.given(COLOUR, pool, n=100))
+            assert done.paid == connected.usage
+            return done
+
+    with LoopbackServer(PeaksOnly()) as server:
+        first, again = asyncio.run(run(server)), asyncio.run(run(server))
+    assert isinstance(first.outcome, ScoreWithTrials)
+    assert first.outcome.score.value == 1.0
+    assert first.paid.n_calls == len(server.calls) > 0
+    assert first.paid.cost_usd is not None
+    assert first.paid.cost_usd > 0
+    assert again.outcome == first.outcome
+    assert again.paid.n_calls == 0, "the journal answers, and nothing is paid"
+
+
+def copied(folder: Path) -> Path:
+    for name in ("example_scorer.py", "example_scorer.txt"):
+        (folder / name).write_text((HERE / name).read_text(encoding="utf-8"), encoding="utf-8")
+    return folder / "example_scorer.py"
+
+
+def test_its_fingerprint_follows_its_file_and_its_contexts(tmp_path: Path) -> None:
+    file = copied(tmp_path)
+
+    def made(contexts_fingerprint: str = "") -> BaseScorer:
+        return load_scorer(f"{file}:PeakScorer")(tools(Scripted(read), contexts_fingerprint=contexts_fingerprint))
+
+    before = made().fingerprint
+    assert load_scorer(EXAMPLE)(tools(Scripted(read))).fingerprint == before, "not where it lies"
+    assert made("others").fingerprint != before
+    file.write_text(file.read_text(encoding="utf-8").replace("3 * len", "2 * len"), encoding="utf-8")
+    assert made().fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("PeakScorer = 3", "PeakScorer in .*mine.py is not a scorer: derive it from autointerp.score.base.BaseScorer"),
+        ("from autointerp.score.base import BaseScorer as PeakScorer", "PeakScorer in .*mine.py lacks measure, pose"),
+        ("1 / 0", r"the scorer in .*mine.py can't be imported \(ZeroDivisionError: division by zero\): mend that file"),
+    ],
+)
+def test_a_file_that_is_no_scorer_is_told_in_one_line(tmp_path: Path, code: str, said: str) -> None:
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    with pytest.raises(PipelineError, match=said) as caught:
+        load_scorer(f"{tmp_path / 'mine.py'}:PeakScorer")
+    assert "\n" not in str(caught.value)
+
+
+def constants(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def test_no_scorer_and_no_explainer_is_named_outside_its_own_room_and_the_defaults() -> None:
+    # What an embedding of a label is called in the store is another thing than the scorer of that name, and so is what
+    # is asked of a feature's recall; both are columns.
+    names = (set(BUILT_IN) | set(explainers.BUILT_IN)) - {"embedding", "recall", "evidence"}
+    rooms = ("run", "cli", "store", "export", "search", "library", "contexts", "llm", "records")
+    for path in (file for room in rooms for file in (PACKAGE / room).rglob("*.py")):
+        assert not constants(path) & names, f"{path.relative_to(PACKAGE)} names a scorer or an explainer"
+    for room, own in (("score", set(explainers.BUILT_IN)), ("explain", set(BUILT_IN))):
+        for path in (PACKAGE / room).glob("*.py"):
+            if path.name not in {"registry.py", "best_of.py", "recall.py"}:
+                assert not constants(path) & own - {"embedding", "recall"}, f"{path.name} names one of the other room"
+
+
+def test_the_documentation_shows_the_example_as_it_is_run() -> None:
+    page = (HERE.parents[1] / "docs" / "scores.md").read_text(encoding="utf-8")
+    for name in ("example_scorer.py", "example_scorer.txt"):
+        assert (HERE / name).read_text(encoding="utf-8").strip() in page
