@@ -2,12 +2,11 @@
 
 import asyncio
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from autointerp.config import ModelConfig
 from autointerp.errors import LanguageModelError
-from autointerp.llm.batch.service import BatchService
 from autointerp.llm.journal import Journal
 from autointerp.llm.limits.retries import Retries, Sleep
 from autointerp.llm.model import ConnectedModel, Terms
@@ -15,6 +14,7 @@ from autointerp.llm.protocol import Provider
 from autointerp.llm.providers.keys import read_key
 
 if TYPE_CHECKING:
+    from autointerp.llm.batch.sdk import SdkBatches
     from autointerp.llm.providers.sdk import SdkProvider
 
 
@@ -86,16 +86,16 @@ def connect_provider(config: ModelConfig, key: str | None = None) -> "SdkProvide
         raise LanguageModelError(
             f"the package `{config.provider}` is not installed", f"pip install 'autointerp[{config.provider}]'"
         ) from None
+    from autointerp.llm.providers.sdk import SdkProvider
+
     if config.provider == "openai":
-        from autointerp.llm.providers.openai import OpenAIProvider
-
-        return OpenAIProvider(config, key)
-    from autointerp.llm.providers.anthropic import AnthropicProvider
-
-    return AnthropicProvider(config, key)
+        from autointerp.llm.providers.openai import OPENAI as DIALECT
+    else:
+        from autointerp.llm.providers.anthropic import ANTHROPIC as DIALECT
+    return SdkProvider(config, key, DIALECT)
 
 
-def connect_batches(config: ModelConfig) -> BatchService:
+def connect_batches(config: ModelConfig) -> "SdkBatches[Any]":
     """Make the client of a provider's batch endpoint. Nothing is sent yet.
 
     Raises:

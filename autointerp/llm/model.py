@@ -15,7 +15,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakValueDictionary
 
 from autointerp.config import ModelConfig
@@ -24,7 +24,6 @@ from autointerp.llm.answers import complaint, read_answer
 from autointerp.llm.batch.client import BatchClient
 from autointerp.llm.batch.ledger import BatchLedger, Served
 from autointerp.llm.batch.results import Accounts
-from autointerp.llm.batch.service import BatchService
 from autointerp.llm.budget import Budget, FailureCount, Stop, unpriced
 from autointerp.llm.journal import AnswerStore, Payment, request_key
 from autointerp.llm.limits.clock import Clock
@@ -45,6 +44,9 @@ from autointerp.llm.protocol import (
 )
 from autointerp.llm.tokens import BytesPerToken, prompt_bytes
 from autointerp.records import Usage
+
+if TYPE_CHECKING:
+    from autointerp.llm.batch.sdk import SdkBatches
 
 _LOG = logging.getLogger(__name__)
 _OUTPUT_AT_FIRST = 256
@@ -102,7 +104,7 @@ class ConnectedModel:
         retry_failures: bool,
         retries: Retries,
         sleep: Sleep,
-        batches: tuple[BatchService, BatchLedger] | None = None,
+        batches: tuple["SdkBatches[Any]", BatchLedger] | None = None,
     ) -> None:
         self._config = config
         self._provider = provider

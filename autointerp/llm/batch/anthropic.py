@@ -9,16 +9,14 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import anthropic
 import pydantic
 
-from autointerp.config import ModelConfig
 from autointerp.llm.batch.sdk import DescribedBatch, Page, SdkBatches
 from autointerp.llm.batch.service import BatchLook, BatchResult, NotDone, Unsure
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
-from autointerp.llm.providers.anthropic import message_body, read_message
+from autointerp.llm.providers.anthropic import ANTHROPIC, message_body, read_message
 from autointerp.llm.providers.errors import HttpProblem
-from autointerp.llm.providers.sdk import SdkClient, read_json
+from autointerp.llm.providers.sdk import read_json
 
 _STATUS_OF = {
     "invalid_request_error": 400,
@@ -64,7 +62,7 @@ class _Line(pydantic.BaseModel):
 
 
 class AnthropicBatches(SdkBatches[_Batch]):
-    """Anthropic's batch endpoint; see `service.BatchService`."""
+    """Anthropic's batch endpoint; see `sdk.SdkBatches`."""
 
     most_requests = 100_000
     most_bytes = 256_000_000
@@ -72,13 +70,11 @@ class AnthropicBatches(SdkBatches[_Batch]):
     after = "after_id"
     batch = _Batch
     page = Page[_Batch]
-
-    def __init__(self, config: ModelConfig, key: str) -> None:
-        super().__init__(config, SdkClient(anthropic, anthropic.AsyncAnthropic, config, key, is_for_single_calls=False))
+    dialect = ANTHROPIC
 
     def line(self, key: str, request: Request[AnswerT], repair: Repair | None, *, structured: bool) -> bytes:
         """One request as it stands in the batch."""
-        params = message_body(request, repair, self._config, structured=structured)
+        params = message_body(request, repair, self._config, structured)
         return json.dumps({"custom_id": key, "params": params}).encode()
 
     async def submit(self, lines: Sequence[bytes], name: str) -> str | Unsure | Trouble | HttpProblem:

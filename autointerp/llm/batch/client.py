@@ -19,17 +19,20 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autointerp.config import ModelConfig
 from autointerp.errors import AutointerpError, LanguageModelError
 from autointerp.llm.batch.ledger import BatchedCall, BatchEntry, BatchLedger, Served
 from autointerp.llm.batch.poller import STAYS, Poller
 from autointerp.llm.batch.results import Accounts, Batch, ResultReader
-from autointerp.llm.batch.service import BatchLook, BatchService
+from autointerp.llm.batch.service import BatchLook
 from autointerp.llm.limits.retries import Retries, Sleep
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
 from autointerp.llm.tokens import prompt_bytes
+
+if TYPE_CHECKING:
+    from autointerp.llm.batch.sdk import SdkBatches
 
 _LOG = logging.getLogger(__name__)
 _IDLE_S = 1.0
@@ -78,7 +81,7 @@ class BatchClient:
     def __init__(
         self,
         config: ModelConfig,
-        service: BatchService,
+        service: "SdkBatches[Any]",
         ledger: BatchLedger,
         served: Served,
         payer: str,

@@ -9,16 +9,14 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import openai
 import pydantic
 
-from autointerp.config import ModelConfig
 from autointerp.llm.batch.sdk import DescribedBatch, Page, SdkBatches
 from autointerp.llm.batch.service import BatchLook, BatchResult, NotDone, Unsure
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
 from autointerp.llm.providers.errors import HttpProblem
-from autointerp.llm.providers.openai import completion_body, read_completion
-from autointerp.llm.providers.sdk import SdkClient, read_json
+from autointerp.llm.providers.openai import OPENAI, completion_body, read_completion
+from autointerp.llm.providers.sdk import read_json
 
 _ENDPOINT = "/v1/chat/completions"
 _NAME = "autointerp"
@@ -68,7 +66,7 @@ class _Line(pydantic.BaseModel):
 
 
 class OpenAIBatches(SdkBatches[_Batch]):
-    """OpenAI's batch endpoint; see `service.BatchService`."""
+    """OpenAI's batch endpoint; see `sdk.SdkBatches`."""
 
     most_requests = 50_000
     most_bytes = 200_000_000
@@ -76,13 +74,11 @@ class OpenAIBatches(SdkBatches[_Batch]):
     after = "after"
     batch = _Batch
     page = Page[_Batch]
-
-    def __init__(self, config: ModelConfig, key: str) -> None:
-        super().__init__(config, SdkClient(openai, openai.AsyncOpenAI, config, key, is_for_single_calls=False))
+    dialect = OPENAI
 
     def line(self, key: str, request: Request[AnswerT], repair: Repair | None, *, structured: bool) -> bytes:
         """One request as it stands in the file."""
-        body = completion_body(request, repair, self._config, structured=structured)
+        body = completion_body(request, repair, self._config, structured)
         return json.dumps({"custom_id": key, "method": "POST", "url": _ENDPOINT, "body": body}).encode()
 
     async def submit(self, lines: Sequence[bytes], name: str) -> str | Unsure | Trouble | HttpProblem:

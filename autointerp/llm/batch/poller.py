@@ -12,15 +12,18 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from itertools import count
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autointerp.config import ModelConfig
 from autointerp.errors import AutointerpError, LanguageModelError
 from autointerp.llm.batch.ledger import BatchedCall, BatchEntry, BatchLedger
-from autointerp.llm.batch.service import BatchLook, BatchResult, BatchService, Candidate, Unsure
+from autointerp.llm.batch.service import BatchLook, BatchResult, Candidate, Unsure
 from autointerp.llm.limits.retries import Retries, Sleep
 from autointerp.llm.protocol import Trouble
 from autointerp.llm.providers.errors import HttpProblem, read_problem, refuses_structure, said
+
+if TYPE_CHECKING:
+    from autointerp.llm.batch.sdk import SdkBatches
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -49,7 +52,7 @@ class Poller:
     """
 
     def __init__(
-        self, config: ModelConfig, service: BatchService, ledger: BatchLedger, retries: Retries, sleep: Sleep
+        self, config: ModelConfig, service: "SdkBatches[Any]", ledger: BatchLedger, retries: Retries, sleep: Sleep
     ) -> None:
         self.structured = True
         self.most_requests = min(config.batch_size, service.most_requests)

@@ -6,14 +6,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from autointerp.config import ModelConfig
 from autointerp.llm.batch.ledger import BatchedCall, BatchEntry, BatchLedger
 from autointerp.llm.batch.poller import Poller
-from autointerp.llm.batch.service import BatchResult, BatchService, NotDone
+from autointerp.llm.batch.service import BatchResult, NotDone
 from autointerp.llm.protocol import RawAnswer, Trouble
 from autointerp.llm.providers.errors import HttpProblem, read_problem, refuses_structure
+
+if TYPE_CHECKING:
+    from autointerp.llm.batch.sdk import SdkBatches
 
 _LOG = logging.getLogger(__name__)
 _ANSWERS_AT_A_TIME = 500
@@ -80,7 +83,7 @@ class ResultReader:
     """
 
     def __init__(
-        self, config: ModelConfig, service: BatchService, ledger: BatchLedger, accounts: Accounts, poller: Poller
+        self, config: ModelConfig, service: "SdkBatches[Any]", ledger: BatchLedger, accounts: Accounts, poller: Poller
     ) -> None:
         self._config = config
         self._service = service

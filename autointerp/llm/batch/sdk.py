@@ -1,7 +1,7 @@
-"""What the two providers' batch endpoints have in common, through their SDKs."""
+"""A provider's batch endpoint through its SDK: what both have in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import ClassVar, Generic, TypeVar
@@ -10,9 +10,9 @@ import pydantic
 
 from autointerp.config import ModelConfig
 from autointerp.llm.batch.service import BatchLook, BatchResult, Candidate, Unsure
-from autointerp.llm.protocol import Trouble
+from autointerp.llm.protocol import AnswerT, Repair, Request, Trouble
 from autointerp.llm.providers.errors import HttpProblem
-from autointerp.llm.providers.sdk import SdkClient, read_json
+from autointerp.llm.providers.sdk import Dialect, SdkClient, read_json
 
 _CLOCKS_DIFFER_S = 3600.0
 _PAGE = 100
@@ -37,23 +37,51 @@ class Page(pydantic.BaseModel, Generic[BatchT]):
 
 
 class SdkBatches(ABC, Generic[BatchT]):
-    """A provider's batch endpoint; with `line` and `submit` it is a `service.BatchService`.
+    """One provider's batch endpoint, through its SDK. Each call is one attempt.
+
+    A `LanguageModelError` is never raised here: whoever asks reads the `HttpProblem`.
+
+    Args:
+        config: The model.
+        key: The API key.
 
     Attributes:
+        most_requests: Requests that a batch may hold.
+        most_bytes: Bytes that a batch may hold.
+        dialect: How single calls are made.
         path: Where the endpoint is.
         after: Name of the parameter that asks for what comes after a batch in the list.
-        batch: What the endpoint says of one.
+        batch: What the endpoint says of one batch.
         page: What it says of some.
     """
 
+    most_requests: ClassVar[int]
+    most_bytes: ClassVar[int]
+    dialect: ClassVar[Dialect]
     path: ClassVar[str]
     after: ClassVar[str]
     batch: type[BatchT]
     page: type[Page[BatchT]]
 
-    def __init__(self, config: ModelConfig, client: SdkClient) -> None:
+    def __init__(self, config: ModelConfig, key: str) -> None:
         self._config = config
-        self._client = client
+        self._client = SdkClient(self.dialect, config, key, is_for_single_calls=False)
+
+    @abstractmethod
+    def line(self, key: str, request: Request[AnswerT], repair: Repair | None, *, structured: bool) -> bytes:
+        """One request as it stands in a batch."""
+
+    @abstractmethod
+    async def submit(self, lines: Sequence[bytes], name: str) -> str | Unsure | Trouble | HttpProblem:
+        """Send a batch off.
+
+        Args:
+            lines: Of `line`.
+            name: Ours, by which `find` knows the batch again where the provider keeps it.
+
+        Returns:
+            The batch's id; or why there is none.
+        """
 
     @abstractmethod
     def read_look(self, batch: BatchT) -> BatchLook:
@@ -72,7 +100,13 @@ class SdkBatches(ABC, Generic[BatchT]):
         """Read one line of the results."""
 
     async def find(self, name: str, n_requests: int, since: float) -> list[Candidate] | Trouble | HttpProblem:
-        """Look for a batch of which only our own record is left, the newest first."""
+        """Look for a batch of which only our own record is left.
+
+        Args:
+            name: As given to `submit`.
+            n_requests: Requests in it.
+            since: Unix time before which it can't have been made.
+        """
         found: list[Candidate] = []
         query = {"limit": str(_PAGE)}
         while True:
@@ -96,7 +130,11 @@ class SdkBatches(ABC, Generic[BatchT]):
         return batch if isinstance(batch, Trouble | HttpProblem) else self.read_look(batch)
 
     async def results(self, where: str) -> AsyncGenerator[BatchResult | Trouble | HttpProblem, None]:
-        """Read what a batch that is over has brought, line by line."""
+        """Read what a batch that is over has brought, line by line, in any order; trouble ends the reading.
+
+        Args:
+            where: One of `BatchLook.results`.
+        """
         async with aclosing(self._client.lines(self.results_path(where))) as lines:
             async for text in lines:
                 result = self.read_line(text) if isinstance(text, str) else text

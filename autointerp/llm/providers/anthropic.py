@@ -3,7 +3,6 @@
 The fixed part is the system block, marked for the provider's cache; the answer's schema goes into `output_config`.
 """
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import anthropic
@@ -12,9 +11,9 @@ import pydantic
 from autointerp.config import ModelConfig
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.limits.headers import anthropic_limits
-from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, ServerLimits, Trouble
+from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
 from autointerp.llm.providers.errors import not_an_answer
-from autointerp.llm.providers.sdk import SdkClient, SdkProvider
+from autointerp.llm.providers.sdk import Dialect
 
 if TYPE_CHECKING:
     from anthropic.types import MessageParam
@@ -45,26 +44,8 @@ class _Message(pydantic.BaseModel):
     model: str = ""
 
 
-class AnthropicProvider(SdkProvider):
-    """One attempt at Anthropic."""
-
-    path = "/v1/messages"
-
-    def __init__(self, config: ModelConfig, key: str) -> None:
-        super().__init__(config, SdkClient(anthropic, anthropic.AsyncAnthropic, config, key, is_for_single_calls=True))
-
-    def body(self, request: Request[AnswerT], repair: Repair | None, *, structured: bool) -> dict[str, Any]:
-        return message_body(request, repair, self._config, structured=structured)
-
-    def read(self, status: int, body: str) -> RawAnswer | Trouble:
-        return read_message(status, body)
-
-    def limits(self, headers: Mapping[str, str]) -> ServerLimits | None:
-        return anthropic_limits(headers)
-
-
 def message_body(
-    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, *, structured: bool
+    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, structured: bool
 ) -> dict[str, Any]:
     """The JSON of a call: what stands in a batch too.
 
@@ -115,3 +96,6 @@ def read_message(status: int, body: str) -> RawAnswer | Trouble:
         output_tokens=usage.output_tokens,
         cache_write_tokens=usage.cache_creation_input_tokens or 0,
     )
+
+
+ANTHROPIC = Dialect(anthropic, anthropic.AsyncAnthropic, "/v1/messages", message_body, read_message, anthropic_limits)

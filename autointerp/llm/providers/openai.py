@@ -4,7 +4,6 @@ The answer's envelope is read here, since servers that imitate the protocol diff
 does not check what it is given.
 """
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -13,9 +12,9 @@ import pydantic
 from autointerp.config import ModelConfig
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.limits.headers import openai_limits
-from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, ServerLimits, Trouble
+from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
 from autointerp.llm.providers.errors import not_an_answer
-from autointerp.llm.providers.sdk import SdkClient, SdkProvider
+from autointerp.llm.providers.sdk import Dialect
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
@@ -48,26 +47,8 @@ class _Completion(pydantic.BaseModel):
     model: str | None = None
 
 
-class OpenAIProvider(SdkProvider):
-    """One attempt at OpenAI or at a compatible server."""
-
-    path = "/chat/completions"
-
-    def __init__(self, config: ModelConfig, key: str) -> None:
-        super().__init__(config, SdkClient(openai, openai.AsyncOpenAI, config, key, is_for_single_calls=True))
-
-    def body(self, request: Request[AnswerT], repair: Repair | None, *, structured: bool) -> dict[str, Any]:
-        return completion_body(request, repair, self._config, structured=structured)
-
-    def read(self, status: int, body: str) -> RawAnswer | Trouble:
-        return read_completion(status, body)
-
-    def limits(self, headers: Mapping[str, str]) -> ServerLimits | None:
-        return openai_limits(headers)
-
-
 def completion_body(
-    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, *, structured: bool
+    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, structured: bool
 ) -> dict[str, Any]:
     """The JSON of a call: what stands in a batch's file too.
 
@@ -124,3 +105,6 @@ def read_completion(status: int, body: str) -> RawAnswer | Trouble:
         output_tokens=usage.completion_tokens,
         cache_write_tokens=cached.cache_write_tokens or 0,
     )
+
+
+OPENAI = Dialect(openai, openai.AsyncOpenAI, "/chat/completions", completion_body, read_completion, openai_limits)

@@ -4,10 +4,10 @@ An SDK signs, sends and receives; its own retries are off. What it raises become
 providers' clients import this, as aiohttp comes with the SDKs.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import pydantic
 from aiohttp import ClientConnectorDNSError, ClientConnectorError, ClientError, ClientSSLError
@@ -30,18 +30,15 @@ class SdkClient:
     """An SDK's client, whose errors are values.
 
     Args:
-        sdk: The package `openai` or `anthropic`.
-        kind: Its class of asynchronous clients.
+        dialect: The provider's.
         config: The model.
         key: The API key.
         is_for_single_calls: Whether many short calls are made at once.
     """
 
-    def __init__(
-        self, sdk: ModuleType, kind: type[Any], config: ModelConfig, key: str, *, is_for_single_calls: bool
-    ) -> None:
-        self._sdk = sdk
-        self._key = key
+    def __init__(self, dialect: "Dialect", config: ModelConfig, key: str, *, is_for_single_calls: bool) -> None:
+        self.key = key
+        self._sdk = dialect.sdk
         self._timeout_s = config.timeout_s
         # A batch that could not be connected to may be waited for: its address is that of single calls.
         self._was_reached = not is_for_single_calls
@@ -49,8 +46,8 @@ class SdkClient:
         if is_for_single_calls:
             # httpx's pool looks at every connection at each request; aiohttp's does not.
             limits = Limits(max_connections=_MOST_CONNECTIONS)
-            http = sdk.DefaultAioHttpClient(limits=limits, timeout=config.timeout_s)
-        self._client = kind(
+            http = self._sdk.DefaultAioHttpClient(limits=limits, timeout=config.timeout_s)
+        self._client = dialect.client(
             api_key=key, base_url=config.base_url, max_retries=0, timeout=config.timeout_s, http_client=http
         )
 
@@ -86,7 +83,7 @@ class SdkClient:
             return
         try:
             async for line in split_lines(opened.aiter_bytes()):
-                yield without_key(line.decode("utf-8", "replace"), self._key)
+                yield without_key(line.decode("utf-8", "replace"), self.key)
         except (HTTPError, OSError) as error:
             yield Trouble("ConnectionDropped", f"the connection failed ({type(error).__name__})", retriable=True)
         finally:
@@ -94,7 +91,7 @@ class SdkClient:
 
     def text(self, response: Response | Trouble | HttpProblem) -> str | Trouble | HttpProblem:
         """The body of a response, without the key."""
-        return without_key(response.text, self._key) if isinstance(response, Response) else response
+        return without_key(response.text, self.key) if isinstance(response, Response) else response
 
     async def close(self) -> None:
         """Close the connections."""
@@ -105,7 +102,7 @@ class SdkClient:
             response = cast(Response, await sending)
         except self._sdk.APIStatusError as error:
             self._was_reached = True
-            body = without_key(error.response.text, self._key)
+            body = without_key(error.response.text, self.key)
             return HttpProblem(error.status_code, body, dict(error.response.headers))
         except (self._sdk.APIConnectionError, *_UNWRAPPED) as error:
             return _broken_connection(error, self._timeout_s, was_reached=self._was_reached)
@@ -116,31 +113,41 @@ class SdkClient:
 Post = Callable[[dict[str, Any]], Awaitable[Posted]]
 
 
-class SdkProvider(ABC):
-    """One attempt at a provider; see `protocol.Provider`.
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What differs between the providers.
 
     Attributes:
-        path: Where calls are posted.
+        sdk: The package `openai` or `anthropic`.
+        client: Its class of asynchronous clients.
+        path: Where a call is posted.
+        body: Makes the JSON of a call from request, repair, model and whether the answer's schema is sent along.
+        read: Reads status and JSON of an answer.
+        limits: Reads what the server says of its limits in an answer's headers.
     """
 
-    path: ClassVar[str]
+    sdk: ModuleType
+    client: type[Any]
+    path: str
+    body: Callable[[Request[Any], Repair | None, ModelConfig, bool], dict[str, Any]]
+    read: Callable[[int, str], RawAnswer | Trouble]
+    limits: Callable[[Mapping[str, str]], ServerLimits | None]
 
-    def __init__(self, config: ModelConfig, client: SdkClient) -> None:
+
+class SdkProvider:
+    """One attempt at a provider; see `protocol.Provider`.
+
+    Args:
+        config: The model.
+        key: The API key.
+        dialect: The provider's.
+    """
+
+    def __init__(self, config: ModelConfig, key: str, dialect: Dialect) -> None:
         self._config = config
-        self._client = client
+        self._dialect = dialect
+        self._client = SdkClient(dialect, config, key, is_for_single_calls=True)
         self._structured = True
-
-    @abstractmethod
-    def body(self, request: Request[AnswerT], repair: Repair | None, *, structured: bool) -> dict[str, Any]:
-        """The JSON of a call; `structured` says whether the answer's schema is sent along."""
-
-    @abstractmethod
-    def read(self, status: int, body: str) -> RawAnswer | Trouble:
-        """Read the JSON of an answer."""
-
-    @abstractmethod
-    def limits(self, headers: Mapping[str, str]) -> ServerLimits | None:
-        """Read what the server says of its limits."""
 
     @property
     def base_url(self) -> str:
@@ -157,20 +164,22 @@ class SdkProvider(ABC):
         """
         post = post or self.post
         structured = self._structured
-        posted = await post(self.body(request, repair, structured=structured))
+        posted = await post(self._dialect.body(request, repair, self._config, structured))
         if structured and isinstance(posted.outcome, HttpProblem) and refuses_structure(posted.outcome):
             self._structured = False
-            posted = await post(self.body(request, repair, structured=False))
+            posted = await post(self._dialect.body(request, repair, self._config, False))
         outcome = posted.outcome
         return Sent(read_problem(outcome, self._config) if isinstance(outcome, HttpProblem) else outcome, posted.limits)
 
     async def post(self, body: dict[str, Any]) -> Posted:
         """Post one call."""
-        response = await self._client.post_json(self.path, body)
-        if isinstance(response, Response):
-            answer = self.read(response.status_code, cast(str, self._client.text(response)))
-            return Posted(answer, self.limits(response.headers))
-        return Posted(response, self.limits(response.headers) if isinstance(response, HttpProblem) else None)
+        response = await self._client.post_json(self._dialect.path, body)
+        if isinstance(response, Trouble):
+            return Posted(response)
+        limits = self._dialect.limits(response.headers)
+        if isinstance(response, HttpProblem):
+            return Posted(response, limits)
+        return Posted(self._dialect.read(response.status_code, without_key(response.text, self._client.key)), limits)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -4,8 +4,8 @@
    time, allowed by all of these; so the limits hold for all workers together, and a worker that dies loses at most
    its calls in flight, which are attempted again.
 2. What travels is a call's body and what came of it: no class of a user's file has to be there.
-3. A message of Ray's costs as much CPU as a call sent from here (measured: 1.7 ms both). So bodies and outcomes gather
-   for some milliseconds, and each message takes what there is there and back.
+3. A message of Ray's costs as much CPU as a call that is sent from here. So bodies and outcomes gather for some
+   milliseconds, and each message takes there and back what there is.
 4. A worker that dies is started again by Ray, on another machine if need be. It reads the key from the environment of
    its own machine.
 """
