@@ -215,7 +215,9 @@ def test_what_another_run_left_behind_waits_until_it_is_asked_for(asker: Asker, 
     with BatchServer(Always(echo)) as server:
         leave_under_way(asker, server, provider, 0, 1, 2, payer="first")
         server.batches.clear()  # it was sent with another key, by which alone it can be seen
+        n_looks = server.asked_for["look"]
         assert labels(asyncio.run(run(server))) == features(3, 4)
+        assert server.asked_for["look"] - n_looks == server.batches[-1].n_looks
 
 
 def test_a_call_that_nobody_waits_for_any_more_is_not_sent_again_when_it_is_asked_for(
@@ -272,7 +274,9 @@ def test_two_models_of_one_process_leave_each_other_s_batches_alone(asker: Asker
                 while len(server.batches) < 2:
                     await asyncio.sleep(0.005)
                 server.is_held = False
-                return [await asking, await judging]
+                outcomes = [await asking, await judging]
+                assert [model.usage.n_calls for model in (explainer, judge)] == [1, 1]
+                return outcomes
 
     with BatchServer(Always(echo)) as server:
         server.is_held = True
@@ -367,6 +371,7 @@ def test_results_that_the_provider_keeps_no_longer_are_asked_for_anew(asker: Ask
         outcomes = asker.ask(server, *requests_of(0, 1), provider=provider, batch=True)
         assert labels(outcomes) == features(0, 1)
         assert sizes(server) == [2, 2]
+        assert asker.journal.rows("SELECT * FROM batch_calls") == []
 
 
 def test_results_of_today_that_can_not_be_found_are_not_paid_again(asker: Asker, provider: Provider) -> None:
