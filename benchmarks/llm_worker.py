@@ -52,7 +52,7 @@ def model_config(provider: str, base_url: str, in_flight: int, **settings: Any) 
 def body(config: ModelConfig, index: int) -> dict[str, Any]:
     """The JSON of a question, as our layer sends it."""
     build = completion_body if config.provider == "openai" else message_body
-    return build(question(index), None, config, structured=True)
+    return build(question(index), None, config, True)
 
 
 @asynccontextmanager

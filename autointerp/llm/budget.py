@@ -150,7 +150,7 @@ class FailureCount:
 
     Args:
         model: Its name in the config.
-        max_failed_share: Of the questions.
+        max_failed_share: Share of the questions that may fail.
 
     Attributes:
         counts: Failed questions, by what became of them.

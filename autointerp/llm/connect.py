@@ -2,16 +2,20 @@
 
 import asyncio
 import importlib
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from autointerp.config import ModelConfig
 from autointerp.errors import LanguageModelError
-from autointerp.llm.batch.service import BatchService
 from autointerp.llm.journal import Journal
 from autointerp.llm.limits.retries import Retries, Sleep
 from autointerp.llm.model import ConnectedModel, Terms
 from autointerp.llm.protocol import Provider
 from autointerp.llm.providers.keys import read_key
+
+if TYPE_CHECKING:
+    from autointerp.llm.batch.sdk import SdkBatches
+    from autointerp.llm.providers.sdk import SdkProvider
 
 
 def connect(
@@ -30,7 +34,7 @@ def connect(
 
     Args:
         config: Which model, where, at what price.
-        journal: Of the run.
+        journal: Keeps what the run pays for.
         terms: Budget, prices and when to stop.
         retry_failures: Whether what was paid and could not be used (a refusal, an answer cut short or unreadable) is
             asked again. By default the journal repeats it, so that a rerun pays nothing.
@@ -41,20 +45,26 @@ def connect(
     Raises:
         NoKeyError: If the environment holds no key and the provider wants one.
         LanguageModelError: If the provider's SDK is not installed, or `base_url` is no address.
+        RunError: If it is to be asked by batches, and another process does so over the same journal.
     """
+    provider = provider or connect_provider(config)
+    batches = None
+    if config.batch:
+        journal.batches.hold()
+        batches = connect_batches(config), journal.batches
     return ConnectedModel(
         config,
-        provider or connect_provider(config),
+        provider,
         journal,
         terms=terms or Terms(),
         retry_failures=retry_failures,
         retries=retries or Retries(config.max_attempts),
         sleep=sleep,
-        batches=connect_batches(config) if config.batch else None,
+        batches=batches,
     )
 
 
-def connect_provider(config: ModelConfig, key: str | None = None) -> Provider:
+def connect_provider(config: ModelConfig, key: str | None = None) -> "SdkProvider":
     """Make the client of a model's provider. Nothing is sent yet.
 
     Args:
@@ -76,16 +86,16 @@ def connect_provider(config: ModelConfig, key: str | None = None) -> Provider:
         raise LanguageModelError(
             f"the package `{config.provider}` is not installed", f"pip install 'autointerp[{config.provider}]'"
         ) from None
+    from autointerp.llm.providers.sdk import SdkProvider
+
     if config.provider == "openai":
-        from autointerp.llm.providers.openai import OpenAIProvider
-
-        return OpenAIProvider(config, key)
-    from autointerp.llm.providers.anthropic import AnthropicProvider
-
-    return AnthropicProvider(config, key)
+        from autointerp.llm.providers.openai import OPENAI as DIALECT
+    else:
+        from autointerp.llm.providers.anthropic import ANTHROPIC as DIALECT
+    return SdkProvider(config, key, DIALECT)
 
 
-def connect_batches(config: ModelConfig) -> BatchService:
+def connect_batches(config: ModelConfig) -> "SdkBatches[Any]":
     """Make the client of a provider's batch endpoint. Nothing is sent yet.
 
     Raises:

@@ -6,6 +6,7 @@
 2. One thread writes. What has gathered while the disk was busy becomes one transaction, synced once (group commit), and
    whoever waits for one of its answers is told then. A process killed anywhere loses at most its calls in flight.
 3. Several processes may share the file. Calls that failed for good are kept too, with what came back.
+4. Which calls are in a batch at a provider stands here too, for `batch.ledger`.
 """
 
 import queue
@@ -13,14 +14,16 @@ import sqlite3
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Protocol, Self, cast
 
 from autointerp.config import ModelConfig
 from autointerp.errors import DiskFullError, RunError, disk_full
 from autointerp.identity import fingerprint
 from autointerp.llm.answers import answer_schema
+from autointerp.llm.batch.ledger import BatchLedger
 from autointerp.llm.protocol import AnswerT, CallFailure, RawAnswer, Repair, Request
 
 _BUSY_TIMEOUT_S = 60.0
@@ -53,6 +56,21 @@ _STEPS = (
         " cached_input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost_usd REAL)",
         "INSERT INTO payments SELECT payer, asked_model, input_tokens, cached_input_tokens, output_tokens, cost_usd"
         " FROM answers",
+    ),
+    (
+        # The batches of an older version, if it sent any, lose their leases: one process at a time sends batches.
+        "CREATE TABLE IF NOT EXISTS batches (mark TEXT PRIMARY KEY, batch_id TEXT, provider TEXT NOT NULL,"
+        " base_url TEXT NOT NULL, model TEXT NOT NULL, payer TEXT NOT NULL, n_requests INTEGER NOT NULL,"
+        " created_at REAL NOT NULL, ended_at REAL, owner TEXT NOT NULL, alive_at REAL NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS batch_calls (key TEXT NOT NULL, mark TEXT NOT NULL, prompt_bytes INTEGER NOT NULL,"
+        " most_usd REAL NOT NULL, done_at REAL, PRIMARY KEY (key, mark)) WITHOUT ROWID",
+        "CREATE INDEX IF NOT EXISTS calls_of_a_batch ON batch_calls (mark)",
+        "DELETE FROM batch_calls WHERE done_at IS NOT NULL",
+        "ALTER TABLE batch_calls DROP COLUMN done_at",
+        "ALTER TABLE batch_calls RENAME COLUMN mark TO batch",
+        "ALTER TABLE batches DROP COLUMN owner",
+        "ALTER TABLE batches DROP COLUMN alive_at",
+        "ALTER TABLE batches RENAME COLUMN mark TO name",
     ),
 )
 _INSERT_ANSWER = (
@@ -99,8 +117,8 @@ class PaidSoFar:
 
     Attributes:
         n_answers: Answers of which tokens and bytes are known.
-        prompt_bytes: Of their prompts.
-        input_tokens: Of their prompts, as the provider counted.
+        prompt_bytes: UTF-8 bytes of their prompts.
+        input_tokens: Tokens of their prompts, as the provider counted.
     """
 
     n_answers: int
@@ -118,16 +136,104 @@ class UnpricedTokens:
     output_tokens: int
 
 
-_Statement = tuple[str, tuple[str | int | float | None, ...]]
+Statement = tuple[str, tuple[str | int | float | None, ...]]
+"""Of SQL, with what is bound to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    statements: tuple[_Statement, ...]
+    statements: tuple[Statement, ...]
     done: Future[None]
 
 
-class Journal:
+class AnswerStore(Protocol):
+    """What a language model needs of a journal; see `Journal`."""
+
+    def get(self, key: str) -> RawAnswer | None:
+        """The answer with a key, if it was paid for."""
+        ...
+
+    def put(self, key: str, answer: RawAnswer, payment: Payment | None = None) -> Future[None]:
+        """Keep an answer; it is safe when the future is done."""
+        ...
+
+    def put_failure(self, key: str, failure: CallFailure, payment: Payment) -> Future[None]:
+        """Keep what came of a call that failed for good."""
+        ...
+
+    def paid_so_far(self, asked_model: str) -> PaidSoFar:
+        """Prompts and tokens of a model's answers, to tell tokens from bytes."""
+        ...
+
+
+class JournalReader:
+    """What was paid for, as it stands in a journal's tables. Safe for threads.
+
+    Args:
+        path: The file, for errors.
+        database: Its tables, brought up to date.
+    """
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._database = database
+
+    def get(self, key: str) -> RawAnswer | None:
+        """The answer with a key, if it was paid for."""
+        rows = self.rows(
+            "SELECT text, stop, model, input_tokens, cached_input_tokens, output_tokens, cache_write_tokens"
+            " FROM answers WHERE key = ?",
+            key,
+        )
+        if not rows:
+            return None
+        text, stop, model, n_input, n_cached, n_output, n_written = rows[0]
+        stopped = cast(Literal["complete", "truncated", "refusal"], stop)
+        return RawAnswer(text, stopped, model, n_input, n_cached, n_output, n_written)
+
+    def spent_usd(self, payer: str) -> float:
+        """What a run's calls have cost, as far as their prices were known."""
+        return float(self.rows("SELECT coalesce(sum(cost_usd), 0.0) FROM payments WHERE payer = ?", payer)[0][0])
+
+    def unpriced(self, payer: str) -> list[UnpricedTokens]:
+        """Tokens of a run's answers whose price was not known, by model."""
+        query = (
+            "SELECT asked_model, sum(input_tokens), sum(cached_input_tokens), sum(output_tokens) FROM payments"
+            " WHERE payer = ? AND cost_usd IS NULL GROUP BY asked_model ORDER BY asked_model"
+        )
+        return [UnpricedTokens(*row) for row in self.rows(query, payer)]
+
+    def paid_so_far(self, asked_model: str) -> PaidSoFar:
+        """Prompts and tokens of a model's answers, to tell tokens from bytes."""
+        query = (
+            "SELECT count(*), coalesce(sum(prompt_bytes), 0), coalesce(sum(input_tokens), 0) FROM answers"
+            " WHERE asked_model = ? AND prompt_bytes > 0 AND input_tokens > 0"
+        )
+        return PaidSoFar(*self.rows(query, asked_model)[0])
+
+    def __len__(self) -> int:
+        return int(self.rows("SELECT count(*) FROM answers")[0][0])
+
+    def rows(self, query: str, *bound: str | int) -> list[Any]:
+        """The rows of a query.
+
+        Raises:
+            RunError: If the file can't be used.
+        """
+        try:
+            with self._lock:
+                return self._database.execute(query, bound).fetchall()
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._database.close()
+
+
+class Journal(JournalReader):
     """Paid answers. Safe for threads and for several processes at once.
 
     Raises:
@@ -136,30 +242,15 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         try:
-            self._database = self._open()
-            self._prepare()
-            self._writing = self._open()
+            super().__init__(path, _open(path))
+            bring_up_to_date(self._database)
+            self._writing = _open(path)
         except sqlite3.Error as error:
-            raise self._unusable(error) from error
+            raise unusable(path, error) from error
+        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()
-
-    def get(self, key: str) -> RawAnswer | None:
-        """The answer with a key, if it was paid for."""
-        row = self._one(
-            "SELECT text, stop, model, input_tokens, cached_input_tokens, output_tokens, cache_write_tokens"
-            " FROM answers WHERE key = ?",
-            key,
-        )
-        if row is None:
-            return None
-        text, stop, model, n_input, n_cached, n_output, n_written = row
-        stopped = cast(Literal["complete", "truncated", "refusal"], stop)
-        return RawAnswer(text, stopped, model, n_input, n_cached, n_output, n_written)
 
     def put(self, key: str, answer: RawAnswer, payment: Payment | None = None) -> Future[None]:
         """Keep an answer; it is on disk when the future is done. A later answer replaces an earlier one."""
@@ -180,54 +271,26 @@ class Journal:
         )
         tokens = (answer.input_tokens, answer.cached_input_tokens, answer.output_tokens)
         paid_row = (paid.payer, paid.asked_model, *tokens, paid.cost_usd)
-        return self._submit((_INSERT_ANSWER, row), (_INSERT_PAYMENT, paid_row))
+        return self.write((_INSERT_ANSWER, row), (_INSERT_PAYMENT, paid_row))
 
     def put_failure(self, key: str, failure: CallFailure, payment: Payment) -> Future[None]:
         """Keep what came of a call that failed for good."""
         raw = None if failure.raw is None else _storable(failure.raw)
         message = _storable(failure.message)
         row = (key, payment.payer, payment.asked_model, failure.error_type, message, raw)
-        return self._submit((_INSERT_FAILURE, row))
+        return self.write((_INSERT_FAILURE, row))
 
-    def spent_usd(self, payer: str) -> float:
-        """What a run's calls have cost, as far as their prices were known."""
-        row = self._one("SELECT coalesce(sum(cost_usd), 0.0) FROM payments WHERE payer = ?", payer)
-        assert row is not None, "a sum has one row"
-        return float(row[0])
-
-    def unpriced(self, payer: str) -> list[UnpricedTokens]:
-        """Tokens of a run's answers whose price was not known, by model."""
-        query = (
-            "SELECT asked_model, sum(input_tokens), sum(cached_input_tokens), sum(output_tokens) FROM payments"
-            " WHERE payer = ? AND cost_usd IS NULL GROUP BY asked_model ORDER BY asked_model"
-        )
-        try:
-            with self._lock:
-                return [UnpricedTokens(*row) for row in self._database.execute(query, (payer,)).fetchall()]
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
-
-    def paid_so_far(self, asked_model: str) -> PaidSoFar:
-        """Prompts and tokens of a model's answers, to tell tokens from bytes."""
-        row = self._one(
-            "SELECT count(*), coalesce(sum(prompt_bytes), 0), coalesce(sum(input_tokens), 0) FROM answers"
-            " WHERE asked_model = ? AND prompt_bytes > 0 AND input_tokens > 0",
-            asked_model,
-        )
-        assert row is not None, "a sum has one row"
-        return PaidSoFar(*row)
-
-    def __len__(self) -> int:
-        row = self._one("SELECT count(*) FROM answers")
-        assert row is not None, "a count has one row"
-        return int(row[0])
+    @cached_property
+    def batches(self) -> BatchLedger:
+        """Which calls are in a batch at a provider."""
+        return BatchLedger(self.path, self.write, self.rows)
 
     def close(self) -> None:
         """Write what waits, and close the file."""
         self._writes.put(None)
         self._thread.join()
-        with self._lock:
-            self._database.close()
+        self.batches.close()
+        super().close()
 
     def __enter__(self) -> Self:
         return self
@@ -237,32 +300,12 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        return database
+    def write(self, *statements: Statement) -> Future[None]:
+        """Write in one transaction; it is on disk when the future is done.
 
-    def _prepare(self) -> None:
-        """Make the tables, or bring those of an older version up to date; another process may do so meanwhile."""
-        self._database.execute("BEGIN IMMEDIATE")
-        self._database.execute(_ANSWERS)
-        version = self._database.execute("PRAGMA user_version").fetchone()[0]
-        for step in _STEPS[version:]:
-            for statement in step:
-                self._database.execute(statement)
-        if version < len(_STEPS):
-            self._database.execute(f"PRAGMA user_version = {len(_STEPS)}")
-        self._database.execute("COMMIT")
-
-    def _one(self, query: str, *bound: str) -> Any:
-        try:
-            with self._lock:
-                return self._database.execute(query, bound).fetchone()
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
-
-    def _submit(self, *statements: _Statement) -> Future[None]:
+        Raises:
+            RunError: If the journal is closed.
+        """
         if not self._thread.is_alive():
             raise RunError(f"the journal {self.path} is closed", "ask before the run ends")
         write = _Write(statements, Future())
@@ -294,7 +337,7 @@ class Journal:
             if self._writing.in_transaction:
                 self._writing.execute("ROLLBACK")
             if len(writes) == 1:
-                writes[0].done.set_exception(self._unusable(error))
+                writes[0].done.set_exception(unusable(self.path, error))
                 return
             for write in writes:  # one that can't be written must not take the others with it
                 self._commit([write])
@@ -302,14 +345,36 @@ class Journal:
         for write in writes:
             write.done.set_result(None)
 
-    def _unusable(self, error: sqlite3.Error) -> RunError | DiskFullError:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
-            return disk_full(self.path)
-        return RunError(
-            f"the journal {self.path} can't be used ({error})",
-            "check the folder's permissions; if the file is damaged, move it away, and its answers are paid again",
-        )
+
+def bring_up_to_date(database: sqlite3.Connection) -> None:
+    """Make a journal's tables, or bring those of an older version up to date; another process may do so meanwhile."""
+    database.execute("BEGIN IMMEDIATE")
+    database.execute(_ANSWERS)
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    for step in _STEPS[version:]:
+        for statement in step:
+            database.execute(statement)
+    if version < len(_STEPS):
+        database.execute(f"PRAGMA user_version = {len(_STEPS)}")
+    database.execute("COMMIT")
+
+
+def unusable(path: Path, error: sqlite3.Error) -> RunError | DiskFullError:
+    """What an error of SQLite's means to whoever uses a journal."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
+        return disk_full(path)
+    return RunError(
+        f"the journal {path} can't be used ({error})",
+        "check the folder's permissions; if the file is damaged, move it away, and its answers are paid again",
+    )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    return database
 
 
 def _storable(text: str) -> str:

@@ -12,22 +12,20 @@ call raises the same without being sent.
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakValueDictionary
 
 from autointerp.config import ModelConfig
 from autointerp.errors import AutointerpError, LanguageModelError
 from autointerp.llm.answers import complaint, read_answer
-from autointerp.llm.batch.client import BatchDesk
-from autointerp.llm.batch.intake import Accounts, Fetched
-from autointerp.llm.batch.ledger import BatchLedger
-from autointerp.llm.batch.service import BatchService
+from autointerp.llm.batch.client import BatchClient
+from autointerp.llm.batch.ledger import BatchLedger, Served
+from autointerp.llm.batch.results import Accounts
 from autointerp.llm.budget import Budget, FailureCount, Stop, unpriced
-from autointerp.llm.journal import Journal, Payment, request_key
+from autointerp.llm.journal import AnswerStore, Payment, request_key
 from autointerp.llm.limits.clock import Clock
 from autointerp.llm.limits.gate import Gate
 from autointerp.llm.limits.retries import Retries, Sleep, with_retries
@@ -47,6 +45,9 @@ from autointerp.llm.protocol import (
 from autointerp.llm.tokens import BytesPerToken, prompt_bytes
 from autointerp.records import Usage
 
+if TYPE_CHECKING:
+    from autointerp.llm.batch.sdk import SdkBatches
+
 _LOG = logging.getLogger(__name__)
 _OUTPUT_AT_FIRST = 256
 
@@ -58,7 +59,7 @@ class Terms:
     Attributes:
         budget: Shared by all models of a run; None for no limit.
         prices: Of this model; None for those of its config.
-        max_failed_share: Of the calls; past it the run stops.
+        max_failed_share: Share of the calls that may fail; past it the run stops.
         payer: The run's name in the journal.
         gate: Shared by the models that ask one server for one model; None for one of its own.
         stop: Shared by all models of a run; None for one of its own.
@@ -80,19 +81,30 @@ class _Call:
 
 
 class ConnectedModel:
-    """A `LanguageModel` over one provider, one journal and one set of limits."""
+    """A `LanguageModel` over one provider, one journal and one set of limits.
+
+    Args:
+        config: Which model.
+        provider: Sends its calls.
+        journal: Keeps its answers.
+        terms: Budget, prices and when to stop.
+        retry_failures: Whether what was paid and could not be used is asked again.
+        retries: How attempts follow each other.
+        sleep: How to wait between them.
+        batches: The provider's batch endpoint, and where its batches are written down; None to make single calls.
+    """
 
     def __init__(
         self,
         config: ModelConfig,
         provider: Provider,
-        journal: Journal,
+        journal: AnswerStore,
         *,
         terms: Terms,
         retry_failures: bool,
         retries: Retries,
         sleep: Sleep,
-        batches: BatchService | None = None,
+        batches: tuple["SdkBatches[Any]", BatchLedger] | None = None,
     ) -> None:
         self._config = config
         self._provider = provider
@@ -112,13 +124,14 @@ class ConnectedModel:
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stop = terms.stop or Stop()
         self._usage = Usage()
-        self._tally = FailureCount(config.model, terms.max_failed_share)
-        self._desk: BatchDesk | None = None
+        self._outcomes = FailureCount(config.model, terms.max_failed_share)
+        self._batches: BatchClient | None = None
         if batches is not None:
-            self._desk = BatchDesk(
+            self._batches = BatchClient(
                 config,
-                batches,
-                BatchLedger(journal.path, config, provider.base_url, terms.payer),
+                *batches,
+                Served.of(config, provider.base_url),
+                terms.payer,
                 accounts=Accounts(journal.get, self._keep_from_batch, self._budget.commit, self._budget.settle),
                 retries=retries,
                 sleep=self._wait,
@@ -138,7 +151,7 @@ class ConnectedModel:
     @property
     def failures(self) -> Mapping[CallErrorType, int]:
         """Calls that came to nothing through this object, by what became of them."""
-        return self._tally.counts
+        return self._outcomes.counts
 
     @property
     def n_in_flight(self) -> int:
@@ -148,7 +161,7 @@ class ConnectedModel:
     @property
     def batches_under_way(self) -> str:
         """How far the batches at the provider are, for a progress line; empty where there are none."""
-        return "" if self._desk is None else self._desk.progress
+        return "" if self._batches is None else self._batches.progress
 
     async def ask(self, request: Request[AnswerT]) -> Reply[AnswerT] | CallFailure:
         """Ask, at most once where the journal has the answer.
@@ -171,8 +184,8 @@ class ConnectedModel:
 
     async def close(self) -> None:
         """Close the connections. The journal stays open: it belongs to the run."""
-        if self._desk is not None:
-            await self._desk.close()
+        if self._batches is not None:
+            await self._batches.close()
         await self._provider.close()
 
     async def __aenter__(self) -> Self:
@@ -208,7 +221,6 @@ class ConnectedModel:
             repair = Repair(call.answer.text, complaint(outcome.message, request))
 
     async def _call(self, request: Request[AnswerT], repair: Repair | None, key: str, *, anew: bool) -> _Call | Trouble:
-        asked_at = time.time()
         if not anew:
             kept = self._journal.get(key)
             if kept is not None:
@@ -219,60 +231,51 @@ class ConnectedModel:
         n_bytes = prompt_bytes(request, repair)
         most_usd = self._prices.most_usd(self._tokens.at_most(n_bytes), request.max_output_tokens) or 0.0
         self._stop.check()
+        paid_usd: float | None = 0.0
         try:
             if self._budget.is_limited:
                 await self._stop.unless(self._budget.reserve(most_usd))
         except LanguageModelError as error:
             self._stop_with(error)
             raise
-        paid_usd: float | None = 0.0
         try:
-            if self._desk is not None:
-                fetched = await self._fetch(self._desk, request, repair, key, most_usd=most_usd, asked_at=asked_at)
-                if isinstance(fetched, Trouble):
-                    return fetched
-                usage = self._prices.usage(fetched.answer)
-                paid_usd = self._charged_usd(usage, most_usd) if fetched.is_paid_here else 0.0
-                return _Call(fetched.answer, usage, from_journal=not fetched.is_paid_here)
-            answer = await self._attempts(request, repair, key, n_bytes, most_usd)
+            answer = await (
+                self._attempts(request, repair, key, n_bytes, most_usd)
+                if self._batches is None
+                else self._by_batch(self._batches, request, repair, key, most_usd)
+            )
             if isinstance(answer, Trouble):
                 return answer
             usage = self._prices.usage(answer)
             paid_usd = self._charged_usd(usage, most_usd)
         finally:
             await self._budget.settle(most_usd, paid_usd or 0.0)
-        self._usage = self._usage + usage
+        if self._batches is None:
+            self._usage = self._usage + usage
         return _Call(answer, usage, from_journal=False)
 
     async def _held(self, key: str) -> RawAnswer | None:
-        """What a batch of an earlier process brings for this call, if one does."""
-        if self._desk is None:
+        """What a batch brings that holds this call already, if one does: an earlier process may have sent it."""
+        if self._batches is None:
             return None
         self._stop.check()
         try:
-            return await self._desk.held(key)
+            return await self._batches.held(key)
         except LanguageModelError as error:
             self._stop_with(error)
             raise
 
-    async def _fetch(
-        self,
-        desk: BatchDesk,
-        request: Request[AnswerT],
-        repair: Repair | None,
-        key: str,
-        *,
-        most_usd: float,
-        asked_at: float,
-    ) -> Fetched | Trouble:
+    async def _by_batch(
+        self, batches: BatchClient, request: Request[AnswerT], repair: Repair | None, key: str, most_usd: float
+    ) -> RawAnswer | Trouble:
         try:
-            return await desk.answer(key, request, repair, most_usd=most_usd, asked_at=asked_at)
+            return await batches.answer(key, request, repair, most_usd)
         except LanguageModelError as error:
             self._stop_with(error)
             raise
 
     async def _keep_from_batch(self, key: str, answer: RawAnswer, n_bytes: int, payer: str) -> float:
-        """Write an answer that a batch has brought, and say what it cost this run."""
+        """Write an answer that a batch has brought, and tell what it cost this run."""
         usage = self._prices.usage(answer)
         if payer == self._terms.payer:
             await self._keep(key, answer, n_bytes, usage.cost_usd)
@@ -349,11 +352,11 @@ class ConnectedModel:
     async def _note(self, outcome: Reply[AnswerT] | CallFailure, key: str) -> None:
         """Keep what came to nothing, and stop the run where too much does."""
         if isinstance(outcome, Reply):
-            self._tally.n_usable += not outcome.from_journal
+            self._outcomes.n_usable += not outcome.from_journal
             return
         if outcome.error_type == "TooLong":
             return  # who asks may ask for less
-        error = self._tally.add(outcome)
+        error = self._outcomes.add(outcome)
         await asyncio.wrap_future(self._journal.put_failure(key, outcome, self._payment(0, None)))
         if error is not None:
             self._stop_with(error)

@@ -36,11 +36,11 @@ class Prices:
     """USD per million tokens.
 
     Attributes:
-        input: Of input that is neither read from the provider's cache nor written to it; None if unknown.
-        cached_input: Of input that is read from it; by default as `input`.
-        output: Of output; None if unknown.
-        cache_write: Of input that is written to it; by default as `input`.
-        share: Of the price that is paid: a batch endpoint asks for half.
+        input: Price of input that is neither read from the provider's cache nor written to it; None if unknown.
+        cached_input: Price of input that is read from it; by default as `input`.
+        output: Price of output; None if unknown.
+        cache_write: Price of input that is written to it; by default as `input`.
+        share: Share of these prices that is paid: a batch endpoint asks for half.
         source: Where the prices stand, for whoever reads them.
     """
 

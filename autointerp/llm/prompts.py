@@ -28,10 +28,10 @@ class Prompt:
     """One prompt file.
 
     Attributes:
-        name: Of the file, without its ending.
+        name: The file's name, without its ending.
         system: The fixed part.
         user_template: The other part, with its variables.
-        sha256: Of the file's text.
+        sha256: Hash of the file's text.
     """
 
     name: str

@@ -38,9 +38,9 @@ class BytesPerToken:
     """What a model's answered calls say of tokens and bytes.
 
     Args:
-        n_bytes: Of prompts answered before.
-        n_tokens: Of the same prompts, as the provider counted them.
-        n_answers: How many these are.
+        n_bytes: Size of the prompts that were answered before.
+        n_tokens: Tokens in these prompts, as the provider counted them.
+        n_answers: Number of these prompts.
     """
 
     def __init__(self, n_bytes: int = 0, n_tokens: int = 0, n_answers: int = 0) -> None:
@@ -156,7 +156,7 @@ def check_window(config: ModelConfig, table: str) -> None:
     """See that a model's window has room for a question beside its answer.
 
     Args:
-        config: Of the model.
+        config: The model.
         table: Its table in the pipeline file.
 
     Raises:

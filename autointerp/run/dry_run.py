@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -35,8 +34,6 @@ from autointerp.run.stages.explain import run_explain
 from autointerp.run.stages.score import run_score
 from autointerp.score.registry import load_scorer
 from autointerp.store.connection import STORE_FILE
-from autointerp.store.reader import Reader
-from autointerp.store.writer import Writer
 
 _LOCAL_STAGES: tuple[Stage, ...] = ("corpus", "collect", "contexts")
 _SCRATCH = "dry-run-"
@@ -117,7 +114,7 @@ def plan_cost(pipeline: Pipeline, reporter: Reporter | None = None) -> CostPlan:
         planner = Planner(pipeline.llm, journal)
         try:
             with _scratch_store(folder) as scratch:
-                session = _ScratchSession(pipeline, folder, scratch)
+                session = Session(pipeline, folder, scratch)
                 stages = asyncio.run(_plan(session, planner, _PlanningReporter(reporter)))
             return CostPlan(tuple(stages), pipeline.llm.max_cost_usd, planner.journal.spent_usd(payer_of(pipeline)))
         finally:
@@ -128,9 +125,9 @@ def unfinished_local_stages(session: Session) -> tuple[Stage, ...]:
     """The stages that have to be carried out before there are prompts."""
     if not session.is_collected:
         return _LOCAL_STAGES
-    mark = session.contexts_fingerprint
+    fingerprint = session.contexts_fingerprint
     pending = (
-        session.writer.pending_features("contexts", mark, features, source_id)
+        session.writer.pending_features("contexts", fingerprint, features, source_id)
         for source_id, features in choose_features(session).items()
     )
     return ("contexts",) if any(pending) else ()
@@ -214,22 +211,6 @@ class _PlannedModels:
             )
             for stage, planned in self._planned.items()
         ]
-
-
-class _ScratchSession(Session):
-    """A run whose store is a copy."""
-
-    def __init__(self, pipeline: Pipeline, folder: RunFolder, scratch: Path) -> None:
-        super().__init__(pipeline, folder)
-        self._scratch = scratch
-
-    @cached_property
-    def writer(self) -> Writer:
-        return Writer(self._scratch)
-
-    @cached_property
-    def reader(self) -> Reader:
-        return Reader(self._scratch)
 
 
 @contextmanager

@@ -80,7 +80,7 @@ class LanguageModels:
 
         Args:
             stage: For example `score`; what is asked besides, for the same stage, is `STAGE:PART`.
-            config: Of the model.
+            config: The model.
 
         Raises:
             NoKeyError: If it needs a key and the environment holds none.

@@ -5,6 +5,7 @@ A rerun whose collecting is done therefore loads neither the subject nor the cod
 
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,15 @@ class Session:
     Attributes:
         pipeline: What is run.
         folder: Where it lies.
+
+    Args:
+        store: A folder with another store than the run's own.
     """
 
-    def __init__(self, pipeline: Pipeline, folder: RunFolder) -> None:
+    def __init__(self, pipeline: Pipeline, folder: RunFolder, store: Path | None = None) -> None:
         self.pipeline = pipeline
         self.folder = folder
+        self._store = store or folder.path
 
     @cached_property
     def subject_sources(self) -> Sources:
@@ -75,12 +80,12 @@ class Session:
     @cached_property
     def writer(self) -> Writer:
         """The store's only writer."""
-        return Writer(self.folder.path)
+        return Writer(self._store)
 
     @cached_property
     def reader(self) -> Reader:
         """The store."""
-        return Reader(self.folder.path)
+        return Reader(self._store)
 
     @property
     def manifest(self) -> CorpusManifest:

@@ -60,9 +60,9 @@ def kill(process: "subprocess.Popen[str]") -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def let_time_pass(journal: Path, *, days: float = 0.0) -> None:
-    """Let the lease of every dead process run out, and batches be some days older."""
+def grow_older(journal: Path, days: float) -> None:
+    """Let all batches be some days older."""
     database = sqlite3.connect(journal, timeout=60)
     with database:
-        database.execute("UPDATE batches SET alive_at = 0, created_at = created_at - ?", (days * 86400,))
+        database.execute("UPDATE batches SET created_at = created_at - ?", (days * 86400,))
     database.close()

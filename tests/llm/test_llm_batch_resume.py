@@ -4,7 +4,6 @@ import asyncio
 import json
 import math
 import sqlite3
-import threading
 import urllib.request
 from collections.abc import Callable
 from functools import partial
@@ -13,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from autointerp.errors import BudgetError, LanguageModelError
+from autointerp.errors import BudgetError, LanguageModelError, RunError
 from autointerp.llm import Journal, Reply, connect
 from autointerp.llm.budget import Budget
 from autointerp.llm.model import Terms
 from tests.llm.asking import KEY, Asker, Outcome
-from tests.llm.batch_asking import PRICES, echo, features, kill, labels, let_time_pass, requests_of, sizes, start, until
+from tests.llm.batch_asking import PRICES, echo, features, grow_older, kill, labels, requests_of, sizes, start, until
 from tests.llm.providers import cases
 from tests.loopback.batches import BatchServer
 from tests.loopback.server import Always, Drop, Http, Provider, Raw, Stall
@@ -69,7 +68,6 @@ def test_killed_at_any_moment_a_rerun_has_every_answer_and_pays_each_once(
         kill(process)
         server.faults.clear()
         server.is_held = False
-        let_time_pass(path)
         outcomes = asker.ask(server, *requests_of(*range(25)), provider=provider, batch=True, batch_size=10)
         assert labels(outcomes) == features(*range(25))
         assert len(server.answered) == 25
@@ -90,7 +88,6 @@ def test_killed_again_and_again_a_rerun_has_every_answer_and_pays_each_once(aske
             process = start(server, provider, path, 0, 60)
             until(partial(has_asked_for, server, n_requests), process)
             kill(process)
-            let_time_pass(path)
         outcomes = asker.ask(server, *requests_of(*range(60)), provider=provider, batch=True, batch_size=10)
         assert labels(outcomes) == features(*range(60))
         assert len(server.answered) == 60
@@ -190,66 +187,120 @@ def test_results_that_were_read_before_the_end_are_not_counted_again(asker: Aske
         assert set(server.answered.values()) == {1}
 
 
+def test_what_another_run_at_the_journal_left_behind_is_paid_by_that_run(asker: Asker, provider: Provider) -> None:
+    async def run(server: BatchServer) -> tuple[float, list[str]]:
+        budget = Budget(1.0)
+        config = asker.config(server, provider, batch=True, **PRICES)
+        terms = Terms(budget=budget, payer="second")
+        async with connect(config, asker.journal, terms=terms, sleep=asker.waits) as model:
+            outcomes = list(await asyncio.gather(*(model.ask(request) for request in requests_of(2, 3))))
+        return budget.spent_usd, labels(outcomes)
+
+    with BatchServer(Always(echo)) as server:
+        leave_under_way(asker, server, provider, 0, 1, 2, payer="first")
+        spent, told = asyncio.run(run(server))
+        assert told == features(2, 3)
+        assert sizes(server) == [3, 1]
+        assert math.isclose(spent, 20e-6 / 2)
+        assert math.isclose(asker.journal.spent_usd("first"), 3 * 20e-6 / 2)
+        assert math.isclose(asker.journal.spent_usd("second"), 20e-6 / 2)
+
+
+def test_what_another_run_left_behind_waits_until_it_is_asked_for(asker: Asker, provider: Provider) -> None:
+    async def run(server: BatchServer) -> list[Outcome]:
+        config = asker.config(server, provider, batch=True)
+        async with connect(config, asker.journal, terms=Terms(payer="second"), sleep=asker.waits) as model:
+            return list(await asyncio.gather(*(model.ask(request) for request in requests_of(3, 4))))
+
+    with BatchServer(Always(echo)) as server:
+        leave_under_way(asker, server, provider, 0, 1, 2, payer="first")
+        server.batches.clear()  # it was sent with another key, by which alone it can be seen
+        n_looks = server.asked_for["look"]
+        assert labels(asyncio.run(run(server))) == features(3, 4)
+        assert server.asked_for["look"] - n_looks == server.batches[-1].n_looks
+
+
+def test_a_call_that_nobody_waits_for_any_more_is_not_sent_again_when_it_is_asked_for(
+    asker: Asker, provider: Provider
+) -> None:
+    async def run(server: BatchServer) -> Outcome:
+        config = asker.config(server, provider, batch=True)
+        async with connect(config, asker.journal, sleep=asker.waits) as model:
+            given_up = asyncio.ensure_future(model.ask(requests_of(0)[0]))
+            while not any(batch.n_looks for batch in server.batches):
+                await asyncio.sleep(0.005)
+            given_up.cancel()
+            asking = asyncio.ensure_future(model.ask(requests_of(0)[0]))
+            await asyncio.sleep(0.05)
+            server.is_held = False
+            return await asking
+
+    with BatchServer(Always(echo)) as server:
+        server.is_held = True
+        assert labels([asyncio.run(run(server))]) == features(0)
+        assert sizes(server) == [1]
+
+
 @pytest.mark.slow
-def test_another_run_waits_for_what_a_living_one_has_under_way(asker: Asker, path: Path) -> None:
+def test_a_second_process_is_told_to_wait_and_sends_nothing(asker: Asker, path: Path) -> None:
     provider: Provider = "openai"
+    requests = requests_of(*range(4, 12))
     with BatchServer(Always(echo)) as server:
         server.is_held = True
         process = start(server, provider, path, 0, 8)
         until(lambda: bool(server.batches), process)
-        outcomes: list[Outcome] = []
-        requests = requests_of(*range(4, 12))
-        second = threading.Thread(
-            target=lambda: outcomes.extend(asker.ask(server, *requests, provider=provider, batch=True))
-        )
-        second.start()
-        until(lambda: len(server.batches) == 2)
+        with pytest.raises(RunError, match=r"another process asks by batches over the journal .*journal\.sqlite"):
+            asker.ask(server, *requests, provider=provider, batch=True)
+        assert labels(asker.ask(server, *requests_of(20), provider=provider)) == features(20)
         server.is_held = False
-        second.join()
         output, _ = process.communicate()
         assert output.split("\n")[:-1] == features(*range(8))
+        assert sizes(server) == [8]
+        outcomes = asker.ask(server, *requests, provider=provider, batch=True)
         assert labels(outcomes) == features(*range(4, 12))
         assert [isinstance(o, Reply) and o.from_journal for o in outcomes] == [True] * 4 + [False] * 4
-        assert sizes(server) == [8, 4]
         assert set(server.answered.values()) == {1}
 
 
-@pytest.mark.slow
-def test_a_run_that_waits_for_another_takes_its_batch_over_when_that_dies(asker: Asker, path: Path) -> None:
-    provider: Provider = "openai"
+def test_two_models_of_one_process_leave_each_other_s_batches_alone(asker: Asker, provider: Provider) -> None:
+    async def run(server: BatchServer) -> list[Outcome]:
+        config = asker.config(server, provider, batch=True)
+        async with connect(config, asker.journal, sleep=asker.waits) as explainer:
+            asking = asyncio.ensure_future(explainer.ask(requests_of(0)[0]))
+            while not server.batches:
+                await asyncio.sleep(0.005)
+            async with connect(config, asker.journal, sleep=asker.waits) as judge:
+                judging = asyncio.ensure_future(judge.ask(requests_of(1)[0]))
+                while len(server.batches) < 2:
+                    await asyncio.sleep(0.005)
+                server.is_held = False
+                outcomes = [await asking, await judging]
+                assert [model.usage.n_calls for model in (explainer, judge)] == [1, 1]
+                return outcomes
+
     with BatchServer(Always(echo)) as server:
         server.is_held = True
-        process = start(server, provider, path, 0, 8)
-        until(lambda: bool(server.batches), process)
-        outcomes: list[Outcome] = []
-        requests = requests_of(*range(4, 12))
-        second = threading.Thread(
-            target=lambda: outcomes.extend(asker.ask(server, *requests, provider=provider, batch=True))
-        )
-        second.start()
-        until(lambda: len(server.batches) == 2)
-        kill(process)
-        server.is_held = False
-        until(lambda: server.answered.total() >= 4)
-        let_time_pass(path)
-        second.join()
-        assert labels(outcomes) == features(*range(4, 12))
-        assert len(asker.journal) == 12
-        assert sizes(server) == [8, 4]
+        assert labels(asyncio.run(run(server))) == features(0, 1)
+        assert sizes(server) == [1, 1]
         assert set(server.answered.values()) == {1}
 
 
-@pytest.mark.slow
-def test_many_processes_ask_the_same_and_each_call_is_paid_once(path: Path) -> None:
-    provider: Provider = "anthropic"
+def test_a_batch_that_an_older_version_sent_is_found(asker: Asker, provider: Provider) -> None:
     with BatchServer(Always(echo)) as server:
-        ranges = [(0, 30), (15, 45), (0, 45)]
-        processes = [start(server, provider, path, first, last) for first, last in ranges]
-        for process, (first, last) in zip(processes, ranges, strict=True):
-            output, _ = process.communicate(timeout=60)
-            assert output.split("\n")[:-1] == features(*range(first, last))
-        assert len(server.answered) == 45
-        assert set(server.answered.values()) == {1}
+        leave_under_way(asker, server, provider, 0, 1, 2)
+        asker.journal.close()
+        with sqlite3.connect(asker.journal.path) as database:
+            database.execute("ALTER TABLE batches RENAME COLUMN name TO mark")
+            database.execute("ALTER TABLE batches ADD COLUMN owner TEXT NOT NULL DEFAULT 'a'")
+            database.execute("ALTER TABLE batches ADD COLUMN alive_at REAL NOT NULL DEFAULT 0")
+            database.execute("ALTER TABLE batch_calls RENAME COLUMN batch TO mark")
+            database.execute("ALTER TABLE batch_calls ADD COLUMN done_at REAL")
+            database.execute("PRAGMA user_version = 1")
+        database.close()
+        with Journal(asker.journal.path) as journal:
+            outcomes = Asker(journal).ask(server, *requests_of(0, 1, 2), provider=provider, batch=True)
+        assert labels(outcomes) == features(0, 1, 2)
+        assert sizes(server) == [3]
 
 
 LOST = {"drop": Drop(), "502": Http(502, "bad gateway"), "html": Raw("<html>a proxy</html>")}
@@ -316,10 +367,11 @@ def test_results_that_the_provider_keeps_no_longer_are_asked_for_anew(asker: Ask
     with BatchServer(Always(echo)) as server:
         leave_under_way(asker, server, provider, 0, 1)
         server.forget_results()
-        let_time_pass(asker.journal.path, days=40)
+        grow_older(asker.journal.path, days=40)
         outcomes = asker.ask(server, *requests_of(0, 1), provider=provider, batch=True)
         assert labels(outcomes) == features(0, 1)
         assert sizes(server) == [2, 2]
+        assert asker.journal.rows("SELECT * FROM batch_calls") == []
 
 
 def test_results_of_today_that_can_not_be_found_are_not_paid_again(asker: Asker, provider: Provider) -> None:

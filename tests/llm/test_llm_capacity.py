@@ -45,11 +45,12 @@ def test_where_calls_only_queue_the_window_goes_back_to_what_the_rate_needs() ->
     assert capacity.window == 40  # the first round may have had connections to open
     now = go_round(capacity, now, 1.6)
     assert capacity.window == 25
-    for _ in range(4):  # held
+    for _ in range(20):
         now = go_round(capacity, now)
         assert capacity.window == 25
-    go_round(capacity, now)
-    assert capacity.window == 37  # half as wide again, to see whether there is more by now
+    for _ in range(60):  # by and by it is tried whether there is more by now: there is
+        now = go_round(capacity, now)
+    assert capacity.window > 40
 
 
 def test_a_slow_first_round_of_a_wider_window_is_not_held_against_it() -> None:
@@ -61,32 +62,38 @@ def test_a_slow_first_round_of_a_wider_window_is_not_held_against_it() -> None:
     assert capacity.window == 40
 
 
-def test_refusals_send_a_try_back_to_what_worked_and_the_next_goes_half_way() -> None:
+def test_refusals_narrow_the_window_once_a_round_trip_and_it_widens_half_way_to_them() -> None:
     capacity, now = Capacity(200), 0.0
     for _ in range(2):
         now = go_round(capacity, now)
     assert capacity.window == 40
-    for n_in_flight in (40, 39):
+    for n_in_flight in range(40, 35, -1):
         capacity.came_back("overload", n_in_flight, now)
-    assert capacity.window == 20
-    for n_in_flight in range(38, 0, -1):  # those that were sent before we knew say nothing more
+    assert capacity.window == 40
+    for n_in_flight in range(35, 0, -1):  # from the sixth on; those that were sent before we knew say nothing more
         capacity.came_back("overload", n_in_flight, now)
-    assert capacity.window == 20
-    for _ in range(5):
+        assert capacity.window == 31
+    widths = []
+    for _ in range(6):
         now = go_round(capacity, now)
-    assert capacity.window == 30
+        widths.append(capacity.window)
+    assert widths == [35, 37, 38, 38, 38, 38]
+    for _ in range(20):
+        now = go_round(capacity, now)
+        assert capacity.window < 40
 
 
-def test_a_single_refusal_in_two_rounds_is_no_sign_of_too_much() -> None:
+def test_few_refusals_in_two_rounds_are_no_sign_of_too_much() -> None:
     capacity, now = Capacity(10), 0.0
     for _ in range(2):
         now = go_round(capacity, now)
     now = go_round(capacity, now, n_refused=1)
-    assert capacity.window == 10
-    now = go_round(capacity, now)
     now = go_round(capacity, now, n_refused=1)
     assert capacity.window == 10
-    go_round(capacity, now, n_refused=2)
+    now = go_round(capacity, now)
+    now = go_round(capacity, now, n_refused=2)
+    assert capacity.window == 10
+    go_round(capacity, now, n_refused=1)
     assert capacity.window == 9
 
 
@@ -186,7 +193,7 @@ def test_after_a_minute_without_a_server_the_old_width_is_soon_reached_again() -
     world = World(lambda now, _: (latency(rng), "answer") if not 20 < now < 80 else (0.5, "overload"))
     capacity = Capacity(64)
     world.run(capacity, 3000)
-    assert capacity.window == 64
+    assert capacity.window >= 60
     assert world.now < 120  # 3,000 s of work at 64 a second, and the minute, are 107 s
     assert min(world.widths) == 1
 

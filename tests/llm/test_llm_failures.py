@@ -172,9 +172,8 @@ def test_a_refusal_is_kept_with_its_words_and_its_cost(asker: Asker, provider: P
     with LoopbackServer(Always(Say("I'd rather not.", stop="refusal", tokens=(10, 0, 5)))) as server:
         outcome = asker.ask_one(server, provider=provider, usd_per_million_input=1.0, usd_per_million_output=2.0)
         assert len(server.calls) == 1
-    assert outcome == CallFailure(
-        "Refusal", "the model refuses to answer", "I'd rather not.", Usage(1, 10, 0, 5, 20e-6)
-    )
+    usage = Usage(1, 10, 0, 5, 20e-6)
+    assert outcome == CallFailure("Refusal", "the model refuses to answer", "I'd rather not.", usage, paid=usage)
 
 
 def test_an_answer_cut_at_its_limit_is_truncated_and_not_repaired(asker: Asker, provider: Provider) -> None:

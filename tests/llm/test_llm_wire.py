@@ -8,8 +8,8 @@ from autointerp.config import ModelConfig
 from autointerp.errors import LanguageModelError
 from autointerp.llm import Reply, connect
 from autointerp.llm.answers import answer_schema, parse_answer
+from autointerp.llm.connect import connect_provider
 from autointerp.llm.protocol import AnswerModel
-from autointerp.llm.providers.openai import OpenAIProvider
 from autointerp.score.judge_llm import Verdicts
 from tests.llm.asking import KEY, Asker, Label, label_request
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Provider, Say, Script
@@ -161,7 +161,7 @@ def test_numbers_are_not_read_from_strings_and_nan_is_none() -> None:
 
 def test_the_provider_says_where_it_calls(asker: Asker) -> None:
     with LoopbackServer(Always(GOOD)) as server:
-        assert OpenAIProvider(asker.config(server), KEY).base_url == f"{server.openai_url}/"
+        assert connect_provider(asker.config(server), KEY).base_url == f"{server.openai_url}/"
 
 
 def test_the_fixed_part_is_counted_as_cached_from_the_second_call_on(asker: Asker, provider: Provider) -> None:

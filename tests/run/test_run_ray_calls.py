@@ -12,9 +12,6 @@ from autointerp.config import ModelConfig, RayConfig
 from autointerp.errors import KeyRefusedError
 from autointerp.llm import CallFailure, Journal, Reply, connect
 from autointerp.llm.connect import connect_provider
-from autointerp.llm.protocol import Repair
-from autointerp.llm.providers.openai import completion_body
-from autointerp.run.workers.ray_call_worker import Order
 from autointerp.run.workers.ray_calls import RayCalls
 from tests.llm.asking import KEY, Label, label_request
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Say
@@ -48,16 +45,6 @@ async def ask_through_workers(
                 await asyncio.sleep(0.01)
             os.kill(min(call_workers()), signal.SIGKILL)
         return list(await asking)
-
-
-def test_an_order_is_sent_as_its_request_is_though_its_answer_s_class_is_not_there() -> None:
-    request = label_request("what is it?", temperature=0.5)
-    order = Order.of(7, request, Repair("a", "b"))
-    config = ModelConfig(model="m")
-    for structured in (True, False):
-        there = completion_body(order.request(), order.repair, config, structured=structured)
-        assert there == completion_body(request, order.repair, config, structured=structured)
-    assert order.request().answer is order.request().answer
 
 
 @pytest.mark.slow

@@ -1,26 +1,29 @@
 """One batch at a provider: sent, found again, looked at until it is over. Trouble on the way is waited out.
 
 A reply to a submission can be lost after the provider has taken the batch. Then it is looked for before it is sent
-again, so that no batch is paid twice: by our mark, or, where a provider keeps none, among the batches of the right
-size, by the calls that its results name.
+again, so that no batch is paid twice: by our name of it, or, where a provider keeps none, among the batches of the
+right size, by the calls that its results name.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from itertools import count
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autointerp.config import ModelConfig
 from autointerp.errors import AutointerpError, LanguageModelError
-from autointerp.llm.batch.ledger import BatchEntry, BatchLedger
-from autointerp.llm.batch.service import BatchLook, BatchResult, BatchService, Candidate, Unsure
+from autointerp.llm.batch.ledger import BatchedCall, BatchEntry, BatchLedger
+from autointerp.llm.batch.service import BatchLook, BatchResult, Candidate, Unsure
 from autointerp.llm.limits.retries import Retries, Sleep
 from autointerp.llm.protocol import Trouble
 from autointerp.llm.providers.errors import HttpProblem, read_problem, refuses_structure, said
+
+if TYPE_CHECKING:
+    from autointerp.llm.batch.sdk import SdkBatches
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -30,17 +33,15 @@ _NO_ENDPOINT = frozenset({404, 405, 501})
 STAYS = "run the same command again: what is at the provider is picked up"
 
 
-class TakenOverError(Exception):
-    """Another desk has taken a batch over: it is not ours to send or to read any more."""
-
-
-class Carrier:
+class Poller:
     """Deals with one provider's batch endpoint; see the module.
+
+    What it waits for raises `LanguageModelError` where no further call can succeed, or patience ends.
 
     Args:
         config: The model.
         service: The endpoint.
-        ledger: Of the journal.
+        ledger: Where its batches are written down.
         retries: How long trouble is waited out.
         sleep: How to wait.
 
@@ -51,7 +52,7 @@ class Carrier:
     """
 
     def __init__(
-        self, config: ModelConfig, service: BatchService, ledger: BatchLedger, retries: Retries, sleep: Sleep
+        self, config: ModelConfig, service: "SdkBatches[Any]", ledger: BatchLedger, retries: Retries, sleep: Sleep
     ) -> None:
         self.structured = True
         self.most_requests = min(config.batch_size, service.most_requests)
@@ -64,28 +65,28 @@ class Carrier:
         self._uploading = asyncio.Lock()
 
     async def submit(
-        self, entry: BatchEntry, lines: Sequence[bytes], keys: Collection[str], has_company: Callable[[], bool]
+        self,
+        entry: BatchEntry,
+        calls: Mapping[str, BatchedCall],
+        lines: Sequence[bytes],
+        has_company: Callable[[], bool],
     ) -> str | None:
-        """Send a batch off.
+        """Write a batch down, and send it off.
 
         Args:
-            entry: Of the ledger.
-            lines: Its requests.
-            keys: Of its calls.
+            entry: The batch.
+            calls: In it, by key.
+            lines: Its requests, in the same order.
             has_company: Whether other batches of ours are under way: then a provider that has no room is waited for.
 
         Returns:
             Its id; None if its calls are to be packed anew, by what `structured` and `most_requests` say now.
-
-        Raises:
-            LanguageModelError: If no further call can succeed, or patience ends.
-            TakenOverError: If the batch is no longer ours.
         """
         waited_s = 0.0
         may_have_arrived = False
         try:
+            await asyncio.wrap_future(self._ledger.open(entry, calls))
             for number in count(1):
-                await self.check_ours(entry)
                 async with self._uploading:
                     may_have_arrived = True
                     outcome = await self._attempt(entry, lines)
@@ -93,17 +94,17 @@ class Carrier:
                     return outcome
                 if isinstance(outcome, Unsure):
                     _LOG.info("the reply to a batch was lost (%s); looking for it", outcome.trouble.message)
-                    found = await self.find(entry, keys)
+                    found = await self.find(entry, calls)
                     if found is not None:
                         return found
                     outcome = outcome.trouble
                 may_have_arrived = False
                 if outcome.error_type == "RateLimited" and has_company():
                     waited_s = 0.0
-                waited_s = await self._wait("sending a batch", outcome, number, waited_s, entry.mark)
+                waited_s = await self._wait("sending a batch", outcome, number, waited_s, entry.name)
         except (asyncio.CancelledError, LanguageModelError):
             if not may_have_arrived:  # nobody need look for it
-                self._ledger.end(entry.mark)
+                self._ledger.end(entry.name)
             raise
         raise AssertionError("count has no end")
 
@@ -111,20 +112,17 @@ class Carrier:
         """Look for a batch of which no id is known.
 
         Args:
-            entry: Of the ledger.
-            keys: Of its calls.
+            entry: The batch, as it is written down.
+            keys: Its calls'.
 
         Returns:
             Its id, or None if the provider does not have it.
-
-        Raises:
-            LanguageModelError: If no further call can succeed, or patience ends.
         """
         not_ours: set[str] = set()
         n_misses = 0
         while True:
             found = await self.outlast(
-                "looking for a batch", lambda: self._service.find(entry.mark, entry.n_requests, entry.created_at), entry
+                "looking for a batch", lambda: self._service.find(entry.name, entry.n_requests, entry.created_at), entry
             )
             not_ours |= await asyncio.to_thread(self._ledger.known_ids)
             may_come = False
@@ -148,15 +146,12 @@ class Carrier:
         """Look at a batch until nothing more comes of it.
 
         Args:
-            entry: Of the ledger.
+            entry: The batch, as it is written down.
             batch_id: The provider's.
             saw: Told of each look.
 
         Returns:
             The last look; None if the provider has forgotten the batch.
-
-        Raises:
-            LanguageModelError: If no further call can succeed, or patience ends.
         """
         while True:
             look = await self.outlast("looking at a batch", lambda: self._service.look(batch_id), entry)
@@ -180,9 +175,6 @@ class Carrier:
         Returns:
             What the attempt brought; None where the provider has forgotten what it is asked for. One that does not
             know a batch of these days is asked again: to take that for an answer would be to pay twice.
-
-        Raises:
-            LanguageModelError: If no further call can succeed, or patience ends.
         """
         waited_s = 0.0
         for number in count(1):
@@ -190,7 +182,7 @@ class Carrier:
             read = self._read_problem(outcome, entry) if isinstance(outcome, HttpProblem) else outcome
             if not isinstance(read, Trouble):
                 return read
-            waited_s = await self._wait(what, read, number, waited_s, entry.mark)
+            waited_s = await self._wait(what, read, number, waited_s, entry.name)
         raise AssertionError("count has no end")
 
     def _read_problem(self, problem: HttpProblem, entry: BatchEntry) -> Trouble | None:
@@ -232,15 +224,6 @@ class Carrier:
         self.most_requests = min(self.most_requests, entry.n_requests // 2)
         _LOG.info("a batch of %d calls is too much (%s); now %d", entry.n_requests, reason, self.most_requests)
 
-    async def check_ours(self, entry: BatchEntry) -> None:
-        """See that no other desk has taken a batch over.
-
-        Raises:
-            TakenOverError: If one has.
-        """
-        if not await asyncio.to_thread(self._ledger.owns, entry.mark):
-            raise TakenOverError
-
     async def _attempt(self, entry: BatchEntry, lines: Sequence[bytes]) -> str | Unsure | Trouble | None:
         """Send a batch once, unless all has stopped; None if its calls are to be packed anew.
 
@@ -250,11 +233,11 @@ class Carrier:
         try:
             if self.stopped is not None:
                 raise type(self.stopped)(self.stopped.problem, self.stopped.remedy)
-            outcome = await self._service.submit(lines, entry.mark)
+            outcome = await self._service.submit(lines, entry.name)
             return self._read_refusal(outcome, entry) if isinstance(outcome, HttpProblem) else outcome
         except AutointerpError as error:
             self.stopped = self.stopped or error
-            self._ledger.end(entry.mark)
+            self._ledger.end(entry.name)
             raise
 
     async def _names(self, candidate: Candidate, keys: Collection[str], entry: BatchEntry) -> bool:

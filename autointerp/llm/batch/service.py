@@ -1,15 +1,9 @@
-"""What a provider's batch endpoint is asked, and what it says: the same words for both providers."""
+"""What a provider's batch endpoint says: the same words for both providers."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
-import pydantic
-
-from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
-from autointerp.llm.providers.errors import HttpProblem, not_an_answer
-
-_ModelT = TypeVar("_ModelT", bound=pydantic.BaseModel)
+from autointerp.llm.protocol import RawAnswer, Trouble
+from autointerp.llm.providers.errors import HttpProblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +19,7 @@ class Candidate:
 
     Attributes:
         batch_id: The provider's.
-        is_ours: Whether it bears our mark. Where a provider takes no mark, only its results can tell.
+        is_ours: Whether it bears our name. Where a provider takes none, only its results can tell.
         results: As in `BatchLook`.
         is_over: As in `BatchLook`.
     """
@@ -43,7 +37,7 @@ class BatchLook:
     Attributes:
         is_over: Whether nothing more will come of it: it is finished, expired, cancelled or refused.
         n_done: Requests that are answered or have failed, as far as the provider says so before the end.
-        results: Where the results lie, to be given to `BatchService.results`.
+        results: Where the results lie, to be given to `SdkBatches.results`.
         refusal: Why the provider refused the batch as a whole; None if it did not.
         lacks_room: Whether the refusal says only that too much is waiting at the provider already.
     """
@@ -72,97 +66,3 @@ class BatchResult:
 
     key: str
     outcome: RawAnswer | HttpProblem | Trouble | NotDone
-
-
-class BatchService(Protocol):
-    """One provider's batch endpoint, through its SDK. Each call is one attempt.
-
-    A `LanguageModelError` is never raised here: whoever asks reads the `HttpProblem`.
-    """
-
-    @property
-    def most_requests(self) -> int:
-        """Requests that a batch may hold."""
-        ...
-
-    @property
-    def most_bytes(self) -> int:
-        """Bytes that a batch may hold."""
-        ...
-
-    def line(self, key: str, request: Request[AnswerT], repair: Repair | None, *, structured: bool) -> bytes:
-        """One request as it stands in a batch."""
-        ...
-
-    async def submit(self, lines: Sequence[bytes], mark: str) -> str | Unsure | Trouble | HttpProblem:
-        """Send a batch off.
-
-        Args:
-            lines: Of `line`.
-            mark: Ours, by which `find` knows the batch again where the provider keeps it.
-
-        Returns:
-            The batch's id; or why there is none.
-        """
-        ...
-
-    async def find(self, mark: str, n_requests: int, since: float) -> list[Candidate] | Trouble | HttpProblem:
-        """Look for a batch of which only our own record is left.
-
-        Args:
-            mark: As given to `submit`.
-            n_requests: Requests in it.
-            since: Unix time before which it can't have been made.
-        """
-        ...
-
-    async def look(self, batch_id: str) -> BatchLook | Trouble | HttpProblem:
-        """See how far a batch is."""
-        ...
-
-    def results(self, where: str) -> AsyncGenerator[BatchResult | Trouble | HttpProblem, None]:
-        """Read what a batch that is over has brought, line by line, in any order; trouble ends the reading.
-
-        Args:
-            where: One of `BatchLook.results`.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Close the connections."""
-        ...
-
-
-async def split_lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    r"""The lines of a JSONL stream that are not empty.
-
-    Only `\n` ends a line: a text decoder's idea of a line would also cut at U+2028, which JSON strings may hold.
-    """
-    rest = b""
-    async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield line
-    if rest.strip():
-        yield rest
-
-
-def read_json(text: str | Trouble | HttpProblem, kind: type[_ModelT]) -> _ModelT | Trouble | HttpProblem:
-    """Read what an endpoint said; trouble if it is something else, as a proxy's page."""
-    if not isinstance(text, str):
-        return text
-    try:
-        return kind.model_validate_json(text)
-    except pydantic.ValidationError as error:
-        return not_an_answer(200, text, error.errors(include_url=False, include_input=False)[0]["msg"])
-
-
-def unsure(outcome: Trouble | HttpProblem) -> Unsure | Trouble | HttpProblem:
-    """What is known of a submission that brought no id: only a refusal is certain to have sent nothing."""
-    if isinstance(outcome, HttpProblem):
-        if outcome.status < 500:
-            return outcome
-        return Unsure(Trouble("ServerError", f"HTTP {outcome.status}", outcome.body[:500] or None, retriable=True))
-    is_out_of_reach = outcome.error_type == "ConnectionDropped" and outcome.is_overload
-    return outcome if is_out_of_reach else Unsure(outcome)

@@ -16,9 +16,9 @@ thoughts. A fixed part counts as cached from its second call on if it is long en
 at the same time as the first will miss it.
 """
 
+import asyncio
 import re
 import sqlite3
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -26,18 +26,19 @@ from pathlib import Path
 
 from autointerp.config import LlmConfig, ModelConfig
 from autointerp.llm.answers import parse_answer
-from autointerp.llm.connect import connect, connect_provider
+from autointerp.llm.connect import connect_provider
 from autointerp.llm.dry_run.planned_answer import plan_answer
-from autointerp.llm.journal import Journal, Payment
+from autointerp.llm.journal import JournalReader, Payment, bring_up_to_date, unusable
+from autointerp.llm.limits.retries import Retries
 from autointerp.llm.model import ConnectedModel, Terms
 from autointerp.llm.prices import Prices, find_prices, min_cached_tokens
 from autointerp.llm.protocol import AnswerModel, AnswerT, CallFailure, Provider, RawAnswer, Repair, Request, Sent
 from autointerp.llm.tokens import BYTES_PER_TOKEN, TokenizerCount, prompt_bytes
 
 _N_SAMPLED = 1000
-_MARKS = re.compile(r"\d{1,3}|[^\w\s]")
-_TOKENS_PER_MARK = 0.75
-"""Some marks that stand together are one token."""
+_SIGNS = re.compile(r"\d{1,3}|[^\w\s]")
+_TOKENS_PER_SIGN = 0.75
+"""Some digits and signs that stand together are one token."""
 _MOST_TOKENS_PER_BYTE = 0.5
 """Of words: what is charged for beyond that is thought."""
 
@@ -46,7 +47,7 @@ class Planner:
     """Makes the planned models of one run; they share a journal, and what is cached.
 
     Args:
-        llm: Of the pipeline.
+        llm: The table of the pipeline.
         journal: The file of paid answers; may be missing.
 
     Raises:
@@ -54,7 +55,7 @@ class Planner:
     """
 
     def __init__(self, llm: LlmConfig, journal: Path) -> None:
-        self.journal = _ReadOnlyJournal(journal)
+        self.journal = PlannedJournal(journal)
         self._llm = llm
         self._cached: set[tuple[str, str, str]] = set()
         self._tokenizers: dict[str, TokenizerCount] = {}
@@ -68,10 +69,18 @@ class Planner:
         """
         prices = find_prices(config, self._llm)
         counts = _Counts(config, self._tokenizer(config), self.journal.answered_calls(config.model))
-        unhurried = config.model_copy(update={"requests_per_minute": None, "tokens_per_minute": None, "batch": False})
+        unhurried = config.model_copy(update={"requests_per_minute": None, "tokens_per_minute": None})
         real = connect_provider(unhurried, key="planned")
         provider = _PlannedProvider(config, real, counts, prices, min_cached_tokens(config, self._llm), self._cached)
-        model = connect(unhurried, self.journal, provider=provider, terms=Terms(prices=prices), retry_failures=True)
+        model = ConnectedModel(
+            unhurried,
+            provider,
+            self.journal,
+            terms=Terms(prices=prices),
+            retry_failures=True,
+            retries=Retries(config.max_attempts),
+            sleep=asyncio.sleep,
+        )
         return PlannedModel(config, model, prices, counts.how)
 
     def close(self) -> None:
@@ -134,7 +143,7 @@ class _Calls:
         n_bytes = len(answer.encode("utf-8", "replace"))
         if self.n == 0:
             # Numbers and brackets are short tokens, whatever their bytes.
-            return max(n_bytes / BYTES_PER_TOKEN, _TOKENS_PER_MARK * len(_MARKS.findall(answer)))
+            return max(n_bytes / BYTES_PER_TOKEN, _TOKENS_PER_SIGN * len(_SIGNS.findall(answer)))
         of_words = min(self._output_tokens, self._answer_bytes * _MOST_TOKENS_PER_BYTE)
         return n_bytes * of_words / max(self._answer_bytes, 1) + (self._output_tokens - of_words) / self.n
 
@@ -249,20 +258,22 @@ class _PlannedProvider:
         await self._real.close()
 
 
-class _ReadOnlyJournal(Journal):
-    """A journal that is read, and keeps in memory what is put into it."""
+class PlannedJournal(JournalReader):
+    """A journal that is read, and planned answers beside it in memory.
+
+    Args:
+        path: Its file; may be missing.
+
+    Raises:
+        RunError: If it can't be read.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        self._planned: dict[str, RawAnswer] = {}
         try:
-            self._database = _connect(":memory:")
-            self._prepare()
-            if path.exists():
-                self._read(_connect(f"{path.resolve().as_uri()}?mode=rw"))
+            super().__init__(path, _read_only(path))
         except sqlite3.Error as error:
-            raise self._unusable(error) from error
+            raise unusable(path, error) from error
+        self._planned: dict[str, RawAnswer] = {}
 
     def get(self, key: str) -> RawAnswer | None:
         """The answer with a key, if it was paid for or planned."""
@@ -283,28 +294,25 @@ class _ReadOnlyJournal(Journal):
             "SELECT text, prompt_bytes, input_tokens, output_tokens FROM answers"
             " WHERE asked_model = ? AND stop = 'complete' AND prompt_bytes > 0 AND input_tokens > 0 LIMIT ?"
         )
-        try:
-            with self._lock:
-                return [_AnsweredCall(*row) for row in self._database.execute(query, (asked_model, _N_SAMPLED))]
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+        return [_AnsweredCall(*row) for row in self.rows(query, asked_model, _N_SAMPLED)]
 
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._database.close()
 
-    def _read(self, file: sqlite3.Connection) -> None:
-        """Read from a file; one of an older version is read into memory, and brought up to date there."""
-        file.execute("PRAGMA query_only = ON")
-        version = "PRAGMA user_version"
-        if file.execute(version).fetchone() == self._database.execute(version).fetchone():
-            self._database.close()
-            self._database = file
-        else:
-            file.backup(self._database)
-            file.close()
-            self._prepare()
+def _read_only(path: Path) -> sqlite3.Connection:
+    """A journal's tables; in memory where there is no file, or one of an older version, which is left as it is."""
+    memory = _connect(":memory:")
+    bring_up_to_date(memory)
+    if not path.exists():
+        return memory
+    file = _connect(f"{path.resolve().as_uri()}?mode=rw")
+    file.execute("PRAGMA query_only = ON")
+    version = "PRAGMA user_version"
+    if file.execute(version).fetchone() == memory.execute(version).fetchone():
+        memory.close()
+        return file
+    file.backup(memory)
+    file.close()
+    bring_up_to_date(memory)
+    return memory
 
 
 def _connect(address: str) -> sqlite3.Connection:

@@ -5,31 +5,54 @@ the calls that may be in flight, is tried wider while that pays, as in congestio
 
 1. Time is cut into rounds. A round is over when as many calls have come back as were in flight when the first of them
    did: one round trip, whatever the calls' lengths, and one that is slow does not hold it up.
-2. Slow start (Jacobson 1988): each round that used the whole window doubles it.
-3. By Little's law, a wider window means more answers a second, or a longer wait for each. If less than half of the
+2. A round that used the whole window widens it. While nothing was ever too wide it doubles (slow start, Jacobson 1988);
+   then it goes half way to just below what was too wide (as BIC does, Xu, Harfoush & Rhee 2004); there it creeps on, by
+   steps that begin at next to nothing and grow with each round, so that a server that has become larger is found out.
+3. Calls that are refused, or get no answer in time, narrow it by a tenth, once a round trip (AIMD, Chiu & Jain 1989).
+   A few in two rounds, as many as about the root of the window, are no sign of too much: they come by chance. A server
+   that takes nothing at all says nothing of its width: the window is then halved at each refusal, and doubles, once
+   there are answers, up to where it was.
+4. By Little's law, a wider window means more answers a second, or a longer wait for each. If less than half of the
    window's growth shows in the rate, the calls only queue (the sign that TCP Vegas goes by, Brakmo & Peterson 1995, and
-   Netflix' concurrency-limits): the window goes back to what that rate needs, never below what worked before. The first
-   round of a wider window has connections to open; only the second tells against it.
-4. Calls that are refused, or get no answer in time, narrow the window at once, and once a round trip: back to what
-   worked if it was wider, else by a tenth (AIMD, Chiu & Jain 1989). A single one in two rounds is no sign of too much.
-5. After a try that failed the window is held for some rounds, and after each further one for twice as many. The next
-   try goes half way to what was refused, and then one call further (BIC, Xu, Harfoush & Rhee 2004); where the server
-   queues, half as wide again: less would not show.
-6. A server that takes nothing at all says nothing of its width: the window is halved at each refusal, and doubles, once
-   there are answers, up to what worked before.
+   Netflix' concurrency-limits): the window goes back to what that rate needs. The first round of a wider window has
+   connections to open; only the second tells against it.
 """
 
-from math import inf
+from dataclasses import dataclass
+from math import inf, sqrt
 from typing import Literal
 
 _AT_FIRST = 10.0
 _NARROWER = 0.9
-_WIDER = 1.5
-_SHORTEST_HOLD = 4
-_LONGEST_HOLD = 64
 _FULL = 0.9
+_TOLD_APART = 1.25  # less growth than that can't be seen in the rate
+_FIRST_STEP = 1 / 1024
+_STEP_GROWS = 1.1
 
 Return = Literal["answer", "overload", "other"]
+
+
+@dataclass(slots=True)
+class _Round:
+    """One round trip.
+
+    Attributes:
+        began: When.
+        n_to_come: Calls that end it; 0 until the first comes back.
+        is_late: Whether its calls were sent before the window was narrowed: they say nothing of the new one.
+        n_back: Calls that came back.
+        n_full: Those that were in flight with a whole window.
+        n_answers: Those that were answered.
+        n_refused: Those that were refused.
+    """
+
+    began: float
+    n_to_come: int = 0
+    is_late: bool = False
+    n_back: int = 0
+    n_full: int = 0
+    n_answers: int = 0
+    n_refused: int = 0
 
 
 class Capacity:
@@ -42,19 +65,14 @@ class Capacity:
     def __init__(self, most: int) -> None:
         self._most = float(most)
         self._window = min(self._most, _AT_FIRST)
-        self._worked = self._window / 2
-        self._rate_at_worked: float | None = None
-        self._limit: Literal["unknown", "refuses", "queues"] = "unknown"
-        self._refused_at = inf
-        self._hold = 0
-        self._next_hold = _SHORTEST_HOLD
-        self._has_answered = False
-        self._is_recovering = False
+        self._too_wide = inf
+        self._step = _FIRST_STEP
+        self._good = 0.0  # the widest window that paid, and the answers a second that it brought
+        self._good_rate: float | None = None
         self._is_doubtful = False
-        self._began = 0.0
-        self._n_to_come = 0
-        self._n_back = self._n_full = self._n_answers = self._n_refused = 0
+        self._has_answered = False
         self._n_refused_before = 0
+        self._round = _Round(0.0)
 
     @property
     def window(self) -> int:
@@ -64,7 +82,6 @@ class Capacity:
     def begin(self, now: float) -> None:
         """The first call after none was in flight is sent; the time before belongs to no round."""
         self._begin_round(now)
-        self._is_recovering = False
 
     def came_back(self, what: Return, n_in_flight: int, now: float) -> None:
         """Take in a call that has ended.
@@ -74,92 +91,61 @@ class Capacity:
             n_in_flight: Calls that were in flight, this one included.
             now: The time.
         """
-        if self._n_to_come == 0:
-            self._n_to_come = n_in_flight
-        self._n_back += 1
-        self._n_full += n_in_flight >= self.window
-        if what == "answer":
-            self._n_answers += 1
-            self._has_answered = True
-        if what == "overload":
-            self._n_refused += 1
-        if what == "overload" and not self._is_recovering and self._is_too_much():
+        trip = self._round
+        trip.n_to_come = trip.n_to_come or n_in_flight
+        trip.n_back += 1
+        trip.n_full += n_in_flight >= self.window
+        trip.n_answers += what == "answer"
+        trip.n_refused += what == "overload"
+        self._has_answered |= what == "answer" and not trip.is_late
+        if what == "overload" and not trip.is_late and self._is_too_much():
             self._narrow(n_in_flight)
-            self._is_recovering = n_in_flight > 1  # those in flight were sent before we knew
             self._begin_round(now)
-            self._n_to_come = n_in_flight - 1
-        elif self._n_back >= self._n_to_come:
-            if not self._is_recovering and self._n_answers and self._n_full >= _FULL * self._n_back:
-                self._end_full_round(self._n_answers / max(now - self._began, 1e-9))
-            self._is_recovering = False
+            if n_in_flight > 1:
+                self._round.n_to_come, self._round.is_late = n_in_flight - 1, True
+        elif trip.n_back >= trip.n_to_come:
+            if not trip.is_late and trip.n_answers and trip.n_full >= _FULL * trip.n_back:
+                self._end_full_round(trip.n_answers / max(now - trip.began, 1e-9))
             self._begin_round(now)
 
     def _begin_round(self, now: float) -> None:
-        self._began = now
-        self._n_to_come = 0  # known when the first comes back
-        self._n_refused_before = self._n_refused
-        self._n_back = self._n_full = self._n_answers = self._n_refused = 0
+        self._n_refused_before = self._round.n_refused
+        self._round = _Round(now)
+
+    def _is_too_much(self) -> bool:
+        n_refused = self._round.n_refused + self._n_refused_before
+        return not self._has_answered or n_refused > max(1.0, sqrt(self._window) - 0.5)
+
+    def _narrow(self, n_in_flight: int) -> None:
+        if self._has_answered:
+            self._too_wide, self._step = self._window, _FIRST_STEP
+            self._window = max(1.0, _NARROWER * min(self._window, n_in_flight))
+            if self._window < self._good:
+                self._good, self._good_rate = self._window, None
+        else:
+            self._window = max(1.0, self._window / 2)
+        self._has_answered = False
 
     def _end_full_round(self, rate: float) -> None:
-        """Judge a round that used the whole window.
+        """Widen after a round that used the whole window, unless the last widening did not pay.
 
         Args:
             rate: Answers a second.
         """
-        is_try = self._window > self._worked
-        if self._hold:
-            self._hold -= 1
-            self._rate_at_worked = rate if self._rate_at_worked is None else (rate + self._rate_at_worked) / 2
-            return
-        if is_try and self._rate_at_worked is not None:
-            wider, faster = self._window / self._worked, rate / self._rate_at_worked
-            if faster - 1 < (wider - 1) / 2 and self._limit != "refuses":
+        if self._good_rate is not None and self._window >= _TOLD_APART * self._good:
+            wider, faster = self._window / self._good, rate / self._good_rate
+            if faster - 1 < (wider - 1) / 2:
+                self._is_doubtful = not self._is_doubtful
                 if not self._is_doubtful:
-                    self._is_doubtful = True
-                    return
-                self._window = max(self._worked, min(self._window, self._worked * faster))
-                self._worked, self._rate_at_worked = self._window, rate
-                self._limit = "queues"
-                self._hold_longer()
+                    self._window = max(self._good, min(self._window, self._good * faster))
+                    self._too_wide, self._step = self._window, _FIRST_STEP
+                    self._good, self._good_rate = self._window, rate
                 return
-        if self._window >= self._worked:
-            self._worked, self._rate_at_worked = self._window, rate
-        if is_try:
-            self._next_hold = _SHORTEST_HOLD
-        self._widen()
-
-    def _widen(self) -> None:
+            self._good_rate = None
+        if self._good_rate is None and self._window >= self._good:
+            self._good, self._good_rate = self._window, rate
         self._is_doubtful = False
-        if self._window < self._worked:
-            wider = min(2 * self._window, self._worked)
-        elif self._limit == "refuses":
-            wider = (self._window + self._refused_at) / 2
-        else:
-            wider = self._window * (2.0 if self._limit == "unknown" else _WIDER)
-        self._window = min(self._most, max(wider, self._window + 1))
-
-    def _narrow(self, n_in_flight: int) -> None:
-        if not self._has_answered:
-            self._window = max(1.0, self._window / 2)
-        elif self._window > self._worked:
-            self._refused_at = self._window
-            self._window = max(1.0, self._worked)
-            self._limit = "refuses"
-            self._hold_longer()
-        else:
-            # It was not the last step that was too much.
-            self._refused_at = self._window
-            self._window = max(1.0, _NARROWER * min(self._window, n_in_flight))
-            self._worked, self._rate_at_worked = self._window, None
-            self._limit = "refuses"
-            self._hold, self._next_hold = 0, _SHORTEST_HOLD
-        self._has_answered = False
-
-    def _is_too_much(self) -> bool:
-        """Whether a refusal is due to the window: a single one, where nothing was tried, is not."""
-        is_fine_try = self._limit == "refuses" and self._window > self._worked
-        return not self._has_answered or is_fine_try or self._n_refused + self._n_refused_before > 1
-
-    def _hold_longer(self) -> None:
-        self._hold = self._next_hold
-        self._next_hold = min(2 * self._next_hold, _LONGEST_HOLD)
+        half_way = (self._too_wide - 1 - self._window) / 2
+        if half_way < self._step:
+            self._step *= _STEP_GROWS
+        self._window = min(self._most, self._window + min(self._window, max(half_way, self._step)))

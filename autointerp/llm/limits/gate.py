@@ -65,11 +65,6 @@ class Gate:
         return self._n_in_flight
 
     @property
-    def n_waiting(self) -> int:
-        """Attempts in line."""
-        return sum(not waiting.may_go.done() for waiting in self._line)
-
-    @property
     def window(self) -> int:
         """Attempts that may be under way at once, as far as is known of the server."""
         return self._capacity.window

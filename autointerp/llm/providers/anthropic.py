@@ -1,22 +1,19 @@
 """Anthropic's messages through the `anthropic` SDK.
 
-The SDK signs, sends and receives; its own retries are off. The fixed part is the system block, marked for the
-provider's cache; the answer's schema goes into `output_config`.
+The fixed part is the system block, marked for the provider's cache; the answer's schema goes into `output_config`.
 """
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import anthropic
 import pydantic
-from anthropic import APIConnectionError, APIStatusError, AsyncAnthropic, DefaultAioHttpClient
-from httpx2 import Limits, Response
 
 from autointerp.config import ModelConfig
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.limits.headers import anthropic_limits
-from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, ServerLimits, Trouble
-from autointerp.llm.providers.connections import UNWRAPPED, broken_connection
-from autointerp.llm.providers.errors import HttpProblem, not_an_answer, read_problem, refuses_structure
-from autointerp.llm.providers.keys import without_key
+from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
+from autointerp.llm.providers.errors import not_an_answer
+from autointerp.llm.providers.sdk import Dialect
 
 if TYPE_CHECKING:
     from anthropic.types import MessageParam
@@ -26,9 +23,6 @@ _STOPS: dict[str | None, Literal["truncated", "refusal"]] = {
     "model_context_window_exceeded": "truncated",
     "refusal": "refusal",
 }
-
-# No limit of its own: how many calls are in flight is the gate's to say, which several models may share.
-_MOST_CONNECTIONS = 10_000
 
 
 class _Usage(pydantic.BaseModel):
@@ -50,56 +44,8 @@ class _Message(pydantic.BaseModel):
     model: str = ""
 
 
-class AnthropicProvider:
-    """One attempt at Anthropic; see `protocol.Provider`."""
-
-    def __init__(self, config: ModelConfig, key: str) -> None:
-        self._config = config
-        self._key = key
-        self._structured = True
-        self._was_reached = False
-        # httpx's pool looks at every connection at each request; aiohttp's does not.
-        http = DefaultAioHttpClient(limits=Limits(max_connections=_MOST_CONNECTIONS), timeout=config.timeout_s)
-        self._client = AsyncAnthropic(
-            api_key=key, base_url=config.base_url, max_retries=0, timeout=config.timeout_s, http_client=http
-        )
-
-    @property
-    def base_url(self) -> str:
-        """Where the calls go."""
-        return str(self._client.base_url)
-
-    async def send(self, request: Request[AnswerT], repair: Repair | None) -> Sent:
-        """Make one attempt; a model that can't do structured answers is asked again without."""
-        structured = self._structured
-        outcome, limits = await self._post(message_body(request, repair, self._config, structured=structured))
-        if structured and isinstance(outcome, HttpProblem) and refuses_structure(outcome):
-            self._structured = False
-            outcome, limits = await self._post(message_body(request, repair, self._config, structured=False))
-        return Sent(read_problem(outcome, self._config) if isinstance(outcome, HttpProblem) else outcome, limits)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
-
-    async def _post(self, body: dict[str, Any]) -> tuple[RawAnswer | Trouble | HttpProblem, ServerLimits | None]:
-        try:
-            # `messages.create` checks and copies what it is given: see sdk and sdk-post in benchmarks/llm.md.
-            response = await self._client.post("/v1/messages", body=body, cast_to=Response)
-        except APIStatusError as error:
-            self._was_reached = True
-            headers = error.response.headers
-            problem = HttpProblem(error.status_code, without_key(error.response.text, self._key), dict(headers))
-            return problem, anthropic_limits(headers)
-        except (APIConnectionError, *UNWRAPPED) as error:
-            return broken_connection(error, self._config.timeout_s, was_reached=self._was_reached), None
-        self._was_reached = True
-        answer = read_message(response.status_code, without_key(response.text, self._key))
-        return answer, anthropic_limits(response.headers)
-
-
 def message_body(
-    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, *, structured: bool
+    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, structured: bool
 ) -> dict[str, Any]:
     """The JSON of a call: what stands in a batch too.
 
@@ -150,3 +96,6 @@ def read_message(status: int, body: str) -> RawAnswer | Trouble:
         output_tokens=usage.output_tokens,
         cache_write_tokens=usage.cache_creation_input_tokens or 0,
     )
+
+
+ANTHROPIC = Dialect(anthropic, anthropic.AsyncAnthropic, "/v1/messages", message_body, read_message, anthropic_limits)

@@ -21,7 +21,7 @@ from typing import Any
 
 from autointerp.config import ModelConfig
 from autointerp.errors import KeyRefusedError, LanguageModelError, ModelNotServedError
-from autointerp.llm.protocol import CallErrorType, Trouble
+from autointerp.llm.protocol import CallErrorType, RawAnswer, ServerLimits, Trouble
 from autointerp.llm.providers.keys import key_variable
 
 _RAW_LENGTH = 500
@@ -46,12 +46,20 @@ class HttpProblem:
     Attributes:
         status: HTTP status.
         body: Text of the body, the key blotted out.
-        headers: Of the response, names in lower case.
+        headers: The response's, names in lower case.
     """
 
     status: int
     body: str
     headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What came of one call's body, and what the server said of its limits with it."""
+
+    outcome: RawAnswer | Trouble | HttpProblem
+    limits: ServerLimits | None = None
 
 
 def read_problem(problem: HttpProblem, config: ModelConfig) -> Trouble:

@@ -6,14 +6,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from autointerp.config import ModelConfig
-from autointerp.llm.batch.ledger import BatchEntry, BatchLedger, LedgerCall
-from autointerp.llm.batch.poller import Carrier
-from autointerp.llm.batch.service import BatchResult, BatchService, NotDone
+from autointerp.llm.batch.ledger import BatchedCall, BatchEntry, BatchLedger
+from autointerp.llm.batch.poller import Poller
+from autointerp.llm.batch.service import BatchResult, NotDone
 from autointerp.llm.protocol import RawAnswer, Trouble
 from autointerp.llm.providers.errors import HttpProblem, read_problem, refuses_structure
+
+if TYPE_CHECKING:
+    from autointerp.llm.batch.sdk import SdkBatches
 
 _LOG = logging.getLogger(__name__)
 _ANSWERS_AT_A_TIME = 500
@@ -21,7 +24,7 @@ _ANSWERS_AT_A_TIME = 500
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """What the desk needs of whoever pays.
+    """What a batch client needs of whoever pays.
 
     Attributes:
         kept: The journal's answer with a key.
@@ -37,22 +40,9 @@ class Accounts:
     settle: Callable[[float, float], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """An answer from a batch, in the journal already.
-
-    Attributes:
-        answer: As the provider gave it.
-        is_paid_here: Whether a batch that this desk sent has brought it.
-    """
-
-    answer: RawAnswer
-    is_paid_here: bool
-
-
 @dataclass(slots=True, eq=False)
 class Batch:
-    """A batch of ours that is under way.
+    """A batch that has not ended.
 
     Attributes:
         entry: As in the ledger.
@@ -63,50 +53,50 @@ class Batch:
         n_done: Calls that the provider is done with, as far as it says.
         paid_usd: What its answers have cost this run.
         problems: What brought no answer, by key.
-        joined: Keys that were asked for after it had been sent.
+        is_under_way: Whether it is seen through: one of another run that was left behind waits until it is needed.
         is_sent: Whether the provider has it.
         is_structured: Whether the answers' schema was sent along.
     """
 
     entry: BatchEntry
-    calls: dict[str, LedgerCall]
+    calls: dict[str, BatchedCall]
     is_resumed: bool = False
     most_usd: float = 0.0
     over: asyncio.Event = field(default_factory=asyncio.Event)
     n_done: int = 0
     paid_usd: float = 0.0
     problems: "dict[str, HttpProblem | Trouble | NotDone]" = field(default_factory=dict)
-    joined: set[str] = field(default_factory=set)
+    is_under_way: bool = False
     is_sent: bool = False
     is_structured: bool = True
 
 
-class Intake:
+class ResultReader:
     """Takes in what batches have brought.
 
     Args:
         config: The model.
         service: Its provider's batch endpoint.
-        ledger: Of the journal.
+        ledger: Where its batches are written down.
         accounts: Journal and budget.
-        carrier: Of the same batches.
+        poller: Asks the endpoint, and waits trouble out.
     """
 
     def __init__(
-        self, config: ModelConfig, service: BatchService, ledger: BatchLedger, accounts: Accounts, carrier: Carrier
+        self, config: ModelConfig, service: "SdkBatches[Any]", ledger: BatchLedger, accounts: Accounts, poller: Poller
     ) -> None:
         self._config = config
         self._service = service
         self._ledger = ledger
         self._accounts = accounts
-        self._carrier = carrier
+        self._poller = poller
 
     async def take_in(
         self,
         batch: Batch,
         batch_id: str,
         results: Sequence[str],
-        tell: Callable[[Batch, Mapping[str, RawAnswer]], None],
+        tell: Callable[[Mapping[str, RawAnswer]], None],
     ) -> None:
         """Read the results of a batch that is over.
 
@@ -119,11 +109,11 @@ class Intake:
             tell: Told of answers that are in the journal.
 
         Raises:
-            LanguageModelError: If no further call can succeed, or patience ends.
-            RunError: If ledger or journal can't be used.
+            LanguageModelError: As the poller raises it.
+            RunError: If the journal can't be used.
         """
         for where in results:
-            read = await self._carrier.outlast("reading a batch", partial(self._read, batch, where, tell), batch.entry)
+            read = await self._poller.outlast("reading a batch", partial(self._read, batch, where, tell), batch.entry)
             if read is None:
                 _LOG.warning("results of the batch %s are no longer kept; its calls are asked anew", batch_id)
 
@@ -132,7 +122,7 @@ class Intake:
 
         Args:
             batch: That is over.
-            key: Of the call.
+            key: The call's.
             n_attempts: Batches that have held it, this one included.
 
         Raises:
@@ -141,7 +131,7 @@ class Intake:
         outcome = batch.problems.get(key, NotDone("no result"))
         if isinstance(outcome, HttpProblem):
             if batch.is_structured and refuses_structure(outcome):
-                self._carrier.structured = False
+                self._poller.structured = False
                 return None
             outcome = read_problem(outcome, self._config)
         if isinstance(outcome, NotDone):
@@ -154,7 +144,7 @@ class Intake:
         return replace(outcome, message=f"{outcome.message} (given up after {n_attempts} batch{plural})")
 
     async def _read(
-        self, batch: Batch, where: str, tell: Callable[[Batch, Mapping[str, RawAnswer]], None]
+        self, batch: Batch, where: str, tell: Callable[[Mapping[str, RawAnswer]], None]
     ) -> "Literal[True] | Trouble | HttpProblem":
         answers: dict[str, RawAnswer] = {}
         async with aclosing(self._service.results(where)) as results:
@@ -178,16 +168,16 @@ class Intake:
         self,
         batch: Batch,
         answers: Mapping[str, RawAnswer],
-        tell: Callable[[Batch, Mapping[str, RawAnswer]], None],
+        tell: Callable[[Mapping[str, RawAnswer]], None],
     ) -> None:
         keep, payer = self._accounts.keep, batch.entry.payer
         costs = await asyncio.gather(
             *(keep(key, answer, batch.calls[key].prompt_bytes, payer) for key, answer in answers.items())
         )
         batch.paid_usd += sum(costs)
-        await asyncio.to_thread(self._ledger.done, batch.entry.mark, list(answers))
+        await asyncio.wrap_future(self._ledger.done(batch.entry.name, answers))
         for key in answers:
             del batch.calls[key]
         if not batch.calls:  # once the last is told, this process may be over
-            await asyncio.to_thread(self._ledger.end, batch.entry.mark)
-        tell(batch, answers)
+            await asyncio.wrap_future(self._ledger.end(batch.entry.name))
+        tell(answers)

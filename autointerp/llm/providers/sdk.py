@@ -1,0 +1,237 @@
+"""What calls through the two SDKs have in common; they are generated from one template.
+
+An SDK signs, sends and receives; its own retries are off. What it raises becomes a value, without the key. Only the
+providers' clients import this, as aiohttp comes with the SDKs.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeVar, cast
+
+import pydantic
+from aiohttp import ClientConnectorDNSError, ClientConnectorError, ClientError, ClientSSLError
+from httpx2 import ConnectError, HTTPError, Limits, Response, Timeout, TimeoutException
+
+from autointerp.config import ModelConfig
+from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, ServerLimits, Trouble
+from autointerp.llm.providers.errors import HttpProblem, Posted, not_an_answer, read_problem, refuses_structure
+from autointerp.llm.providers.keys import without_key
+
+_ModelT = TypeVar("_ModelT", bound=pydantic.BaseModel)
+# What aiohttp raises and an SDK may let through: an answer that is no HTTP, a header that is too long.
+_UNWRAPPED = (ClientError, OSError, ValueError)
+# No limit of its own: how many calls are in flight is the gate's to say, which several models may share.
+_MOST_CONNECTIONS = 10_000
+_UPLOAD_TIMEOUT_S = 600.0
+
+
+class SdkClient:
+    """An SDK's client, whose errors are values.
+
+    Args:
+        dialect: The provider's.
+        config: The model.
+        key: The API key.
+        is_for_single_calls: Whether many short calls are made at once.
+    """
+
+    def __init__(self, dialect: "Dialect", config: ModelConfig, key: str, *, is_for_single_calls: bool) -> None:
+        self.key = key
+        self._sdk = dialect.sdk
+        self._timeout_s = config.timeout_s
+        # A batch that could not be connected to may be waited for: its address is that of single calls.
+        self._was_reached = not is_for_single_calls
+        http = None
+        if is_for_single_calls:
+            # httpx's pool looks at every connection at each request; aiohttp's does not.
+            limits = Limits(max_connections=_MOST_CONNECTIONS)
+            http = self._sdk.DefaultAioHttpClient(limits=limits, timeout=config.timeout_s)
+        self._client = dialect.client(
+            api_key=key, base_url=config.base_url, max_retries=0, timeout=config.timeout_s, http_client=http
+        )
+
+    @property
+    def base_url(self) -> str:
+        """Where the calls go."""
+        return str(self._client.base_url)
+
+    async def post_json(self, path: str, body: dict[str, Any]) -> Response | Trouble | HttpProblem:
+        """Post one call."""
+        # The SDKs' own methods check and copy what they are given: see sdk and sdk-post in benchmarks/llm.md.
+        return await self._response(self._client.post(path, body=body, cast_to=Response))
+
+    async def upload(self, path: str, content_type: str, **what: Any) -> str | Trouble | HttpProblem:
+        """Post what is large, given as the SDK's `post` takes it."""
+        options = {
+            "headers": {"Content-Type": content_type},
+            "timeout": Timeout(max(_UPLOAD_TIMEOUT_S, self._timeout_s)),
+        }
+        return self.text(await self._response(self._client.post(path, options=options, cast_to=Response, **what)))
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> str | Trouble | HttpProblem:
+        """Get a text."""
+        options = {"params": query or {}}
+        return self.text(await self._response(self._client.get(path, options=options, cast_to=Response)))
+
+    async def lines(self, path: str) -> AsyncGenerator[str | Trouble | HttpProblem, None]:
+        """Get a JSONL stream line by line; trouble ends it."""
+        opening = self._client.get(path, cast_to=Response, stream=True, stream_cls=self._sdk.AsyncStream[object])
+        opened = await self._response(opening)
+        if not isinstance(opened, Response):
+            yield opened
+            return
+        try:
+            async for line in split_lines(opened.aiter_bytes()):
+                yield without_key(line.decode("utf-8", "replace"), self.key)
+        except (HTTPError, OSError) as error:
+            yield Trouble("ConnectionDropped", f"the connection failed ({type(error).__name__})", retriable=True)
+        finally:
+            await opened.aclose()
+
+    def text(self, response: Response | Trouble | HttpProblem) -> str | Trouble | HttpProblem:
+        """The body of a response, without the key."""
+        return without_key(response.text, self.key) if isinstance(response, Response) else response
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _response(self, sending: Awaitable[Any]) -> Response | Trouble | HttpProblem:
+        try:
+            response = cast(Response, await sending)
+        except self._sdk.APIStatusError as error:
+            self._was_reached = True
+            body = without_key(error.response.text, self.key)
+            return HttpProblem(error.status_code, body, dict(error.response.headers))
+        except (self._sdk.APIConnectionError, *_UNWRAPPED) as error:
+            return _broken_connection(error, self._timeout_s, was_reached=self._was_reached)
+        self._was_reached = True
+        return response
+
+
+Post = Callable[[dict[str, Any]], Awaitable[Posted]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What differs between the providers.
+
+    Attributes:
+        sdk: The package `openai` or `anthropic`.
+        client: Its class of asynchronous clients.
+        path: Where a call is posted.
+        body: Makes the JSON of a call from request, repair, model and whether the answer's schema is sent along.
+        read: Reads status and JSON of an answer.
+        limits: Reads what the server says of its limits in an answer's headers.
+    """
+
+    sdk: ModuleType
+    client: type[Any]
+    path: str
+    body: Callable[[Request[Any], Repair | None, ModelConfig, bool], dict[str, Any]]
+    read: Callable[[int, str], RawAnswer | Trouble]
+    limits: Callable[[Mapping[str, str]], ServerLimits | None]
+
+
+class SdkProvider:
+    """One attempt at a provider; see `protocol.Provider`.
+
+    Args:
+        config: The model.
+        key: The API key.
+        dialect: The provider's.
+    """
+
+    def __init__(self, config: ModelConfig, key: str, dialect: Dialect) -> None:
+        self._config = config
+        self._dialect = dialect
+        self._client = SdkClient(dialect, config, key, is_for_single_calls=True)
+        self._structured = True
+
+    @property
+    def base_url(self) -> str:
+        """Where the calls go."""
+        return self._client.base_url
+
+    async def send(self, request: Request[AnswerT], repair: Repair | None, post: Post | None = None) -> Sent:
+        """Make one attempt; a server that can't do structured answers is asked again without.
+
+        Args:
+            request: What is asked.
+            repair: The second turn, if this is one.
+            post: Posts a call from elsewhere, as `self.post` does from here.
+        """
+        post = post or self.post
+        structured = self._structured
+        posted = await post(self._dialect.body(request, repair, self._config, structured))
+        if structured and isinstance(posted.outcome, HttpProblem) and refuses_structure(posted.outcome):
+            self._structured = False
+            posted = await post(self._dialect.body(request, repair, self._config, False))
+        outcome = posted.outcome
+        return Sent(read_problem(outcome, self._config) if isinstance(outcome, HttpProblem) else outcome, posted.limits)
+
+    async def post(self, body: dict[str, Any]) -> Posted:
+        """Post one call."""
+        response = await self._client.post_json(self._dialect.path, body)
+        if isinstance(response, Trouble):
+            return Posted(response)
+        limits = self._dialect.limits(response.headers)
+        if isinstance(response, HttpProblem):
+            return Posted(response, limits)
+        return Posted(self._dialect.read(response.status_code, without_key(response.text, self._client.key)), limits)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def read_json(text: str, kind: type[_ModelT]) -> _ModelT | Trouble:
+    """Read what a server said with status 200; trouble if it is something else, as a proxy's page."""
+    try:
+        return kind.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        return not_an_answer(200, text, error.errors(include_url=False, include_input=False)[0]["msg"])
+
+
+async def split_lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    r"""The lines of a JSONL stream that are not empty.
+
+    Only `\n` ends a line: a text decoder's idea of a line would also cut at U+2028, which JSON strings may hold.
+    """
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield line
+    if rest.strip():
+        yield rest
+
+
+def _broken_connection(error: Exception, timeout_s: float, *, was_reached: bool) -> Trouble:
+    """A connection that was lost or timed out, or never came to be: then the server is out of reach for any call.
+
+    What happened is told by aiohttp's own error: the SDKs call a lost connection a timeout, or one that was never made.
+
+    Args:
+        error: The SDK's, or aiohttp's where the SDK lets it through.
+        timeout_s: The limit that a timeout has passed.
+        was_reached: Whether the server has answered before: else a name or a certificate that is wrong will stay so.
+    """
+    cause = next((c for c in _causes(error) if isinstance(c, ClientError)), error.__cause__ or error)
+    if isinstance(cause, TimeoutError | TimeoutException):
+        return Trouble("Timeout", f"no answer within {timeout_s:g} s", retriable=True)
+    is_out_of_reach = isinstance(cause, ClientConnectorError | ConnectError)
+    if isinstance(cause, ClientConnectorDNSError | ClientSSLError) and not was_reached:
+        is_out_of_reach = False
+    where = f" to {cause.host}:{cause.port}" if isinstance(cause, ClientConnectorError) else ""
+    message = f"the connection{where} failed ({type(cause).__name__})"
+    return Trouble("ConnectionDropped", message, retriable=True, is_overload=is_out_of_reach)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
