@@ -174,21 +174,21 @@ def explanation_table(explanations: Sequence[Explanation]) -> pa.Table:
     return _table(EXPLANATIONS, explanations, extra)
 
 
-def score_table(graded: Sequence[ScoreWithTrials], owners: Sequence[tuple[str, int]]) -> pa.Table:
+def score_table(scored: Sequence[ScoreWithTrials], owners: Sequence[tuple[str, int]]) -> pa.Table:
     """Rows of `scores`; `owners` are the source and feature of each."""
     extra: dict[str, Sequence[Any]] = {
-        "detail": [json_text(g.score.detail, f"the {g.score.scorer} score") for g in graded],
+        "detail": [json_text(g.score.detail, f"the {g.score.scorer} score") for g in scored],
         "source_id": [source for source, _ in owners],
         "feature_index": [feature for _, feature in owners],
     }
-    return _table(SCORES, [g.score for g in graded], extra)
+    return _table(SCORES, [g.score for g in scored], extra)
 
 
-def trial_table(graded: Sequence[ScoreWithTrials], owners: Sequence[tuple[str, int]]) -> pa.Table:
+def trial_table(scored: Sequence[ScoreWithTrials], owners: Sequence[tuple[str, int]]) -> pa.Table:
     """Rows of `trials`, in the order in which each scorer put them."""
     extra: dict[str, list[Any]] = {"source_id": [], "feature_index": [], "place": [], "fingerprint": []}
     trials: list[Trial] = []
-    for one, (source, feature) in zip(graded, owners, strict=True):
+    for one, (source, feature) in zip(scored, owners, strict=True):
         n_trials = len(one.trials)
         trials.extend(one.trials)
         extra["source_id"].extend([source] * n_trials)

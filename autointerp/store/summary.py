@@ -30,7 +30,7 @@ UNION ALL SELECT 'score', count(*) FROM current_explanations
 UNION ALL SELECT 'index', count(*) FROM current_explanations WHERE label_from IS NULL
 """
 _SCORES = """
-WITH graded AS (
+WITH scored AS (
     SELECT s.scorer, s.judge, s.value, s.metric, e.source_id, e.feature_index,
         e.label_from IS NOT NULL AS is_baseline
     FROM current_scores s JOIN current_explanations e USING (explanation_id)
@@ -39,7 +39,7 @@ WITH graded AS (
         avg(CASE WHEN own > other THEN 1.0 WHEN own = other THEN 0.5 ELSE 0.0 END) AS win_rate
     FROM (
         SELECT scorer, judge, avg(value) FILTER (NOT is_baseline) AS own, avg(value) FILTER (is_baseline) AS other
-        FROM graded GROUP BY scorer, judge, source_id, feature_index
+        FROM scored GROUP BY scorer, judge, source_id, feature_index
     ) WHERE own IS NOT NULL AND other IS NOT NULL GROUP BY scorer, judge
 )
 SELECT g.scorer, g.judge, max(g.metric), count(*) FILTER (NOT is_baseline),
@@ -48,7 +48,7 @@ SELECT g.scorer, g.judge, max(g.metric), count(*) FILTER (NOT is_baseline),
     quantile_cont(value, 0.75) FILTER (NOT is_baseline),
     count(*) FILTER (is_baseline), quantile_cont(value, 0.5) FILTER (is_baseline),
     coalesce(any_value(p.n_paired), 0), any_value(p.win_rate)
-FROM graded g LEFT JOIN paired p USING (scorer, judge)
+FROM scored g LEFT JOIN paired p USING (scorer, judge)
 GROUP BY g.scorer, g.judge ORDER BY g.scorer, g.judge
 """
 

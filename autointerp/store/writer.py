@@ -156,13 +156,13 @@ class Writer:
             _insert(connection, "explanations", rows.explanation_table(new), ("explanation_id",))
             _remove_failures(connection, done)
 
-    def add_graded(self, graded: Sequence[ScoreWithTrials]) -> None:
+    def add_scores(self, scored: Sequence[ScoreWithTrials]) -> None:
         """Add scores with their trials and the contexts that the scorers drew, in one transaction.
 
         Raises:
             StoreError: If a score's explanation is not in the store.
         """
-        distinct = _distinct(graded, lambda g: (g.score.explanation_id, g.score.scorer, g.score.fingerprint))
+        distinct = _distinct(scored, lambda g: (g.score.explanation_id, g.score.scorer, g.score.fingerprint))
         with writing(self.path, self._timeout_s) as connection:
             owner = _owners(connection, [g.score.explanation_id for g in distinct])
             known = _known_scores(connection, sorted({feature for _, feature in owner.values()}))
@@ -334,7 +334,7 @@ def _known_scores(connection: duckdb.DuckDBPyConnection, features: Sequence[int]
         [features[0], features[-1]],
     ).fetchall()
     connection.unregister("batch")
-    return {(str(explanation), str(scorer), str(mark)) for explanation, scorer, mark in found}
+    return {(str(explanation), str(scorer), str(fingerprint)) for explanation, scorer, fingerprint in found}
 
 
 def _distinct(records: Sequence[_Record], identity: Callable[[_Record], Hashable]) -> list[_Record]:

@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.add_source(make.source(2))
     writer.add_features([make.feature(0), make.feature(1)])
     writer.add_explanations(labels)
-    writer.add_graded([make.graded(label) for label in labels])
+    writer.add_scores([make.graded(label) for label in labels])
     index_labels(Reader(folder), writer, Embedder(EmbedderConfig(device="cpu")))
     return folder
 

@@ -62,7 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.add_features([replace(make.feature(i), source_id=source_id) for i in range(3)])
         labels = [labelled(source_id, index) for index in range(3)]
         writer.add_explanations(labels)
-        writer.add_graded([make.graded(label, value=0.9 - label.feature_index / 100) for label in labels])
+        writer.add_scores([make.graded(label, value=0.9 - label.feature_index / 100) for label in labels])
         shuffled = replace(
             labels[1],
             explanation_id=stable_uuid(f"{source_id}/shuffled"),
@@ -71,7 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             label_from=2,
         )
         writer.add_explanations([shuffled])
-        writer.add_graded([make.graded(shuffled, value=SHUFFLED[source_id, 1])])
+        writer.add_scores([make.graded(shuffled, value=SHUFFLED[source_id, 1])])
     # The label of one is the closer, the context of the other.
     writer.add_contexts(
         [context_of(SOURCE, 1, "cats sit on a mat"), context_of(OTHER, 2, "snow and ice all over")], "c"

@@ -38,7 +38,7 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.add_features([*(make.feature(i, density=i / 100) for i in range(3)), make.feature(3, 0.0, "dead")])
     writer.add_contexts([make.contexts(1)], "c1")
     writer.add_explanations([LABEL, BASELINE, make.explanation(2, "plain")])
-    writer.add_graded([make.graded(LABEL), make.graded(LABEL, "recall", 0.5), make.graded(BASELINE, value=0.25)])
+    writer.add_scores([make.graded(LABEL), make.graded(LABEL, "recall", 0.5), make.graded(BASELINE, value=0.25)])
     writer.add_failures([make.failure(0)])
     return folder
 

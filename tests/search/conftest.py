@@ -54,7 +54,7 @@ def labelled_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.add_source(make.source(8))
     writer.add_features([make.feature(i, density=(i + 1) / 100) for i in range(8)])
     writer.add_explanations([*labels.values(), make.explanation(6, "heat heat", fingerprint="b1", label_from=0)])
-    writer.add_graded([make.graded(labels[index], value=value) for index, value in VALUES.items()])
+    writer.add_scores([make.graded(labels[index], value=value) for index, value in VALUES.items()])
     return writer.path
 
 

@@ -303,7 +303,7 @@ def test_a_store_of_the_third_version_equals_one_written_now(tmp_path: Path, mon
     assert reader.scores() == scores
     now = Writer(tmp_path / "now")
     now.add_explanations(labels)
-    now.add_graded([ScoreWithTrials(score, ()) for score in scores])
+    now.add_scores([ScoreWithTrials(score, ()) for score in scores])
     assert reader.content_digest() == now.content_digest()
 
 
@@ -321,7 +321,7 @@ def test_a_kind_of_context_is_spelled_as_now_in_a_store_of_the_fifth_version(
         old.add_source(make.source())
         old.add_contexts([turned], "c1")
         old.add_explanations([make.explanation(3)])
-        old.add_graded([ScoreWithTrials(score, ())])
+        old.add_scores([ScoreWithTrials(score, ())])
         with duckdb.connect(str(old.path)) as opened:
             opened.execute("UPDATE contexts SET kind = 'silent_neighbour'")
             opened.execute("UPDATE scores SET detail = replace(detail::VARCHAR, 'silent_neighbor', 'silent_neighbour')")

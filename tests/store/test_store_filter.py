@@ -31,8 +31,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
                 label = make.explanation(index, fingerprint=f"{source}/{n}")
                 labels.append(replace(label, source_id=source, explainer=explainer))
     writer.add_explanations(labels)
-    writer.add_graded([make.graded(e, value=0.25 * (i % 5)) for i, e in enumerate(labels) if i % 4])
-    writer.add_graded([make.graded(e, "recall", 0.25 * (i % 3)) for i, e in enumerate(labels) if i % 3])
+    writer.add_scores([make.graded(e, value=0.25 * (i % 5)) for i, e in enumerate(labels) if i % 4])
+    writer.add_scores([make.graded(e, "recall", 0.25 * (i % 3)) for i, e in enumerate(labels) if i % 3])
     writer.add_label_embeddings([e.explanation_id for e in labels], "mini", np.eye(len(labels), 4, dtype=np.float32))
     return Reader(writer.path)
 

@@ -82,8 +82,8 @@ def test_scores_trials_failures_and_contexts_of_earlier_settings_are_not_mixed(w
     writer.add_explanations([label])
     writer.add_contexts([make.contexts(1)], "c1")
     writer.add_contexts([make.contexts(1), make.contexts(2)], "c2")
-    writer.add_graded([make.graded(label, value=0.25, fingerprint="s1")])
-    writer.add_graded([make.graded(label, value=0.75, fingerprint="s2")])
+    writer.add_scores([make.graded(label, value=0.25, fingerprint="s1")])
+    writer.add_scores([make.graded(label, value=0.75, fingerprint="s2")])
     writer.add_failures([make.failure(2, fingerprint="e1"), make.failure(2, fingerprint="e2")])
     writer.set_stage("score:detection", "s2", "done")
     writer.set_stage("contexts", "c2", "done")
@@ -107,8 +107,8 @@ def test_the_summary_sets_true_labels_beside_shuffled_ones(writer: Writer, reade
     labels = [make.explanation(i) for i in range(3)]
     baselines = [make.explanation(i, label_from=(i + 1) % 3) for i in range(2)]
     writer.add_explanations([*labels, *baselines])
-    writer.add_graded([make.graded(e, value=v) for e, v in zip(labels, (0.5, 0.75, 1.0), strict=True)])
-    writer.add_graded([make.graded(e, value=v) for e, v in zip(baselines, (0.5, 0.25), strict=True)])
+    writer.add_scores([make.graded(e, value=v) for e, v in zip(labels, (0.5, 0.75, 1.0), strict=True)])
+    writer.add_scores([make.graded(e, value=v) for e, v in zip(baselines, (0.5, 0.25), strict=True)])
     # Feature 0 ties with its baseline (half a win), feature 1 wins: 1.5 of 2.
     assert reader.score_summary() == [
         ScorerSummary("detection", "local", "balanced accuracy", 3, 0.625, 0.75, 0.875, 2, 0.375, 2, 0.75)
@@ -118,7 +118,7 @@ def test_the_summary_sets_true_labels_beside_shuffled_ones(writer: Writer, reade
 def test_without_scores_or_without_a_baseline_the_summary_says_so(writer: Writer, reader: Reader) -> None:
     assert reader.score_summary() == []
     writer.add_explanations([make.explanation(1)])
-    writer.add_graded([make.graded(make.explanation(1), value=0.5)])
+    writer.add_scores([make.graded(make.explanation(1), value=0.5)])
     assert reader.score_summary() == [
         ScorerSummary("detection", "local", "balanced accuracy", 1, 0.5, 0.5, 0.5, 0, None, 0, None)
     ]
@@ -129,8 +129,8 @@ def test_best_and_worst_labels_come_with_all_their_scores_and_ties_in_feature_or
 ) -> None:
     labels = [make.explanation(i) for i in range(4)]
     writer.add_explanations([*labels, make.explanation(0, label_from=1)])
-    writer.add_graded([make.graded(e, value=v) for e, v in zip(labels, (0.5, 0.9, 0.5, 0.7), strict=True)])
-    writer.add_graded([make.graded(labels[3], "recall", value=0.1)])
+    writer.add_scores([make.graded(e, value=v) for e, v in zip(labels, (0.5, 0.9, 0.5, 0.7), strict=True)])
+    writer.add_scores([make.graded(labels[3], "recall", value=0.1)])
     assert [b.explanation.feature_index for b in reader.best(2, "detection")] == [1, 3]
     assert [w.explanation.feature_index for w in reader.worst(2, "detection")] == [0, 2]
     by_mean = reader.worst(9)
@@ -142,7 +142,7 @@ def test_the_status_counts_done_failed_and_pending_against_the_stage_before(writ
     writer.add_contexts([make.contexts(i) for i in range(3)], "c1")
     writer.add_explanations([replace(make.explanation(0), cost_usd=0.25), replace(make.explanation(1), cost_usd=0.5)])
     writer.add_failures([make.failure(3, "contexts", "c1"), make.failure(2, fingerprint="old")])
-    writer.add_graded([make.graded(make.explanation(0))])
+    writer.add_scores([make.graded(make.explanation(0))])
     writer.set_stage("contexts", "c1", "done", n_asked=4)
     writer.set_stage("explain", "e1", "running")
     found = {s.stage: (s.status, s.n_done, s.n_failed, s.n_pending, s.cost_usd) for s in reader.status()}
@@ -184,7 +184,7 @@ def test_every_feature_is_listed_once_with_its_labels_or_with_the_reason_for_non
     monkeypatch.setattr("autointerp.store.reader._FEATURES_PER_READ", n_per_read)
     label, baseline = make.explanation(1), make.explanation(1, fingerprint="b1", label_from=2)
     writer.add_explanations([label, baseline])
-    writer.add_graded([make.graded(label)])
+    writer.add_scores([make.graded(label)])
     scoring = make.failure(1, "score:recall", "s1", explanation_id=baseline.explanation_id)
     writer.add_failures([make.failure(2), scoring])
     found = list(reader.labelled_features(baselines=True))
@@ -222,7 +222,7 @@ def test_values_are_bound_never_spelled_into_a_statement(writer: Writer, reader:
         lambda: list(reader.failures(stage=hostile)),
     )
     writer.add_explanations([make.explanation(1, hostile)])
-    writer.add_graded([make.graded(make.explanation(1))])
+    writer.add_scores([make.graded(make.explanation(1))])
     writer.add_failures([make.failure(2)])
     assert [ask() for ask in asks] == [[], [], []]
     assert reader.explanations() == [make.explanation(1, hostile)]

@@ -52,7 +52,7 @@ def test_a_score_is_done_for_its_explanation_scorer_and_fingerprint_only(writer:
     one, two = make.explanation(1), make.explanation(2)
     ids = [one.explanation_id, two.explanation_id]
     writer.add_explanations([one, two])
-    writer.add_graded([make.graded(one)])
+    writer.add_scores([make.graded(one)])
     assert writer.pending_explanations("detection", "s1", ids) == [two.explanation_id]
     assert writer.pending_explanations("detection", "s2", ids) == ids
     assert writer.pending_explanations("fuzzing", "s1", ids) == ids
@@ -69,7 +69,7 @@ def test_a_failed_score_is_tried_again_by_the_same_rule(writer: Writer) -> None:
     )
     ids = [one.explanation_id, two.explanation_id]
     assert writer.pending_explanations("recall", "s1", ids) == [one.explanation_id]
-    writer.add_graded([make.graded(one, "recall")])
+    writer.add_scores([make.graded(one, "recall")])
     assert writer.pending_explanations("recall", "s1", ids) == []
 
 

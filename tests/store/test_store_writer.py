@@ -39,7 +39,7 @@ def test_every_record_comes_back_as_it_was(writer: Writer, reader: Reader) -> No
     writer.add_features([make.feature(4, 0.0, "dead"), make.feature(3)])
     writer.add_contexts([make.contexts(3)], "c1")
     writer.add_explanations([baseline, explanation])
-    writer.add_graded([graded])
+    writer.add_scores([graded])
     writer.add_failures([failure])
 
     assert reader.sources() == [source]
@@ -98,7 +98,7 @@ def test_a_score_of_an_unknown_explanation_is_refused_and_nothing_of_it_is_kept(
     known, unknown = make.explanation(1), make.explanation(2)
     writer.add_explanations([known])
     with pytest.raises(StoreError, match=unknown.explanation_id):
-        writer.add_graded([make.graded(known), make.graded(unknown)])
+        writer.add_scores([make.graded(known), make.graded(unknown)])
     assert (reader.scores(), reader.trials(known.explanation_id)) == ([], [])
 
 
@@ -106,14 +106,14 @@ def test_a_score_detail_that_is_not_finite_is_refused(writer: Writer) -> None:
     writer.add_explanations([make.explanation(1)])
     graded = make.graded(make.explanation(1))
     with pytest.raises(StoreError, match="not finite"):
-        writer.add_graded([replace(graded, score=replace(graded.score, detail={"f1": float("nan")}))])
+        writer.add_scores([replace(graded, score=replace(graded.score, detail={"f1": float("nan")}))])
 
 
 def test_numpy_numbers_in_a_detail_are_stored_as_numbers(writer: Writer, reader: Reader) -> None:
     writer.add_explanations([make.explanation(1)])
     graded = make.graded(make.explanation(1))
     detail = {"f1": np.float32(0.5), "by_quantile": {"3": np.int64(2)}}
-    writer.add_graded([replace(graded, score=replace(graded.score, detail=detail))])
+    writer.add_scores([replace(graded, score=replace(graded.score, detail=detail))])
     assert reader.scores()[0].detail == {"f1": 0.5, "by_quantile": {"3": 2}}
 
 
@@ -130,7 +130,7 @@ def test_embeddings_come_back_as_one_matrix_in_the_order_of_features(writer: Wri
     writer.add_source(make.source())
     writer.add_features([make.feature(i, density=i / 100) for i in (2, 5)])
     writer.add_explanations([*labels, make.explanation(2, label_from=5)])
-    writer.add_graded([make.graded(labels[1], value=0.75)])
+    writer.add_scores([make.graded(labels[1], value=0.75)])
     vectors = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
     writer.add_label_embeddings([e.explanation_id for e in labels], "mini", vectors)
     writer.add_label_embeddings([labels[0].explanation_id], "other", np.ones((1, 2), np.float32))
@@ -200,8 +200,8 @@ def fill(writer: Writer, n_steps: int) -> None:
         lambda: writer.add_failures([make.failure(0), make.failure(3, retry=True)]),
         lambda: writer.add_explanations(labels[:2]),
         lambda: writer.add_explanations(labels[2:]),
-        lambda: writer.add_graded([make.graded(label) for label in labels[:3]]),
-        lambda: writer.add_graded([make.graded(label, "recall") for label in labels]),
+        lambda: writer.add_scores([make.graded(label) for label in labels[:3]]),
+        lambda: writer.add_scores([make.graded(label, "recall") for label in labels]),
         lambda: writer.add_label_embeddings([labels[0].explanation_id], "mini", np.ones((1, 3), np.float32)),
         lambda: writer.set_stage("explain", "e1", "done", n_asked=4),
     ]

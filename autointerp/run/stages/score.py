@@ -86,7 +86,7 @@ async def run_score(
     def keep(done: list[tuple[str, Scored]]) -> None:
         scores = [s.outcome for _, s in done if isinstance(s.outcome, ScoreWithTrials)]
         failures = [s.outcome for _, s in done if isinstance(s.outcome, Failure)]
-        session.writer.add_graded(scores)
+        session.writer.add_scores(scores)
         session.writer.add_failures(failures)
         for scorer, scored in done:
             rows.add(scorer, scored.paid)
