@@ -16,8 +16,7 @@ from autointerp.run.stage_record import StageLedger
 from autointerp.score.baseline import shuffled_explanations
 from autointerp.score.protocol import ScoreEvidence, Scorer
 
-# The first labels wait until their chunk's words are embedded.
-_FEATURES_PER_READ = 64
+_FEATURES_PER_READ = 128
 _SCORES_PER_TRANSACTION = 512
 
 
