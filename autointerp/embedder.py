@@ -3,7 +3,8 @@
 A text's vector must not depend on which other texts are embedded with it, or a resumed run would differ from an
 uninterrupted one. Therefore only texts of exactly the same number of tokens share a batch, so that there is no padding,
 and a batch of few tokens is filled up with copies of its last text, because products of small matrices add in another
-order. Vectors then agree to the last bit on the CPUs we tried; count on 1e-6.
+order. Vectors of long texts then agree to the last bit on the CPUs we tried; those of short ones, in other batches or
+with another number of threads, in all but the seventh digit: count on 1e-6.
 
 The similarity of a label and a context is a late interaction of words, as in ColBERT (Khattab and Zaharia 2020,
 2004.12832): a feature of an early layer stands for a word or two, and the vector of a whole context drowns them.

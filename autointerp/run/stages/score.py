@@ -19,8 +19,7 @@ from autointerp.score.baseline import shuffled_explanations
 from autointerp.score.trials import ScoreContexts
 from autointerp.store.results import StageState
 
-# The first labels wait until their chunk's words are embedded.
-_FEATURES_PER_READ = 64
+_FEATURES_PER_READ = 128
 _SCORES_PER_TRANSACTION = 512
 
 
