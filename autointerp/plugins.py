@@ -7,7 +7,9 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,14 +20,21 @@ _NOT_A_USERS = frozenset({"autointerp"}) | sys.stdlib_module_names
 _HOW = "write it as module:Class or path/to/file.py:Class"
 
 
-def load_class(name: str, kind: str, built_in: Mapping[str, str], base: type[Any]) -> type[Any]:
-    """Find a class; a user's file is read anew each time.
+# SHA-256 of the text of each user's file as it was last read, by the name of the module made of it.
+_READ: dict[str, str] = {}
+
+
+def load_class(
+    name: str, kind: str, built_in: Mapping[str, str], base: type[Any], needs: Sequence[str] = ("name",)
+) -> type[Any]:
+    """Find a class; a user's file is read anew whenever it has changed.
 
     Args:
         name: As the pipeline has it.
         kind: What the class is, with its article, for messages: `an explainer`, `a scorer`.
         built_in: Ours: `module:Class` by name.
         base: What it must derive from.
+        needs: Attributes that it must set.
 
     Raises:
         PipelineError: If there is no such file, module or class, if it can't be imported, or is none of the kind.
@@ -41,12 +50,38 @@ def load_class(name: str, kind: str, built_in: Mapping[str, str], base: type[Any
         raise PipelineError(
             f"{class_name} in {place} is not {kind}", f"derive it from {base.__module__}.{base.__qualname__}"
         )
-    missing = sorted(getattr(found, "__abstractmethods__", ()))
-    if missing or not isinstance(getattr(found, "name", None), str) or not getattr(found, "name", ""):
+    abstract = sorted(getattr(found, "__abstractmethods__", ()))
+    missing = [*abstract, *(name for name in needs if not getattr(found, name, None))]
+    if missing:
         raise PipelineError(
-            f"the {_bare(kind)} {class_name} in {place} lacks {', '.join(missing) or 'name'}", "add it to the class"
+            f"the {_bare(kind)} {class_name} in {place} lacks {', '.join(missing)}", "add it to the class"
         )
     return found
+
+
+@contextmanager
+def called_by_us(made: object, doing: str) -> Iterator[None]:
+    """Tell in one line what a user's own class raises in the `with` block; what ours raises is ours to mend.
+
+    Args:
+        made: Of the class.
+        doing: What it was to do, for the message: `the scorer 'mine' on feature 3`.
+
+    Raises:
+        PipelineError: In place of what the user's code raised.
+    """
+    try:
+        yield
+    except AutointerpError:
+        raise
+    except Exception as error:
+        files = {str(file) for base in _bases_of_users(type(made)) if (file := source_file(base)) is not None}
+        if not files:
+            raise
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+        place = f", {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
+        said = " ".join(str(error).split())
+        raise PipelineError(f"{doing} failed ({type(error).__name__}: {said}{place})", "mend that file") from error
 
 
 def source_file(cls: type) -> Path | None:
@@ -65,12 +100,22 @@ def source_digests(cls: type) -> list[str]:
     Raises:
         PipelineError: If a file is gone.
     """
-    users = (base for base in cls.__mro__ if base.__module__.partition(".")[0] not in _NOT_A_USERS)
-    files = dict.fromkeys(file for base in users if (file := source_file(base)) is not None)
-    try:
-        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    except OSError as error:
-        raise PipelineError(f"the file {error.filename} can't be read ({error.strerror})", "put it back") from error
+    digests: dict[str, None] = {}
+    for base in _bases_of_users(cls):
+        file = source_file(base)
+        if base.__module__ in _READ:
+            digests[_READ[base.__module__]] = None
+        elif file is not None:
+            try:
+                digests[hashlib.sha256(file.read_bytes()).hexdigest()] = None
+            except OSError as error:
+                raise PipelineError(f"the file {file} can't be read ({error.strerror})", "put it back") from error
+    return list(digests)
+
+
+def _bases_of_users(cls: type) -> list[type]:
+    """A class and its bases, without those of our own package and of Python's."""
+    return [base for base in cls.__mro__ if base.__module__.partition(".")[0] not in _NOT_A_USERS]
 
 
 def _import_module(name: str, kind: str) -> ModuleType:
@@ -94,6 +139,9 @@ def _read_file(path: Path, kind: str) -> ModuleType:
     # Under a name that no import can mean. It is listed while it is read, as dataclasses and pydantic look it up. Read
     # by hand, since an import would take compiled code of the same second and size for current.
     module = ModuleType(f"{_bare(kind)} file {path.resolve()}")
+    digest = hashlib.sha256(source).hexdigest()
+    if _READ.get(module.__name__) == digest:
+        return sys.modules[module.__name__]
     module.__file__ = str(path.resolve())
     sys.modules[module.__name__] = module
     try:
@@ -102,6 +150,7 @@ def _read_file(path: Path, kind: str) -> ModuleType:
         raise
     except (Exception, SystemExit) as error:
         raise _raises(str(path), kind, error) from error
+    _READ[module.__name__] = digest
     return module
 
 

@@ -151,8 +151,8 @@ class _Builder:
         score = {f: tuple(c for c in contexts.contexts if c.split == "score") for f, contexts in built.items()}
         active: dict[int, ApartChoices] = {}
         for feature in built:
-            graded = context_trigrams(score[feature])
-            active[feature] = choose_apart(chunk.of(feature, splits), config, self._key("active contexts"), graded)
+            scored = context_trigrams(score[feature])
+            active[feature] = choose_apart(chunk.of(feature, splits), config, self._key("active contexts"), scored)
         choices: dict[int, _Sides] = {f: {"explain": of.explain, "select": of.select} for f, of in active.items()}
         return self._finish_all(chunk, self._inputs.pool, choices, score)
 

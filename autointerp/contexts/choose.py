@@ -139,7 +139,7 @@ def choose_active(candidates: Candidates, config: ContextsConfig, key: int) -> A
 
 
 def choose_apart(
-    candidates: Candidates, config: ContextsConfig, key: int, graded: Sequence[frozenset[int]]
+    candidates: Candidates, config: ContextsConfig, key: int, scored: Sequence[frozenset[int]]
 ) -> ApartChoices:
     """Choose one feature's active contexts for the explain and the select split, beside given score contexts.
 
@@ -147,11 +147,11 @@ def choose_apart(
         candidates: The feature's windows; some of their documents are of the select split.
         config: How many, which mixture, how many quantiles.
         key: Of the choice within quantiles, from `hash_key`.
-        graded: Token trigrams of each of the feature's score contexts.
+        scored: Token trigrams of each of the feature's score contexts.
     """
     chooser = _Chooser(candidates, config, key)
-    explain = chooser.explain(_filter_of(graded, config))
-    shown = _filter_of([*graded, *(candidates.trigrams[choice.row] for choice in explain)], config)
+    explain = chooser.explain(_filter_of(scored, config))
+    shown = _filter_of([*scored, *(candidates.trigrams[choice.row] for choice in explain)], config)
     return ApartChoices(explain, chooser.uniform("select", config.n_select, shown))
 
 

@@ -44,7 +44,7 @@ _LABEL_COLUMNS: dict[str, type] = {
     "excludes": str,
     "explanation_detail": str,
 }
-_SCORE_COLUMNS: dict[str, type] = {
+SCORE_COLUMNS: dict[str, type] = {
     "": float,
     "_ci_low": float,
     "_ci_high": float,
@@ -55,11 +55,13 @@ _SCORE_COLUMNS: dict[str, type] = {
     "_fingerprint": str,
 }
 _RUN_COLUMNS: dict[str, type] = {"failures": str, "run": str, "program_version": str}
+OWN_COLUMNS = frozenset({*_FEATURE_COLUMNS, *_LABEL_COLUMNS, *_RUN_COLUMNS})
+"""Columns that are named after no scorer."""
 
 
 def flat_columns(known: Provenance) -> dict[str, type]:
     """Names and types of the columns, in order."""
-    scores = {f"{scorer}{end}": kind for scorer in known.scorers for end, kind in _SCORE_COLUMNS.items()}
+    scores = {f"{scorer}{end}": kind for scorer in known.scorers for end, kind in SCORE_COLUMNS.items()}
     return {**_FEATURE_COLUMNS, **_LABEL_COLUMNS, **scores, **_RUN_COLUMNS}
 
 
@@ -103,11 +105,11 @@ def flat_row(item: ExportItem, known: Provenance) -> dict[str, Cell]:
         row.update(zip(_LABEL_COLUMNS, cells_of_label, strict=True))
     for scorer in known.scorers:
         score = item.score_of(scorer)
-        cells: tuple[Cell, ...] = (None,) * len(_SCORE_COLUMNS)
+        cells: tuple[Cell, ...] = (None,) * len(SCORE_COLUMNS)
         if score is not None:
             counts = (score.n_trials, score.n_unanswered)
             cells = (score.value, score.ci_low, score.ci_high, *counts, score.metric, score.judge, score.fingerprint)
-        row.update({f"{scorer}{end}": cell for end, cell in zip(_SCORE_COLUMNS, cells, strict=True)})
+        row.update({f"{scorer}{end}": cell for end, cell in zip(SCORE_COLUMNS, cells, strict=True)})
     failures = [f"{f.stage}: {f.error_type}: {f.message}" for f in item.labelled.failures]
     row["failures"] = "\n".join(failures) or None
     row["run"] = known.run

@@ -252,3 +252,13 @@ class Usage:
             output_tokens=self.output_tokens + other.output_tokens,
             cost_usd=None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
         )
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        unknown = self.cost_usd is None or other.cost_usd is None
+        return Usage(
+            n_calls=self.n_calls - other.n_calls,
+            input_tokens=self.input_tokens - other.input_tokens,
+            cached_input_tokens=self.cached_input_tokens - other.cached_input_tokens,
+            output_tokens=self.output_tokens - other.output_tokens,
+            cost_usd=None if unknown else (self.cost_usd or 0.0) - (other.cost_usd or 0.0),
+        )

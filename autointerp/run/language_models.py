@@ -16,7 +16,7 @@ from autointerp.llm.limits.gate import Gate
 from autointerp.llm.limits.retries import Retries
 from autointerp.llm.model import ConnectedModel
 from autointerp.llm.prices import find_prices
-from autointerp.llm.protocol import LanguageModel, Provider
+from autointerp.llm.protocol import AnswerT, CallFailure, LanguageModel, Provider, Reply, Request
 from autointerp.records import Usage
 
 if TYPE_CHECKING:
@@ -39,6 +39,33 @@ class Spending(Protocol):
     def spent(self, stage: str) -> str:
         """What calls have used so far, for the progress bar; empty where it calls no model."""
         ...
+
+
+class MeteredModel:
+    """A `LanguageModel` that several ask, as one of them sees it.
+
+    Args:
+        model: Answers.
+
+    Attributes:
+        name: As the model's.
+        usage: What was paid now for what was asked here.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self.name = model.name
+        self.usage = Usage()
+
+    async def ask(self, request: Request[AnswerT]) -> Reply[AnswerT] | CallFailure:
+        """Ask, and count.
+
+        Raises:
+            LanguageModelError: If no further call can succeed.
+        """
+        outcome = await self._model.ask(request)
+        self.usage = self.usage + outcome.paid
+        return outcome
 
 
 class LanguageModels:

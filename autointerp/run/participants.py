@@ -1,5 +1,6 @@
 """Who explains, who judges and who scores in one run, from the pipeline."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
@@ -9,11 +10,13 @@ from autointerp.errors import PipelineError
 from autointerp.explain.base import BaseExplainer
 from autointerp.explain.registry import load_explainer
 from autointerp.explain.word_rates import BaseRates
+from autointerp.export.flat import OWN_COLUMNS, SCORE_COLUMNS
 from autointerp.identity import fingerprint
 from autointerp.llm import LanguageModel
 from autointerp.llm.providers.keys import read_key
-from autointerp.records import FeatureContexts
-from autointerp.run.language_models import check_budget
+from autointerp.plugins import called_by_us
+from autointerp.records import FeatureContexts, Usage
+from autointerp.run.language_models import MeteredModel, check_budget
 from autointerp.run.session import Session, SourceSession
 from autointerp.score.base import BaseScorer, ScoreTools
 from autointerp.score.best_of import JudgedTools, SelectTrial
@@ -24,15 +27,28 @@ from autointerp.score.registry import load_scorer
 Connect = Callable[[str, ModelConfig], LanguageModel]
 # A call waits for the network while others are prepared; more features than calls keep the provider busy.
 _FEATURES_PER_CALL_AT_ONCE = 2
+_SCORER_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def check_participants(pipeline: Pipeline) -> None:
+def check_participants(pipeline: Pipeline, *, explains: bool = True, scores: bool = True) -> None:
     """See that there are the explainer and the scorers that a pipeline names, and that it gives them what they need.
 
+    Args:
+        pipeline: Names them.
+        explains: Whether labels are to be written, now or after what is to be done.
+        scores: Whether labels are to be scored, now or after what is to be done.
+
     Raises:
-        PipelineError: If there is no such explainer or scorer, or it lacks something.
-        PromptError: If a prompt file of the explainer's is missing or malformed.
+        PipelineError: If there is no such explainer or scorer, if it lacks something, or if two scorers have one name.
+        PromptError: If a prompt file is missing or malformed.
     """
+    if explains:
+        _check_explainer(pipeline)
+    if scores:
+        _check_scorers(pipeline)
+
+
+def _check_explainer(pipeline: Pipeline) -> None:
     config = pipeline.explain
     explainer = load_explainer(config.explainer)
     if config.labels is not None and not explainer.reads_labels:
@@ -46,8 +62,25 @@ def check_participants(pipeline: Pipeline) -> None:
             f"the explainer {config.explainer!r} chooses on contexts set apart, and contexts.select_share is 0",
             "set it, for example to 0.3",
         )
+
+
+def _check_scorers(pipeline: Pipeline) -> None:
+    names: set[str] = set()
     for name in pipeline.score.scorers:
-        load_scorer(name)
+        scorer = load_scorer(name)
+        if scorer.name in names:
+            raise PipelineError(
+                f"two of score.scorers are called {scorer.name!r}",
+                "take one away, or give a scorer of yours another name",
+            )
+        if not _SCORER_NAME.fullmatch(scorer.name) or OWN_COLUMNS & {scorer.name + end for end in SCORE_COLUMNS}:
+            raise PipelineError(
+                f"a scorer can't be called {scorer.name!r}: columns are named after it",
+                "use small letters, digits and underscores, and no name of another column of an export",
+            )
+        names.add(scorer.name)
+        if scorer.asks_judge and pipeline.judge.kind == "llm":
+            scorer.task.read_prompt()
 
 
 def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
@@ -85,6 +118,7 @@ class Participants:
         self._session = session
         self._connect = connect
         self._scorer_names = session.pipeline.score.scorers if scorers is None else scorers
+        self._meters: dict[str, MeteredModel] = {}
 
     @property
     def explain_fingerprint(self) -> str:
@@ -132,21 +166,19 @@ class Participants:
             NoKeyError: If the judge needs a key and the environment holds none.
             PipelineError: If there is no such scorer.
         """
-        session = self._session
-        tools = ScoreTools(
-            session.pipeline.score,
-            session.pipeline.seed,
-            lambda: self._judge,
-            lambda: session.embedder,
-            session.contexts_fingerprint,
-        )
-        return tuple(load_scorer(name)(tools) for name in self._scorer_names)
+        return tuple(self._make_scorer(load_scorer(name)) for name in self._scorer_names)
+
+    def paid(self, scorer: BaseScorer) -> Usage:
+        """What the judge was paid now for a scorer's questions."""
+        meter = self._meters.get(f"score:{scorer.name}")
+        return Usage() if meter is None else meter.usage
 
     def prepare(self, labels: Sequence[str], contexts: Iterable[FeatureContexts], pool: PoolTiles) -> None:
         """Have the scorers get ready for many explanations at once; changes nothing but the speed."""
         texts = [context.text for of_feature in contexts for context in of_feature.contexts]
         for scorer in self.scorers:
-            scorer.prepare(labels, texts, pool)
+            with called_by_us(scorer, f"the scorer {scorer.name!r}"):
+                scorer.prepare(labels, texts, pool)
 
     @property
     def n_explained_at_once(self) -> int:
@@ -172,20 +204,33 @@ class Participants:
     @cached_property
     def _select_judge(self) -> Judge:
         """Chooses among labels, over a connection of its own: what it costs belongs to explaining."""
-        return self._make_judge("explain:select")
+        return self._make_judge("explain:select", "explain:select")
 
-    @cached_property
-    def _judge(self) -> Judge:
-        return self._make_judge("score")
+    def _make_scorer(self, made: type[BaseScorer]) -> BaseScorer:
+        session = self._session
+        tools = ScoreTools(
+            session.pipeline.score,
+            session.pipeline.seed,
+            lambda: self._make_judge("score", f"score:{made.name}"),
+            lambda: session.embedder,
+            session.contexts_fingerprint,
+        )
+        return made(tools)
 
-    def _make_judge(self, stage: str) -> Judge:
+    def _make_judge(self, stage: str, asker: str) -> Judge:
+        """A judge for one of those who ask, so that what each is paid for is told apart; the model behind is one."""
         config = self._session.pipeline.judge
         if config.kind == "local":
-            return LocalJudge(self._session.embedder)
+            return self._local_judge
         from autointerp.score.judge_llm import LlmJudge
 
         assert config.model is not None, "the config is validated"
-        return LlmJudge(self._connect(stage, config.model), config)
+        meter = self._meters[asker] = MeteredModel(self._connect(stage, config.model))
+        return LlmJudge(meter, config)
+
+    @cached_property
+    def _local_judge(self) -> LocalJudge:
+        return LocalJudge(self._session.embedder)
 
 
 def _at_once(model: ModelConfig | None) -> int:

@@ -27,10 +27,12 @@ from autointerp.run.stages.corpus import run_corpus
 from autointerp.run.stages.explain import run_explain
 from autointerp.run.stages.index import run_index
 from autointerp.run.stages.score import run_score
+from autointerp.score.registry import load_scorer
 from autointerp.store.results import RunRecord
 
 Stage = Literal["corpus", "collect", "contexts", "explain", "score", "index"]
 STAGES: tuple[Stage, ...] = ("corpus", "collect", "contexts", "explain", "score", "index")
+_BEFORE_LABELS = {"corpus", "collect", "contexts", "explain"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,9 @@ def run_pipeline(
         AutointerpError: What a user can cause; what is finished stays.
     """
     reporter = reporter or LogReporter()
-    check_participants(pipeline)
+    check_participants(
+        pipeline, explains=bool(_BEFORE_LABELS & set(stages)), scores=bool({*_BEFORE_LABELS, "score"} & set(stages))
+    )
     check_keys(pipeline, explains="explain" in stages, scores="score" in stages)
     with hold_run_folder(pipeline, fresh=fresh) as folder:
         session = Session(pipeline, folder)
@@ -151,7 +155,7 @@ def _say_which_run(session: Session) -> None:
 def _count_failures(session: Session, stages: Sequence[Stage], chosen: ChosenFeatures) -> int:
     asked = {"explain"} & set(stages)
     if "score" in stages:
-        asked |= {f"score:{name}" for name in session.pipeline.score.scorers}
+        asked |= {f"score:{load_scorer(name).name}" for name in session.pipeline.score.scorers}
     if not asked:
         return 0
     return sum(

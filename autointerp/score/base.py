@@ -11,7 +11,7 @@ face the same questions in the same order, so their scores can be compared pair 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -34,19 +34,6 @@ from autointerp.score.trials import (
     feature_key,
     missing_class,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What became of one explanation under one scorer.
-
-    Attributes:
-        outcome: Its score with the trials, or why it has none.
-        paid: What the judge was paid for it now; answers from the journal cost nothing again.
-    """
-
-    outcome: ScoreWithTrials | Failure
-    paid: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +123,12 @@ class BaseScorer(ABC):
             key: Of every choice about this feature.
         """
 
+    @abstractmethod
     def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """Questions like those of `pose`, of the explain split; none where a judge needs no threshold."""
-        return ()
+        """Questions like those of `pose`, of the explain split, on which a judge may set a threshold.
+
+        The local judge answers nothing without them.
+        """
 
     @abstractmethod
     def measure(
@@ -153,7 +143,7 @@ class BaseScorer(ABC):
             key: As in `pose`; for the draws behind intervals.
         """
 
-    async def score(self, explanation: Explanation, contexts: ScoreContexts) -> Scored:
+    async def score(self, explanation: Explanation, contexts: ScoreContexts) -> ScoreWithTrials | Failure:
         """Grade one label.
 
         Raises:
@@ -162,12 +152,12 @@ class BaseScorer(ABC):
         key = feature_key(self.seed, self.name, explanation.source_id, explanation.feature_index)
         posed = self.pose(explanation, contexts, key)
         if missing := missing_class(posed, *self.classes):
-            return Scored(self._failure(explanation, missing, Usage()))
+            return self._failure(explanation, missing, Usage())
         solved = as_solved(self.solve(contexts.feature, key))
         said = await self.judge.answer(explanation.label, self.task, [p.question for p in posed], solved)
         of = answered(posed, said.answers)
         if isinstance(of, Undefined):
-            return Scored(self._failure(explanation, of, said.usage), said.paid)
+            return self._failure(explanation, of, said.usage)
         headline, detail = self.measure(of, posed, contexts, key)
         trials = self._trials(explanation, posed, said.answers)
         score = Score(
@@ -184,7 +174,7 @@ class BaseScorer(ABC):
             fingerprint=self.fingerprint,
         )
         drawn = tuple(p.question.context for p in posed if p.question.context.kind == "pool")
-        return Scored(ScoreWithTrials(score, trials, drawn), said.paid)
+        return ScoreWithTrials(score, trials, drawn)
 
     def _trials(self, explanation: Explanation, posed: Sequence[Posed], answers: Sequence[Answer]) -> tuple[Trial, ...]:
         """The trials, in the order in which they were put."""

@@ -231,9 +231,9 @@ def choose(labels: Sequence[str], fits: Mapping[str, Fit | UnknownFit]) -> Choic
     known = {label: fit for label in labels if isinstance(fit := fits[label], Fit)}
     if not known:
         reason = next(fit.reason for fit in fits.values() if isinstance(fit, UnknownFit))
-        return Choice(labels[0], f"order of the candidates, as none could be graded: {reason}")
+        return Choice(labels[0], f"order of the candidates, as none could be tried: {reason}")
     if len(known) == 1:
-        return Choice(next(iter(known)), "no other label could be graded")
+        return Choice(next(iter(known)), "no other label could be tried")
     most = max(_accuracy(fit) for fit in known.values())
     best = [label for label, fit in known.items() if _accuracy(fit) == most]
     if len(best) == 1:
@@ -279,7 +279,7 @@ def _account(explainer: str, outcome: Explanation | Failure, fits: Mapping[str, 
                 "n_unanswered": fit.n_unanswered,
             }
         case UnknownFit() as unknown:
-            account["ungraded"] = unknown.reason
+            account["not_tried"] = unknown.reason
         case None:
             pass
     return account

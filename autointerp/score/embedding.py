@@ -62,6 +62,10 @@ class EmbeddingScorer(BaseScorer):
         """Every context of the score split."""
         return build_questions(contexts.feature, key)
 
+    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
+        """None: similarities need no threshold."""
+        return ()
+
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
     ) -> tuple[metrics.Estimate, Detail]:

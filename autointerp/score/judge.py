@@ -83,12 +83,10 @@ class Answers:
     Attributes:
         answers: One a question, in order.
         usage: Of all calls that they took, whenever these were paid.
-        paid: Of the calls that were paid for now.
     """
 
     answers: Sequence[Answer]
     usage: Usage = field(default_factory=Usage)
-    paid: Usage = field(default_factory=Usage)
 
 
 class Judge(Protocol):

@@ -97,13 +97,13 @@ class LlmJudge:
         # Where one call ends the run, the others in flight are waited for: they are paid for.
         answered = await asyncio.gather(*asking, return_exceptions=True)
         answers: dict[int, Answer] = {}
-        usage, paid = Usage(), Usage()
+        usage = Usage()
         for batch, of_batch in zip(batches, answered, strict=True):
             if isinstance(of_batch, BaseException):
                 raise of_batch
             answers.update(zip(batch, of_batch.answers, strict=True))
-            usage, paid = usage + of_batch.usage, paid + of_batch.paid
-        return Answers([answers[i] for i in range(len(questions))], usage, paid)
+            usage = usage + of_batch.usage
+        return Answers([answers[i] for i in range(len(questions))], usage)
 
     def _prompt(self, task: Task) -> Prompt:
         if task not in self._prompts:
@@ -125,12 +125,11 @@ class LlmJudge:
                 half = len(batch) // 2
                 first = await self._ask(label, task, batch[:half])
                 second = await self._ask(label, task, batch[half:])
-                both = [*first.answers, *second.answers]
-                return Answers(both, first.usage + second.usage, first.paid + second.paid)
+                return Answers([*first.answers, *second.answers], first.usage + second.usage)
             _LOG.info("%d questions unanswered: %s: %s", len(batch), outcome.error_type, outcome.message)
             unanswered = [_unanswered(f"{outcome.error_type}: {outcome.message}")] * len(batch)
-            return Answers(unanswered, outcome.usage, outcome.paid)
-        return Answers(read_verdicts(outcome.answer, len(batch)), outcome.usage, outcome.paid)
+            return Answers(unanswered, outcome.usage)
+        return Answers(read_verdicts(outcome.answer, len(batch)), outcome.usage)
 
 
 def asking_order(task: Task, questions: Sequence[Question]) -> list[int]:

@@ -20,5 +20,5 @@ def load_scorer(name: str) -> type[BaseScorer]:
     Raises:
         PipelineError: If there is no such file, module or class, if it can't be imported, or is no scorer.
     """
-    found: type[BaseScorer] = load_class(name, "a scorer", BUILT_IN, BaseScorer)
+    found: type[BaseScorer] = load_class(name, "a scorer", BUILT_IN, BaseScorer, ("name", "task", "metric", "interval"))
     return found

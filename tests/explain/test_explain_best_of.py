@@ -193,16 +193,16 @@ def test_a_feature_without_select_contexts_of_both_kinds_gets_the_first_candidat
     kind = "firing" if lacking == "select_active" else "silent"
     assert (explanation.label, judge.asked) == ("ship", [])
     assert explanation.detail["chosen_by"] == (
-        f"order of the candidates, as none could be graded: there are no {kind} select contexts to judge"
+        f"order of the candidates, as none could be tried: there are no {kind} select contexts to judge"
     )
-    assert "there are no" in explanation.detail["candidates"][1]["ungraded"]
+    assert "there are no" in explanation.detail["candidates"][1]["not_tried"]
 
 
 def test_a_label_that_the_judge_would_not_judge_is_passed_over() -> None:
     explanation = taken(best_of(writes(first="red", second="ship"), Words({"red": True})))
     assert explanation.label == "ship"
-    assert explanation.detail["chosen_by"] == "no other label could be graded"
-    assert explanation.detail["candidates"][0]["ungraded"].endswith("was answered (Timeout: too late)")
+    assert explanation.detail["chosen_by"] == "no other label could be tried"
+    assert explanation.detail["candidates"][0]["not_tried"].endswith("was answered (Timeout: too late)")
 
 
 def test_where_the_judge_fails_altogether_the_next_run_tries_again() -> None:
@@ -217,7 +217,7 @@ def test_where_no_judge_could_answer_the_first_candidate_s_label_is_taken() -> N
     """The local judge has nothing to set a threshold on where the explain split has no silent context."""
     explanation = taken(best_of(writes(first="ship", second="red"), Words({"red": False, "ship": False})))
     assert explanation.label == "ship"
-    assert explanation.detail["chosen_by"].startswith("order of the candidates, as none could be graded")
+    assert explanation.detail["chosen_by"].startswith("order of the candidates, as none could be tried")
 
 
 def fit(accuracy: float, auroc: float | None = None) -> Fit:
@@ -238,7 +238,7 @@ ACCURACY = "balanced accuracy on the select split"
         ({"a": fit(0.7, 0.8), "b": fit(0.7, 0.8)}, Choice("a", ORDER)),
         ({"a": fit(0.7), "b": fit(0.7)}, Choice("a", ORDER)),
         ({"a": fit((0.7 + 1.0) / 2), "b": fit((0.8 + 0.9) / 2)}, Choice("a", ORDER)),
-        ({"a": UnknownFit("x", retry=True), "b": fit(0.2)}, Choice("b", "no other label could be graded")),
+        ({"a": UnknownFit("x", retry=True), "b": fit(0.2)}, Choice("b", "no other label could be tried")),
     ],
 )
 def test_ties_go_to_the_higher_auroc_and_then_to_the_first_candidate(

@@ -121,7 +121,10 @@ def test_its_fingerprint_follows_its_file_its_prompt_and_its_settings(tmp_path: 
         ("Other = 3", "mine.py has no class 'Asking'"),
         ("Asking = 3", "Asking in .*mine.py is not an explainer: derive it from"),
         ("class Asking: name = 'asking'", "Asking in .*mine.py is not an explainer: derive it from"),
-        ("from autointerp.explain.base import BaseExplainer as Asking", "Asking in .*mine.py lacks explain: add it"),
+        (
+            "from autointerp.explain.base import BaseExplainer as Asking",
+            "in .*mine.py lacks explain, name: add it",
+        ),
         (LOCAL.replace("Longest", "Asking").replace('name = "longest"', ""), "Asking in .*mine.py lacks name"),
         ("1 / 0", r"mine.py can't be imported \(ZeroDivisionError: division by zero\): mend that file"),
         ("import nothing_of_the_kind", r"mine.py can't be imported \(ModuleNotFoundError: No module named"),

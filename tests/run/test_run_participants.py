@@ -10,6 +10,19 @@ from autointerp.run.participants import check_keys, check_participants
 
 MODEL = {"model": "m", "base_url": "http://127.0.0.1:9/v1", "api_key_env": "NO_SUCH_KEY"}
 
+SCORER = """
+from pathlib import Path
+
+from autointerp.score.detection import DetectionScorer
+from autointerp.score.judge import Task
+
+
+class Mine(DetectionScorer):
+    name = "{0}"
+    task = Task("{0}", "missing.txt", Path(__file__))
+"""
+NAMED = "scorer of {}.py:Mine"
+
 
 def pipeline(**tables: object) -> Pipeline:
     return Pipeline.model_validate({"name": "x", "coder": {"path": "somewhere"}, **tables})
@@ -33,10 +46,29 @@ def pipeline(**tables: object) -> Pipeline:
         ({"explain": {"explainer": "best_of", "candidates": ["keywords", "outside"]}}, "name it as explain.labels"),
         ({"explain": {"explainer": "best_of", "candidates": ["keywords", "best_of"]}}, "itself a best_of"),
         ({"explain": {"explainer": "outside"}}, "reads labels from a file: name it as explain.labels"),
+        ({"score": {"scorers": ["recall", "detection", "recall"]}}, "two of score.scorers are called 'recall'"),
+        (
+            {"score": {"scorers": [NAMED.format("detection"), "detection"]}},
+            "are called 'detection': take one away",
+        ),
+        (
+            {"score": {"scorers": [NAMED.format("label")]}},
+            "can't be called 'label': columns are named after it",
+        ),
+        ({"score": {"scorers": [NAMED.format("a b")]}}, "a scorer can't be called 'a b'"),
+        (
+            {"score": {"scorers": [NAMED.format("lone")]}, "judge": {"kind": "llm", "model": MODEL}},
+            "the task 'lone' has no readable prompt file .*missing.txt",
+        ),
         ({"explain": {"labels": "labels.csv"}}, "explain.labels names a file, and the explainer 'keywords' reads none"),
     ],
 )
-def test_what_is_lacking_is_told_in_one_line(tables: dict[str, object], said: str) -> None:
+def test_what_is_lacking_is_told_in_one_line(
+    tables: dict[str, object], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("detection", "label", "a b", "lone"):
+        Path(NAMED.format(name).partition(":")[0]).write_text(SCORER.format(name), encoding="utf-8")
     with pytest.raises((PipelineError, PromptError), match=said) as caught:
         check_participants(pipeline(**tables))
     assert "\n" not in str(caught.value)

@@ -11,7 +11,7 @@ from autointerp import load_pipeline, open_run, run_pipeline
 from autointerp.config import Pipeline
 from autointerp.errors import KeyRefusedError, NoKeyError, RunMismatchError, UnknownFeatureError
 from autointerp.llm import load_prompt
-from tests.loopback.server import Always, Http, LoopbackServer, Oracle, Provider, Say, Script
+from tests.loopback.server import Always, Call, Http, LoopbackServer, Oracle, Outcome, Provider, Say, Script
 from tests.loopback.truth import Shown, TruthOracle, most_frequent_mark
 from tests.run.planted import COLOURS, DEAD, EVERYWHERE, FEATURES, LABELLED, RARE, Planted
 from tests.run.prepared import WithContexts
@@ -251,3 +251,25 @@ def test_the_judges_name_and_every_trial_are_kept(
     assert {trial.judge for trial in trials} == {"m"}
     assert {trial.context_id for trial in trials} <= known
     assert json.dumps(dict(score.detail))
+
+
+def test_calls_that_were_paid_before_a_run_had_to_stop_stand_in_the_rows_of_their_scorers(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
+    n_paid = 0
+
+    def reply(call: Call) -> Outcome:
+        nonlocal n_paid
+        if n_paid == 30:
+            return Http(401, "no such key", code="invalid_api_key")
+        n_paid += 1
+        return knowing().reply(call)
+
+    with LoopbackServer(Always(reply)) as server:
+        settings = ('features.indices="0-2"', "score.baseline=false", "judge.contexts_per_prompt=2")
+        pipeline = with_contexts(asked_pipeline(planted, tmp_path, server.url + "/v1", *settings))
+        with pytest.raises(KeyRefusedError):
+            run_pipeline(pipeline)
+    rows = {row.stage: row.usage for row in open_run(pipeline.run_folder).reader.stages() if row.usage is not None}
+    assert sum(used.n_calls for used in rows.values()) == n_paid == 30
+    assert all(rows[f"score:{scorer}"].n_calls > 0 for scorer in ("detection", "fuzzing"))

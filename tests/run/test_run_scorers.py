@@ -54,3 +54,26 @@ def test_the_example_of_the_documentation_scores_labels_beside_ours(
     digest = run.reader.content_digest()
     assert run_pipeline(pipeline_with(planted, tmp_path), STAGES).n_failed == 0
     assert open_run(folder).reader.content_digest() == digest, "what is done is not done again"
+
+
+def test_what_a_user_s_scorer_raises_is_one_line_that_names_the_feature_and_the_place(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_contexts(pipeline_with(planted, tmp_path))
+    file = tmp_path / "example_scorer.py"
+    file.write_text(file.read_text(encoding="utf-8").replace("detail = Detail()", "detail = 1 / 0"), encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(tmp_path / "scored.toml"), "--features", "0-2"])
+    assert ended.value.code == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("autointerp: ")]
+    assert len(said) == 1
+    assert "the scorer 'peak' on feature 0 failed (ZeroDivisionError: division by zero, " in said[0]
+    assert "example_scorer.py, line " in said[0]
+
+
+def test_a_failure_of_a_user_s_scorer_counts(planted: Planted, with_contexts: WithContexts, tmp_path: Path) -> None:
+    pipeline = with_contexts(pipeline_with(planted, tmp_path))
+    file = tmp_path / "example_scorer.py"
+    nowhere = file.read_text(encoding="utf-8").replace("context.peak == offset", "context.peak == -1")
+    file.write_text(nowhere, encoding="utf-8")
+    assert run_pipeline(pipeline, STAGES).n_failed > 0

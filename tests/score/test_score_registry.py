@@ -13,8 +13,9 @@ from autointerp.contexts.pool import PoolTiles
 from autointerp.errors import PipelineError
 from autointerp.explain import registry as explainers
 from autointerp.llm import Journal, connect
-from autointerp.records import ScoreWithTrials
-from autointerp.score.base import BaseScorer, Scored
+from autointerp.records import ScoreWithTrials, Usage
+from autointerp.run.language_models import MeteredModel
+from autointerp.score.base import BaseScorer
 from autointerp.score.judge_llm import LlmJudge
 from autointerp.score.registry import BUILT_IN, load_scorer
 from tests.loopback.server import Call, LoopbackServer, Outcome, Say
@@ -65,26 +66,25 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal
 def test_its_prompt_is_put_to_a_language_model_and_what_that_cost_is_told_once(
     world: World, pool: PoolTiles, journal: Journal
 ) -> None:
-    async def run(server: LoopbackServer) -> Scored:
+    async def run(server: LoopbackServer) -> tuple[ScoreWithTrials, Usage]:
         model = ModelConfig(
             model="m", base_url=server.openai_url, usd_per_million_input=1.0, usd_per_million_output=2.0
         )
         async with connect(model, journal) as connected:
-            judge = LlmJudge(connected, JudgeConfig(kind="llm", model=model))
-            scorer = load_scorer(EXAMPLE)(tools(judge))
+            meter = MeteredModel(connected)
+            scorer = load_scorer(EXAMPLE)(tools(LlmJudge(meter, JudgeConfig(kind="llm", model=model))))
             done = await scorer.score(explanation_of(COLOUR, "colours"), world.given(COLOUR, pool, n=100))
-            assert done.paid == connected.usage
-            return done
+            assert isinstance(done, ScoreWithTrials)
+            assert meter.usage == connected.usage
+            return done, meter.usage
 
     with LoopbackServer(PeaksOnly()) as server:
-        first, again = asyncio.run(run(server)), asyncio.run(run(server))
-    assert isinstance(first.outcome, ScoreWithTrials)
-    assert first.outcome.score.value == 1.0
-    assert first.paid.n_calls == len(server.calls) > 0
-    assert first.paid.cost_usd is not None
-    assert first.paid.cost_usd > 0
-    assert again.outcome == first.outcome
-    assert again.paid.n_calls == 0, "the journal answers, and nothing is paid"
+        (first, paid), (again, paid_again) = asyncio.run(run(server)), asyncio.run(run(server))
+    assert first.score.value == 1.0
+    assert paid.n_calls == len(server.calls) > 0
+    assert (paid.cost_usd or 0.0) > 0
+    assert again == first
+    assert paid_again.n_calls == 0, "the journal answers, and nothing is paid"
 
 
 def copied(folder: Path) -> Path:
@@ -106,11 +106,23 @@ def test_its_fingerprint_follows_its_file_and_its_contexts(tmp_path: Path) -> No
     assert made().fingerprint != before
 
 
+NO_METRIC = """
+from tests.score.example_scorer import PeakScorer as Whole
+
+class PeakScorer(Whole):
+    metric = interval = ""
+"""
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
         ("PeakScorer = 3", "PeakScorer in .*mine.py is not a scorer: derive it from autointerp.score.base.BaseScorer"),
-        ("from autointerp.score.base import BaseScorer as PeakScorer", "PeakScorer in .*mine.py lacks measure, pose"),
+        (
+            "from autointerp.score.base import BaseScorer as PeakScorer",
+            "mine.py lacks measure, pose, solve, name",
+        ),
+        (NO_METRIC, "the scorer PeakScorer in .*mine.py lacks metric, interval: add it to the class"),
         ("1 / 0", r"the scorer in .*mine.py can't be imported \(ZeroDivisionError: division by zero\): mend that file"),
     ],
 )

@@ -21,7 +21,7 @@ from autointerp.contexts.windows import make_context
 from autointerp.corpus.reader import Blocks
 from autointerp.identity import fingerprint, stable_uuid
 from autointerp.records import Context, ContextKind, Explanation, Failure, FeatureContexts, Pool, ScoreWithTrials
-from autointerp.score.base import Scored, ScoreTools
+from autointerp.score.base import ScoreTools
 from autointerp.score.judge import Answer, Answers, Judge, Question, Solved, Task
 from autointerp.score.trials import ScoreContexts
 
@@ -39,14 +39,14 @@ SEED = 3
 UNHURRIED = settings(deadline=None)  # other processes share this machine
 
 
-def scored(work: Coroutine[Any, Any, Scored]) -> ScoreWithTrials:
-    result = asyncio.run(work).outcome
+def scored(work: Coroutine[Any, Any, ScoreWithTrials | Failure]) -> ScoreWithTrials:
+    result = asyncio.run(work)
     assert isinstance(result, ScoreWithTrials), result
     return result
 
 
-def failed(work: Coroutine[Any, Any, Scored]) -> Failure:
-    result = asyncio.run(work).outcome
+def failed(work: Coroutine[Any, Any, ScoreWithTrials | Failure]) -> Failure:
+    result = asyncio.run(work)
     assert isinstance(result, Failure), result
     return result
 

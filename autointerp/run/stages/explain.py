@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from autointerp.contexts.evidence import feature_evidence
+from autointerp.errors import LanguageModelError
+from autointerp.plugins import called_by_us
 from autointerp.records import Explanation, Failure, FeatureEvidence
 from autointerp.run.asking import ask_all
 from autointerp.run.features import ChosenFeatures, count_features
@@ -41,9 +43,13 @@ async def run_explain(
         n_told = counts["done"] + counts["failed"]
         reporter.progress("explain", n_told, count_features(pending), spending.spent("explain"))
 
-    for source in session.each_source():
-        if features := pending.get(source.source_id):
-            await _explain_source(source, participants, features, keep)
+    try:
+        for source in session.each_source():
+            if features := pending.get(source.source_id):
+                await _explain_source(source, participants, features, keep)
+    except LanguageModelError:
+        row.record("running", spending.usage("explain"))  # with calls that were paid for and came too late for a label
+        raise
     usage = spending.usage("explain")
     row.record("done", usage)
     n_skipped = count_features(chosen) - count_features(pending)
@@ -69,6 +75,10 @@ async def _explain_source(
 ) -> None:
     explainer = participants.explainer(source)
 
+    async def explain(evidence: FeatureEvidence) -> Explanation | Failure:
+        with called_by_us(explainer, f"the explainer {explainer.name!r} on feature {evidence.feature_index}"):
+            return await explainer.explain(evidence)
+
     def chunks() -> Iterator[list[FeatureEvidence]]:
         # A feature that has no contexts was recorded as a failure by the stage before, and is not asked about.
         reader = source.run.reader
@@ -79,4 +89,4 @@ async def _explain_source(
             yield [feature_evidence(contexts, records[contexts.feature_index]) for contexts in chunk]
 
     n_at_once = participants.n_explained_at_once
-    await ask_all(chunks(), explainer.explain, keep, n_at_once=n_at_once, batch_size=_LABELS_PER_TRANSACTION)
+    await ask_all(chunks(), explain, keep, n_at_once=n_at_once, batch_size=_LABELS_PER_TRANSACTION)

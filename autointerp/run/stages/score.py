@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from autointerp.errors import RunError
+from autointerp.errors import LanguageModelError, RunError
 from autointerp.identity import fingerprint
+from autointerp.plugins import called_by_us
 from autointerp.records import Explanation, Failure, ScoreWithTrials, Usage
 from autointerp.run.asking import ask_all
 from autointerp.run.features import ChosenFeatures, count_features
@@ -14,7 +15,7 @@ from autointerp.run.participants import Participants
 from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.session import Session, SourceSession
 from autointerp.run.stage_row import StageRow
-from autointerp.score.base import BaseScorer, Scored
+from autointerp.score.base import BaseScorer
 from autointerp.score.baseline import shuffled_explanations
 from autointerp.score.trials import ScoreContexts
 from autointerp.store.results import StageState
@@ -48,23 +49,27 @@ class _Pending:
 
 
 class _Rows:
-    """The stage's rows in the store, one a scorer, each with what its own questions cost."""
+    """The stage's rows in the store, one a scorer, each with what its own questions cost.
 
-    def __init__(self, session: Session, scorers: Sequence[BaseScorer], n_explanations: int) -> None:
-        self._rows = {
-            scorer.name: StageRow(
-                session.writer, session.reader, f"score:{scorer.name}", scorer.fingerprint, n_explanations
-            )
-            for scorer in scorers
-        }
-        self._paid = dict.fromkeys(self._rows, Usage())
+    What nobody has asked for yet, though it is paid (calls of a batch that an earlier process sent), stands with the
+    first scorer that asks the judge, so that the rows together are what was paid.
+    """
 
-    def add(self, scorer: str, paid: Usage) -> None:
-        self._paid[scorer] = self._paid[scorer] + paid
+    def __init__(self, session: Session, participants: Participants, spending: Spending, n_explanations: int) -> None:
+        self._participants = participants
+        self._spending = spending
+        self._rows = [
+            StageRow(session.writer, session.reader, f"score:{scorer.name}", scorer.fingerprint, n_explanations)
+            for scorer in participants.scorers
+        ]
 
     def record(self, status: StageState) -> None:
-        for name, row in self._rows.items():
-            row.record(status, self._paid[name])
+        scorers = self._participants.scorers
+        paid = [self._participants.paid(scorer) for scorer in scorers]
+        asking = next((place for place, scorer in enumerate(scorers) if scorer.asks_judge), 0)
+        paid[asking] = paid[asking] + (self._spending.usage("score") - sum(paid, Usage()))
+        for row, of_scorer in zip(self._rows, paid, strict=True):
+            row.record(status, of_scorer)
 
 
 async def run_score(
@@ -77,26 +82,28 @@ async def run_score(
     n_explanations = sum(len(of_source) for of_source in explanations.values())
     if n_explanations == 0:
         raise _no_label(session, chosen)
-    rows = _Rows(session, scorers, n_explanations)
+    rows = _Rows(session, participants, spending, n_explanations)
     pending = {source_id: _find_pending(session, scorers, of_source) for source_id, of_source in explanations.items()}
     n_pending = sum(of_source.n_scores for of_source in pending.values())
     counts = {"done": 0, "failed": 0}
 
-    def keep(done: list[tuple[str, Scored]]) -> None:
-        scores = [s.outcome for _, s in done if isinstance(s.outcome, ScoreWithTrials)]
-        failures = [s.outcome for _, s in done if isinstance(s.outcome, Failure)]
+    def keep(outcomes: list[ScoreWithTrials | Failure]) -> None:
+        scores = [o for o in outcomes if isinstance(o, ScoreWithTrials)]
+        failures = [o for o in outcomes if isinstance(o, Failure)]
         session.writer.add_scores(scores)
         session.writer.add_failures(failures)
-        for scorer, scored in done:
-            rows.add(scorer, scored.paid)
         rows.record("running")
         counts["done"] += len(scores)
         counts["failed"] += len(failures)
         reporter.progress("score", counts["done"] + counts["failed"], n_pending, spending.spent("score"))
 
-    for source in session.each_source():
-        if source.source_id in pending:
-            await _score_source(source, participants, pending[source.source_id], keep)
+    try:
+        for source in session.each_source():
+            if source.source_id in pending:
+                await _score_source(source, participants, pending[source.source_id], keep)
+    except LanguageModelError:
+        rows.record("running")  # with calls that were paid for and came too late for a score
+        raise
     rows.record("done")
     n_skipped = n_explanations * len(scorers) - n_pending
     seconds = time.monotonic() - started
@@ -139,10 +146,12 @@ async def _score_source(
     source: SourceSession,
     participants: Participants,
     pending: _Pending,
-    keep: Callable[[list[tuple[str, Scored]]], None],
+    keep: Callable[[list[ScoreWithTrials | Failure]], None],
 ) -> None:
-    async def score(job: _Job) -> tuple[str, Scored]:
-        return job.scorer.name, await job.scorer.score(job.explanation, job.contexts)
+    async def score(job: _Job) -> ScoreWithTrials | Failure:
+        feature = job.explanation.feature_index
+        with called_by_us(job.scorer, f"the scorer {job.scorer.name!r} on feature {feature}"):
+            return await job.scorer.score(job.explanation, job.contexts)
 
     def chunks() -> Iterator[list[_Job]]:
         by_feature, by_id, statistics = pending.by_feature, pending.explanations, source.collected.statistics
