@@ -21,7 +21,7 @@ from autointerp.run.session import Session, SourceSession
 from autointerp.score.base import BaseScorer, ScoreTools
 from autointerp.score.best_of import JudgedTools, SelectTrial
 from autointerp.score.judge import Judge
-from autointerp.score.judge_local import LocalJudge
+from autointerp.score.judges.local import LocalJudge
 from autointerp.score.registry import load_scorer
 
 Connect = Callable[[str, ModelConfig], LanguageModel]
@@ -222,7 +222,7 @@ class Participants:
         config = self._session.pipeline.judge
         if config.kind == "local":
             return self._local_judge
-        from autointerp.score.judge_llm import LlmJudge
+        from autointerp.score.judges.llm import LlmJudge
 
         assert config.model is not None, "the config is validated"
         meter = self._meters[asker] = MeteredModel(self._connect(stage, config.model))

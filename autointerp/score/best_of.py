@@ -26,8 +26,8 @@ from autointerp.explain.registry import load_explainer
 from autointerp.identity import fingerprint
 from autointerp.records import Explanation, Failure, FeatureContexts, FeatureEvidence
 from autointerp.score import metrics
-from autointerp.score.detection import DETECTION, build_questions
 from autointerp.score.judge import Judge
+from autointerp.score.scorers.detection import DETECTION, build_questions
 from autointerp.score.trials import Undefined, answered, as_solved, feature_key, missing_class
 
 _Result = TypeVar("_Result")

@@ -4,10 +4,10 @@ from autointerp.plugins import load_class
 from autointerp.score.base import BaseScorer
 
 BUILT_IN = {
-    "detection": "autointerp.score.detection:DetectionScorer",
-    "fuzzing": "autointerp.score.fuzzing:FuzzingScorer",
-    "embedding": "autointerp.score.embedding:EmbeddingScorer",
-    "recall": "autointerp.score.recall:RecallScorer",
+    "detection": "autointerp.score.scorers.detection:DetectionScorer",
+    "fuzzing": "autointerp.score.scorers.fuzzing:FuzzingScorer",
+    "embedding": "autointerp.score.scorers.embedding:EmbeddingScorer",
+    "recall": "autointerp.score.scorers.recall:RecallScorer",
 }
 
 

@@ -18,10 +18,10 @@ from autointerp.explain.word_rates import BaseRates
 from autointerp.llm import Journal, LanguageModel, connect, load_prompt
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence
 from autointerp.score.best_of import BestOfExplainer, Choice, Fit, JudgedTools, UnknownFit, choose
-from autointerp.score.detection import DETECTION
 from autointerp.score.judge import Answer, Answers, Judge, Question, Solved, Task
-from autointerp.score.judge_llm import LlmJudge
-from autointerp.score.judge_local import LocalJudge
+from autointerp.score.judges.llm import LlmJudge
+from autointerp.score.judges.local import LocalJudge
+from autointerp.score.scorers.detection import DETECTION
 from tests.loopback.contexts import SOURCE, context
 from tests.loopback.server import Call, Http, LoopbackServer, Oracle, Outcome, Say
 from tests.loopback.truth import TruthOracle

@@ -15,7 +15,7 @@ from autointerp.llm.dry_run.planned_answer import plan_answer
 from autointerp.llm.prompts import numbered
 from autointerp.llm.protocol import AnswerModel, Repair, Request
 from autointerp.llm.tokens import BYTES_PER_TOKEN, BytesPerToken, TokenizerCount, prompt_bytes
-from autointerp.score.judge_llm import Verdicts, read_verdicts
+from autointerp.score.judges.llm import Verdicts, read_verdicts
 from tests.llm.asking import Label, label_request
 
 

@@ -10,7 +10,7 @@ from autointerp.llm import Reply, connect
 from autointerp.llm.answers import answer_schema, parse_answer
 from autointerp.llm.connect import connect_provider
 from autointerp.llm.protocol import AnswerModel
-from autointerp.score.judge_llm import Verdicts
+from autointerp.score.judges.llm import Verdicts
 from tests.llm.asking import KEY, Asker, Label, label_request
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Provider, Say, Script
 

@@ -13,7 +13,7 @@ MODEL = {"model": "m", "base_url": "http://127.0.0.1:9/v1", "api_key_env": "NO_S
 SCORER = """
 from pathlib import Path
 
-from autointerp.score.detection import DetectionScorer
+from autointerp.score.scorers.detection import DetectionScorer
 from autointerp.score.judge import Task
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.records import FeatureContexts
-from autointerp.score.detection import DetectionScorer, build_questions
 from autointerp.score.judge import Answer, Question, Task
-from autointerp.score.judge_local import LocalJudge
+from autointerp.score.judges.local import LocalJudge
+from autointerp.score.scorers.detection import DetectionScorer, build_questions
 from tests.score.world import (
     ANIMALS,
     COLOURS,

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from autointerp.contexts.pool import PoolTiles
-from autointerp.score.embedding import EmbeddingScorer
+from autointerp.score.scorers.embedding import EmbeddingScorer
 from tests.score.world import ANIMALS, COLOURS, Scripted, World, explanation_of, failed, read, scored, tools
 
 COLOUR = 1

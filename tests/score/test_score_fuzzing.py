@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 from autointerp.contexts.pool import PoolTiles
 from autointerp.records import Context, FeatureContexts
-from autointerp.score.fuzzing import FuzzingScorer, build_questions, false_marks, true_marks
 from autointerp.score.judge import Answer, Question, Task
+from autointerp.score.scorers.fuzzing import FuzzingScorer, build_questions, false_marks, true_marks
 from tests.score.world import ANIMALS, COLOURS, UNHURRIED, Scripted, World, explanation_of, failed, read, scored, tools
 
 CAT, COLOUR, EVERYWHERE = 0, 1, 2

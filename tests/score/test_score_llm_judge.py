@@ -14,10 +14,10 @@ from autointerp.errors import KeyRefusedError, PipelineError
 from autointerp.llm import Journal, connect, load_prompt
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.tokens import estimated_tokens
-from autointerp.score.detection import DETECTION
-from autointerp.score.fuzzing import FUZZING
 from autointerp.score.judge import Answer, Question, Task
-from autointerp.score.judge_llm import LlmJudge, Verdicts, asking_order, read_verdicts, render_batch
+from autointerp.score.judges.llm import LlmJudge, Verdicts, asking_order, read_verdicts, render_batch
+from autointerp.score.scorers.detection import DETECTION
+from autointerp.score.scorers.fuzzing import FUZZING
 from tests.loopback.contexts import context
 from tests.loopback.server import Always, Call, Drop, Http, LoopbackServer, Oracle, Outcome, Raw, Say
 from tests.loopback.truth import Shown, TruthOracle, shown_contexts

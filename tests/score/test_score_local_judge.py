@@ -12,10 +12,10 @@ from jaxtyping import Float32
 from autointerp.config import EmbedderConfig
 from autointerp.embedder import Embedder
 from autointerp.records import Context
-from autointerp.score.detection import DETECTION
-from autointerp.score.fuzzing import FUZZING
 from autointerp.score.judge import Answer, Question, Solved, Task
-from autointerp.score.judge_local import LocalJudge, calibrate, marked_texts
+from autointerp.score.judges.local import LocalJudge, calibrate, marked_texts
+from autointerp.score.scorers.detection import DETECTION
+from autointerp.score.scorers.fuzzing import FUZZING
 from tests.score.world import BagOfWords
 
 

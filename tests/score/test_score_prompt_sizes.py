@@ -4,10 +4,10 @@ import pytest
 
 from autointerp.config import JudgeConfig
 from autointerp.llm import Prompt
-from autointerp.score.detection import DETECTION
-from autointerp.score.fuzzing import FUZZING
 from autointerp.score.judge import Question, Task
-from autointerp.score.judge_llm import asking_order, render_batch
+from autointerp.score.judges.llm import asking_order, render_batch
+from autointerp.score.scorers.detection import DETECTION
+from autointerp.score.scorers.fuzzing import FUZZING
 from tests.loopback.wordpieces import LENGTH, PEAK, contexts, n_tokens
 
 LABEL = "keywords that open a block in a programming language, such as if and while"

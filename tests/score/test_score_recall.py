@@ -11,7 +11,7 @@ from autointerp.records import FeatureContexts
 from autointerp.score import metrics
 from autointerp.score.detail import context_rate
 from autointerp.score.judge import Answer, Question, Task
-from autointerp.score.recall import LIKELY, REST, RecallScorer, build_questions, measure
+from autointerp.score.scorers.recall import LIKELY, REST, RecallScorer, build_questions, measure
 from autointerp.score.trials import Answered, Posed, ScoreContexts, answered
 from tests.score.world import (
     ANIMALS,

@@ -16,7 +16,7 @@ from autointerp.llm import Journal, connect
 from autointerp.records import ScoreWithTrials, Usage
 from autointerp.run.language_models import MeteredModel
 from autointerp.score.base import BaseScorer
-from autointerp.score.judge_llm import LlmJudge
+from autointerp.score.judges.llm import LlmJudge
 from autointerp.score.registry import BUILT_IN, load_scorer
 from tests.loopback.server import Call, LoopbackServer, Outcome, Say
 from tests.loopback.truth import shown_contexts
@@ -146,7 +146,7 @@ def test_no_scorer_and_no_explainer_is_named_outside_its_own_room_and_the_defaul
     for path in (file for room in rooms for file in (PACKAGE / room).rglob("*.py")):
         assert not constants(path) & names, f"{path.relative_to(PACKAGE)} names a scorer or an explainer"
     for room, own in (("score", set(explainers.BUILT_IN)), ("explain", set(BUILT_IN))):
-        for path in (PACKAGE / room).glob("*.py"):
+        for path in (PACKAGE / room).rglob("*.py"):
             if path.name not in {"registry.py", "best_of.py", "recall.py"}:
                 assert not constants(path) & own - {"embedding", "recall"}, f"{path.name} names one of the other room"
 

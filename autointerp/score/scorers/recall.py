@@ -41,9 +41,9 @@ from autointerp.records import Explanation, FeatureContexts
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer, ScoreTools
 from autointerp.score.detail import Detail, add_by_quantile, context_rate
-from autointerp.score.detection import DETECTION
-from autointerp.score.detection import build_questions as build_detection_questions
 from autointerp.score.judge import Question
+from autointerp.score.scorers.detection import DETECTION
+from autointerp.score.scorers.detection import build_questions as build_detection_questions
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
 FIRING, LIKELY, REST = "firing", "likely", "rest"
