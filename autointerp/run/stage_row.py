@@ -24,9 +24,13 @@ class StageRow:
         self._n_asked = n_asked
         found = next((s for s in reader.stages() if s.stage == stage and s.fingerprint == fingerprint), None)
         self._before = (found.usage if found is not None else None) or Usage()
+        self._written: tuple[StageState, Usage] | None = None
         self.record("running", Usage())
 
     def record(self, status: StageState, now: Usage) -> None:
-        """Write the stage's row: `now` is what this process has used."""
+        """Write the stage's row where it has changed: `now` is what this process has used."""
+        if self._written == (status, now):
+            return  # to open the store and write costs more than what a local judge does between two calls
         usage = self._before + now
         self._writer.set_stage(self._stage, self._fingerprint, status, n_asked=self._n_asked, usage=usage)
+        self._written = status, now
