@@ -6,7 +6,8 @@
    (`results`), also what nobody waits for any more; then those who wait are told. What brought no answer goes into the
    next batch, or is a failure of that call, by the same rules as a single call's.
 4. A batch that an earlier process left behind is picked up, its money set aside first: at once if this run pays for it;
-   if another run at the same journal does, as soon as one of its calls is asked for.
+   if another run at the same journal does, as soon as one of its calls is asked for. Explainer and judge may be one
+   model: then the first of their clients takes what both had sent, and the other waits for it there.
 
 What no further call can mend stops the client: everybody who waits is told, and what is at the provider stays there,
 for the next run to pick up.
@@ -60,6 +61,19 @@ class _Asked:
     n_attempts: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a batch has brought that held a call before it was asked for.
+
+    Attributes:
+        answer: In the journal by now.
+        payer: The run that has paid for it.
+    """
+
+    answer: RawAnswer
+    payer: str
+
+
 class BatchClient:
     """Takes requests, sends them in batches, and brings their answers. For one model and one event loop.
 
@@ -107,8 +121,9 @@ class BatchClient:
         self._has_gathered = asyncio.Event()
         self._batches: dict[str, Batch] = {}
         self._holding: dict[str, Batch] = {}  # by the keys of the calls that have brought nothing yet
-        self._brought: set[str] = set()  # keys of answers that nobody waited for
+        self._brought: dict[str, str] = {}  # who paid for answers that nobody waited for, by key
         self._starting: asyncio.Task[None] | None = None
+        self._n_let_go = 0  # as the ledger had it when it was last looked through
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -122,11 +137,25 @@ class BatchClient:
         plural = "" if len(batches) == 1 else "es"
         return f"{len(batches)} batch{plural}, {n_done:,} of {n_requests:,} done"
 
-    async def held(self, key: str) -> RawAnswer | None:
-        """Wait for what a batch brings that holds the call already; its money is set aside.
+    async def held(self, key: str) -> Held | None:
+        """Wait for what a batch brings that holds the call already, of whichever client here; its money is set aside.
 
         Returns:
-            The answer, in the journal by now; None if no batch holds the call, or it brought no answer.
+            The answer; None if no batch holds the call, or it brought no answer.
+        """
+        await self._start()
+        while (client := self._ledger.client_with(key)) is not None:
+            held = await client.bring(key)
+            if held is not None:
+                return held
+            await self._start()  # that client may have been closed, and its batch let go
+        return await self.bring(key)
+
+    async def bring(self, key: str) -> Held | None:
+        """See a batch through that this client has in hand, as far as it holds the call.
+
+        Returns:
+            The answer; None if no batch of this client holds the call, or it brought no answer.
         """
         await self._start()
         batch = self._holding.get(key)
@@ -134,10 +163,9 @@ class BatchClient:
             await self._pick_up(batch)
             await batch.over.wait()
         self._raise_if_stopped()
-        if key not in self._brought:
-            return None
-        self._brought.discard(key)  # who asks again wants another answer
-        return self._accounts.kept(key)
+        payer = self._brought.pop(key, None)  # who asks again wants another answer
+        answer = None if payer is None else self._accounts.kept(key)
+        return None if payer is None or answer is None else Held(answer, payer)
 
     async def answer(
         self, key: str, request: Request[AnswerT], repair: Repair | None, most_usd: float
@@ -162,6 +190,8 @@ class BatchClient:
 
     async def close(self) -> None:
         """Stop looking. What is at the provider stays there."""
+        if self._starting is not None:  # what it takes in hand is to be let go
+            await asyncio.gather(self._starting, return_exceptions=True)
         n_left = sum(batch.is_sent for batch in self._batches.values())
         for task in self._tasks:
             task.cancel()
@@ -169,24 +199,30 @@ class BatchClient:
         if n_left:
             _LOG.info("batches of %s left at the provider for the next run: %d", self._config.model, n_left)
         self._ledger.let_go(self._batches)
+        for batch in self._batches.values():
+            batch.over.set()
+        self._holding.clear()
         await self._service.close()
 
     # --- tasks ------------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        """Find what an earlier process left behind, once, and begin to send."""
-        if self._starting is None:
-            self._starting = asyncio.create_task(self._resume())
-            self._tasks.add(self._starting)
+        """Find what was left behind, once and whenever a client here has let go of batches, and begin to send."""
+        if self._starting is None or self._n_let_go != self._ledger.n_let_go:
+            self._n_let_go = self._ledger.n_let_go
+            self._starting = asyncio.create_task(self._resume(self._starting))
         await asyncio.shield(self._starting)
 
-    async def _resume(self) -> None:
-        for entry, calls in await asyncio.to_thread(self._ledger.take_left_behind, self._served):
+    async def _resume(self, before: "asyncio.Task[None] | None") -> None:
+        if before is not None:
+            await before
+        for entry, calls in await asyncio.to_thread(self._ledger.take_left_behind, self._served, self):
             batch = Batch(entry, calls, is_resumed=True)
             self._add(batch)
             if entry.payer == self._payer:
                 await self._pick_up(batch)
-        self._begin(self._send_all())
+        if before is None:
+            self._begin(self._send_all())
 
     async def _pick_up(self, batch: Batch) -> None:
         """See a batch through that was left behind, unless somebody does."""
@@ -248,6 +284,7 @@ class BatchClient:
             if calls:
                 entry = BatchEntry(self._served, uuid.uuid4().hex, None, self._payer, len(calls), time.time())
                 batch = Batch(entry, calls, is_structured=self._poller.structured, is_under_way=True)
+                self._ledger.take(entry.name, calls, self)
                 self._add(batch)
                 self._begin(self._carry(batch, lines))
 
@@ -284,10 +321,10 @@ class BatchClient:
     def _tell(self, answers: Mapping[str, RawAnswer]) -> None:
         """Tell who waits what a batch has brought; it is in the journal."""
         for key, answer in answers.items():
-            self._holding.pop(key, None)
+            batch = self._holding.pop(key, None)
             asked = self._asked.get(key)
             if asked is None:
-                self._brought.add(key)
+                self._brought[key] = self._payer if batch is None else batch.entry.payer
             elif not asked.told.done():
                 asked.told.set_result(answer)
 
