@@ -20,6 +20,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from autointerp.config import ModelConfig
@@ -120,11 +121,11 @@ class BatchClient:
         self._n_gathered = 0
         self._has_gathered = asyncio.Event()
         self._batches: dict[str, Batch] = {}
-        self._holding: dict[str, Batch] = {}  # by the keys of the calls that have brought nothing yet
         self._brought: dict[str, str] = {}  # who paid for answers that nobody waited for, by key
         self._starting: asyncio.Task[None] | None = None
         self._n_let_go = 0  # as the ledger had it when it was last looked through
         self._tasks: set[asyncio.Task[None]] = set()
+        ledger.clients.append(self)
 
     @property
     def progress(self) -> str:
@@ -143,29 +144,36 @@ class BatchClient:
         Returns:
             The answer; None if no batch holds the call, or it brought no answer.
         """
-        await self._start()
-        while (client := self._ledger.client_with(key)) is not None:
-            held = await client.bring(key)
-            if held is not None:
-                return held
-            await self._start()  # that client may have been closed, and its batch let go
-        return await self.bring(key)
+        n_let_go = None
+        while n_let_go != self._ledger.n_let_go:  # or a client was closed meanwhile, and has left the call behind
+            n_let_go = self._ledger.n_let_go
+            await self._start()
+            for client in list(self._ledger.clients):
+                held = await client.bring(key)
+                if held is not None:
+                    return held
+        self._raise_if_stopped()
+        return None
 
     async def bring(self, key: str) -> Held | None:
-        """See a batch through that this client has in hand, as far as it holds the call.
+        """See a batch through that this client has in hand, if one holds the call.
 
         Returns:
             The answer; None if no batch of this client holds the call, or it brought no answer.
         """
-        await self._start()
-        batch = self._holding.get(key)
-        if batch is not None:
+        if self._starting is not None:
+            await asyncio.shield(self._starting)
+        while True:
+            payer = self._brought.pop(key, None)  # who asks again wants another answer
+            answer = None if payer is None else self._accounts.kept(key)
+            if payer is not None and answer is not None:
+                return Held(answer, payer)
+            batch = next((batch for batch in self._batches.values() if key in batch.calls), None)
+            if batch is None:
+                return None
+            self._raise_if_stopped()
             await self._pick_up(batch)
             await batch.over.wait()
-        self._raise_if_stopped()
-        payer = self._brought.pop(key, None)  # who asks again wants another answer
-        answer = None if payer is None else self._accounts.kept(key)
-        return None if payer is None or answer is None else Held(answer, payer)
 
     async def answer(
         self, key: str, request: Request[AnswerT], repair: Repair | None, most_usd: float
@@ -199,9 +207,11 @@ class BatchClient:
         if n_left:
             _LOG.info("batches of %s left at the provider for the next run: %d", self._config.model, n_left)
         self._ledger.let_go(self._batches)
-        for batch in self._batches.values():
+        if self in self._ledger.clients:
+            self._ledger.clients.remove(self)
+        left, self._batches = self._batches, {}
+        for batch in left.values():
             batch.over.set()
-        self._holding.clear()
         await self._service.close()
 
     # --- tasks ------------------------------------------------------------------------------------------------------
@@ -216,7 +226,7 @@ class BatchClient:
     async def _resume(self, before: "asyncio.Task[None] | None") -> None:
         if before is not None:
             await before
-        for entry, calls in await asyncio.to_thread(self._ledger.take_left_behind, self._served, self):
+        for entry, calls in await asyncio.to_thread(self._ledger.take_left_behind, self._served):
             batch = Batch(entry, calls, is_resumed=True)
             self._add(batch)
             if entry.payer == self._payer:
@@ -284,7 +294,6 @@ class BatchClient:
             if calls:
                 entry = BatchEntry(self._served, uuid.uuid4().hex, None, self._payer, len(calls), time.time())
                 batch = Batch(entry, calls, is_structured=self._poller.structured, is_under_way=True)
-                self._ledger.take(entry.name, calls, self)
                 self._add(batch)
                 self._begin(self._carry(batch, lines))
 
@@ -313,18 +322,16 @@ class BatchClient:
 
     def _add(self, batch: Batch) -> None:
         self._batches[batch.entry.name] = batch
-        self._holding.update(dict.fromkeys(batch.calls, batch))
 
     def _waiting_for(self, keys: Iterable[str]) -> list[_Asked]:
         return [asked for key in keys if (asked := self._asked.get(key)) is not None and not asked.told.done()]
 
-    def _tell(self, answers: Mapping[str, RawAnswer]) -> None:
-        """Tell who waits what a batch has brought; it is in the journal."""
+    def _tell(self, payer: str, answers: Mapping[str, RawAnswer]) -> None:
+        """Tell who waits what a batch has brought; it is in the journal, paid by the batch's payer."""
         for key, answer in answers.items():
-            batch = self._holding.pop(key, None)
             asked = self._asked.get(key)
             if asked is None:
-                self._brought[key] = self._payer if batch is None else batch.entry.payer
+                self._brought[key] = payer
             elif not asked.told.done():
                 asked.told.set_result(answer)
 
@@ -378,7 +385,7 @@ class BatchClient:
 
     async def _collect(self, batch: Batch, batch_id: str, results: Sequence[str]) -> None:
         """Take in what a batch has brought, tell who waits, and ask again for what it has not brought."""
-        await self._results.take_in(batch, batch_id, results, self._tell)
+        await self._results.take_in(batch, batch_id, results, partial(self._tell, batch.entry.payer))
         again: list[_Asked] = []
         troubles: list[tuple[_Asked, Trouble]] = []
         fatal: LanguageModelError | None = None
@@ -406,8 +413,6 @@ class BatchClient:
         """Nothing more comes of a batch: note it, and ask again for some of its calls."""
         await asyncio.wrap_future(self._ledger.end(batch.entry.name))
         del self._batches[batch.entry.name]
-        for key in batch.calls:
-            self._holding.pop(key, None)
         if batch.is_resumed and batch.entry.payer == self._payer:
             await self._accounts.settle(batch.most_usd, batch.paid_usd)
         batch.over.set()

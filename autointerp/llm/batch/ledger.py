@@ -8,8 +8,8 @@ The tables stand in the journal's file, and are written as its answers are.
 3. A call is taken out once its answer is in the journal; a batch has ended when nothing more comes of it.
 4. One process at a time sends batches by a journal: it holds a lock of the operating system, which ends with it. So
    what has not ended, and no client in this process has in hand, was left behind.
-5. Of the clients in this process, the ledger tells which has the batch in hand that holds a call: whoever takes what
-   was left behind takes the calls of other stages too.
+5. The ledger knows all clients of this process: whoever takes what was left behind takes the calls of other stages
+   too, and those find them at that client.
 """
 
 import fcntl
@@ -78,14 +78,6 @@ class BatchedCall:
     most_usd: float
 
 
-@dataclass(frozen=True, slots=True)
-class _InHand:
-    """A batch that a client of this process sees through, and the keys of its calls that are not done."""
-
-    client: "BatchClient"
-    keys: set[str]
-
-
 class BatchLedger:
     """The batches of one journal, for all models of this process.
 
@@ -95,6 +87,7 @@ class BatchLedger:
         rows: The journal's.
 
     Attributes:
+        clients: Those of this process, for one event loop.
         n_let_go: How often a client has let batches go that had not ended.
     """
 
@@ -109,7 +102,8 @@ class BatchLedger:
         self._rows = rows
         self._lock: IO[str] | None = None
         self._guard = threading.Lock()
-        self._in_hand: dict[str, _InHand] = {}  # by the batch's name; also of those that have ended
+        self._in_hand: set[str] = set()
+        self.clients: list[BatchClient] = []
         self.n_let_go = 0
 
     def hold(self) -> None:
@@ -142,14 +136,8 @@ class BatchLedger:
                 ) from error
             self._lock = lock
 
-    def take_left_behind(
-        self, served: Served, client: "BatchClient"
-    ) -> list[tuple[BatchEntry, dict[str, BatchedCall]]]:
+    def take_left_behind(self, served: Served) -> list[tuple[BatchEntry, dict[str, BatchedCall]]]:
         """Take what has not ended of a model's batches and nobody has in hand, the oldest first.
-
-        Args:
-            served: The model.
-            client: Who sees them through from now on.
 
         Returns:
             Each with its calls that are not done, by key.
@@ -163,22 +151,13 @@ class BatchLedger:
                 served.model,
             )
             entries = [entry for row in rows if (entry := BatchEntry(served, *row)).name not in self._in_hand]
-            taken = [(entry, self._calls(entry.name)) for entry in entries]
-            self._in_hand.update({entry.name: _InHand(client, set(calls)) for entry, calls in taken})
-        return taken
-
-    def take(self, name: str, keys: Iterable[str], client: "BatchClient") -> None:
-        """Note that a client sees a batch through that it is about to send."""
-        with self._guard:
-            self._in_hand[name] = _InHand(client, set(keys))
-
-    def client_with(self, key: str) -> "BatchClient | None":
-        """Who in this process has a batch in hand that holds a call which is not done."""
-        with self._guard:
-            return next((batch.client for batch in self._in_hand.values() if key in batch.keys), None)
+            self._in_hand.update(entry.name for entry in entries)
+        return [(entry, self._calls(entry.name)) for entry in entries]
 
     def open(self, entry: BatchEntry, calls: Mapping[str, BatchedCall]) -> Future[None]:
-        """Write down what is about to be sent; a client has it in hand."""
+        """Write down what is about to be sent; the caller has it in hand."""
+        with self._guard:
+            self._in_hand.add(entry.name)
         served = entry.served
         batch = (
             "INSERT INTO batches (name, provider, base_url, model, payer, n_requests, created_at)"
@@ -195,18 +174,11 @@ class BatchLedger:
 
     def done(self, name: str, keys: Iterable[str]) -> Future[None]:
         """Take calls out: their answers are in the journal."""
-        keys = list(keys)
-        with self._guard:
-            if name in self._in_hand:
-                self._in_hand[name].keys.difference_update(keys)
         delete = "DELETE FROM batch_calls WHERE key = ? AND batch = ?"
         return self._write(*((delete, (key, name)) for key in keys))
 
     def end(self, name: str) -> Future[None]:
         """Write down that nothing more comes of a batch: its calls may be sent again."""
-        with self._guard:
-            if name in self._in_hand:
-                self._in_hand[name].keys.clear()
         return self._write(
             ("DELETE FROM batch_calls WHERE batch = ?", (name,)),
             ("UPDATE batches SET ended_at = ? WHERE name = ?", (time.time(), name)),
@@ -219,7 +191,8 @@ class BatchLedger:
     def let_go(self, names: Iterable[str]) -> None:
         """Have batches no longer in hand: those that have not ended are left behind."""
         with self._guard:
-            gone = [name for name in names if self._in_hand.pop(name, None) is not None]
+            gone = self._in_hand.intersection(names)
+            self._in_hand -= gone
             self.n_let_go += bool(gone)
 
     def close(self) -> None:
