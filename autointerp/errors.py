@@ -15,7 +15,7 @@
     │   ├── KeyRefusedError         the provider refuses the key, or the account is out of credit
     │   ├── ModelNotServedError     the provider does not know the model
     │   ├── BudgetError             the next call would pass `max_cost_usd`
-    │   └── TooManyFailuresError    more than `max_failed_share` of a model's calls fail
+    │   └── TooManyFailuresError    more than `max_failed_share` of the questions to a model fail
     ├── StoreError                  the run's DuckDB file
     │   ├── NewerStoreError         written by a newer version of this program
     │   ├── StoreBusyError          another process holds the file for longer than we wait
@@ -115,7 +115,7 @@ class BudgetError(LanguageModelError):
 
 
 class TooManyFailuresError(LanguageModelError):
-    """More of a model's calls fail than the run allows."""
+    """More of the questions to a model fail than the run allows."""
 
 
 class StoreError(AutointerpError):

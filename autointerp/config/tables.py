@@ -201,7 +201,7 @@ class LlmConfig(_Frozen):
         None, gt=0, description="the run folder's calls may cost this at most, earlier runs' included; needs prices"
     )
     max_failed_share: float = Field(
-        0.5, gt=0, le=1, description="stop when more than this share of a model's calls fails; 1: never"
+        0.5, gt=0, le=1, description="stop when more than this share of the questions to a model fails; 1: never"
     )
     patience_s: float = Field(
         600.0, gt=0, description="how long a call waits for a server that is overloaded or out of reach"

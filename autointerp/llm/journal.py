@@ -9,6 +9,7 @@
 4. Which calls are in a batch at a provider stands here too, for `batch.ledger`.
 """
 
+import asyncio
 import queue
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, cast
+from weakref import WeakValueDictionary
 
 from autointerp.config import ModelConfig
 from autointerp.errors import DiskFullError, RunError, disk_full
@@ -165,6 +167,10 @@ class AnswerStore(Protocol):
         """Prompts and tokens of a model's answers, to tell tokens from bytes."""
         ...
 
+    def asking(self, key: str) -> asyncio.Lock:
+        """Held by whoever asks for the answer with a key."""
+        ...
+
 
 class JournalReader:
     """What was paid for, as it stands in a journal's tables. Safe for threads.
@@ -178,6 +184,7 @@ class JournalReader:
         self.path = path
         self._lock = threading.Lock()
         self._database = database
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def get(self, key: str) -> RawAnswer | None:
         """The answer with a key, if it was paid for."""
@@ -191,6 +198,13 @@ class JournalReader:
         text, stop, model, n_input, n_cached, n_output, n_written = rows[0]
         stopped = cast(Literal["complete", "truncated", "refusal"], stop)
         return RawAnswer(text, stopped, model, n_input, n_cached, n_output, n_written)
+
+    def asking(self, key: str) -> asyncio.Lock:
+        """Held by whoever asks for the answer with a key, so that two models that ask the same at once pay once.
+
+        Who asks for the same key asks in the same event loop.
+        """
+        return self._asking.setdefault(key, asyncio.Lock())
 
     def spent_usd(self, payer: str) -> float:
         """What a run's calls have cost, as far as their prices were known."""

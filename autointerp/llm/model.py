@@ -16,12 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakValueDictionary
 
 from autointerp.config import ModelConfig
 from autointerp.errors import AutointerpError, LanguageModelError
 from autointerp.llm.answers import complaint, read_answer
-from autointerp.llm.batch.client import BatchClient
+from autointerp.llm.batch.client import BatchClient, Held
 from autointerp.llm.batch.ledger import BatchLedger, Served
 from autointerp.llm.batch.results import Accounts
 from autointerp.llm.budget import Budget, FailureCount, Stop, unpriced
@@ -59,7 +58,7 @@ class Terms:
     Attributes:
         budget: Shared by all models of a run; None for no limit.
         prices: Of this model; None for those of its config.
-        max_failed_share: Share of the calls that may fail; past it the run stops.
+        max_failed_share: Share of the questions that may fail; past it the run stops.
         payer: The run's name in the journal.
         gate: Shared by the models that ask one server for one model; None for one of its own.
         stop: Shared by all models of a run; None for one of its own.
@@ -75,6 +74,8 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
+    """A call that was answered; `from_journal` also where another run has paid for it in a batch that we waited for."""
+
     answer: RawAnswer
     usage: Usage
     from_journal: bool
@@ -121,7 +122,6 @@ class ConnectedModel:
         self._gate = terms.gate or Gate(config, clock, longest_pause_s=retries.patience_s)
         paid = journal.paid_so_far(config.model)
         self._tokens = BytesPerToken(paid.prompt_bytes, paid.input_tokens, paid.n_answers)
-        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stop = terms.stop or Stop()
         self._usage = Usage()
         self._outcomes = FailureCount(config.model, terms.max_failed_share)
@@ -172,8 +172,7 @@ class ConnectedModel:
         """
         # Two that ask the same at once pay once: the second waits and finds the first's answer in the journal.
         key = self._key(request, None)
-        lock = self._asking.setdefault(key, asyncio.Lock())
-        async with lock:
+        async with self._journal.asking(key):
             outcome = await self._converse(request, key, anew=False)
             if isinstance(outcome, _ReplayedFailure) and self._retry_failures:
                 outcome = await self._converse(request, key, anew=True)
@@ -227,7 +226,7 @@ class ConnectedModel:
                 return _Call(kept, self._prices.usage(kept), from_journal=True)
         held = await self._held(key)
         if held is not None:
-            return _Call(held, self._prices.usage(held), from_journal=False)
+            return _Call(held.answer, self._prices.usage(held.answer), from_journal=held.payer != self._terms.payer)
         n_bytes = prompt_bytes(request, repair)
         most_usd = self._prices.most_usd(self._tokens.at_most(n_bytes), request.max_output_tokens) or 0.0
         self._stop.check()
@@ -254,7 +253,7 @@ class ConnectedModel:
             self._usage = self._usage + usage
         return _Call(answer, usage, from_journal=False)
 
-    async def _held(self, key: str) -> RawAnswer | None:
+    async def _held(self, key: str) -> Held | None:
         """What a batch brings that holds this call already, if one does: an earlier process may have sent it."""
         if self._batches is None:
             return None

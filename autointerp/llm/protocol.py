@@ -65,7 +65,8 @@ class Reply(Generic[AnswerT_co]):
         answer: The same, parsed.
         usage: Of all calls this answer took (two where the first had to be repaired), whenever they were paid.
         model: The model that answered, as the provider names it.
-        from_journal: Whether every call was answered by the journal, so that nothing was paid now.
+        from_journal: Whether nothing was paid now: every call was answered by the journal, or by a batch for which
+            another run has paid.
         paid: Of the calls that were paid now.
     """
 

@@ -1,6 +1,8 @@
 """Nothing that went off in a batch is lost or paid twice: after a kill, days later, with others at one journal."""
 
 import asyncio
+import errno
+import fcntl
 import json
 import math
 import sqlite3
@@ -188,18 +190,20 @@ def test_results_that_were_read_before_the_end_are_not_counted_again(asker: Aske
 
 
 def test_what_another_run_at_the_journal_left_behind_is_paid_by_that_run(asker: Asker, provider: Provider) -> None:
-    async def run(server: BatchServer) -> tuple[float, list[str]]:
+    async def run(server: BatchServer) -> tuple[float, list[Outcome]]:
         budget = Budget(1.0)
         config = asker.config(server, provider, batch=True, **PRICES)
         terms = Terms(budget=budget, payer="second")
         async with connect(config, asker.journal, terms=terms, sleep=asker.waits) as model:
             outcomes = list(await asyncio.gather(*(model.ask(request) for request in requests_of(2, 3))))
-        return budget.spent_usd, labels(outcomes)
+        return budget.spent_usd, outcomes
 
     with BatchServer(Always(echo)) as server:
         leave_under_way(asker, server, provider, 0, 1, 2, payer="first")
-        spent, told = asyncio.run(run(server))
-        assert told == features(2, 3)
+        spent, outcomes = asyncio.run(run(server))
+        assert labels(outcomes) == features(2, 3)
+        assert [(outcome.usage.n_calls, outcome.paid.n_calls) for outcome in outcomes] == [(1, 0), (1, 1)]
+        assert [isinstance(outcome, Reply) and outcome.from_journal for outcome in outcomes] == [True, False]
         assert sizes(server) == [3, 1]
         assert math.isclose(spent, 20e-6 / 2)
         assert math.isclose(asker.journal.spent_usd("first"), 3 * 20e-6 / 2)
@@ -283,6 +287,97 @@ def test_two_models_of_one_process_leave_each_other_s_batches_alone(asker: Asker
         assert labels(asyncio.run(run(server))) == features(0, 1)
         assert sizes(server) == [1, 1]
         assert set(server.answered.values()) == {1}
+
+
+async def until_it_shows(is_so: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Wait for something in this event loop; whether it came."""
+    for _ in range(int(seconds / 0.005)):
+        if is_so():
+            return True
+        await asyncio.sleep(0.005)
+    return False
+
+
+def test_what_one_model_of_a_process_took_over_is_not_sent_again_by_another(asker: Asker, provider: Provider) -> None:
+    async def run(server: BatchServer) -> list[Outcome]:
+        config = asker.config(server, provider, batch=True, **PRICES)
+        budget = Budget(1.0)
+        terms = Terms(budget=budget, payer="run")
+        async with (
+            connect(config, asker.journal, terms=terms, sleep=asker.waits) as explainer,
+            connect(config, asker.journal, terms=terms, sleep=asker.waits) as judge,
+        ):
+            explaining = asyncio.ensure_future(explainer.ask(requests_of(9)[0]))
+            assert await until_it_shows(lambda: len(server.batches) == 2)
+            judging = [asyncio.ensure_future(judge.ask(request)) for request in requests_of(1, 5)]
+            assert await until_it_shows(lambda: len(server.batches) == 3)
+            server.is_held = False
+            outcomes = list(await asyncio.gather(explaining, *judging))
+            assert explainer.usage.n_calls + judge.usage.n_calls == 5
+        assert math.isclose(budget.spent_usd, 5 * 20e-6 / 2)
+        assert math.isclose(asker.journal.spent_usd("run"), 5 * 20e-6 / 2)
+        return outcomes
+
+    with BatchServer(Always(echo)) as server:
+        leave_under_way(asker, server, provider, 0, 1, 2, payer="run")
+        server.is_held = True
+        outcomes = asyncio.run(run(server))
+        assert labels(outcomes) == features(9, 1, 5)
+        assert all(isinstance(outcome, Reply) and outcome.paid.n_calls == 1 for outcome in outcomes)
+        assert sizes(server) == [3, 1, 1]
+        assert set(server.answered.values()) == {1}
+        assert len(asker.journal) == 5
+
+
+@pytest.mark.parametrize("batch", [True, False], ids=["batches", "single"])
+def test_two_models_that_ask_the_same_at_once_pay_once(asker: Asker, batch: bool) -> None:
+    async def run(server: BatchServer) -> list[Outcome]:
+        config = asker.config(server, batch=batch)
+        async with (
+            connect(config, asker.journal, sleep=asker.waits) as explainer,
+            connect(config, asker.journal, sleep=asker.waits) as judge,
+        ):
+            return list(await asyncio.gather(*(model.ask(requests_of(0)[0]) for model in (explainer, judge))))
+
+    with BatchServer(Always(echo)) as server:
+        outcomes = asyncio.run(run(server))
+        assert labels(outcomes) == features(0, 0)
+        assert [isinstance(outcome, Reply) and outcome.from_journal for outcome in outcomes] == [False, True]
+        assert len(server.calls) == 1
+
+
+def test_what_a_model_leaves_that_is_closed_another_of_the_process_takes_over(asker: Asker, provider: Provider) -> None:
+    async def run(server: BatchServer) -> Outcome:
+        config = asker.config(server, provider, batch=True)
+        async with connect(config, asker.journal, sleep=asker.waits) as judge:
+            async with connect(config, asker.journal, sleep=asker.waits) as explainer:
+                given_up = asyncio.ensure_future(explainer.ask(requests_of(0)[0]))
+                assert await until_it_shows(lambda: any(batch.n_looks for batch in server.batches))
+                given_up.cancel()
+                judging = asyncio.ensure_future(judge.ask(requests_of(0)[0]))
+                await asyncio.sleep(0.05)
+            server.is_held = False
+            return await asyncio.wait_for(judging, 10)
+
+    with BatchServer(Always(echo)) as server:
+        server.is_held = True
+        assert labels([asyncio.run(run(server))]) == features(0)
+        assert sizes(server) == [1]
+        assert set(server.answered.values()) == {1}
+
+
+def test_a_disk_without_locks_is_said_before_anything_is_sent(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def has_no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with BatchServer(Always(echo)) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(fcntl, "flock", has_no_locks)
+            with pytest.raises(RunError, match=r"can't be locked \(No locks available\).*local disk") as stop:
+                asker.ask(server, *requests_of(0), batch=True)
+        assert "\n" not in str(stop.value)
+        assert sizes(server) == []
+        assert labels(asker.ask(server, *requests_of(0), batch=True)) == features(0)
 
 
 def test_a_batch_that_an_older_version_sent_is_found(asker: Asker, provider: Provider) -> None:

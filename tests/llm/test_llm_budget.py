@@ -1,12 +1,15 @@
 """A run never pays more than it may, and what it paid for is kept."""
 
 import asyncio
+import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autointerp.config import LlmConfig
 from autointerp.errors import BudgetError, KeyRefusedError, LanguageModelError, TooManyFailuresError
 from autointerp.llm import CallFailure, Journal, Reply, Terms, connect
 from autointerp.llm.budget import Budget, Stop
@@ -153,6 +156,25 @@ def test_when_too_many_calls_fail_the_run_stops_and_says_why(asker: Asker, provi
     assert 20 <= n_sent < 60
     assert "Refusal; the last: the model refuses" in str(stops[0])
     assert "llm.max_failed_share" in stops[0].remedy
+
+
+def test_a_question_whose_answer_was_sent_back_counts_once_and_the_option_says_questions(asker: Asker) -> None:
+    """Of 60 questions 24 fail, by two calls each: 40 % of the questions, and 57 % of the calls."""
+
+    def sometimes_unreadable(call: Call) -> Outcome:
+        n = int(re.findall(r"feature (\d+)", json.dumps(call.body))[0])
+        return Say("no JSON") if n % 5 in (1, 3) else Say('{"label": "a"}')
+
+    async def run() -> list[Reply[Label] | CallFailure]:
+        config = asker.config(server, concurrency=1)
+        async with connect(config, asker.journal, terms=Terms(max_failed_share=0.5), sleep=asker.waits) as model:
+            return await asyncio.gather(*(model.ask(label_request(f"feature {i}")) for i in range(60)))
+
+    with LoopbackServer(Always(sometimes_unreadable)) as server:
+        outcomes = asyncio.run(run())
+        assert len(server.calls) == 84
+    assert sum(isinstance(outcome, CallFailure) for outcome in outcomes) == 24
+    assert "share of the questions" in (LlmConfig.model_fields["max_failed_share"].description or "")
 
 
 def test_what_failed_is_in_the_journal_with_what_came_back(asker: Asker) -> None:

@@ -6,7 +6,8 @@
    (`results`), also what nobody waits for any more; then those who wait are told. What brought no answer goes into the
    next batch, or is a failure of that call, by the same rules as a single call's.
 4. A batch that an earlier process left behind is picked up, its money set aside first: at once if this run pays for it;
-   if another run at the same journal does, as soon as one of its calls is asked for.
+   if another run at the same journal does, as soon as one of its calls is asked for. Explainer and judge may be one
+   model: then the first of their clients takes what both had sent, and the other waits for it there.
 
 What no further call can mend stops the client: everybody who waits is told, and what is at the provider stays there,
 for the next run to pick up.
@@ -19,6 +20,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from autointerp.config import ModelConfig
@@ -58,6 +60,19 @@ class _Asked:
     call: BatchedCall
     told: "asyncio.Future[RawAnswer | Trouble]"
     n_attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a batch has brought that held a call before it was asked for.
+
+    Attributes:
+        answer: In the journal by now.
+        payer: The run that has paid for it.
+    """
+
+    answer: RawAnswer
+    payer: str
 
 
 class BatchClient:
@@ -106,10 +121,11 @@ class BatchClient:
         self._n_gathered = 0
         self._has_gathered = asyncio.Event()
         self._batches: dict[str, Batch] = {}
-        self._holding: dict[str, Batch] = {}  # by the keys of the calls that have brought nothing yet
-        self._brought: set[str] = set()  # keys of answers that nobody waited for
+        self._brought: dict[str, str] = {}  # who paid for answers that nobody waited for, by key
         self._starting: asyncio.Task[None] | None = None
+        self._n_let_go = 0  # as the ledger had it when it was last looked through
         self._tasks: set[asyncio.Task[None]] = set()
+        ledger.clients.append(self)
 
     @property
     def progress(self) -> str:
@@ -122,22 +138,42 @@ class BatchClient:
         plural = "" if len(batches) == 1 else "es"
         return f"{len(batches)} batch{plural}, {n_done:,} of {n_requests:,} done"
 
-    async def held(self, key: str) -> RawAnswer | None:
-        """Wait for what a batch brings that holds the call already; its money is set aside.
+    async def held(self, key: str) -> Held | None:
+        """Wait for what a batch brings that holds the call already, of whichever client here; its money is set aside.
 
         Returns:
-            The answer, in the journal by now; None if no batch holds the call, or it brought no answer.
+            The answer; None if no batch holds the call, or it brought no answer.
         """
-        await self._start()
-        batch = self._holding.get(key)
-        if batch is not None:
+        n_let_go = None
+        while n_let_go != self._ledger.n_let_go:  # or a client was closed meanwhile, and has left the call behind
+            n_let_go = self._ledger.n_let_go
+            await self._start()
+            for client in list(self._ledger.clients):
+                held = await client.bring(key)
+                if held is not None:
+                    return held
+        self._raise_if_stopped()
+        return None
+
+    async def bring(self, key: str) -> Held | None:
+        """See a batch through that this client has in hand, if one holds the call.
+
+        Returns:
+            The answer; None if no batch of this client holds the call, or it brought no answer.
+        """
+        if self._starting is not None:
+            await asyncio.shield(self._starting)
+        while True:
+            payer = self._brought.pop(key, None)  # who asks again wants another answer
+            answer = None if payer is None else self._accounts.kept(key)
+            if payer is not None and answer is not None:
+                return Held(answer, payer)
+            batch = next((batch for batch in self._batches.values() if key in batch.calls), None)
+            if batch is None:
+                return None
+            self._raise_if_stopped()
             await self._pick_up(batch)
             await batch.over.wait()
-        self._raise_if_stopped()
-        if key not in self._brought:
-            return None
-        self._brought.discard(key)  # who asks again wants another answer
-        return self._accounts.kept(key)
 
     async def answer(
         self, key: str, request: Request[AnswerT], repair: Repair | None, most_usd: float
@@ -162,6 +198,8 @@ class BatchClient:
 
     async def close(self) -> None:
         """Stop looking. What is at the provider stays there."""
+        if self._starting is not None:  # what it takes in hand is to be let go
+            await asyncio.gather(self._starting, return_exceptions=True)
         n_left = sum(batch.is_sent for batch in self._batches.values())
         for task in self._tasks:
             task.cancel()
@@ -169,24 +207,32 @@ class BatchClient:
         if n_left:
             _LOG.info("batches of %s left at the provider for the next run: %d", self._config.model, n_left)
         self._ledger.let_go(self._batches)
+        if self in self._ledger.clients:
+            self._ledger.clients.remove(self)
+        left, self._batches = self._batches, {}
+        for batch in left.values():
+            batch.over.set()
         await self._service.close()
 
     # --- tasks ------------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        """Find what an earlier process left behind, once, and begin to send."""
-        if self._starting is None:
-            self._starting = asyncio.create_task(self._resume())
-            self._tasks.add(self._starting)
+        """Find what was left behind, once and whenever a client here has let go of batches, and begin to send."""
+        if self._starting is None or self._n_let_go != self._ledger.n_let_go:
+            self._n_let_go = self._ledger.n_let_go
+            self._starting = asyncio.create_task(self._resume(self._starting))
         await asyncio.shield(self._starting)
 
-    async def _resume(self) -> None:
+    async def _resume(self, before: "asyncio.Task[None] | None") -> None:
+        if before is not None:
+            await before
         for entry, calls in await asyncio.to_thread(self._ledger.take_left_behind, self._served):
             batch = Batch(entry, calls, is_resumed=True)
             self._add(batch)
             if entry.payer == self._payer:
                 await self._pick_up(batch)
-        self._begin(self._send_all())
+        if before is None:
+            self._begin(self._send_all())
 
     async def _pick_up(self, batch: Batch) -> None:
         """See a batch through that was left behind, unless somebody does."""
@@ -276,18 +322,16 @@ class BatchClient:
 
     def _add(self, batch: Batch) -> None:
         self._batches[batch.entry.name] = batch
-        self._holding.update(dict.fromkeys(batch.calls, batch))
 
     def _waiting_for(self, keys: Iterable[str]) -> list[_Asked]:
         return [asked for key in keys if (asked := self._asked.get(key)) is not None and not asked.told.done()]
 
-    def _tell(self, answers: Mapping[str, RawAnswer]) -> None:
-        """Tell who waits what a batch has brought; it is in the journal."""
+    def _tell(self, payer: str, answers: Mapping[str, RawAnswer]) -> None:
+        """Tell who waits what a batch has brought; it is in the journal, paid by the batch's payer."""
         for key, answer in answers.items():
-            self._holding.pop(key, None)
             asked = self._asked.get(key)
             if asked is None:
-                self._brought.add(key)
+                self._brought[key] = payer
             elif not asked.told.done():
                 asked.told.set_result(answer)
 
@@ -341,7 +385,7 @@ class BatchClient:
 
     async def _collect(self, batch: Batch, batch_id: str, results: Sequence[str]) -> None:
         """Take in what a batch has brought, tell who waits, and ask again for what it has not brought."""
-        await self._results.take_in(batch, batch_id, results, self._tell)
+        await self._results.take_in(batch, batch_id, results, partial(self._tell, batch.entry.payer))
         again: list[_Asked] = []
         troubles: list[tuple[_Asked, Trouble]] = []
         fatal: LanguageModelError | None = None
@@ -369,8 +413,6 @@ class BatchClient:
         """Nothing more comes of a batch: note it, and ask again for some of its calls."""
         await asyncio.wrap_future(self._ledger.end(batch.entry.name))
         del self._batches[batch.entry.name]
-        for key in batch.calls:
-            self._holding.pop(key, None)
         if batch.is_resumed and batch.entry.payer == self._payer:
             await self._accounts.settle(batch.most_usd, batch.paid_usd)
         batch.over.set()

@@ -8,6 +8,8 @@ The tables stand in the journal's file, and are written as its answers are.
 3. A call is taken out once its answer is in the journal; a batch has ended when nothing more comes of it.
 4. One process at a time sends batches by a journal: it holds a lock of the operating system, which ends with it. So
    what has not ended, and no client in this process has in hand, was left behind.
+5. The ledger knows all clients of this process: whoever takes what was left behind takes the calls of other stages
+   too, and those find them at that client.
 """
 
 import fcntl
@@ -17,11 +19,14 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from autointerp.config import ModelConfig
 from autointerp.errors import RunError
+
+if TYPE_CHECKING:
+    from autointerp.llm.batch.client import BatchClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,10 @@ class BatchLedger:
         path: The journal's file; the lock lies beside it.
         write: The journal's.
         rows: The journal's.
+
+    Attributes:
+        clients: Those of this process, for one event loop.
+        n_let_go: How often a client has let batches go that had not ended.
     """
 
     def __init__(
@@ -94,12 +103,14 @@ class BatchLedger:
         self._lock: IO[str] | None = None
         self._guard = threading.Lock()
         self._in_hand: set[str] = set()
+        self.clients: list[BatchClient] = []
+        self.n_let_go = 0
 
     def hold(self) -> None:
         """Keep other processes from sending batches by this journal, until it is closed.
 
         Raises:
-            RunError: If one does so already, or the folder can't be written.
+            RunError: If one does so already, the folder can't be written, or its disk has no locks.
         """
         with self._guard:
             if self._lock is not None:
@@ -116,6 +127,12 @@ class BatchLedger:
                 raise RunError(
                     f"another process asks by batches over the journal {self._path}",
                     "wait for it to end, or set batch = false, or another llm.journal",
+                ) from error
+            except OSError as error:  # some network disks have no locks
+                lock.close()
+                raise RunError(
+                    f"{path} can't be locked ({error.strerror}), so that another process might pay for batches twice",
+                    "set llm.journal to a file on a local disk, or batch = false",
                 ) from error
             self._lock = lock
 
@@ -174,7 +191,9 @@ class BatchLedger:
     def let_go(self, names: Iterable[str]) -> None:
         """Have batches no longer in hand: those that have not ended are left behind."""
         with self._guard:
-            self._in_hand.difference_update(names)
+            gone = self._in_hand.intersection(names)
+            self._in_hand -= gone
+            self.n_let_go += bool(gone)
 
     def close(self) -> None:
         """Let other processes send batches."""

@@ -176,8 +176,9 @@ class ResultReader:
         )
         batch.paid_usd += sum(costs)
         await asyncio.wrap_future(self._ledger.done(batch.entry.name, answers))
+        if len(answers) == len(batch.calls):  # once the last is told, this process may be over
+            await asyncio.wrap_future(self._ledger.end(batch.entry.name))
+        # At once, so that whoever asks meanwhile finds the call in the batch or is told.
         for key in answers:
             del batch.calls[key]
-        if not batch.calls:  # once the last is told, this process may be over
-            await asyncio.wrap_future(self._ledger.end(batch.entry.name))
         tell(answers)
