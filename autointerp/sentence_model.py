@@ -2,7 +2,8 @@
 
 Most sentence models are a BERT whose tokens' vectors are averaged and normalized; the embedded one is. Such a model is
 read from its folder with torch, tokenizers and safetensors: to import transformers and sentence-transformers takes
-several times the work that a search then does. Any other is left to sentence-transformers.
+several times the work that a search then does. Any other is left to sentence-transformers, also one that differs in no
+more than how it is written: other names of its tensors, other numbers in them, a limit of tokens that is not told.
 
 Its forward pass (Devlin et al. 2019, 1810.04805) takes the steps of transformers' `BertModel` and of
 sentence-transformers' `Pooling` and `Normalize` in their order, by the same functions of torch, so that the vectors
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -52,6 +53,20 @@ _LAYER_NORM_EPS = 1e-12
 _USUAL_MODULES = ["Transformer", "Pooling", "Normalize"]
 _USUAL_POOLING = ("mean", "pooling_mode_mean_tokens")
 _USUAL_SENTENCE_KEYS = {"max_seq_length", "do_lower_case"}
+_EMBEDDINGS = {f"{part}_embeddings.weight" for part in ("word", "position", "token_type")} | {
+    f"LayerNorm.{part}" for part in ("weight", "bias")
+}
+_LAYER = {
+    f"{module}.{part}"
+    for part in ("weight", "bias")
+    for module in (
+        *(f"attention.self.{name}" for name in ("query", "key", "value")),
+        *("attention.output.dense", "attention.output.LayerNorm"),
+        *("intermediate.dense", "output.dense", "output.LayerNorm"),
+    )
+}
+# What a file may hold besides: a mean has no use for them.
+_UNUSED = {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"}
 
 
 class SentenceModel(Protocol):
@@ -133,14 +148,15 @@ def read_usual_bert(folder: Path) -> UsualBert | None:
     is_usual = (
         "model_type" in config
         and all(config.get(key, usual) in (usual, None) for key, usual in _USUAL_BERT.items())
+        and all(type(config.get(key)) is int for key in ("num_hidden_layers", "num_attention_heads"))
         and sentence.keys() <= _USUAL_SENTENCE_KEYS
-        and "max_seq_length" in sentence
+        and type(sentence.get("max_seq_length")) is int
         and not sentence.get("do_lower_case")
         and [mode for mode in modes if mode != "include_prompt"] in ([usual] for usual in _USUAL_POOLING)
         and not _read(folder / "config_sentence_transformers.json").get("default_prompt_name")
         and _cuts_as_bert(_read(folder / "tokenizer.json"), _read(folder / "tokenizer_config.json"))
     )
-    if not is_usual:
+    if not is_usual or not _has_usual_weights(folder / "model.safetensors", config["num_hidden_layers"]):
         return None
     return UsualBert(
         folder=folder,
@@ -164,7 +180,6 @@ class MeanBert:
 
     Raises:
         OSError, RuntimeError, SafetensorError: If a file can't be read, or there is no such device.
-        ValueError: If the weights are not those of a BERT.
     """
 
     prompt = ""
@@ -172,10 +187,7 @@ class MeanBert:
     def __init__(self, bert: UsualBert, device: str) -> None:
         self._bert = bert
         self._weights: Mapping[str, Tensor] = load_file(bert.folder / "model.safetensors", device)
-        words = self._weights.get("embeddings.word_embeddings.weight")
-        if words is None or words.dtype != torch.float32:
-            raise ValueError(f"{bert.folder} holds no weights of a BERT in 32 bits")
-        self.dim: int = words.shape[1]
+        self.dim: int = self._weights["embeddings.word_embeddings.weight"].shape[1]
         self._tokenizer = Tokenizer.from_file(str(bert.folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(bert.max_tokens)
@@ -261,6 +273,16 @@ class LibraryModel:
             functional.normalize(features["sentence_embedding"].float(), dim=1).cpu().numpy()
         )
         return unit
+
+
+def _has_usual_weights(file: Path, n_layers: int) -> bool:
+    """Whether a file holds the tensors of a BERT of so many layers and no others, by their usual names in 32 bits."""
+    usual = {f"embeddings.{name}" for name in _EMBEDDINGS}
+    usual |= {f"encoder.layer.{layer}.{name}" for layer in range(n_layers) for name in _LAYER}
+    with safe_open(file, framework="pt") as weights:
+        return set(weights.keys()) - _UNUSED == usual and all(
+            weights.get_slice(name).get_dtype() == "F32" for name in usual
+        )
 
 
 def _cuts_as_bert(tokenizer: Mapping[str, Any], config: Mapping[str, Any]) -> bool:

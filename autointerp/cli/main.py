@@ -199,9 +199,10 @@ def _end_at_once(status: str | int | None) -> NoReturn:
 
     Python's own end goes over every object that torch has made, which takes a third as long as importing it.
     """
-    with suppress(BrokenPipeError):  # whoever reads has seen enough
-        sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it is None where the shell has closed it
+            with suppress(BrokenPipeError):  # whoever reads has seen enough
+                stream.flush()
     os._exit(status if isinstance(status, int) else bool(status))
 
 

@@ -1,13 +1,14 @@
 """The embeddings of a pool's tiles on disk: a run embeds its pool once, however many commands ask for it.
 
 What the file holds can always be computed again. So one that is missing, damaged, or made of other texts or by another
-embedder is made anew, and where no file can be written a later command embeds again.
+embedder is made anew, and where no file can be written a later command embeds again. It is the run's embedder's alone:
+of one that a scorer brings along, nothing but its name is known, which does not say what its vectors will be tomorrow.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from autointerp.embedder import TextEmbedder
 from autointerp.errors import DiskFullError
 from autointerp.identity import fingerprint
 from autointerp.whole_file import whole_file
@@ -24,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 _HEADER = "autointerp"
 _TENSOR = "embeddings"
-_RULES = 1  # raised whenever the same embedder comes to give the same texts other vectors
+_RULES = 2  # raised whenever the same embedder comes to give the same texts other vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +36,27 @@ class KeptEmbeddings:
     Attributes:
         file: The file; its folder is made when it is first written.
         made_of: Fingerprint of what decides the embeddings besides the texts, the embedder's weights above all.
+        embedder: The one whose embeddings it holds.
     """
 
     file: Path
     made_of: str
+    embedder: TextEmbedder
 
-    def of(
-        self, texts: Sequence[str], embed: Callable[[Sequence[str]], Float32[np.ndarray, "text dim"]]
-    ) -> Float32[np.ndarray, "text dim"]:
+    def of(self, texts: Sequence[str], embedder: TextEmbedder) -> Float32[np.ndarray, "text dim"]:
         """The embeddings of texts: from the file, or computed and written to it.
 
         Args:
             texts: The pool's texts.
-            embed: Gives one row a text; called only if the file does not hold the rows of these very texts.
+            embedder: Asked only if the file does not hold its rows of these very texts; always, without a look at the
+                file, if it is another than the file's.
         """
-        key = fingerprint("pool embeddings", _RULES, self.made_of, list(texts))
+        if embedder is not self.embedder:
+            return embedder.embed(texts)
+        key = fingerprint("pool embeddings", _RULES, self.made_of, embedder.name, list(texts))
         embeddings = self._read(key)
         if embeddings is None:
-            embeddings = embed(texts)
+            embeddings = embedder.embed(texts)
             self._write(embeddings, key)
         return embeddings
 

@@ -95,7 +95,7 @@ class PoolTiles:
     _firings: _Firings
     _duplicates: DuplicateIndex
     _kept: KeptEmbeddings | None
-    _embeddings: dict[str, Float32[np.ndarray, "tile dim"]] = field(default_factory=dict)
+    _embeddings: list[tuple[TextEmbedder, Float32[np.ndarray, "tile dim"]]] = field(default_factory=list)
 
     @classmethod
     def build(
@@ -123,7 +123,7 @@ class PoolTiles:
             collect: Length of a context.
             seed: Of the draw and of the split.
             source_id: `model@source`.
-            kept: Where the tiles' embeddings are kept; None keeps them in memory alone.
+            kept: Where the run's embedder's embeddings of the tiles are kept; None keeps them in memory alone.
 
         Raises:
             ShardError: If a block is not in the corpus.
@@ -248,12 +248,14 @@ class PoolTiles:
         )
 
     def embeddings(self, embedder: TextEmbedder) -> Float32[np.ndarray, "tile dim"]:
-        """Embeddings of the tiles' texts, unit rows; computed, or read, at the first call and kept."""
-        if embedder.name not in self._embeddings:
-            kept = self._kept
-            computed = embedder.embed(self.texts) if kept is None else kept.of(self.texts, embedder.embed)
-            self._embeddings[embedder.name] = computed
-        return self._embeddings[embedder.name]
+        """This embedder's embeddings of the tiles' texts, unit rows; computed, or read, at its first call and kept."""
+        for known, embeddings in self._embeddings:
+            if known is embedder:  # two models in folders of one name have one name
+                return embeddings
+        kept = self._kept
+        computed = embedder.embed(self.texts) if kept is None else kept.of(self.texts, embedder)
+        self._embeddings.append((embedder, computed))
+        return computed
 
 
 def _cut(

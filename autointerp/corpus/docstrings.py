@@ -94,13 +94,17 @@ def _walk(root: Path, prefix: str) -> Iterator[SourceFile]:
     folders: list[tuple[str, tuple[str, ...]]] = [(str(root), (prefix,) if prefix else ())]
     while folders:
         folder, names = folders.pop()
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    if entry.name not in _SKIPPED_NAMES:
-                        folders.append((entry.path, (*names, entry.name)))
-                elif entry.name.endswith(".py") and (stem := entry.name.removesuffix(".py")) not in _SKIPPED_NAMES:
-                    yield SourceFile(".".join((*names, stem)).removesuffix(".__init__"), Path(entry.path))
+        try:
+            with os.scandir(folder) as found:
+                entries = list(found)
+        except PermissionError:
+            continue  # as a file that can't be read
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name not in _SKIPPED_NAMES:
+                    folders.append((entry.path, (*names, entry.name)))
+            elif entry.name.endswith(".py") and (stem := entry.name.removesuffix(".py")) not in _SKIPPED_NAMES:
+                yield SourceFile(".".join((*names, stem)).removesuffix(".__init__"), Path(entry.path))
 
 
 def _read_definitions(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -69,8 +69,8 @@ async def ask_all(
                 task.add_done_callback(end)
         if running and not errors:
             await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
-        if running and _leaves_calls_to_keep(errors[0]):
-            await asyncio.wait(running, timeout=_GRACE_S)
+        if running and _spares_other_calls(errors[0]):
+            await _await_in_flight(running, results)
     finally:
         for task in running:
             task.cancel()
@@ -80,10 +80,17 @@ async def ask_all(
         raise errors[0]
 
 
-def _leaves_calls_to_keep(error: BaseException) -> bool:
-    """Whether the calls in flight, which are paid for, can still end and be kept."""
-    # What is no error of ours is of one call only; what is, of disk or store, leaves nowhere to keep answers.
+def _spares_other_calls(error: BaseException) -> bool:
+    """Whether the calls in flight, which are paid for, can still end."""
+    # What is no error of ours is of one call only; what is, of disk or store, meets the others too.
     return isinstance(error, LanguageModelError) or not isinstance(error, AutointerpError)
+
+
+async def _await_in_flight(running: set[asyncio.Task[None]], results: "_Results[_Result]") -> None:
+    """Let calls end for as long as they can and their answers can be kept."""
+    end = time.monotonic() + _GRACE_S
+    while running and results.were_kept and (left := end - time.monotonic()) > 0:
+        await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _read_ahead(chunks: Iterable[Sequence[_Item]], n_left: int) -> AsyncGenerator[_Item]:
@@ -114,6 +121,13 @@ class _Results(Generic[_Result]):
         self._batch_size = batch_size
         self._finished: dict[int, _Result] = {}
         self._last_kept = time.monotonic()
+        self._n_handed_on = 0
+        self._n_kept = 0
+
+    @property
+    def were_kept(self) -> bool:
+        """Whether all that were handed on could be kept."""
+        return self._n_kept == self._n_handed_on
 
     def add(self, number: int, result: _Result) -> None:
         """Take the result of the question with this number; hand all on if it is time."""
@@ -125,5 +139,7 @@ class _Results(Generic[_Result]):
         """Hand on what there is, in the order of the questions."""
         finished, self._finished = self._finished, {}
         if finished:
+            self._n_handed_on += len(finished)
             self._keep([finished[number] for number in sorted(finished)])
+            self._n_kept += len(finished)
         self._last_kept = time.monotonic()

@@ -6,7 +6,8 @@ runs/NAME/
   collect/SOURCE/   one file a shard, then collected.safetensors
   pool/SOURCE/      embeddings.safetensors: of the pool's windows, so that it is embedded once; made anew if removed
   store.duckdb      everything else
-  journal.sqlite    paid answers, by request
+  journal.sqlite    paid answers, by request; beside it journal.sqlite.batches, held by who asks by batches
+  run.lock          held by who writes here
 """
 
 import fcntl

@@ -188,7 +188,9 @@ class SourceSession:
             pipeline.collect,
             seed=pipeline.seed,
             source_id=self.source_id,
-            kept=KeptEmbeddings(self.run.folder.pool_file(self.source_id), self.run.contexts_fingerprint),
+            kept=KeptEmbeddings(
+                self.run.folder.pool_file(self.source_id), self.run.contexts_fingerprint, self.run.embedder
+            ),
         )
 
     def decoder_neighbors(self) -> Int32[np.ndarray, "feature rank"]:

@@ -5,7 +5,7 @@ Arrow because DuckDB inserts and returns it in bulk; a row-by-row `execute` cost
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from itertools import chain
 from operator import attrgetter
@@ -267,9 +267,11 @@ def failures_of(rows: Iterable[Mapping[str, Any]]) -> list[Failure]:
 
 def stages_of(rows: Iterable[Mapping[str, Any]]) -> list[StageRecord]:
     """Records of rows of `stages`; the column `summary` holds the counts of `Usage`, or nothing."""
+    known = {field.name for field in fields(Usage)} - {"cost_usd"}
     stages = []
     for row in rows:
-        counts = json.loads(row["summary"])
+        # Another version of this program may have counted more.
+        counts = {name: count for name, count in json.loads(row["summary"]).items() if name in known}
         stages.append(
             StageRecord(
                 stage=row["stage"],

@@ -1,9 +1,11 @@
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import Float32
 
 from autointerp.config import CollectConfig
 from autointerp.contexts.pool import PoolTiles
@@ -152,6 +154,17 @@ def test_texts_are_embedded_once_for_all_features() -> None:
     assert tiles.embeddings(embedder) is first
     assert embedder.n_embedded == tiles.n_tiles
     assert np.allclose(np.linalg.norm(first, axis=1), 1.0)
+
+
+def test_two_embedders_of_one_name_have_each_their_own_vectors() -> None:
+    class Backwards(BagOfWords):
+        def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
+            return -super().embed(texts)
+
+    tiles, embedder, other = make_world(0).tiles(), BagOfWords(), Backwards()
+    np.testing.assert_array_equal(tiles.embeddings(other), -tiles.embeddings(embedder))
+    np.testing.assert_array_equal(tiles.embeddings(other), -tiles.embeddings(embedder))
+    assert embedder.n_embedded == other.n_embedded == tiles.n_tiles
 
 
 def test_a_pool_without_any_firing_is_silent_everywhere() -> None:

@@ -1,8 +1,11 @@
 """The embedded corpus: order, ids and deduplication, on the standard library and on small packages made here."""
 
+import errno
 import logging
+import os
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 
@@ -65,6 +68,21 @@ def test_files_that_python_cannot_parse_are_passed_over(tiny_package: Path) -> N
     (tiny_package / "latin.py").write_bytes('"""café"""'.encode("latin-1"))
     (tiny_package / "good.py").write_text(f'"""{PROSE.format("module")}"""\n')
     assert [document.document_id for document in iter_docstring_documents()] == ["tiny_corpus_package.good"]
+
+
+def test_a_folder_that_may_not_be_read_is_passed_over(tiny_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def refusing(folder: str) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        if Path(folder).name == "private":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # root, who runs tests too, may read any folder
+    for name in ("private", "public"):
+        (tiny_package / name).mkdir()
+        (tiny_package / name / "shapes.py").write_text(f'"""{PROSE.format(name)}"""\n')
+    assert [document.document_id for document in iter_docstring_documents()] == ["tiny_corpus_package.public.shapes"]
 
 
 def test_a_package_that_is_not_installed_is_logged_and_skipped(

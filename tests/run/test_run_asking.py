@@ -141,6 +141,31 @@ def test_results_that_can_not_be_kept_stop_the_run_with_their_own_error() -> Non
         asyncio.run(ask_all([[0, 1, 2, 3]], ask, keep, n_at_once=2, batch_size=1))
 
 
+@pytest.mark.parametrize("refused_first", [False, True], ids=["", "while calls are waited for"])
+def test_where_results_can_not_be_kept_calls_in_flight_are_broken_off(refused_first: bool) -> None:
+    """Also if the error is none of ours, as the store's own."""
+    broken_off = False
+
+    async def ask(item: int) -> int:
+        nonlocal broken_off
+        if item == 0 and refused_first:
+            raise BudgetError("it is used up", "raise it")
+        try:
+            await asyncio.sleep(60 if item == 2 else 0.05 * item)
+        except asyncio.CancelledError:
+            broken_off = True
+            raise
+        return item
+
+    def keep(results: list[int]) -> None:
+        raise RuntimeError("the store is gone")
+
+    asked = ask_all([[0, 1, 2]], ask, keep, n_at_once=3, batch_size=1)
+    with pytest.raises(BudgetError if refused_first else RuntimeError):
+        asyncio.run(asyncio.wait_for(asked, timeout=20))
+    assert broken_off
+
+
 def test_what_is_finished_when_the_run_is_interrupted_is_kept() -> None:
     kept: list[int] = []
 

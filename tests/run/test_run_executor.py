@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,30 @@ def test_batch_size_changes_results_by_rounding_only(
     for batch_size in (3, 100):
         other = collect(make_pipeline(batch_size=batch_size), shard_files, tmp_path / str(batch_size))
         assert_same(one, other, exactly=False)
+
+
+@pytest.mark.parametrize(("gigabytes", "n_passes"), [(0.1, 1), (1000, 4)])
+def test_the_model_runs_once_a_core_or_as_often_as_memory_allows(
+    gigabytes: float, n_passes: int, make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    sysconf, read_counted = os.sysconf, Sources.read_counted
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
+    n_pages = int(gigabytes * 1e9 / sysconf("SC_PAGE_SIZE"))
+    monkeypatch.setattr(os, "sysconf", lambda name: n_pages if name == "SC_PHYS_PAGES" else sysconf(name))
+    under_way: list[None] = []
+    most: list[int] = []
+
+    def watched(self: Sources, *batch: torch.Tensor) -> list[torch.Tensor]:
+        under_way.append(None)
+        most.append(len(under_way))
+        time.sleep(0.02)
+        under_way.pop()
+        return read_counted(self, *batch)
+
+    monkeypatch.setattr(Sources, "read_counted", watched)
+    collect(make_pipeline(batch_size=1), shard_files, tmp_path / "out")
+    assert max(most) == n_passes
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from autointerp.errors import StoreError, UnknownFeatureError
@@ -164,6 +165,14 @@ def test_what_a_stage_s_calls_used_comes_back(writer: Writer, reader: Reader, co
     assert (explain.usage, explain.cost_usd, explain.n_asked, explain.finished_at) == (usage, cost_usd, None, None)
     assert (contexts.usage, contexts.cost_usd, contexts.n_asked) == (None, 0.0, 4)
     assert contexts.finished_at is not None
+
+
+def test_what_another_version_counted_besides_is_passed_over(writer: Writer, reader: Reader) -> None:
+    writer.set_stage("explain", "e1", "running", usage=Usage(n_calls=3, output_tokens=7))
+    with duckdb.connect(str(reader.path)) as store:
+        store.execute("""UPDATE stages SET summary = '{"n_calls": 3, "output_tokens": 7, "n_images": 2}'""")
+    (explain,) = reader.stages()
+    assert explain.usage == Usage(n_calls=3, output_tokens=7)
 
 
 def test_one_label_without_a_known_price_makes_the_cost_unknown(writer: Writer, reader: Reader) -> None:

@@ -164,7 +164,7 @@ def _collect_here(sources: Sources, settings: list[CollectSettings], todo: list[
     with one_thread_a_shard():
         n_threads = n_shards_at_once(sources, settings, len(todo))
         pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
-        helpers = _start_helpers(sources, n_threads)
+        helpers = _start_helpers(sources, settings, n_threads)
         under_way: dict[Future[None], int] = {}
         n_begun = 0
         try:
@@ -185,13 +185,16 @@ def _collect_here(sources: Sources, settings: list[CollectSettings], todo: list[
                 helpers.pool.shutdown(cancel_futures=True)
 
 
-def _start_helpers(sources: Sources, n_threads: int) -> Helpers | None:
-    """On a CPU a thread a core, so that no core is idle where shards are fewer than cores, as the last ones are."""
-    n_cores = len(os.sched_getaffinity(0))
-    if n_cores == 1 or sources.subject.device.type != "cpu":
+def _start_helpers(sources: Sources, settings: list[CollectSettings], n_threads: int) -> Helpers | None:
+    """On a CPU a thread a core, so that no core is idle where shards are fewer than cores, as the last ones are.
+
+    Fewer where memory is too small for as many shards: a batch that is under way takes memory too.
+    """
+    n_helpers = n_shards_at_once(sources, settings, len(os.sched_getaffinity(0)))
+    if n_helpers == 1 or sources.subject.device.type != "cpu":
         return None
-    pool = ThreadPoolExecutor(n_cores, initializer=torch.set_num_threads, initargs=(1,))
-    return Helpers(pool, n_ahead=-(-n_cores // n_threads) + 1)
+    pool = ThreadPoolExecutor(n_helpers, initializer=torch.set_num_threads, initargs=(1,))
+    return Helpers(pool, n_ahead=-(-n_helpers // n_threads) + 1)
 
 
 @dataclass(frozen=True, slots=True)
