@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from autointerp.config import ModelConfig
 from autointerp.errors import AutointerpError, LanguageModelError
-from autointerp.llm.batch.ledger import BatchedCall, BatchEntry, BatchLedger, Served
+from autointerp.llm.batch.ledger import BatchedCall, BatchEntry, BatchLedger, Held, Served
 from autointerp.llm.batch.poller import STAYS, Poller
 from autointerp.llm.batch.results import Accounts, Batch, ResultReader
 from autointerp.llm.batch.service import BatchLook
@@ -60,19 +60,6 @@ class _Asked:
     call: BatchedCall
     told: "asyncio.Future[RawAnswer | Trouble]"
     n_attempts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a batch has brought that held a call before it was asked for.
-
-    Attributes:
-        answer: In the journal by now.
-        payer: The run that has paid for it.
-    """
-
-    answer: RawAnswer
-    payer: str
 
 
 class BatchClient:

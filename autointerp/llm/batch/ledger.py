@@ -19,14 +19,12 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from autointerp.config import ModelConfig
 from autointerp.errors import RunError
-
-if TYPE_CHECKING:
-    from autointerp.llm.batch.client import BatchClient
+from autointerp.llm.protocol import RawAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +76,27 @@ class BatchedCall:
     most_usd: float
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a batch has brought that held a call before it was asked for.
+
+    Attributes:
+        answer: In the journal by now.
+        payer: The run that has paid for it.
+    """
+
+    answer: RawAnswer
+    payer: str
+
+
+class HoldsCalls(Protocol):
+    """A batch client, to the others of its process."""
+
+    async def bring(self, key: str) -> Held | None:
+        """See a batch through that this client has in hand, if one holds the call."""
+        ...
+
+
 class BatchLedger:
     """The batches of one journal, for all models of this process.
 
@@ -103,7 +122,7 @@ class BatchLedger:
         self._lock: IO[str] | None = None
         self._guard = threading.Lock()
         self._in_hand: set[str] = set()
-        self.clients: list[BatchClient] = []
+        self.clients: list[HoldsCalls] = []
         self.n_let_go = 0
 
     def hold(self) -> None:
