@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Self
 from autointerp.config import ModelConfig
 from autointerp.errors import AutointerpError, LanguageModelError
 from autointerp.llm.answers import complaint, read_answer
-from autointerp.llm.batch.client import BatchClient, Held
-from autointerp.llm.batch.ledger import BatchLedger, Served
+from autointerp.llm.batch.client import BatchClient
+from autointerp.llm.batch.ledger import BatchLedger, Held, Served
 from autointerp.llm.batch.results import Accounts
 from autointerp.llm.budget import Budget, FailureCount, Stop, unpriced
 from autointerp.llm.journal import AnswerStore, Payment, request_key
