@@ -37,6 +37,7 @@ def test_label_then_index_then_export(planted: Planted, tmp_path: Path) -> None:
     assert set(LABELLED) <= {row["feature"]["feature_index"] for row in rows}
 
 
+@pytest.mark.slow
 def test_what_a_user_can_cause_is_one_line_and_status_1(tmp_path: Path) -> None:
     for name, arguments in (
         ("label", ["nothing.toml"]),

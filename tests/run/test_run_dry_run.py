@@ -175,6 +175,7 @@ def test_a_finished_run_costs_nothing_more_and_neither_does_one_whose_answers_ar
     assert finished.total == forgotten.total == Usage()
 
 
+@pytest.mark.slow
 def test_a_plan_writes_neither_the_store_nor_the_journal_and_leaves_no_copy(planted: Planted, folder: Path) -> None:
     with LoopbackServer(Counting()) as server:
         few = 'score.scorers=["fuzzing"]'

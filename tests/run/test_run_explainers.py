@@ -38,6 +38,7 @@ def copied_example(folder: Path) -> Path:
     return folder / "example_explainer.py"
 
 
+@pytest.mark.slow
 def test_the_example_of_the_documentation_labels_features_and_is_scored(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path
 ) -> None:

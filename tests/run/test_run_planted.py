@@ -142,6 +142,7 @@ def test_features_that_cannot_be_labelled_are_recorded_with_the_reason(
     assert run.reader.feature(DEAD).status == "dead"
 
 
+@pytest.mark.slow
 def test_a_later_run_with_more_features_goes_on_from_there(planted: Planted, tmp_path: Path) -> None:
     with LoopbackServer(knowing()) as server:
         first = asked_pipeline(planted, tmp_path, server.url + "/v1", 'features.indices="0-1"', *QUICK)

@@ -33,7 +33,8 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def pipeline_of(planted: Planted, tmp_path: Path, name: str, features: Sequence[int]) -> Pipeline:
     file = tmp_path / f"{name}.toml"
     file.write_text(planted.toml(name, tmp_path / "runs"), encoding="utf-8")
-    return load_pipeline(str(file), (f"features.indices={','.join(map(str, features))}",))
+    overrides = (f"features.indices={','.join(map(str, features))}", "contexts.n_pool_tiles=256")
+    return load_pipeline(str(file), overrides)
 
 
 def tile_texts(pipeline: Pipeline) -> list[str]:
@@ -75,6 +76,7 @@ def test_contexts_of_further_features_and_recall_embed_no_tile_again(
     assert open_run(every.run_folder).reader.content_digest() == open_run(at_once.run_folder).reader.content_digest()
 
 
+@pytest.mark.slow
 def test_a_damaged_or_foreign_file_changes_nothing_but_the_time(
     planted: Planted, tmp_path: Path, embedded: list[str]
 ) -> None:

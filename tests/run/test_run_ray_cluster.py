@@ -56,6 +56,7 @@ def result(pipeline: Pipeline, shard_files: list[Path], out: Path, name: str) ->
     return file.read_bytes(), resumed.count(False)
 
 
+@pytest.mark.slow
 def test_a_node_killed_in_the_middle_changes_nothing_in_the_result(
     cluster: RayCluster, corpus: tuple[Pipeline, list[Path]], tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_node_killed_in_the_middle_changes_nothing_in_the_result(
     assert result(on_cluster, shard_files, tmp_path / "cluster", "killed") == (undisturbed, 0)
 
 
+@pytest.mark.slow
 def test_a_cluster_without_room_for_any_worker_is_an_error_that_says_what_there_is(
     cluster: RayCluster, corpus: tuple[Pipeline, list[Path]], tmp_path: Path
 ) -> None:
@@ -108,6 +110,7 @@ def test_a_cluster_without_room_for_any_worker_is_an_error_that_says_what_there_
     assert re.search(r"has (1 node|2 nodes) \(1 CPU \+ 0 GPU", said[-1])
 
 
+@pytest.mark.slow
 def test_a_node_without_the_package_is_one_line(
     cluster: RayCluster, corpus: tuple[Pipeline, list[Path]], tmp_path: Path
 ) -> None:
@@ -127,6 +130,7 @@ def test_a_node_without_the_package_is_one_line(
     )
 
 
+@pytest.mark.slow
 def test_a_head_that_dies_is_one_line_and_what_was_finished_stays(
     corpus: tuple[Pipeline, list[Path]], tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def filters(draw: st.DrawFn) -> FeatureFilter:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(where=filters())
 def test_the_same_labels_pass_in_columns_as_in_records(reader: Reader, table: LabelTable, where: FeatureFilter) -> None:
