@@ -41,6 +41,7 @@ def test_texts_are_cut_into_the_tokens_of_sentence_transformers(own: MeanBert, l
     assert (own.dim, own.prompt) == (library.dim, library.prompt)
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_sentence_transformers_to_the_last_bit(own: MeanBert, library: LibraryModel) -> None:
     for tokens in own.token_ids(TEXTS):
         for n_texts in (1, 5):

@@ -129,6 +129,7 @@ def test_equally_relevant_hits_stay_in_the_order_of_sources(run: Path) -> None:
     assert opened.rerank_hits([], "x") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [("search", "winter"), ("search", "winter", "--rerank"), ("neighbors", f"{OTHER}:2")]
 )

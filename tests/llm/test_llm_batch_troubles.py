@@ -49,6 +49,7 @@ class Moody:
         return self._outcome if call.user in self._names and self._seen[call.user] <= self._n_times else echo(call)
 
 
+@pytest.mark.slow
 # Anthropic's results have an error's kind and no status: each is read there.
 @pytest.mark.parametrize(
     ("provider", "fault"), cases("anthropic", PASSING, of_each=["internal_error", "too_late", "no_result", "no_answer"])
@@ -280,6 +281,7 @@ ON_THE_WAY: dict[str, Outcome] = {
 STEPS = ("upload", "create", "look", "results")
 
 
+@pytest.mark.slow
 # A batch of Anthropic's is sent without an upload, and its statuses are read as those of the other.
 @pytest.mark.parametrize(
     ("provider", "kind", "fault"),

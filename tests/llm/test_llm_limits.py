@@ -19,6 +19,7 @@ from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, P
 GOOD = Say('{"label": "months"}')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("concurrency", [1, 5])
 def test_no_more_calls_are_in_flight_than_asked_for(asker: Asker, provider: Provider, concurrency: int) -> None:
     requests = [label_request(f"feature {i}") for i in range(4 * concurrency)]
@@ -108,6 +109,7 @@ class Crowded:
         return Say('{"label": "months"}')
 
 
+@pytest.mark.slow
 def test_a_crowded_server_refuses_few_calls_and_answers_all(asker: Asker, provider: Provider) -> None:
     oracle = Crowded(room=15)
     with LoopbackServer(oracle, latency_s=0.02) as server:

@@ -23,6 +23,8 @@ from tests.loopback.wordpieces import n_tokens
 from tests.run.planted import LABELLED, Planted
 from tests.run.prepared import WithContexts
 
+pytestmark = pytest.mark.slow
+
 MIN_CACHED = 100
 N_BASELINE = 5
 TOKENIZER = str(get_model_path())
@@ -104,7 +106,6 @@ def assert_within_a_tenth(planned: dict[str, Usage], used: dict[str, Usage], *, 
         assert planned[stage].cost_usd == pytest.approx(usage.cost_usd, rel=0.1), stage
 
 
-@pytest.mark.slow
 def test_a_plan_with_the_models_tokenizer_is_within_a_tenth_of_what_the_run_then_uses(
     planted: Planted, folder: Path
 ) -> None:
@@ -125,7 +126,6 @@ def test_a_plan_with_the_models_tokenizer_is_within_a_tenth_of_what_the_run_then
     assert planned["score:detection"].n_calls == 2 * (len(LABELLED) + N_BASELINE)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n_thoughts", [0, 300])
 def test_a_plan_from_answered_calls_is_within_a_tenth_too_and_does_not_count_what_is_done(
     planted: Planted, folder: Path, n_thoughts: int
@@ -161,7 +161,6 @@ def minus(whole: Usage, part: Usage) -> Usage:
     )
 
 
-@pytest.mark.slow
 def test_a_finished_run_costs_nothing_more_and_neither_does_one_whose_answers_are_in_the_journal(
     planted: Planted, folder: Path
 ) -> None:
@@ -175,7 +174,6 @@ def test_a_finished_run_costs_nothing_more_and_neither_does_one_whose_answers_ar
     assert finished.total == forgotten.total == Usage()
 
 
-@pytest.mark.slow
 def test_a_plan_writes_neither_the_store_nor_the_journal_and_leaves_no_copy(planted: Planted, folder: Path) -> None:
     with LoopbackServer(Counting()) as server:
         few = 'score.scorers=["fuzzing"]'
@@ -215,7 +213,6 @@ def at_home(pipeline: Pipeline, provider: str) -> object:
     return pipeline.explain.model.model_copy(update={"provider": provider, "model": model, "base_url": None})
 
 
-@pytest.mark.slow
 def test_the_command_prints_each_stage_and_what_the_numbers_rest_on(planted: Planted, folder: Path) -> None:
     asking(planted, folder, "http://127.0.0.1:9/v1")
     command = ["run", str(folder / "asked.toml"), "--features", "0-2", "--dry-run", "--set", "llm.max_cost_usd=0.001"]
@@ -321,7 +318,6 @@ class Guessing(LlmExplainer):
 '''
 
 
-@pytest.mark.slow
 def test_candidates_plug_ins_and_the_judge_that_chooses_among_them_are_counted(
     planted: Planted, tmp_path: Path
 ) -> None:

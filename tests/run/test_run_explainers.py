@@ -15,6 +15,8 @@ from tests.loopback.truth import TruthOracle
 from tests.run.planted import Planted
 from tests.run.prepared import WithContexts
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[1] / "explain"
 STAGES: tuple[Stage, ...] = ("corpus", "collect", "contexts", "explain", "score")
 
@@ -38,7 +40,6 @@ def copied_example(folder: Path) -> Path:
     return folder / "example_explainer.py"
 
 
-@pytest.mark.slow
 def test_the_example_of_the_documentation_labels_features_and_is_scored(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path
 ) -> None:

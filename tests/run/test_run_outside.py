@@ -16,6 +16,8 @@ from tests.loopback.truth import TruthOracle
 from tests.run.planted import DEAD, FEATURES, LABELLED, Planted
 from tests.run.prepared import WithContexts
 
+pytestmark = pytest.mark.slow
+
 SINGLE = [index for index in LABELLED if len(FEATURES[index]) == 1]
 TRUE = {str(index): FEATURES[index][0] for index in SINGLE}
 WRONG = dict(zip(TRUE, [*list(TRUE.values())[1:], TRUE[str(SINGLE[0])]], strict=True))
@@ -36,7 +38,6 @@ def pipeline_of(planted: Planted, folder: Path, labels: Path, *more: str, overri
     return load_pipeline(str(path), ("score.baseline=false", *overrides))
 
 
-@pytest.mark.slow
 def test_true_labels_score_high_and_wrong_ones_low(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_judge_that_knows_the_truth_gives_every_true_label_full_marks(
     assert used["score:embedding"].n_calls == 0
 
 
+@pytest.mark.slow
 def test_a_judge_that_errs_scores_what_its_own_answers_say(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_judge_that_errs_scores_what_its_own_answers_say(
     assert below_one >= len(LABELLED) - 1
 
 
+@pytest.mark.slow
 def test_features_that_cannot_be_labelled_are_recorded_with_the_reason(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path
 ) -> None:
@@ -155,6 +157,7 @@ def test_a_later_run_with_more_features_goes_on_from_there(planted: Planted, tmp
     assert {index: later[index] for index in explained} == explained
 
 
+@pytest.mark.slow
 def test_a_refused_key_stops_the_run_at_once_and_what_was_collected_stays(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path
 ) -> None:
@@ -167,6 +170,7 @@ def test_a_refused_key_stops_the_run_at_once_and_what_was_collected_stays(
     assert len(open_run(pipeline.run_folder).reader.features()) == len(FEATURES)
 
 
+@pytest.mark.slow
 def test_a_refusal_is_recorded_and_asked_again_by_the_next_run(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path
 ) -> None:
@@ -185,6 +189,7 @@ def test_a_refusal_is_recorded_and_asked_again_by_the_next_run(
     assert reader.failures(stage="explain") == []
 
 
+@pytest.mark.slow
 def test_a_missing_key_is_told_before_anything_is_asked(
     planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +202,7 @@ def test_a_missing_key_is_told_before_anything_is_asked(
     assert not pipeline.run_folder.exists(), "the key is looked for before hours of collecting"
 
 
+@pytest.mark.slow
 def test_the_key_is_nowhere_in_the_run_folder(planted: Planted, with_contexts: WithContexts, tmp_path: Path) -> None:
     with LoopbackServer(knowing()) as server:
         pipeline = with_contexts(
@@ -210,6 +216,7 @@ def test_the_key_is_nowhere_in_the_run_folder(planted: Planted, with_contexts: W
             assert KEY.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_configuration_is_refused_and_left_alone(planted: Planted, tmp_path: Path) -> None:
     with LoopbackServer(knowing()) as server:
         pipeline = asked_pipeline(planted, tmp_path, server.url + "/v1", 'features.indices="0"')
@@ -221,6 +228,7 @@ def test_a_folder_of_another_configuration_is_refused_and_left_alone(planted: Pl
     assert (pipeline.run_folder / "run.json").read_text() == before
 
 
+@pytest.mark.slow
 def test_a_feature_past_the_width_is_an_error_that_names_the_range(planted: Planted, tmp_path: Path) -> None:
     pipeline = asked_pipeline(planted, tmp_path, "http://127.0.0.1:9/v1", 'features.indices="0-12"')
     with pytest.raises(UnknownFeatureError, match="0 to 11"):
@@ -228,6 +236,7 @@ def test_a_feature_past_the_width_is_an_error_that_names_the_range(planted: Plan
     assert not (pipeline.run_folder / "corpus").exists(), "it is told before anything is read"
 
 
+@pytest.mark.slow
 def test_the_judges_name_and_every_trial_are_kept(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path
 ) -> None:
@@ -254,6 +263,7 @@ def test_the_judges_name_and_every_trial_are_kept(
     assert json.dumps(dict(score.detail))
 
 
+@pytest.mark.slow
 def test_calls_that_were_paid_before_a_run_had_to_stop_stand_in_the_rows_of_their_scorers(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ from autointerp.run.folder import hold_run_folder
 from autointerp.run.session import Session
 from tests.run.planted import LABELLED, Planted
 
+pytestmark = pytest.mark.slow
+
 FEW, MORE = LABELLED[:3], LABELLED[3:]
 
 
@@ -76,7 +78,6 @@ def test_contexts_of_further_features_and_recall_embed_no_tile_again(
     assert open_run(every.run_folder).reader.content_digest() == open_run(at_once.run_folder).reader.content_digest()
 
 
-@pytest.mark.slow
 def test_a_damaged_or_foreign_file_changes_nothing_but_the_time(
     planted: Planted, tmp_path: Path, embedded: list[str]
 ) -> None:

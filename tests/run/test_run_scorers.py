@@ -12,6 +12,8 @@ from autointerp.run.pipeline import Stage
 from tests.run.planted import Planted
 from tests.run.prepared import WithContexts
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[1] / "score"
 STAGES: tuple[Stage, ...] = ("explain", "score", "index")
 

@@ -219,6 +219,7 @@ def digest_of_whole_run(tmp_path_factory: pytest.TempPathFactory) -> str:
     return whole.content_digest()
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(n_steps=st.integers(0, N_STEPS))
 def test_a_run_stopped_between_any_transactions_and_run_again_gives_an_equal_store(
