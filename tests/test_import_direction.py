@@ -37,6 +37,7 @@ ORDER = (
     "library",
     "serve",
     "cli",
+    "__main__",
 )
 
 
