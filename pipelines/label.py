@@ -29,7 +29,8 @@ def main() -> int:
         overrides += [f'features.indices="{arguments.features}"', "features.sample=unset"]
     if arguments.sample is not None:
         overrides += [f"features.sample={arguments.sample}", "features.indices=unset"]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `ray job stop` and schedulers send it
+    # `ray job stop` and schedulers send SIGTERM; then the run ends as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         outcome = run_pipeline(load_pipeline(arguments.pipeline, tuple(overrides)))
     except AutointerpError as error:
