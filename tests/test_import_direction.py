@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "autointerp"
 ORDER = (
     "errors",
     "whole_file",
+    "json_text",
     "identity",
     "assets",
     "plugins",
@@ -37,6 +38,7 @@ ORDER = (
     "library",
     "serve",
     "cli",
+    "__main__",
 )
 
 

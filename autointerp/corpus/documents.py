@@ -35,6 +35,7 @@ from autointerp.corpus.chat import CONVERSATION_KEYS, ChatTemplate, looks_like_c
 from autointerp.corpus.counts import DocumentCounts, Unfit
 from autointerp.corpus.docstrings import iter_docstring_documents
 from autointerp.errors import CorpusError
+from autointerp.json_text import parse_json
 from autointerp.records import Document
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def _read_jsonl(path: Path, name: str, config: CorpusConfig) -> Iterator[_Row]:
 
 def _json_object(line: str, place: str) -> dict[str, object]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except json.JSONDecodeError as error:
         raise CorpusError(f"{place} is not JSON ({error.msg})", "mend or remove that line") from error
     if not isinstance(row, dict):
