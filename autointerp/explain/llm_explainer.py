@@ -42,12 +42,14 @@ class Label:
 
     Attributes:
         text: The label, with all that a judge must know, as a judge reads nothing else.
+        said: The label as the model wrote it, where `text` says more.
         side: As in `Explanation`.
         excludes: As in `Explanation`.
         detail: As in `Explanation`.
     """
 
     text: str
+    said: str | None = None
     side: Side | None = None
     excludes: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
@@ -191,7 +193,8 @@ class LlmExplainer(BaseExplainer):
         self, shown: FeatureEvidence, request: Request[AnswerModel], reply: Reply[AnswerModel], paid: Usage
     ) -> Explanation | Failure:
         label = self.read(reply.answer)
-        if problem := label_problem(label.text, f"{request.system}\n{request.user}"):
+        read = f"{request.system}\n{request.user}"
+        if problem := (label.said is not None and label_problem(label.said, read)) or label_problem(label.text, read):
             error_type, message = problem
             return self.failure(shown, error_type, message, reply.text, cost_usd=paid.cost_usd)
         return self.explanation(
