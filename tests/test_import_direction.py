@@ -38,6 +38,7 @@ ORDER = (
     "library",
     "serve",
     "cli",
+    "__main__",
 )
 
 
