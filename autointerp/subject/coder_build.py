@@ -13,11 +13,11 @@ what it does not say and passes over what it does not know, so here:
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, Literal, get_origin
+from dataclasses import dataclass, fields
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
 import torch
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from autointerp.errors import SubjectError
@@ -50,7 +50,8 @@ _WITHOUT_EFFECT = {
 }
 
 
-class CoderMetadata(BaseModel):
+@dataclass(frozen=True, slots=True)
+class CoderMetadata:
     """What a coder says of its training, as far as it matters here; other keys are let be.
 
     Attributes:
@@ -66,8 +67,6 @@ class CoderMetadata(BaseModel):
         seqpos_slice: Start, end and step of the positions that it was trained on.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", protected_namespaces=())
-
     hook_name: str | None = None
     hook_name_out: str | None = None
     hf_hook_name: str | None = None
@@ -77,7 +76,7 @@ class CoderMetadata(BaseModel):
     prepend_bos: bool | None = None
     model_name: str | None = None
     model_from_pretrained_kwargs: dict[str, Any] | None = None
-    seqpos_slice: list[int | None] | tuple[int | None, ...] | None = None
+    seqpos_slice: list[int | None] | None = None
 
 
 def build_sae(loaded: Loaded, origin: str, device: torch.device) -> tuple[Any, CoderMetadata]:
@@ -161,12 +160,11 @@ def _check_activation_function(said: Mapping[str, Any], origin: str) -> None:
 
 
 def _read_metadata(said: Mapping[str, Any], origin: str) -> CoderMetadata:
-    try:
-        metadata = CoderMetadata.model_validate(said)
-    except ValidationError as error:
-        raise SubjectError(
-            f"the config of the coder {origin} is wrong: {_first_error(error)}", "mend it, as SAELens writes it"
-        ) from error
+    known = {field.name: said.get(field.name) for field in fields(CoderMetadata)}
+    for field in fields(CoderMetadata):
+        if not _is_of(known[field.name], field.type):
+            raise _wrong_config(f"{field.name} is {known[field.name]!r}", origin)
+    metadata = CoderMetadata(**known)
     if metadata.hook_head_index is not None or metadata.hook_head_index_out is not None:
         raise SubjectError(
             f"the coder {origin} was trained on one head of attention alone (hook_head_index = "
@@ -182,10 +180,7 @@ def _read_metadata(said: Mapping[str, Any], origin: str) -> CoderMetadata:
     kwargs = metadata.model_from_pretrained_kwargs or {}
     for key in _REDONE & kwargs.keys():
         if not isinstance(kwargs[key], bool | None):
-            raise SubjectError(
-                f"the config of the coder {origin} is wrong: model_from_pretrained_kwargs.{key} is {kwargs[key]!r}",
-                "write true or false",
-            )
+            raise _wrong_config(f"model_from_pretrained_kwargs.{key} is {kwargs[key]!r}", origin)
     for key in sorted(kwargs.keys() - _REDONE - _WITHOUT_EFFECT):
         if kwargs[key] not in (None, False):
             logger.warning(
@@ -248,12 +243,9 @@ def _check_values(settings: Mapping[str, Any], config_class: type[Any], origin: 
     wrong: str | None = None
     for field in fields(config_class):
         # The two of a few words are looked at by SAELens and below.
-        if field.name in settings and field.name != "metadata" and get_origin(field.type) is not Literal:
-            kind: Any = field.type
-            try:
-                TypeAdapter(kind).validate_python(settings[field.name], strict=True)
-            except ValidationError as error:
-                wrong = wrong or f"{field.name} is {settings[field.name]!r} ({_first_error(error)})"
+        is_plain = field.name != "metadata" and get_origin(field.type) is not Literal
+        if is_plain and field.name in settings and not _is_of(settings[field.name], field.type):
+            wrong = f"{field.name} is {settings[field.name]!r}"
     if settings.get("reshape_activations", "none") not in ("none", "hook_z"):
         wrong = f"reshape_activations is {settings['reshape_activations']!r}, not none or hook_z"
     k, width = settings.get("k"), settings["d_sae"]
@@ -262,9 +254,7 @@ def _check_values(settings: Mapping[str, Any], config_class: type[Any], origin: 
     if settings["architecture"] not in _WITH_K and settings.get("rescale_acts_by_decoder_norm"):
         wrong = f"rescale_acts_by_decoder_norm does not go with the architecture {settings['architecture']}"
     if wrong is not None:
-        raise SubjectError(
-            f"the config of the coder {origin} is wrong: {wrong}", "write there what it was trained with"
-        )
+        raise _wrong_config(wrong, origin)
 
 
 def _fold_finetuning(weights: dict[str, Tensor]) -> None:
@@ -305,7 +295,13 @@ def _by(shape: torch.Size) -> str:
     return " x ".join(map(str, shape)) or "a single number"
 
 
-def _first_error(error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else first["msg"]
+def _is_of(value: object, kind: Any) -> bool:
+    """Whether a value is of a kind, such as `int | None`; true and false are no numbers, and a whole one is a float."""
+    kinds = [get_origin(one) or one for one in (get_args(kind) if type(kind) is UnionType else (kind,))]
+    return type(value) in kinds or (type(value) is int and float in kinds)
+
+
+def _wrong_config(what: str, origin: str) -> SubjectError:
+    return SubjectError(
+        f"the config of the coder {origin} is wrong: {what}", "write there what it was trained with, as SAELens does"
+    )
