@@ -14,6 +14,7 @@ ORDER = (
     "errors",
     "whole_file",
     "valid_text",
+    "json_text",
     "identity",
     "assets",
     "plugins",
@@ -38,6 +39,7 @@ ORDER = (
     "library",
     "serve",
     "cli",
+    "__main__",
 )
 
 

@@ -19,6 +19,7 @@ from autointerp.corpus.chat import CONVERSATION_KEYS
 from autointerp.corpus.counts import Unfit
 from autointerp.corpus.files import first_line, open_text, unreadable
 from autointerp.errors import CorpusError
+from autointerp.json_text import parse_json
 
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData
@@ -52,24 +53,18 @@ def read_jsonl(path: Path, name: str, config: CorpusConfig) -> Iterator[Row]:
                 continue
             place = f"{path} line {number}"
             row = _json_object(line, place)
-            del line  # a line may be as large as memory allows for once
-            if isinstance(row, Unfit):
-                yield Row(f"{name}#{number}", row)
-                continue
+            del line  # which may take as much memory as there is for it once
             column = column or _choose_column(config, list(row), place)
             value = row.get(column, _lacks(column))
             del row
             yield Row(f"{name}#{number}", value)
 
 
-def _json_object(line: str, place: str) -> dict[str, object] | Unfit:
+def _json_object(line: str, place: str) -> dict[str, object]:
     try:
-        row = json.loads(line)
-    except RecursionError:
-        return Unfit("nested too deeply", "is nested too deeply to be read", "give rows that are not")
-    except ValueError as error:
-        problem = error.msg if isinstance(error, json.JSONDecodeError) else first_line(error)
-        raise CorpusError(f"{place} is not JSON ({problem})", "mend or remove that line") from error
+        row = parse_json(line)
+    except json.JSONDecodeError as error:
+        raise CorpusError(f"{place} is not JSON ({error.msg})", "mend or remove that line") from error
     if not isinstance(row, dict):
         raise CorpusError(f"{place} is not a JSON object", 'write it as {"text": "…"}')
     return row

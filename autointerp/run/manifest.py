@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.errors import RunError
+from autointerp.json_text import parse_json
 from autointerp.records.corpus import Rejection, SpecialToken, SpecialTokenRule
 from autointerp.whole_file import whole_file
 
@@ -63,7 +64,7 @@ def read_manifest(folder: Path) -> CorpusManifest:
         RunError: If it has not finished in this folder, or the manifest is damaged.
     """
     try:
-        content = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        content = parse_json((folder / "manifest.json").read_text(encoding="utf-8"))
         return _manifest_from(content)
     except FileNotFoundError as error:
         raise RunError(

@@ -76,8 +76,9 @@ def test_a_hugging_face_split_that_does_not_exist_is_one_clear_line(tmp_path: Pa
     assert "\n" not in str(raised.value)
 
 
-def test_a_bad_json_line_is_named_by_its_number(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "two"\n')
+@pytest.mark.parametrize("line", ['{"text": "two"', '{"text": ' + "[" * 9999, '{"text": ' + "9" * 9999 + "}"])
+def test_a_bad_json_line_is_named_by_its_number(line: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "one"}}\n{line}\n')
     with pytest.raises(CorpusError, match=r"a\.jsonl line 2 is not JSON"):
         read(kind="jsonl", path=str(tmp_path / "a.jsonl"))
 
