@@ -30,7 +30,8 @@ def run_to_end(main: Coroutine[Any, Any, _T]) -> _T:
         try:
             return ended.result()
         except KeyboardInterrupt:
-            wait((begun, ended), return_when=FIRST_COMPLETED)
+            either: tuple[Future[Any], ...] = (begun, ended)
+            wait(either, return_when=FIRST_COMPLETED)
             if begun.done():
                 loop, task = begun.result()
                 with suppress(RuntimeError):  # it has ended in this very moment
