@@ -9,6 +9,7 @@ import anthropic
 import pydantic
 
 from autointerp.config import ModelConfig
+from autointerp.json_text import without_half_pairs
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.limits.headers import anthropic_limits
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
@@ -81,7 +82,7 @@ def _messages(request: Request[AnswerT], repair: Repair | None) -> "list[Message
 def read_message(status: int, body: str) -> RawAnswer | Trouble:
     """Read the JSON of an answer: what stands in a batch's results too."""
     try:
-        message = _Message.model_validate_json(body)
+        message = _Message.model_validate_json(without_half_pairs(body))
     except pydantic.ValidationError as error:
         return not_an_answer(status, body, error.errors(include_url=False, include_input=False)[0]["msg"])
     usage = message.usage

@@ -10,6 +10,7 @@ import openai
 import pydantic
 
 from autointerp.config import ModelConfig
+from autointerp.json_text import without_half_pairs
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.limits.headers import openai_limits
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
@@ -90,7 +91,7 @@ def _messages(request: Request[AnswerT], repair: Repair | None) -> "list[ChatCom
 def read_completion(status: int, body: str) -> RawAnswer | Trouble:
     """Read the JSON of an answer: what stands in a batch's results too."""
     try:
-        completion = _Completion.model_validate_json(body)
+        completion = _Completion.model_validate_json(without_half_pairs(body))
     except pydantic.ValidationError as error:
         return not_an_answer(status, body, error.errors(include_url=False, include_input=False)[0]["msg"])
     choice, usage = completion.choices[0], completion.usage or _Usage()
