@@ -57,6 +57,7 @@ def asked_pipeline(
 ) -> Pipeline:
     model = [f'provider = "{provider}"', 'model = "m"', f'base_url = "{url}"', "usd_per_million_input = 1.0"]
     model += ["usd_per_million_output = 2.0", "concurrency = 4", "max_attempts = 1"]
+    model += [f'api_key_env = "{provider.upper()}_API_KEY"']
     more = ["[explain]", 'explainer = "examples"', "[explain.model]", *model]
     more += ["[judge]", 'kind = "llm"', "[judge.model]", *model]
     path = folder / f"{name}.toml"
