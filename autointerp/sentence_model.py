@@ -17,7 +17,6 @@ agree to the last bit:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autointerp.errors import SubjectError
+from autointerp.json_text import parse_json
 from autointerp.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -311,4 +311,4 @@ def _model_path(model: str) -> str:
 
 
 def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -7,6 +7,7 @@ Submitted again, it goes on from what is finished. The run folder (`runs`) must 
 
 import argparse
 import logging
+import signal
 import sys
 
 from autointerp import AutointerpError, load_pipeline, run_pipeline
@@ -28,11 +29,16 @@ def main() -> int:
         overrides += [f'features.indices="{arguments.features}"', "features.sample=unset"]
     if arguments.sample is not None:
         overrides += [f"features.sample={arguments.sample}", "features.indices=unset"]
+    # `ray job stop` and schedulers send SIGTERM; then the run ends as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         outcome = run_pipeline(load_pipeline(arguments.pipeline, tuple(overrides)))
     except AutointerpError as error:
         print(f"label: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("label: stopped; submitted again, it goes on from what is finished", file=sys.stderr)
+        return 143
     print(f"{outcome.n_features} features asked for, {outcome.n_failed} results missing: {outcome.folder.path}")
     return 1 if outcome.n_failed else 0
 

@@ -13,6 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "autointerp"
 ORDER = (
     "errors",
     "whole_file",
+    "valid_text",
+    "json_text",
     "identity",
     "assets",
     "plugins",
@@ -37,6 +39,7 @@ ORDER = (
     "library",
     "serve",
     "cli",
+    "__main__",
 )
 
 

@@ -1,195 +1,98 @@
-"""The command `autointerp`: exit status 0 only when everything asked for was done.
+"""Entry of the command `autointerp`: exit status 0 only when everything asked for was done.
 
-What a user can cause ends in one line and status 1, without a traceback. What a command needs is imported inside it,
-and only when the pipeline file has been read, so that `--help` and mistakes answer at once.
+What a user can cause ends in one line and status 1, without a traceback. Ctrl-C, a scheduler's SIGTERM and a terminal
+that closes (SIGHUP) end a command in one way, also while it is still being loaded: therefore this file imports next to
+nothing before it is ready for them.
 """
 
-import json
-import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
-
-import typer
-
-from autointerp.cli import look
-from autointerp.errors import AutointerpError, PipelineError, disk_full, is_disk_full
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from autointerp.config import Pipeline
-    from autointerp.run.pipeline import Stage
+    from autointerp.errors import AutointerpError
 
-_INTERRUPTED = 130
-
-app = typer.Typer(
-    name="autointerp",
-    help="Label the features of sparse autoencoders and transcoders, and score how far each label can be trusted.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-look.add_commands(app)
-
-PipelineArgument = Annotated[str, typer.Argument(metavar="FILE", help="a pipeline file, or a ready-made one's name")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override any key; repeatable")]
-FeaturesOption = Annotated[str | None, typer.Option("--features", help="label only these, for example 0-99,650")]
-SampleOption = Annotated[int | None, typer.Option("--sample", help="label a uniform sample of this many features")]
-ResumeOption = Annotated[bool, typer.Option("--resume/--no-resume", help="go on from what is finished, or start over")]
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
-
-
-@app.callback()
-def _before(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log what the library does")] = False,
-) -> None:
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
-
-
-def _load(file: str, overrides: list[str] | None, features: str | None, sample: int | None) -> "Pipeline":
-    from autointerp.config.file import load_pipeline
-
-    chosen = list(overrides or [])
-    if features is not None and sample is not None:
-        raise PipelineError("--features and --sample exclude each other", "give one of them")
-    if features is not None:
-        chosen += [f"features.indices={json.dumps(features)}", "features.sample=unset"]
-    if sample is not None:
-        chosen += [f"features.sample={sample}", "features.indices=unset"]
-    return load_pipeline(file, tuple(chosen))
-
-
-def _run(pipeline: "Pipeline", stages: "Sequence[Stage] | None", *, resume: bool) -> None:
-    from autointerp.cli.reporting import ConsoleReporter
-    from autointerp.run.pipeline import STAGES, run_pipeline
-
-    with ConsoleReporter() as reporter:
-        outcome = run_pipeline(pipeline, stages or STAGES, reporter, fresh=not resume)
-    typer.echo(f"The run lies in {pipeline.run_folder}")
-    if outcome.n_failed:
-        typer.echo(
-            f"{outcome.n_failed} items have no result; `autointerp status {pipeline.run_folder}` says why", err=True
-        )
-        raise typer.Exit(1)
-
-
-def _tell_cost(pipeline: "Pipeline", *, as_json: bool) -> None:
-    from autointerp.cli.cost_table import cost_rows, make_plan, plan_as_json
-
-    plan = make_plan(pipeline)
-    if as_json:
-        typer.echo(json.dumps(plan_as_json(plan), ensure_ascii=False, indent=1))
-    else:
-        typer.echo("\n".join(cost_rows(pipeline.name, plan)))
-
-
-@app.command()
-def demo(
-    runs: Annotated[str, typer.Option(help="folder that holds run folders")] = "runs",
-    text: Annotated[
-        Path | None, typer.Option("--text", help="your own text in the corpus's place: file or folder")
-    ] = None,
-    sample: SampleOption = None,
-    set_: SetOption = None,
-    resume: ResumeOption = True,
-) -> None:
-    """Label, score and search the features of an embedded model: no network, no key."""
-    overrides = [f"runs={json.dumps(runs)}"]
-    if text is not None:
-        overrides += ['corpus.kind="text"', f"corpus.path={json.dumps(str(text))}", 'name="demo-text"']
-    pipeline = _load("demo", [*overrides, *(set_ or [])], None, sample)
-
-    from autointerp.cli.demo import run_demo
-
-    run_demo(pipeline, resume=resume)
-
-
-@app.command()
-def new(
-    file: Annotated[Path, typer.Argument(help="the file to write")],
-    origin: Annotated[str, typer.Option("--from", help="begin from this ready-made pipeline")] = "demo",
-) -> None:
-    """Write a commented starting file."""
-    from autointerp.cli.starting_file import write_starting_file
-
-    write_starting_file(file, origin)
-    typer.echo(f"Wrote {file}; run it with: autointerp run {file}")
-
-
-@app.command()
-def run(
-    file: PipelineArgument,
-    set_: SetOption = None,
-    features: FeaturesOption = None,
-    sample: SampleOption = None,
-    resume: ResumeOption = True,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="tell what the language models would be asked, and its cost; ask nothing")
-    ] = False,
-    json_: JsonOption = False,
-) -> None:
-    """Run all stages, going on from what an earlier run finished."""
-    if dry_run and not resume:
-        raise PipelineError("--dry-run and --no-resume exclude each other", "give one of them")
-    if dry_run:
-        _tell_cost(_load(file, set_, features, sample), as_json=json_)
-        return
-    if json_:
-        raise PipelineError("--json is of --dry-run only", "look at the run with `autointerp status FOLDER --json`")
-    _run(_load(file, set_, features, sample), None, resume=resume)
-
-
-@app.command()
-def collect(file: PipelineArgument, set_: SetOption = None, resume: ResumeOption = True) -> None:
-    """Cut the corpus into blocks and collect every feature's statistics and samples."""
-    _run(_load(file, set_, None, None), ("corpus", "collect"), resume=resume)
-
-
-@app.command()
-def explain(
-    file: PipelineArgument, set_: SetOption = None, features: FeaturesOption = None, sample: SampleOption = None
-) -> None:
-    """Build the chosen features' contexts and write their labels."""
-    _run(_load(file, set_, features, sample), ("contexts", "explain"), resume=True)
-
-
-@app.command()
-def score(
-    file: PipelineArgument, set_: SetOption = None, features: FeaturesOption = None, sample: SampleOption = None
-) -> None:
-    """Score the labels, and shuffled labels beside them."""
-    _run(_load(file, set_, features, sample), ("score",), resume=True)
-
-
-@app.command()
-def index(file: PipelineArgument, set_: SetOption = None) -> None:
-    """Embed the labels for search."""
-    _run(_load(file, set_, None, None), ("index",), resume=True)
+_STOPPING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    received: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()  # signals are the main thread's
+    handlers = {number: signal.getsignal(number) for number in _STOPPING if is_main}
+    try:
+        for number, handler in handlers.items():
+            if handler is signal.SIG_DFL:  # `nohup` has a closing terminal ignored
+                signal.signal(number, _like_ctrl_c(received))
+        _run(arguments)
+    except SystemExit as ended:
+        if ended.code == 128 + signal.SIGINT or (received and ended.code):
+            _stopped(received, at_once=arguments is None)
+        if arguments is None and _only_looks(sys.argv[1:]):
+            _end_at_once(ended.code)
+        raise
+    except BaseException as error:
+        # Where a terminal has closed, what is drawn on it fails first.
+        if received or _tells_of_ctrl_c(error):
+            _stopped(received, at_once=arguments is None)
+        raise
+    finally:
+        for number, handler in handlers.items():
+            # A process that ends is not asked to end once more, with a traceback from amid Python's own end.
+            signal.signal(number, signal.SIG_DFL if arguments is None else handler)
+        if arguments is None and is_main:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _run(arguments: list[str] | None) -> None:
+    from autointerp.cli.commands import app
+    from autointerp.errors import AutointerpError, disk_full, is_disk_full
+
     try:
         app(arguments, standalone_mode=True)
     except AutointerpError as error:
         _fail(error)
-    except SystemExit as ended:
-        if ended.code == _INTERRUPTED:
-            typer.echo("stopped; the same command goes on from what is finished", err=True)
-        if arguments is None and _only_looks(sys.argv[1:]):
-            _end_at_once(ended.code)
-        raise
     except OSError as error:
         if not is_disk_full(error):
             raise
         _fail(disk_full())
 
 
+def _like_ctrl_c(received: list[int]) -> "signal._HANDLER":
+    """A handler that notes the signal and does what Ctrl-C does, whoever handles that just then."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if not callable(signal.getsignal(signal.SIGINT)):  # ignored in a shell's background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGINT)
+
+    return handle
+
+
+def _tells_of_ctrl_c(error: BaseException) -> bool:
+    """Whether it is a KeyboardInterrupt, or what a library made of one: pydantic, amid a model, quotes it."""
+    return isinstance(error, KeyboardInterrupt) or KeyboardInterrupt.__name__ in str(error)
+
+
+def _stopped(received: list[int], *, at_once: bool) -> NoReturn:
+    """End as a stopped command: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+    by = f" by {signal.Signals(received[0]).name}" if received else ""
+    _say(f"stopped{by}; the same command goes on from what is finished")
+    status = 128 + (received[0] if received else signal.SIGINT)
+    if at_once:
+        _end_at_once(status)
+    sys.exit(status)
+
+
 def _only_looks(arguments: list[str]) -> bool:
+    from autointerp.cli import look
+
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
     return command in {looking.__name__ for looking in look.COMMANDS}
 
@@ -201,11 +104,16 @@ def _end_at_once(status: str | int | None) -> NoReturn:
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # it is None where the shell has closed it
-            with suppress(BrokenPipeError):  # whoever reads has seen enough
+            with suppress(OSError):  # whoever reads has seen enough, or the terminal is gone
                 stream.flush()
     os._exit(status if isinstance(status, int) else bool(status))
 
 
-def _fail(error: AutointerpError) -> None:
-    typer.echo(f"autointerp: {' '.join(str(error).split())}", err=True)
+def _fail(error: "AutointerpError") -> NoReturn:
+    _say(f"autointerp: {' '.join(str(error).split())}")
     sys.exit(1)
+
+
+def _say(line: str) -> None:
+    with suppress(OSError, AttributeError, ValueError):  # the terminal may be gone, or the stream closed
+        print(line, file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 from autointerp.collect.merge import ShardPart
 from autointerp.collect.runs import first_in_run
 from autointerp.errors import ShardError, disk_full, is_disk_full
+from autointerp.json_text import parse_json
 from autointerp.records import Collected, FeatureStatistics, Pool, SampledWindows, TokenCounts
 from autointerp.whole_file import whole_file
 
@@ -66,7 +67,7 @@ def load_part(path: Path, fingerprint: str | None = None) -> ShardPart:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
+            header = parse_json((file.metadata() or {})[_HEADER])
             names = file.keys()
             arrays = {name: file.get_tensor(name) for name in names}
         shard_index, made_of, checksum = int(header["shard_index"]), header["fingerprint"], header["checksum"]

@@ -20,24 +20,24 @@ def ready_made() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in asset_folder("pipelines").glob("*.toml")))
 
 
-def pipeline_path(name_or_path: str) -> Path:
+def pipeline_path(name_or_path: str | Path) -> Path:
     """The file of a pipeline given by path or by the name of a ready-made one.
 
     Raises:
         PipelineError: If there is neither.
     """
-    path = Path(name_or_path)
+    path, name = Path(name_or_path).expanduser(), str(name_or_path)
     if path.is_file():
         return path
-    if name_or_path in ready_made():
-        return asset_folder("pipelines") / f"{name_or_path}.toml"
+    if name in ready_made():
+        return asset_folder("pipelines") / f"{name}.toml"
     raise PipelineError(
-        f"no pipeline file {name_or_path!r}",
+        f"no pipeline file {name!r}",
         f"give a TOML file, or one of {', '.join(ready_made())}; `autointerp new my.toml` writes a starting file",
     )
 
 
-def load_pipeline(name_or_path: str, overrides: tuple[str, ...] = ()) -> Pipeline:
+def load_pipeline(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> Pipeline:
     """Read a pipeline file, apply `key=value` overrides, and validate.
 
     Args:

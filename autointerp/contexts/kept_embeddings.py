@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import DiskFullError
 from autointerp.identity import fingerprint
+from autointerp.json_text import parse_json
 from autointerp.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class KeptEmbeddings:
     def _read(self, key: str) -> Float32[np.ndarray, "text dim"] | None:
         try:
             with safe_open(self.file, framework="numpy") as file:
-                header = json.loads((file.metadata() or {})[_HEADER])
+                header = parse_json((file.metadata() or {})[_HEADER])
                 embeddings: Float32[np.ndarray, "text dim"] = file.get_tensor(_TENSOR)
             if header["fingerprint"] != key:
                 logger.info("%s was made of another pool or by another embedder; it is made anew", self.file)

@@ -26,6 +26,7 @@ from jinja2 import TemplateError, TemplateSyntaxError
 from autointerp.config import CorpusConfig
 from autointerp.corpus.counts import Unfit
 from autointerp.errors import CorpusError
+from autointerp.json_text import parse_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -140,7 +141,7 @@ def _template_text(tokenizer: PreTrainedTokenizerBase, file: str | None) -> str:
 def _find_list(value: object) -> list[object] | Unfit:
     if isinstance(value, str) and value.lstrip()[:1] in {"[", "{"}:
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except json.JSONDecodeError:
             return _no_conversation(value)
     if isinstance(value, dict):

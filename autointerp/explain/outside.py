@@ -25,6 +25,7 @@ from autointerp.errors import PipelineError
 from autointerp.explain.base import BaseExplainer, Tools
 from autointerp.explain.not_a_label import label_problem
 from autointerp.identity import feature_id, fingerprint, parse_feature_id
+from autointerp.json_text import parse_json
 from autointerp.records import Explanation, Failure, FeatureEvidence
 
 UNKNOWN_AUTHOR = "unknown author"
@@ -304,7 +305,7 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             place = f"line {number}"
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                row = json.loads(text) if text else {}
+                row = parse_json(text) if text else {}
             except UnicodeDecodeError as error:
                 raise _not_utf8(path, place) from error
             except json.JSONDecodeError as error:

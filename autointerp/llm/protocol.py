@@ -25,12 +25,16 @@ CallErrorType = Literal[
 
 
 class AnswerModel(BaseModel):
-    """Base of the answers that can be asked for: what is not in the schema is refused, nothing is converted.
+    """Base of the answers that can be asked for: every field with its type, nothing is converted.
 
     A range belongs to whoever reads the answer: providers' structured answers know types and names only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def problem(self) -> str | None:
+        """What is wrong with an answer that fits its types, so that it is sent back like one that doesn't; one line."""
+        return None
 
 
 AnswerT = TypeVar("AnswerT", bound=AnswerModel)

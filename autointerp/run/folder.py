@@ -15,12 +15,13 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autointerp.config import Pipeline
 from autointerp.errors import RunError, RunMismatchError, disk_full, is_disk_full
+from autointerp.json_text import parse_json
 from autointerp.run.fingerprints import identity_settings
 from autointerp.run.manifest import has_manifest
 from autointerp.whole_file import whole_file
@@ -40,7 +41,7 @@ class RunFolder:
     """
 
     path: Path
-    settings: dict[str, Any]
+    settings: dict[str, Any] = field(repr=False)
 
     @property
     def corpus(self) -> Path:
@@ -137,10 +138,12 @@ def read_run_file(path: Path) -> dict[str, Any]:
         RunError: If there is no run in this folder.
     """
     try:
-        content: dict[str, Any] = json.loads((path / _RUN_FILE).read_text(encoding="utf-8"))
+        content: dict[str, Any] = parse_json((path / _RUN_FILE).read_bytes())
+        if not (isinstance(content, dict) and isinstance(content.get("settings"), dict)):
+            raise ValueError("it holds no settings")
     except FileNotFoundError as error:
         raise RunError(f"there is no run in {path}", "give a run folder, for example runs/demo") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, NotADirectoryError) as error:
+    except (ValueError, NotADirectoryError) as error:
         raise RunError(
             f"{path}/{_RUN_FILE} can't be read", "the run is damaged; start it again with --no-resume"
         ) from error

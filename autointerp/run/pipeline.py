@@ -6,15 +6,18 @@ Killed anywhere and run again, the result is that of an uninterrupted run: every
 fingerprint and does what has none.
 """
 
-import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 from autointerp.config import Pipeline, parse_indices
+from autointerp.config.file import load_pipeline
+from autointerp.errors import PipelineError
 from autointerp.explain.registry import load_explainer
+from autointerp.run.event_loop import run_to_end
 from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.language_models import LanguageModels
@@ -49,7 +52,7 @@ class Outcome:
     """
 
     folder: RunFolder
-    features: ChosenFeatures
+    features: ChosenFeatures = field(repr=False)
     n_failed: int
 
     @property
@@ -59,12 +62,16 @@ class Outcome:
 
 
 def run_pipeline(
-    pipeline: Pipeline, stages: Sequence[Stage] = STAGES, reporter: Reporter | None = None, *, fresh: bool = False
+    pipeline: Pipeline | str | Path,
+    stages: Sequence[Stage] = STAGES,
+    reporter: Reporter | None = None,
+    *,
+    fresh: bool = False,
 ) -> Outcome:
-    """Run stages of a pipeline.
+    """Run stages of a pipeline; in a notebook, too.
 
     Args:
-        pipeline: What to run.
+        pipeline: What to run, or its file; `load_pipeline` reads a file with overrides.
         stages: Which stages, carried out in the order of the data flow.
         reporter: Told of progress; by default the log.
         fresh: Remove what an earlier run left in the run folder first.
@@ -72,6 +79,9 @@ def run_pipeline(
     Raises:
         AutointerpError: What a user can cause; what is finished stays.
     """
+    if not isinstance(pipeline, Pipeline):
+        pipeline = load_pipeline(pipeline)
+    _check_stages(stages)
     reporter = reporter or LogReporter()
     check_participants(
         pipeline, explains=bool(_BEFORE_LABELS & set(stages)), scores=bool({*_BEFORE_LABELS, "score"} & set(stages))
@@ -86,6 +96,14 @@ def run_pipeline(
             if folder.store.exists():
                 session.writer.stop_stages()
             raise
+
+
+def _check_stages(stages: Sequence[Stage]) -> None:
+    asked = (stages,) if isinstance(stages, str) else stages
+    unknown = next((stage for stage in asked if stage not in STAGES), None)
+    if unknown is not None or isinstance(stages, str):
+        wrong = f"there is no stage {unknown!r}" if unknown is not None else f"stages = {stages!r} is one text"
+        raise PipelineError(wrong, f"give some of {STAGES}")
 
 
 def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -> Outcome:
@@ -103,7 +121,7 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
     if "contexts" in stages:
         run_contexts(session, chosen, reporter)
     if {"explain", "score"} & set(stages):
-        asyncio.run(_ask(session, stages, chosen, reporter))
+        run_to_end(_ask(session, stages, chosen, reporter))
     if "index" in stages:
         run_index(session, reporter)
     return Outcome(session.folder, chosen, _count_failures(session, stages, chosen))

@@ -18,7 +18,6 @@ differ from its own by a constant a feature; they are those before the tanh, whi
 are passed over: the lower the feature's layer, the less the values say about what the model does with it.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ import torch
 from jaxtyping import Float, Float32, Int32
 from torch import Tensor, nn
 
+from autointerp.json_text import parse_json
 from autointerp.subject.families import FAMILIES
 from autointerp.subject.model import Subject
 
@@ -250,7 +250,7 @@ def _head_weights(model: Any) -> Float[Tensor, "token d_model"] | None:
     index = _checkpoint_file(model, "model.safetensors.index.json")
     file_of = dict.fromkeys(_HEADS, "model.safetensors")
     if index is not None:
-        file_of = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
+        file_of = parse_json(Path(index).read_text(encoding="utf-8"))["weight_map"]
     for head in _HEADS:
         path = _checkpoint_file(model, file_of[head]) if head in file_of else None
         if path is None:

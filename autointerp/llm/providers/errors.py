@@ -11,7 +11,6 @@ than between protocols:
 - Any other 4xx: this request is refused as it stands; if it is for a parameter that every request has, the run stops.
 """
 
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Any
 
 from autointerp.config import ModelConfig
 from autointerp.errors import KeyRefusedError, LanguageModelError, ModelNotServedError
+from autointerp.json_text import parse_json
 from autointerp.llm.protocol import CallErrorType, RawAnswer, ServerLimits, Trouble
 from autointerp.llm.providers.keys import key_variable
 
@@ -143,7 +143,7 @@ def said(body: str) -> str:
 
 def _message(body: str) -> str | None:
     try:
-        content: Any = json.loads(body)
+        content: Any = parse_json(body)
     except ValueError:
         return None
     error = content.get("error", content) if isinstance(content, dict) else None

@@ -4,7 +4,9 @@ import contextlib
 import logging
 import math
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,6 +62,7 @@ def running(ray: Any, address: str | None, n_cpus: float, n_gpus: float) -> Iter
         yield
         return
     where = address or "this machine"
+    on_termination = signal.getsignal(signal.SIGTERM)
     if address is not None:
         host_and_port = address.rpartition("://")[2]
         if ":" in host_and_port and not answers(host_and_port):
@@ -86,6 +89,8 @@ def running(ray: Any, address: str | None, n_cpus: float, n_gpus: float) -> Iter
         raise CollectError(
             f"Ray can't be started on {where} ({problem})", "check ray.address, or set ray.n_workers = 0"
         ) from error
+    if callable(on_termination) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_termination)  # Ray puts its own in the place of the caller's
     try:
         yield
     finally:

@@ -1,0 +1,176 @@
+"""The commands of `autointerp`.
+
+What a command needs is imported inside it, and only when the pipeline file has been read, so that `--help` and mistakes
+answer at once.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autointerp.cli import look
+from autointerp.errors import PipelineError
+
+if TYPE_CHECKING:
+    from autointerp.config import Pipeline
+    from autointerp.run.pipeline import Stage
+
+app = typer.Typer(
+    name="autointerp",
+    help="Label the features of sparse autoencoders and transcoders, and score how far each label can be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+look.add_commands(app)
+
+PipelineArgument = Annotated[str, typer.Argument(metavar="FILE", help="a pipeline file, or a ready-made one's name")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override any key; repeatable")]
+FeaturesOption = Annotated[str | None, typer.Option("--features", help="label only these, for example 0-99,650")]
+SampleOption = Annotated[int | None, typer.Option("--sample", help="label a uniform sample of this many features")]
+ResumeOption = Annotated[bool, typer.Option("--resume/--no-resume", help="go on from what is finished, or start over")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"autointerp {version('autointerp')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log what the library does")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="tell the version and end")
+    ] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+
+
+def _load(file: str, overrides: list[str] | None, features: str | None, sample: int | None) -> "Pipeline":
+    from autointerp.config.file import load_pipeline
+
+    chosen = list(overrides or [])
+    if features is not None and sample is not None:
+        raise PipelineError("--features and --sample exclude each other", "give one of them")
+    if features is not None:
+        chosen += [f"features.indices={json.dumps(features)}", "features.sample=unset"]
+    if sample is not None:
+        chosen += [f"features.sample={sample}", "features.indices=unset"]
+    return load_pipeline(file, tuple(chosen))
+
+
+def _run(pipeline: "Pipeline", stages: "Sequence[Stage] | None", *, resume: bool) -> None:
+    from autointerp.cli.reporting import ConsoleReporter
+    from autointerp.run.pipeline import STAGES, run_pipeline
+
+    with ConsoleReporter() as reporter:
+        outcome = run_pipeline(pipeline, stages or STAGES, reporter, fresh=not resume)
+    typer.echo(f"The run lies in {pipeline.run_folder}")
+    if outcome.n_failed:
+        typer.echo(
+            f"{outcome.n_failed} items have no result; `autointerp status {pipeline.run_folder}` says why", err=True
+        )
+        raise typer.Exit(1)
+
+
+def _tell_cost(pipeline: "Pipeline", *, as_json: bool) -> None:
+    from autointerp.cli.cost_table import cost_rows, make_plan, plan_as_json
+
+    plan = make_plan(pipeline)
+    if as_json:
+        typer.echo(json.dumps(plan_as_json(plan), ensure_ascii=False, indent=1))
+    else:
+        typer.echo("\n".join(cost_rows(pipeline.name, plan)))
+
+
+@app.command()
+def demo(
+    runs: Annotated[str, typer.Option(help="folder that holds run folders")] = "runs",
+    text: Annotated[
+        Path | None, typer.Option("--text", help="your own text in the corpus's place: file or folder")
+    ] = None,
+    sample: SampleOption = None,
+    set_: SetOption = None,
+    resume: ResumeOption = True,
+) -> None:
+    """Label, score and search the features of an embedded model: no network, no key."""
+    overrides = [f"runs={json.dumps(runs)}"]
+    if text is not None:
+        overrides += ['corpus.kind="text"', f"corpus.path={json.dumps(str(text))}", 'name="demo-text"']
+    pipeline = _load("demo", [*overrides, *(set_ or [])], None, sample)
+
+    from autointerp.cli.demo import run_demo
+
+    run_demo(pipeline, resume=resume)
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(help="the file to write")],
+    origin: Annotated[str, typer.Option("--from", help="begin from this ready-made pipeline")] = "demo",
+) -> None:
+    """Write a commented starting file."""
+    from autointerp.cli.starting_file import write_starting_file
+
+    write_starting_file(file, origin)
+    typer.echo(f"Wrote {file}; run it with: autointerp run {file}")
+
+
+@app.command()
+def run(
+    file: PipelineArgument,
+    set_: SetOption = None,
+    features: FeaturesOption = None,
+    sample: SampleOption = None,
+    resume: ResumeOption = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="tell what the language models would be asked, and its cost; ask nothing")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Run all stages, going on from what an earlier run finished."""
+    if dry_run and not resume:
+        raise PipelineError("--dry-run and --no-resume exclude each other", "give one of them")
+    if dry_run:
+        _tell_cost(_load(file, set_, features, sample), as_json=json_)
+        return
+    if json_:
+        raise PipelineError("--json is of --dry-run only", "look at the run with `autointerp status FOLDER --json`")
+    _run(_load(file, set_, features, sample), None, resume=resume)
+
+
+@app.command()
+def collect(file: PipelineArgument, set_: SetOption = None, resume: ResumeOption = True) -> None:
+    """Cut the corpus into blocks and collect every feature's statistics and samples."""
+    _run(_load(file, set_, None, None), ("corpus", "collect"), resume=resume)
+
+
+@app.command()
+def explain(
+    file: PipelineArgument, set_: SetOption = None, features: FeaturesOption = None, sample: SampleOption = None
+) -> None:
+    """Build the chosen features' contexts and write their labels."""
+    _run(_load(file, set_, features, sample), ("contexts", "explain"), resume=True)
+
+
+@app.command()
+def score(
+    file: PipelineArgument, set_: SetOption = None, features: FeaturesOption = None, sample: SampleOption = None
+) -> None:
+    """Score the labels, and shuffled labels beside them."""
+    _run(_load(file, set_, features, sample), ("score",), resume=True)
+
+
+@app.command()
+def index(file: PipelineArgument, set_: SetOption = None) -> None:
+    """Embed the labels for search."""
+    _run(_load(file, set_, None, None), ("index",), resume=True)
