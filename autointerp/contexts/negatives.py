@@ -114,7 +114,8 @@ def rank_silent_windows(
     for block in pool.block_index[ordered].tolist():
         turns.append(n_before[block])
         n_before[block] += 1
-    return ordered[np.argsort(turns, kind="stable")]
+    in_turn: Int64[np.ndarray, " candidate"] = ordered[np.argsort(turns, kind="stable")]
+    return in_turn
 
 
 def choose_silent(
