@@ -1,13 +1,8 @@
 """JSON of any origin: whatever is in it, it is read or said to be no JSON."""
 
 import json
-import re
 import sys
 from typing import Any
-
-# An escaped surrogate pair, a surrogate that is none, any other escape.
-_HIGH, _LOW = r"u[dD][89abAB][0-9a-fA-F]{2}", r"u[dD][c-fC-F][0-9a-fA-F]{2}"
-_ESCAPE = re.compile(rf"\\(?:{_HIGH}\\{_LOW}|({_HIGH}|{_LOW})|.)", re.DOTALL)
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -31,8 +26,3 @@ def parse_json(text: str | bytes) -> Any:
         raise json.JSONDecodeError(f"nested more than {sys.getrecursionlimit():,} deep", text, 0) from error
     except ValueError as error:  # an integer beyond what Python converts
         raise json.JSONDecodeError(str(error).partition(";")[0], text, 0) from error
-
-
-def without_half_pairs(text: str) -> str:
-    r"""A JSON text with U+FFFD for each escaped half of a surrogate pair, which strict readers refuse (`\ud83d`)."""
-    return _ESCAPE.sub(lambda match: r"\ufffd" if match[1] else match[0], text)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from autointerp.json_text import parse_json, without_half_pairs
+from autointerp.json_text import parse_json
 
 
 def test_what_is_json_is_read_whatever_its_kind() -> None:
@@ -29,18 +29,3 @@ def test_what_can_not_be_read_is_said_to_be_no_json(text: str, reason: str) -> N
 def test_bytes_that_are_no_text_are_told_apart_from_text_that_is_no_json() -> None:
     with pytest.raises(UnicodeDecodeError):
         parse_json(b"\xff\xfe\x00")
-
-
-@pytest.mark.parametrize(
-    ("text", "mended"),
-    [
-        (r'"cut \ud83d off"', "cut \ufffd off"),
-        (r'"\uDE00"', "\ufffd"),
-        (r'"whole \ud83d\ude00"', "whole \U0001f600"),
-        (r'"\ud83d\ud83d\ude00\ude00"', "\ufffd\U0001f600\ufffd"),
-        (r'"no escape: \\ud83d"', r"no escape: \ud83d"),
-        (r'"é\n\u00e9"', "é\né"),
-    ],
-)
-def test_half_a_surrogate_pair_is_taken_out_of_json_before_it_is_read(text: str, mended: str) -> None:
-    assert parse_json(without_half_pairs(text)) == mended

@@ -31,6 +31,7 @@ from autointerp.run.stages.explain import run_explain
 from autointerp.run.stages.index import run_index
 from autointerp.run.stages.score import run_score
 from autointerp.score.registry import load_scorer
+from autointerp.score.trials import NO_SILENT_CONTEXTS
 from autointerp.store.results import RunRecord
 
 Stage = Literal["corpus", "collect", "contexts", "explain", "score", "index"]
@@ -46,7 +47,8 @@ class Outcome:
         folder: Where it lies.
         features: The features it was asked for, ascending, by source; empty where only text was read.
         n_failed: Labels and scores of these features that are missing for a reason in `failures`. Features that can't
-            have contexts (dead, too rare) are recorded there too, and don't count here: that is a finding.
+            have contexts (dead, too rare), or no silent ones, are recorded there too, and don't count here: that is a
+            finding.
     """
 
     folder: RunFolder
@@ -177,7 +179,7 @@ def _count_failures(session: Session, stages: Sequence[Stage], chosen: ChosenFea
     if not asked:
         return 0
     return sum(
-        failure.stage in asked
+        failure.stage in asked and failure.error_type != NO_SILENT_CONTEXTS
         for source_id, features in chosen.items()
         if features
         for failure in session.reader.failures(features, source_id=source_id)

@@ -20,7 +20,9 @@ from autointerp.llm.batch.ledger import BatchedCall, BatchEntry, BatchLedger
 from autointerp.llm.batch.service import BatchLook, BatchResult, Candidate, Unsure
 from autointerp.llm.limits.retries import Retries, Sleep
 from autointerp.llm.protocol import Trouble
-from autointerp.llm.providers.errors import HttpProblem, read_problem, refuses_structure, said
+from autointerp.llm.providers.errors import read_problem, server_of
+from autointerp.llm.providers.manner import Learned
+from autointerp.llm.providers.problem import HttpProblem, said
 
 if TYPE_CHECKING:
     from autointerp.llm.batch.sdk import SdkBatches
@@ -46,7 +48,7 @@ class Poller:
         sleep: How to wait.
 
     Attributes:
-        structured: Whether the answers' schema is sent along: until the provider refuses it.
+        learned: How the model is asked, as far as its provider has taught.
         most_requests: Calls in a batch at most: fewer where the provider says that it has no room.
         stopped: Why nothing more is to be sent; None while all is well.
     """
@@ -54,7 +56,7 @@ class Poller:
     def __init__(
         self, config: ModelConfig, service: "SdkBatches[Any]", ledger: BatchLedger, retries: Retries, sleep: Sleep
     ) -> None:
-        self.structured = True
+        self.learned = Learned(config)
         self.most_requests = min(config.batch_size, service.most_requests)
         self.stopped: AutointerpError | None = None
         self._config = config
@@ -80,7 +82,7 @@ class Poller:
             has_company: Whether other batches of ours are under way: then a provider that has no room is waited for.
 
         Returns:
-            Its id; None if its calls are to be packed anew, by what `structured` and `most_requests` say now.
+            Its id; None if its calls are to be packed anew, by what `learned` and `most_requests` say now.
         """
         waited_s = 0.0
         may_have_arrived = False
@@ -218,7 +220,7 @@ class Poller:
     def _lower(self, entry: BatchEntry, reason: str) -> None:
         if entry.n_requests == 1:
             raise LanguageModelError(
-                f"{self._server} has no room for a batch of one call ({reason})",
+                f"{server_of(self._config)} has no room for a batch of one call ({reason})",
                 "wait for the account's other batches to end, or have its limits raised",
             )
         self.most_requests = min(self.most_requests, entry.n_requests // 2)
@@ -257,15 +259,14 @@ class Poller:
     def _read_refusal(self, problem: HttpProblem, entry: BatchEntry) -> Trouble | None:
         """Trouble to be waited out; None if the calls are to be packed anew."""
         message = f"HTTP {problem.status}: {said(problem.body)}"
-        if self.structured and refuses_structure(problem):
-            self.structured = False
+        if self.learned.learn(self.learned.manner, problem):
             return None
         if problem.status == 413:
             self._lower(entry, message)
             return None
         if problem.status in _NO_ENDPOINT and "model" not in problem.body.lower():
             raise LanguageModelError(
-                f"{self._server} has no batch endpoint ({message})", "set batch = false in the model's table"
+                f"{server_of(self._config)} has no batch endpoint ({message})", "set batch = false in the model's table"
             )
         trouble = read_problem(problem, self._config)
         if not trouble.retriable:
@@ -274,7 +275,7 @@ class Poller:
 
     def _refused(self, entry: BatchEntry, message: str) -> LanguageModelError:
         return LanguageModelError(
-            f"{self._server} refuses a batch of {entry.n_requests} calls as a whole ({message})",
+            f"{server_of(self._config)} refuses a batch of {entry.n_requests} calls as a whole ({message})",
             "correct what it names, or set batch = false in the model's table; nothing of it was paid",
         )
 
@@ -290,7 +291,3 @@ class Poller:
         _LOG.info("%s: %s; again in %.1f s", what, trouble.message, delay_s)
         await self._sleep(delay_s)
         return waited_s + delay_s
-
-    @property
-    def _server(self) -> str:
-        return self._config.base_url or {"openai": "OpenAI", "anthropic": "Anthropic"}[self._config.provider]

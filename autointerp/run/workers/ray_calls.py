@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from autointerp.errors import AutointerpError, RunError
 from autointerp.llm.connect import connect_provider
 from autointerp.llm.protocol import AnswerT, Repair, Request, Sent, Trouble
-from autointerp.llm.providers.errors import Posted
+from autointerp.llm.providers.problem import Posted
 from autointerp.run.workers.ray_cluster import import_ray, one_line, running
 
 if TYPE_CHECKING:
