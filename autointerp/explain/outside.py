@@ -27,6 +27,7 @@ from autointerp.explain.not_a_label import label_problem
 from autointerp.identity import feature_id, fingerprint, parse_feature_id
 from autointerp.json_text import parse_json
 from autointerp.records import Explanation, Failure, FeatureEvidence
+from autointerp.valid_text import valid_text
 
 UNKNOWN_AUTHOR = "unknown author"
 _FORMATS = ".csv, .jsonl and .parquet"
@@ -231,6 +232,7 @@ def _label(row: Mapping[str, Any], author: str | None, place: str, where: str) -
         text = ""
     if not isinstance(text, str):
         raise PipelineError(f"{where}: the label is {text!r}, which is no text", "put it in quotes, or mend that row")
+    text = valid_text(text)
     problem = label_problem(text, "")
     # A refusal in words is somebody's label all the same, and may be a true one.
     if problem is not None and problem[0] != "Refusal":
@@ -255,7 +257,7 @@ def _author(row: Mapping[str, Any], where: str) -> str | None:
         return None
     if not isinstance(author, str):
         raise PipelineError(f"{where}: the author is {author!r}, which is no text", "mend that row")
-    return author.strip() or None
+    return valid_text(author).strip() or None
 
 
 def _is_missing(value: object) -> bool:

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from autointerp.llm.prompts import load_prompt
 from autointerp.llm.protocol import AnswerModel, AnswerT, CallFailure, RawAnswer, Reply, Request
 from autointerp.records import Usage
+from autointerp.valid_text import valid_text
 
 _DROPPED = frozenset({"title", "description", "default"})
 _THOUGHTS = r"(?:\w+:)?(?:think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad)"
@@ -187,7 +188,7 @@ def _validated(value: dict[str, Any], answer: type[AnswerT]) -> AnswerT | str:
     pairs = [(wanted[key], value[name]) for name in value if (key := name.strip().casefold()) in wanted]
     try:
         # A character that UTF-8 can't hold, half of a pair, is no reason to lose the others.
-        written = json.dumps(_unique(pairs), ensure_ascii=False).encode("utf-8", "replace")
+        written = valid_text(json.dumps(_unique(pairs), ensure_ascii=False))
         return answer.model_validate_json(written)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

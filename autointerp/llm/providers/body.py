@@ -10,6 +10,7 @@ import re
 from typing import Any, Literal
 
 from autointerp.llm.protocol import RawAnswer
+from autointerp.valid_text import valid_text
 
 _DECODER = json.JSONDecoder(strict=False)
 _EVENT = re.compile(r"^data:[ \t]*(?=\{)", re.MULTILINE)
@@ -91,11 +92,6 @@ def count(value: Any) -> int:
     return math.ceil(number) if 0 <= number <= _MOST_TOKENS else 0
 
 
-def clean(text: str) -> str:
-    """The text as UTF-8 can hold it: halves of a surrogate pair are joined, and replaced where they stand alone."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def paid_answer(text: str, stop: Stop, model: Any, tokens: tuple[int, int, int, int]) -> RawAnswer:
     """An answer as it is kept.
 
@@ -109,4 +105,4 @@ def paid_answer(text: str, stop: Stop, model: Any, tokens: tuple[int, int, int, 
     n_input, n_cached, n_output, n_written = tokens if tokens[2] or not text else (0, 0, 0, 0)
     n_cached = min(n_cached, n_input)
     n_written = min(n_written, n_input - n_cached)
-    return RawAnswer(clean(text), stop, clean(text_of(model)), n_input, n_cached, n_output, n_written)
+    return RawAnswer(valid_text(text), stop, valid_text(text_of(model)), n_input, n_cached, n_output, n_written)
