@@ -100,7 +100,7 @@ def _outside(content: Json) -> tuple[Any, ...]:
 
 
 def _is_error(content: Json) -> bool:
-    if "error" in (content.get("object"), content.get("type"), content.get("finish_reason")):
+    if "error" in (content.get("object"), content.get("type")):
         return True
     says = isinstance(content.get("message", content.get("detail")), str | list)
     return says and not {"choices", "content"} & content.keys()
