@@ -222,6 +222,13 @@ def test_a_busy_server_is_waited_for_also_where_it_says_so_with_200(
         assert len(server.calls) == 4
 
 
+def test_an_error_beside_a_whole_answer_costs_nothing(asker: Asker) -> None:
+    body = completion({"content": f"Here it is: {GOOD}"}, error={"message": "logging failed", "code": 500})
+    with LoopbackServer(Always(Raw(body, content_type="application/json"))) as server:
+        assert isinstance(asker.ask_one(server), Reply)
+        assert len(server.calls) == 1
+
+
 def test_an_error_in_a_choice_is_no_answer_cut_short(asker: Asker) -> None:
     lost = {"code": 502, "message": "Network connection lost"}
     cut = [{"message": {"content": '{"la'}, "finish_reason": "error", "error": lost}]
@@ -267,6 +274,8 @@ def test_an_account_without_credit_stops_the_run_also_with_200(asker: Asker) -> 
         ('{"detail": "Not today"}', "Not today"),
         ('{"detail": [{"loc": ["body", "n"], "msg": "too many", "input": "SENT"}]}', "body.n: too many"),
         ('{"message": "no such voice"}', "no such voice"),
+        ('{"success": false, "errors": [{"code": 7009, "message": "no voice"}]}', "no voice"),
+        ('{"code": 1302, "msg": "no \\u001b[31mvoice"}', "no [31mvoice"),
         ('{"error": {"message": "Provider returned error", "metadata": {"raw": "{\\"error\\": \\"no voice\\"}"}}}',
          "Provider returned error: no voice"),
         ('{"error": {"message": "half \\ud83d"}}', "half �"),

@@ -128,8 +128,10 @@ def test_a_server_that_knows_neither_name_is_asked_without_a_limit(asker: Asker)
         "max_tokens: {n} > 50, which is the maximum allowed number of output tokens for claude-3-haiku",
         "Invalid max_tokens value, the valid range of max_tokens is [1, 50]",
         "`max_tokens` must be less than or equal to `50`, the maximum for this model",
+        "Invalid 'max_tokens': integer above maximum value. Expected a value <= 50, but got {n} instead.",
+        "it has a maxOutputTokens value of {n} but the supported range is from 1 (inclusive) to 51 (exclusive).",
     ],
-    ids=["openai", "anthropic", "deepseek", "groq"],
+    ids=["openai", "anthropic", "deepseek", "groq", "openai, later", "google"],
 )
 def test_a_limit_above_the_models_own_is_lowered_to_it(asker: Asker, provider: Provider, said: str) -> None:
     def small(call: Call) -> Outcome:

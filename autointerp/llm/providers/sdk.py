@@ -32,6 +32,7 @@ _UNWRAPPED = (ClientError, OSError, ValueError)
 # No limit of its own: how many calls are in flight is the gate's to say, which several models may share.
 _MOST_CONNECTIONS = 10_000
 _UPLOAD_TIMEOUT_S = 600.0
+_MOST_FORMS = 12  # in which one call is asked
 _STAY = {"follow_redirects": False}
 _CUSTOM_HEADERS = {"openai": "OPENAI_CUSTOM_HEADERS", "anthropic": "ANTHROPIC_CUSTOM_HEADERS"}
 _ACCOUNT_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
@@ -192,14 +193,15 @@ class SdkProvider:
             post: Posts a call from elsewhere, as `self.post` does from here.
         """
         post = post or self.post
-        while True:
+        for n_left in reversed(range(_MOST_FORMS)):
             manner = self._learned.manner
             posted = await post(self._dialect.body(request, repair, self._config, manner))
             outcome = posted.outcome
             if not isinstance(outcome, HttpProblem):
                 return Sent(outcome, posted.limits)
-            if not self._learned.learn(manner, outcome):
+            if not self._learned.learn(manner, outcome) or not n_left:
                 return Sent(read_problem(outcome, self._config), posted.limits)
+        raise AssertionError("the last form is read as it stands")
 
     async def post(self, body: dict[str, Any]) -> Posted:
         """Post one call."""
