@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from autointerp.assets import asset_folder
 from autointerp.config import Pipeline
 from autointerp.errors import PipelineError
+from autointerp.valid_text import valid_text
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -69,6 +70,10 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
         raise PipelineError(f"--set {override!r} is not key=value", "write it as --set corpus.n_tokens=100000")
+    if valid_text(override) != override:
+        raise PipelineError(
+            f"--set {valid_text(override)} is not UTF-8", "write it in UTF-8, or rename the file that it names"
+        )
     table = content
     for key in keys[:-1]:
         table = table.setdefault(key, {})

@@ -80,7 +80,8 @@ def read_parquet(path: Path, name: str, config: CorpusConfig) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        # Opened here: pyarrow refuses a name that is not UTF-8.
+        with path.open("rb") as raw, pq.ParquetFile(raw) as file:
             column = _choose_column(config, file.schema_arrow.names, str(path))
             number = 0
             for batch in file.iter_batches(_batch_rows(file.metadata, column), columns=[column]):

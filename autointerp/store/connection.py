@@ -15,6 +15,7 @@ import duckdb
 
 from autointerp.errors import AutointerpError, StoreBusyError, StoreError, disk_full, is_disk_full
 from autointerp.store.schema import known_migrations, migrate, store_version
+from autointerp.valid_text import valid_text
 
 STORE_FILE = "store.duckdb"
 
@@ -96,16 +97,23 @@ def _create(path: Path) -> None:
     unfinished = path.with_name(f"{path.name}.new")
     unfinished.unlink(missing_ok=True)
     unfinished.with_name(f"{unfinished.name}.wal").unlink(missing_ok=True)
-    with duckdb.connect(str(unfinished)) as connection:
+    with duckdb.connect(_name(unfinished)) as connection:
         migrate(connection, path)
     unfinished.rename(path)
+
+
+def _name(path: Path) -> str:
+    name = str(path)
+    if valid_text(name) != name:
+        raise StoreError(f"the name of {valid_text(name)} is not UTF-8, which DuckDB needs", "rename the folder")
+    return name
 
 
 def _open(path: Path, *, read_only: bool, timeout_s: float) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            return duckdb.connect(str(path), read_only=read_only)
+            return duckdb.connect(_name(path), read_only=read_only)
         except duckdb.Error as error:
             if not any(sign in str(error).lower() for sign in _BUSY):
                 raise

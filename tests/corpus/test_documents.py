@@ -1,7 +1,6 @@
 """Every kind of source, and every way in which one can be wrong."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -223,8 +222,13 @@ def test_half_a_surrogate_pair_in_a_row_becomes_a_replacement_character_and_is_c
 
 
 def test_a_file_name_that_is_not_utf8_names_its_documents_all_the_same(tmp_path: Path) -> None:
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.txt")).write_text("one")
-    assert read(kind="text", path=str(tmp_path)) == [Document("a\ufffd.txt", "one")]
+    (tmp_path / "b\udcff.jsonl").write_text('{"text": "two"}')
+    with (tmp_path / "c\udcff.parquet").open("wb") as file:
+        pq.write_table(pa.table({"text": ["three"]}), file)
+    (tmp_path / "a\udcff.txt").write_text("one")
+    assert read(kind="text", path=str(tmp_path)) == [
+        Document("a\ufffd.txt", "one"), Document("b\ufffd.jsonl#1", "two"), Document("c\ufffd.parquet#0", "three"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["parquet", "text"])

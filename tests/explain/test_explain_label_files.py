@@ -116,11 +116,6 @@ def test_what_a_label_says_is_not_judged(tmp_path: Path, label: str) -> None:
         assert seen(path) == [(None, 4, label, None)]
 
 
-def test_half_a_character_becomes_the_sign_for_it(tmp_path: Path) -> None:
-    path = file(tmp_path, "labels.jsonl", r'{"feature": 4, "label": "a \ud83d b", "author": "\ud83d\ude42"}')
-    assert seen(path) == [(None, 4, "a \ufffd b", "🙂")]
-
-
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     text = "feature,label\n4,a\nx7,b\n5,\n4,c\n6,d,e\n"
     with pytest.raises(PipelineError) as raised:

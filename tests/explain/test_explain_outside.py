@@ -114,6 +114,14 @@ def test_a_parquet_column_of_numbers_and_missing_authors_is_read(tmp_path: Path)
     assert seen(read_labels(path, None)) == [(None, 4, "a", None), (None, 7, "b", None)]
 
 
+def test_half_a_surrogate_pair_in_a_label_becomes_a_replacement_character(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text(r'{"feature": 1, "label": "emoji \ud83d", "author": "A \ude00"}')
+    explanation = explain(path, 1)
+    assert isinstance(explanation, Explanation)
+    assert (explanation.label, explanation.model) == ("emoji \ufffd", "A \ufffd")
+
+
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     for name, text in (("a.csv", "feature,label\n4,a\n"), ("a.jsonl", '{"feature": 4, "label": "a"}\n\n')):
         (tmp_path / name).write_text(text, encoding="utf-8-sig")

@@ -62,6 +62,8 @@ OPENAI_ENVELOPES = {
     ),
     "one event": in_stream(json.loads(completion())),
     "line break in a string": completion(id="a\nb").replace("\\n", "\n"),
+    "message without a field": completion(choices=[{"message": GOOD}]),
+    "huge figure": completion(created=0).replace('"created": 0', '"created": ' + "9" * 5000),
     "odd thoughts": completion({"content": GOOD, "reasoning_content": "\ud83d"}),
 }
 ANTHROPIC_ENVELOPES = {
@@ -158,6 +160,28 @@ def test_what_was_paid_and_is_no_answer_is_told_apart(body: str, stop: str) -> N
     read = read_completion(200, body)
     assert isinstance(read, RawAnswer)
     assert (read.stop, read.output_tokens) == (stop, 5)
+
+
+def test_thoughts_without_an_answer_are_none(asker: Asker) -> None:
+    drafting = {"content": None, "reasoning_content": f"Perhaps {GOOD}? Keys rather."}
+    with LoopbackServer(Script(Raw(completion(drafting)), then=Always(Say('{"label": "keys"}')))) as server:
+        outcome = asker.ask_one(server)
+        assert server.calls[1].turns[1] == ("assistant", f"<think>{drafting['reasoning_content']}")
+    assert isinstance(outcome, Reply)
+    assert outcome.answer == Label(label="keys")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [(GOOD + "\n" * 90, True), (f"```json\n{GOOD}\n```", True), (f"Is it {GOOD}? Let me", False), (GOOD[:-1], False)],
+)
+def test_an_answer_that_ended_before_the_limit_is_not_cut_short(
+    asker: Asker, provider: Provider, text: str, is_read: bool
+) -> None:
+    with LoopbackServer(Always(Say(text, stop="truncated"))) as server:
+        outcome = asker.ask_one(server, provider=provider)
+        assert len(server.calls) == 1
+    assert isinstance(outcome, Reply if is_read else CallFailure)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def test_a_code_is_enough() -> None:
     assert is_too_long(400, words_of('{"error": {"message": "no", "code": "context_length_exceeded"}}'))
 
 
+BY_NAME = Raw('{"errors": {"max_tokens": ["Unknown field."]}}', status=400)
 RENAMED = Http(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.", code="unsupported_parameter")
 EXTRA = {
     "type": "extra_forbidden",
@@ -93,7 +94,7 @@ EXTRA = {
 UNKNOWN = Raw(json.dumps({"detail": [EXTRA]}), status=422)
 
 
-@pytest.mark.parametrize("refusal", [RENAMED, UNKNOWN], ids=["openai", "fastapi"])
+@pytest.mark.parametrize("refusal", [RENAMED, UNKNOWN, BY_NAME], ids=["openai", "fastapi", "django"])
 def test_a_limit_that_is_refused_goes_by_its_other_name_from_then_on(
     asker: Asker, refusal: Outcome, caplog: pytest.LogCaptureFixture
 ) -> None:

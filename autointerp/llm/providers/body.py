@@ -5,13 +5,17 @@ in parts is its text put together, half a surrogate pair is the replacement char
 """
 
 import json
-import math
 import re
+from math import ceil, inf, nan
 from typing import Any, Literal
 
 from autointerp.llm.protocol import RawAnswer
+from autointerp.valid_text import valid_text
 
-_DECODER = json.JSONDecoder(strict=False)
+_LONGEST_NUMBER = 300
+_DECODER = json.JSONDecoder(
+    strict=False, parse_int=lambda digits: int(digits) if len(digits) < _LONGEST_NUMBER else inf
+)
 _EVENT = re.compile(r"^data:[ \t]*(?=\{)", re.MULTILINE)
 _TEXTS = ("text", "output_text")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
@@ -72,8 +76,13 @@ def text_of(content: Any) -> str:
 
 
 def thoughts_of(message: Json) -> str:
-    """What stands where a server puts a model's thoughts: all that came, where it takes the answer for one."""
-    return next((text for name in _THOUGHTS if (text := text_of(message.get(name)))), "")
+    """What stands where a server puts a model's thoughts, for want of an answer.
+
+    Some servers take the answer for a thought; then it ends them. Else they are marked as thoughts without an end, in
+    which no answer is looked for.
+    """
+    thoughts = next((text for name in _THOUGHTS if (text := text_of(message.get(name)))), "")
+    return thoughts if thoughts.rstrip().endswith("}") or not thoughts else f"<think>{thoughts}"
 
 
 def arguments_of(call: Json) -> str:
@@ -85,15 +94,10 @@ def arguments_of(call: Json) -> str:
 def count(value: Any) -> int:
     """A number of tokens; 0, as of a server that does not count, if it can't be read as one."""
     try:
-        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else nan
     except (ValueError, OverflowError):
         return 0
-    return math.ceil(number) if 0 <= number <= _MOST_TOKENS else 0
-
-
-def clean(text: str) -> str:
-    """The text as UTF-8 can hold it: halves of a surrogate pair are joined, and replaced where they stand alone."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return ceil(number) if 0 <= number <= _MOST_TOKENS else 0
 
 
 def paid_answer(text: str, stop: Stop, model: Any, tokens: tuple[int, int, int, int]) -> RawAnswer:
@@ -109,4 +113,4 @@ def paid_answer(text: str, stop: Stop, model: Any, tokens: tuple[int, int, int, 
     n_input, n_cached, n_output, n_written = tokens if tokens[2] or not text else (0, 0, 0, 0)
     n_cached = min(n_cached, n_input)
     n_written = min(n_written, n_input - n_cached)
-    return RawAnswer(clean(text), stop, clean(text_of(model)), n_input, n_cached, n_output, n_written)
+    return RawAnswer(valid_text(text), stop, valid_text(text_of(model)), n_input, n_cached, n_output, n_written)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autointerp.llm.protocol import RawAnswer, ServerLimits, Trouble
-from autointerp.llm.providers.body import Json, clean, first, mapping, read_objects
+from autointerp.llm.providers.body import Json, first, mapping, read_objects
+from autointerp.valid_text import valid_text
 
 RAW_LENGTH = 500
 _LINE_LENGTH = 200
@@ -90,7 +91,7 @@ def said(body: str) -> str:
     """The error message in a body, or the start of the body, on one line."""
     objects = read_objects(body)
     text = (_message(objects[0]) if objects else _heading(body)) or body
-    line = " ".join(clean(text).split())
+    line = " ".join(valid_text(text).split())
     return line[:_LINE_LENGTH] + "…" if len(line) > _LINE_LENGTH else line or "an empty body"
 
 
@@ -99,7 +100,7 @@ def _outside(content: Json) -> tuple[Any, ...]:
 
 
 def _is_error(content: Json) -> bool:
-    if "error" in (content.get("object"), content.get("type"), content.get("finish_reason")):
+    if "error" in (content.get("object"), content.get("type")):
         return True
     says = isinstance(content.get("message", content.get("detail")), str | list)
     return says and not {"choices", "content"} & content.keys()

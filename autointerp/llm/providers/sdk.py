@@ -54,18 +54,20 @@ class SdkClient:
         self._was_reached = not is_for_single_calls
         address = find_address(config)
         self._secrets = (key, address.login, address.login.partition(":")[2])
-        http = None
+        http, headers = None, _headers(address, key, dialect)
         if is_for_single_calls:
             # httpx's pool looks at every connection at each request; aiohttp's does not.
             limits = Limits(max_connections=_MOST_CONNECTIONS)
             http = self._sdk.DefaultAioHttpClient(limits=limits, timeout=config.timeout_s)
+            # An answer that a gateway has packed badly is lost though it was paid, and there is little to pack.
+            headers["Accept-Encoding"] = "identity"
         self._client = dialect.client(
             api_key=key,
             base_url=address.url,
             max_retries=0,
             timeout=config.timeout_s,
             http_client=http,
-            default_headers=_headers(address, key, dialect),
+            default_headers=headers,
         )
 
     @property
