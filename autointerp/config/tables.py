@@ -245,7 +245,7 @@ class ExplainConfig(_Frozen):
     candidates: tuple[str, ...] = Field(
         ("examples", "contrastive", "evidence"), min_length=2, description="explainers whose labels best_of compares"
     )
-    labels: str | None = Field(None, description="file of labels for `outside`: csv, jsonl or parquet")
+    labels: str | None = Field(None, description="file of labels for `outside`: csv, json, jsonl, parquet, …")
     author: str | None = Field(None, description="of the labels in the file to take, where it holds several authors'")
 
 

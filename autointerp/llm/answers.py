@@ -214,10 +214,12 @@ def read_answer(
     """
     if answer.stop == "refusal":
         return CallFailure("Refusal", "the model refuses to answer", answer.text, usage, paid)
-    if answer.stop == "truncated":
+    parsed = parse_answer(answer.text, request.answer)
+    # A model that was asked for JSON may end it, and go on with blanks to the limit.
+    is_cut = isinstance(parsed, str) or not answer.text.rstrip("` \t\r\n").endswith("}")
+    if answer.stop == "truncated" and is_cut:
         message = f"the answer is cut short at {answer.output_tokens} tokens (max_output_tokens)"
         return CallFailure("Truncated", message, answer.text, usage, paid)
-    parsed = parse_answer(answer.text, request.answer)
     if isinstance(parsed, str):
         return CallFailure("ParseFailure", f"the answer does not fit its schema ({parsed})", answer.text, usage, paid)
     return Reply(answer.text, parsed, usage, answer.model, from_journal, paid)

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from autointerp.config import ModelConfig
@@ -12,7 +13,7 @@ from autointerp.llm.limits.retries import Retries, Sleep
 from autointerp.llm.model import ConnectedModel, Terms
 from autointerp.llm.protocol import Provider
 from autointerp.llm.providers.address import find_address
-from autointerp.llm.providers.keys import KEYLESS, key_variable, read_key
+from autointerp.llm.providers.keys import key_variable, read_key
 
 if TYPE_CHECKING:
     from autointerp.llm.batch.sdk import SdkBatches
@@ -81,8 +82,10 @@ def connect_provider(config: ModelConfig, key: str | None = None) -> "SdkProvide
     address = find_address(config)
     key = read_key(config) if key is None else key
     if address.variable is not None:
-        with_key = f", with the key of {key_variable(config, address)}" if key != KEYLESS else ""
-        _LOG.warning("%s sends the calls of %s to %s%s", address.variable, config.model, address.url, with_key)
+        variable = key_variable(config, address) or ""
+        held = "the password that it holds" if address.login else f"the key of {variable}"
+        signed = f", with {held}" if address.login or os.environ.get(variable) else ""
+        _LOG.warning("%s sends the calls of %s to %s%s", address.variable, config.model, address.url, signed)
     try:
         importlib.import_module(config.provider)
     except ImportError:

@@ -62,6 +62,8 @@ OPENAI_ENVELOPES = {
     ),
     "one event": in_stream(json.loads(completion())),
     "line break in a string": completion(id="a\nb").replace("\\n", "\n"),
+    "message without a field": completion(choices=[{"message": GOOD}]),
+    "huge figure": completion(created=0).replace('"created": 0', '"created": ' + "9" * 5000),
     "odd thoughts": completion({"content": GOOD, "reasoning_content": "\ud83d"}),
 }
 ANTHROPIC_ENVELOPES = {
@@ -160,6 +162,28 @@ def test_what_was_paid_and_is_no_answer_is_told_apart(body: str, stop: str) -> N
     assert (read.stop, read.output_tokens) == (stop, 5)
 
 
+def test_thoughts_without_an_answer_are_none(asker: Asker) -> None:
+    drafting = {"content": None, "reasoning_content": f"Perhaps {GOOD}? Keys rather."}
+    with LoopbackServer(Script(Raw(completion(drafting)), then=Always(Say('{"label": "keys"}')))) as server:
+        outcome = asker.ask_one(server)
+        assert server.calls[1].turns[1] == ("assistant", f"<think>{drafting['reasoning_content']}")
+    assert isinstance(outcome, Reply)
+    assert outcome.answer == Label(label="keys")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [(GOOD + "\n" * 90, True), (f"```json\n{GOOD}\n```", True), (f"Is it {GOOD}? Let me", False), (GOOD[:-1], False)],
+)
+def test_an_answer_that_ended_before_the_limit_is_not_cut_short(
+    asker: Asker, provider: Provider, text: str, is_read: bool
+) -> None:
+    with LoopbackServer(Always(Say(text, stop="truncated"))) as server:
+        outcome = asker.ask_one(server, provider=provider)
+        assert len(server.calls) == 1
+    assert isinstance(outcome, Reply if is_read else CallFailure)
+
+
 @pytest.mark.parametrize(
     ("body", "stop"),
     [
@@ -196,6 +220,13 @@ def test_a_busy_server_is_waited_for_also_where_it_says_so_with_200(
     with LoopbackServer(Script(busy, busy, busy, then=Always(Say(GOOD)))) as server:
         assert isinstance(asker.ask_one(server, provider=provider, max_attempts=1), Reply)
         assert len(server.calls) == 4
+
+
+def test_an_error_beside_a_whole_answer_costs_nothing(asker: Asker) -> None:
+    body = completion({"content": f"Here it is: {GOOD}"}, error={"message": "logging failed", "code": 500})
+    with LoopbackServer(Always(Raw(body, content_type="application/json"))) as server:
+        assert isinstance(asker.ask_one(server), Reply)
+        assert len(server.calls) == 1
 
 
 def test_an_error_in_a_choice_is_no_answer_cut_short(asker: Asker) -> None:
@@ -243,6 +274,8 @@ def test_an_account_without_credit_stops_the_run_also_with_200(asker: Asker) -> 
         ('{"detail": "Not today"}', "Not today"),
         ('{"detail": [{"loc": ["body", "n"], "msg": "too many", "input": "SENT"}]}', "body.n: too many"),
         ('{"message": "no such voice"}', "no such voice"),
+        ('{"success": false, "errors": [{"code": 7009, "message": "no voice"}]}', "no voice"),
+        ('{"code": 1302, "msg": "no \\u001b[31mvoice"}', "no [31mvoice"),
         ('{"error": {"message": "Provider returned error", "metadata": {"raw": "{\\"error\\": \\"no voice\\"}"}}}',
          "Provider returned error: no voice"),
         ('{"error": {"message": "half \\ud83d"}}', "half �"),

@@ -83,6 +83,7 @@ def test_a_code_is_enough() -> None:
     assert is_too_long(400, words_of('{"error": {"message": "no", "code": "context_length_exceeded"}}'))
 
 
+BY_NAME = Raw('{"errors": {"max_tokens": ["Unknown field."]}}', status=400)
 RENAMED = Http(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.", code="unsupported_parameter")
 EXTRA = {
     "type": "extra_forbidden",
@@ -93,7 +94,7 @@ EXTRA = {
 UNKNOWN = Raw(json.dumps({"detail": [EXTRA]}), status=422)
 
 
-@pytest.mark.parametrize("refusal", [RENAMED, UNKNOWN], ids=["openai", "fastapi"])
+@pytest.mark.parametrize("refusal", [RENAMED, UNKNOWN, BY_NAME], ids=["openai", "fastapi", "django"])
 def test_a_limit_that_is_refused_goes_by_its_other_name_from_then_on(
     asker: Asker, refusal: Outcome, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -127,8 +128,10 @@ def test_a_server_that_knows_neither_name_is_asked_without_a_limit(asker: Asker)
         "max_tokens: {n} > 50, which is the maximum allowed number of output tokens for claude-3-haiku",
         "Invalid max_tokens value, the valid range of max_tokens is [1, 50]",
         "`max_tokens` must be less than or equal to `50`, the maximum for this model",
+        "Invalid 'max_tokens': integer above maximum value. Expected a value <= 50, but got {n} instead.",
+        "it has a maxOutputTokens value of {n} but the supported range is from 1 (inclusive) to 51 (exclusive).",
     ],
-    ids=["openai", "anthropic", "deepseek", "groq"],
+    ids=["openai", "anthropic", "deepseek", "groq", "openai, later", "google"],
 )
 def test_a_limit_above_the_models_own_is_lowered_to_it(asker: Asker, provider: Provider, said: str) -> None:
     def small(call: Call) -> Outcome:

@@ -191,6 +191,7 @@ class BatchClient:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._poller.silence.close()
         if n_left:
             _LOG.info("batches of %s left at the provider for the next run: %d", self._config.model, n_left)
         self._ledger.let_go(self._batches)

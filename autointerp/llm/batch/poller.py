@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,7 @@ from autointerp.errors import AutointerpError, LanguageModelError
 from autointerp.llm.batch.ledger import BatchedCall, BatchEntry, BatchLedger
 from autointerp.llm.batch.service import BatchLook, BatchResult, Candidate, Unsure
 from autointerp.llm.limits.retries import Retries, Sleep
+from autointerp.llm.limits.silence import Silence
 from autointerp.llm.protocol import Trouble
 from autointerp.llm.providers.errors import read_problem, server_of
 from autointerp.llm.providers.manner import Learned
@@ -51,6 +53,7 @@ class Poller:
         learned: How the model is asked, as far as its provider has taught.
         most_requests: Calls in a batch at most: fewer where the provider says that it has no room.
         stopped: Why nothing more is to be sent; None while all is well.
+        silence: Tells of trouble that is waited out.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Poller:
         self._retries = retries
         self._sleep = sleep
         self._uploading = asyncio.Lock()
+        self.silence = Silence(config, retries.patience_s)
 
     async def submit(
         self,
@@ -93,6 +97,7 @@ class Poller:
                     may_have_arrived = True
                     outcome = await self._attempt(entry, lines)
                 if outcome is None or isinstance(outcome, str):
+                    self.silence.ends()
                     return outcome
                 if isinstance(outcome, Unsure):
                     _LOG.info("the reply to a batch was lost (%s); looking for it", outcome.trouble.message)
@@ -183,6 +188,7 @@ class Poller:
             outcome = await attempt()
             read = self._read_problem(outcome, entry) if isinstance(outcome, HttpProblem) else outcome
             if not isinstance(read, Trouble):
+                self.silence.ends()
                 return read
             waited_s = await self._wait(what, read, number, waited_s, entry.name)
         raise AssertionError("count has no end")
@@ -289,5 +295,6 @@ class Poller:
         if not trouble.retriable or waited_s + delay_s > self._retries.patience_s:
             raise LanguageModelError(f"{what} failed {number} times ({trouble.message})", STAYS)
         _LOG.info("%s: %s; again in %.1f s", what, trouble.message, delay_s)
+        self.silence.goes_on(replace(trouble, is_overload=True))  # all trouble of a batch is waited out by patience
         await self._sleep(delay_s)
         return waited_s + delay_s

@@ -5,14 +5,17 @@ in parts is its text put together, half a surrogate pair is the replacement char
 """
 
 import json
-import math
 import re
+from math import ceil, inf, nan
 from typing import Any, Literal
 
 from autointerp.llm.protocol import RawAnswer
 from autointerp.valid_text import valid_text
 
-_DECODER = json.JSONDecoder(strict=False)
+_LONGEST_NUMBER = 300
+_DECODER = json.JSONDecoder(
+    strict=False, parse_int=lambda digits: int(digits) if len(digits) < _LONGEST_NUMBER else inf
+)
 _EVENT = re.compile(r"^data:[ \t]*(?=\{)", re.MULTILINE)
 _TEXTS = ("text", "output_text")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
@@ -73,8 +76,13 @@ def text_of(content: Any) -> str:
 
 
 def thoughts_of(message: Json) -> str:
-    """What stands where a server puts a model's thoughts: all that came, where it takes the answer for one."""
-    return next((text for name in _THOUGHTS if (text := text_of(message.get(name)))), "")
+    """What stands where a server puts a model's thoughts, for want of an answer.
+
+    Some servers take the answer for a thought; then it ends them. Else they are marked as thoughts without an end, in
+    which no answer is looked for.
+    """
+    thoughts = next((text for name in _THOUGHTS if (text := text_of(message.get(name)))), "")
+    return thoughts if thoughts.rstrip().endswith("}") or not thoughts else f"<think>{thoughts}"
 
 
 def arguments_of(call: Json) -> str:
@@ -86,10 +94,10 @@ def arguments_of(call: Json) -> str:
 def count(value: Any) -> int:
     """A number of tokens; 0, as of a server that does not count, if it can't be read as one."""
     try:
-        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else nan
     except (ValueError, OverflowError):
         return 0
-    return math.ceil(number) if 0 <= number <= _MOST_TOKENS else 0
+    return ceil(number) if 0 <= number <= _MOST_TOKENS else 0
 
 
 def paid_answer(text: str, stop: Stop, model: Any, tokens: tuple[int, int, int, int]) -> RawAnswer:

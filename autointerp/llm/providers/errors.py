@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin
 
 from autointerp.config import ModelConfig
 from autointerp.errors import KeyRefusedError, LanguageModelError, ModelNotServedError
@@ -49,7 +50,8 @@ def read_problem(problem: HttpProblem, config: ModelConfig) -> Trouble:
     message = f"HTTP {status}: {said(problem.body)}"
     raw = problem.body[:RAW_LENGTH] or None
     if 300 <= status < 400:
-        elsewhere = problem.headers.get("location", "an address that it keeps to itself").partition("?")[0]
+        location = problem.headers.get("location", "").partition("?")[0]
+        elsewhere = urljoin(find_address(config).url, location) if location else "an address that it keeps to itself"
         raise LanguageModelError(
             f"{server_of(config)} sends its callers on to {elsewhere}",
             "if that is the server that you mean, write its address as `base_url`",

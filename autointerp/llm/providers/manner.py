@@ -25,9 +25,10 @@ from autointerp.llm.providers.refusals import is_too_long, words_of
 
 _LOG = logging.getLogger(__name__)
 _OF_THE_FORM = frozenset({400, 404, 415, 422, 500, 501})
+_OF_THE_LIMIT = frozenset({400, 422})
 _STRUCTURE = (
-    "response_format", "response format", "json_schema", "json_object", "json mode", "structured output", "guided",
-    "output_config", "output_format", "grammar", "requested parameters",
+    "response_format", "response format", "json_schema", "json_object", "json mode", "structured output", "guided_",
+    "guided decoding", "output_config", "output_format", "parse grammar", "compile grammar", "requested parameters",
 )  # fmt: skip
 _SYSTEM = re.compile(
     r"(?:system|developer) (?:role|message|prompt|instruction)s?\b.{0,60}(?:not|n't|unsupported|only|unknown)"
@@ -39,7 +40,7 @@ _SYSTEM = re.compile(
 )
 _REFUSED = re.compile(
     r"unsupported|not supported|n't support|not support|unrecogni[sz]ed|unknown|unexpected|extra|not permitted"
-    r"|not allowed|unavailable|not available|not enabled|not implemented|deprecated|invalid|instead|forbidden"
+    r"|not allowed|unavailable|not available|not enabled|not implemented|deprecated|forbidden"
 )
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _OF_THE_ANSWER = re.compile(r"max_(?:completion_|output_|new_)?tokens|(?:completion|output) tokens|maxoutputtokens")
@@ -105,8 +106,10 @@ class Learned:
         words = words_of(problem.body)
         if is_too_long(problem.status, words):
             return False
-        wanted = asked.output_tokens(self._config.max_output_tokens)
-        better = _otherwise(asked, words, wanted, self._config.provider)
+        better = _otherwise(asked, words, self._config.provider)
+        if better is None and problem.status in _OF_THE_LIMIT:
+            wanted = asked.output_tokens(self._config.max_output_tokens)
+            better = _other_limit(asked, words.replace(str(problem.status), ""), wanted, self._config.provider)
         if better is None:
             return False
         change, how = better
@@ -118,15 +121,12 @@ class Learned:
         return self.manner != asked
 
 
-def _otherwise(asked: Manner, words: str, wanted: int, provider: str) -> tuple[Manner, tuple[str, str]] | None:
-    """Another manner that a refusal asks for, with what it refuses and how it is asked then; None if it asks for none.
+_Change = tuple[Manner, tuple[str, str]]
+"""Another manner, with what was refused and how it is asked now."""
 
-    Args:
-        asked: How the call was asked.
-        words: Of the refusal.
-        wanted: Tokens that its answer might have.
-        provider: Whose protocol it is.
-    """
+
+def _otherwise(asked: Manner, words: str, provider: str) -> _Change | None:
+    """The manner that a refusal asks for, by what it says; None if it asks for none."""
     if asked.structure != "none" and any(phrase in words for phrase in _STRUCTURE):
         if asked.structure == "schema" and provider == "openai":
             return replace(asked, structure="object"), ("answers by a JSON schema", "for a JSON object")
@@ -135,13 +135,27 @@ def _otherwise(asked: Manner, words: str, wanted: int, provider: str) -> tuple[M
         return replace(asked, has_system=False), ("a system message", "with the system message before the user's")
     if asked.marks_cache and "cache_control" in words:
         return replace(asked, marks_cache=False), ("the mark for its cache", "without")
-    if _OF_THE_ANSWER.search(words) and _TOO_MUCH.search(words):
+    return None
+
+
+def _other_limit(asked: Manner, words: str, wanted: int, provider: str) -> _Change | None:
+    """The manner with another limit of the answer that a refusal asks for; None if it asks for none.
+
+    Args:
+        asked: How the call was asked.
+        words: Of the refusal, without its status.
+        wanted: Tokens that its answer might have.
+        provider: Whose protocol it is.
+    """
+    is_named = provider == "openai" and bool(asked.limits) and asked.limits[0] in words
+    is_refused = is_named and _REFUSED.search(words) is not None
+    if not is_refused and _OF_THE_ANSWER.search(words) and _TOO_MUCH.search(words):
         lower = [int(n) for n in re.findall(r"\d+", words) if len(n) < 10 and _LEAST_LIMIT <= int(n) < wanted]
         if lower:
-            at_most = max(lower)
+            at_most = max(lower) - ("exclusive" in words)
             refused = f"max_output_tokens = {wanted}"
             return replace(asked, most_output_tokens=at_most), (refused, f"for {at_most} at most")
-    if provider == "openai" and asked.limits and asked.limits[0] in words and _REFUSED.search(words):
+    if is_refused or (is_named and "invalid" in words):
         rest = asked.limits[1:]
         how = f"with `{rest[0]}`" if rest else "without a limit of the answer"
         return replace(asked, limits=rest), (f"`{asked.limits[0]}`", how)

@@ -26,7 +26,7 @@ from autointerp.llm.providers.body import (
     thoughts_of,
 )
 from autointerp.llm.providers.manner import Manner
-from autointerp.llm.providers.problem import HttpProblem, error_in, not_an_answer, page_problem
+from autointerp.llm.providers.problem import HttpProblem, error_in, not_an_answer, page_problem, status_of
 from autointerp.llm.providers.sdk import Dialect
 
 if TYPE_CHECKING:
@@ -77,20 +77,29 @@ def read_completion(status: int, body: str) -> RawAnswer | Trouble | HttpProblem
         return page_problem(body) or not_an_answer(status, body)
     completion = objects[0] if len(objects) == 1 else _of_stream(objects)
     choice = first(completion.get("choices"))
-    message = mapping(choice.get("message") or choice.get("delta"))
+    message = _message(choice)
     text = _text(message) or text_of(choice.get("text"))
     usage = mapping(completion.get("usage"))
     n_input, n_output = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
-    problem = error_in(completion, body) or error_in(choice, body)
-    if problem is not None and not is_whole(text):
+    reason = str(choice.get("finish_reason")).lower()
+    problem = error_in(completion, body)
+    if problem is None and (choice.get("error") or reason == "error"):
+        problem = HttpProblem(status_of(choice), body)
+    if problem is not None and not is_whole(text) and not (text and reason == "stop"):
         return problem
     if not choice and not n_output:
         return not_an_answer(status, body)
     details = mapping(usage.get("prompt_tokens_details"))
     n_cached, n_written = count(details.get("cached_tokens")), count(details.get("cache_write_tokens"))
     refusal = _refusal(message)
-    stop = _stop(str(choice.get("finish_reason")).lower(), refusal)
-    return paid_answer(text or refusal, stop, completion.get("model"), (n_input, n_cached, n_output, n_written))
+    return paid_answer(
+        text or refusal, _stop(reason, refusal), completion.get("model"), (n_input, n_cached, n_output, n_written)
+    )
+
+
+def _message(choice: Json) -> Json:
+    found = choice.get("message") or choice.get("delta")
+    return found if isinstance(found, dict) else {"content": found}
 
 
 def _text(message: Json) -> str:

@@ -24,6 +24,8 @@ _STATUS_OF = {
     "server_overloaded": 529,
 }  # fmt: skip
 _UNSAID = 500
+_SAYING = ("message", "msg", "detail", "errors", "error_description")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")  # a terminal may do as they say
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def said(body: str) -> str:
     """The error message in a body, or the start of the body, on one line."""
     objects = read_objects(body)
     text = (_message(objects[0]) if objects else _heading(body)) or body
-    line = " ".join(valid_text(text).split())
+    line = " ".join(_CONTROLS.sub(" ", valid_text(text)).split())
     return line[:_LINE_LENGTH] + "…" if len(line) > _LINE_LENGTH else line or "an empty body"
 
 
@@ -100,7 +102,7 @@ def _outside(content: Json) -> tuple[Any, ...]:
 
 
 def _is_error(content: Json) -> bool:
-    if "error" in (content.get("object"), content.get("type"), content.get("finish_reason")):
+    if "error" in (content.get("object"), content.get("type")):
         return True
     says = isinstance(content.get("message", content.get("detail")), str | list)
     return says and not {"choices", "content"} & content.keys()
@@ -108,15 +110,16 @@ def _is_error(content: Json) -> bool:
 
 def _message(content: Json) -> str | None:
     """What an error says: servers put it into `error`, `error.message`, `message`, `detail` or `errors`."""
-    error = content.get("error", content)
+    error = content.get("error")
     if isinstance(error, str):
         return error
     fields = mapping(error)
-    found = fields.get("message", content.get("message", content.get("detail", content.get("errors"))))
-    if isinstance(found, list) and found:
+    found = next((told for name in _SAYING if (told := fields.get(name) or content.get(name))), None)
+    if isinstance(found, list):
         complaint = first(found)
         place = ".".join(str(part) for part in complaint.get("loc") or ())
-        found = f"{place}: {complaint.get('msg', complaint.get('message'))}" if complaint else str(found[0])
+        told = next((complaint[name] for name in _SAYING if name in complaint), found[0])
+        found = f"{place}: {told}" if place else str(told)
     # A router's own words say less than those of the server behind it.
     behind = mapping(fields.get("metadata")).get("raw")
     if isinstance(found, str) and isinstance(behind, str) and behind:

@@ -54,7 +54,10 @@ def words_of(body: str) -> str:
 
 def _texts(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [text for key, part in value.items() if key not in _ECHOES for text in _texts(part)]
+        said = {key: part for key, part in value.items() if key not in _ECHOES}
+        # What is said of a field may have its name for its key.
+        names = [key for key, part in said.items() if isinstance(part, list)]
+        return names + [text for part in said.values() for text in _texts(part)]
     if isinstance(value, list):
         return [text for part in value for text in _texts(part)]
     return [str(value)] if isinstance(value, str | int | float) else []

@@ -32,6 +32,7 @@ _UNWRAPPED = (ClientError, OSError, ValueError)
 # No limit of its own: how many calls are in flight is the gate's to say, which several models may share.
 _MOST_CONNECTIONS = 10_000
 _UPLOAD_TIMEOUT_S = 600.0
+_MOST_FORMS = 12  # in which one call is asked
 _STAY = {"follow_redirects": False}
 _CUSTOM_HEADERS = {"openai": "OPENAI_CUSTOM_HEADERS", "anthropic": "ANTHROPIC_CUSTOM_HEADERS"}
 _ACCOUNT_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
@@ -54,18 +55,20 @@ class SdkClient:
         self._was_reached = not is_for_single_calls
         address = find_address(config)
         self._secrets = (key, address.login, address.login.partition(":")[2])
-        http = None
+        http, headers = None, _headers(address, key, dialect)
         if is_for_single_calls:
             # httpx's pool looks at every connection at each request; aiohttp's does not.
             limits = Limits(max_connections=_MOST_CONNECTIONS)
             http = self._sdk.DefaultAioHttpClient(limits=limits, timeout=config.timeout_s)
+            # An answer that a gateway has packed badly is lost though it was paid, and there is little to pack.
+            headers["Accept-Encoding"] = "identity"
         self._client = dialect.client(
             api_key=key,
             base_url=address.url,
             max_retries=0,
             timeout=config.timeout_s,
             http_client=http,
-            default_headers=_headers(address, key, dialect),
+            default_headers=headers,
         )
 
     @property
@@ -190,14 +193,15 @@ class SdkProvider:
             post: Posts a call from elsewhere, as `self.post` does from here.
         """
         post = post or self.post
-        while True:
+        for n_left in reversed(range(_MOST_FORMS)):
             manner = self._learned.manner
             posted = await post(self._dialect.body(request, repair, self._config, manner))
             outcome = posted.outcome
             if not isinstance(outcome, HttpProblem):
                 return Sent(outcome, posted.limits)
-            if not self._learned.learn(manner, outcome):
+            if not self._learned.learn(manner, outcome) or not n_left:
                 return Sent(read_problem(outcome, self._config), posted.limits)
+        raise AssertionError("the last form is read as it stands")
 
     async def post(self, body: dict[str, Any]) -> Posted:
         """Post one call."""
