@@ -16,6 +16,13 @@ NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbor", "si
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @field_validator("*")
+    @classmethod
+    def _without_nul(cls, value: object) -> object:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("holds the character NUL, which no name or path can")
+        return value
+
 
 class CorpusConfig(_Frozen):
     """Where the text comes from, and how it is cut into blocks."""
@@ -296,7 +303,7 @@ def _as_list(value: object) -> object:
 class Pipeline(_Frozen):
     """A whole pipeline file."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="of the run folder")
+    name: str = Field(min_length=1, pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9._-]*$", description="of the run folder")
     runs: str = Field("runs", description="folder that holds run folders")
     seed: int = Field(0, ge=0)
     corpus: CorpusConfig = CorpusConfig()

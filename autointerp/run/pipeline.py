@@ -8,12 +8,14 @@ fingerprint and does what has none.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
 from autointerp.config import Pipeline, parse_indices
+from autointerp.errors import AutointerpError
 from autointerp.explain.registry import load_explainer
 from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
 from autointerp.run.folder import RunFolder, hold_run_folder
@@ -82,11 +84,13 @@ def run_pipeline(
         except BaseException:
             # Killed outright it stays "running"; otherwise readers are told that nothing is.
             if folder.store.exists():
-                session.writer.stop_stages()
+                with suppress(AutointerpError):  # what ended the run is told, not what its end meets
+                    session.writer.stop_stages()
             raise
 
 
 def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -> Outcome:
+    _ = session.writer  # a store that can't be made is told before hours of collecting
     if "collect" in stages and not session.is_collected:
         _check_indices(session)
     if "corpus" in stages:
