@@ -34,6 +34,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from autointerp.identity import fingerprint
+from autointerp.valid_text import valid_text
 from autointerp.words import label_words, words_of
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Embedder:
         rows = np.empty((len(texts), self.dim), dtype=np.float32)
         places: dict[str, list[int]] = {}
         for place, text in enumerate(texts):
-            places.setdefault(text, []).append(place)
+            places.setdefault(valid_text(text), []).append(place)
         with self._lock:
             missing = [text for text in places if text not in self._cache]
             for text in places.keys() - set(missing):

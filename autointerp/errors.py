@@ -65,15 +65,17 @@ class AutointerpError(Exception):
     Attributes:
         problem: What went wrong, naming the file, key or feature. No trailing period.
         remedy: What the user can do. No trailing period.
+        faults: Where there are many of a kind, such as rows of a file: each on a line of its own.
     """
 
-    def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(problem, remedy)
+    def __init__(self, problem: str, remedy: str, faults: tuple[str, ...] = ()) -> None:
+        super().__init__(problem, remedy, faults)
         self.problem = problem
         self.remedy = remedy
+        self.faults = faults
 
     def __str__(self) -> str:
-        return f"{self.problem}: {self.remedy}"
+        return "\n  ".join([f"{self.problem}: {self.remedy}", *self.faults])
 
 
 class PipelineError(AutointerpError):

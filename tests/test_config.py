@@ -192,3 +192,8 @@ def test_indices_that_cannot_be_read_are_refused(text: str) -> None:
 
 def test_defaults_stand_in_config_only(tmp_path: Path) -> None:
     assert load_pipeline(write(tmp_path, MINIMAL)) == Pipeline.model_validate({"name": "p", "coder": {"path": "c"}})
+
+
+def test_an_override_that_is_not_utf8_is_refused_before_it_is_stored(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"--set corpus.path=a\ufffd.txt is not UTF-8"):
+        load_pipeline(write(tmp_path, MINIMAL), ("corpus.path=a\udcff.txt",))

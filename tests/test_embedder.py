@@ -33,6 +33,10 @@ def test_a_text_has_the_same_vector_whatever_it_is_embedded_with(embedder: Embed
     np.testing.assert_array_equal(together[0], together[-1])
 
 
+def test_text_that_utf8_can_not_hold_is_embedded_with_a_replacement_character(embedder: Embedder) -> None:
+    np.testing.assert_array_equal(embedder.embed(["a dog \ud83d"]), embedder.embed(["a dog \ufffd"]))
+
+
 def test_the_cache_forgets_the_texts_not_asked_for_longest(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autointerp.embedder.MAX_CACHED_TEXTS", 2)
     first = embedder.embed(["one", "two", "three"])

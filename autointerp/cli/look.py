@@ -158,10 +158,12 @@ COMMANDS = (search, neighbors, show, export, status)
 
 
 def _print(content: Any, lines: Iterable[str], *, as_json: bool) -> None:
+    from autointerp.cli.tables import visible
+
     if as_json:
         typer.echo(json.dumps(_plain(content), ensure_ascii=False, indent=1))
     else:
-        typer.echo("\n".join(lines))
+        typer.echo("\n".join(map(visible, lines)))
 
 
 def _plain(value: Any) -> Any:

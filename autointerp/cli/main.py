@@ -110,7 +110,9 @@ def _end_at_once(status: str | int | None) -> NoReturn:
 
 
 def _fail(error: "AutointerpError") -> NoReturn:
-    _say(f"autointerp: {' '.join(str(error).split())}")
+    _say(f"autointerp: {' '.join(f'{error.problem}: {error.remedy}'.split())}")
+    for fault in error.faults:
+        _say(f"  {' '.join(fault.split())}")
     sys.exit(1)
 
 

@@ -3,6 +3,7 @@
 import codecs
 import difflib
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from autointerp.assets import asset_folder
 from autointerp.config import Pipeline
 from autointerp.errors import PipelineError, file_error
+from autointerp.valid_text import valid_text
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -21,27 +23,29 @@ def ready_made() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in asset_folder("pipelines").glob("*.toml")))
 
 
-def pipeline_path(name_or_path: str) -> Path:
+def pipeline_path(name_or_path: str | Path) -> Path:
     """The file of a pipeline given by path or by the name of a ready-made one.
 
     Raises:
         PipelineError: If there is neither.
     """
-    path = Path(name_or_path)
+    path, name = Path(name_or_path), str(name_or_path)
     try:
+        with suppress(RuntimeError):  # nobody has the home that is named
+            path = path.expanduser()
         if path.is_file():
             return path
     except OSError as error:
         raise file_error(error, path, PipelineError) from error
-    if name_or_path in ready_made():
-        return asset_folder("pipelines") / f"{name_or_path}.toml"
+    if name in ready_made():
+        return asset_folder("pipelines") / f"{name}.toml"
     raise PipelineError(
-        f"no pipeline file {name_or_path!r}",
+        f"no pipeline file {name!r}",
         f"give a TOML file, or one of {', '.join(ready_made())}; `autointerp new my.toml` writes a starting file",
     )
 
 
-def load_pipeline(name_or_path: str, overrides: tuple[str, ...] = ()) -> Pipeline:
+def load_pipeline(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> Pipeline:
     """Read a pipeline file, apply `key=value` overrides, and validate.
 
     Args:
@@ -91,6 +95,10 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
         raise PipelineError(f"--set {override!r} is not key=value", "write it as --set corpus.n_tokens=100000")
+    if valid_text(override) != override:
+        raise PipelineError(
+            f"--set {valid_text(override)} is not UTF-8", "write it in UTF-8, or rename the file that it names"
+        )
     table = content
     for key in keys[:-1]:
         table = table.setdefault(key, {})

@@ -73,6 +73,12 @@ class DuplicateFilter:
         self._admitted: list[frozenset[int]] = []
         self._all_trigrams: set[int] = set()
 
+    def copy(self) -> "DuplicateFilter":
+        """A filter of its own that has let through the same."""
+        copied = type(self)(self._near_duplicate)
+        copied._admitted, copied._all_trigrams = [*self._admitted], {*self._all_trigrams}
+        return copied
+
     def admit(self, trigrams: frozenset[int]) -> bool:
         """Let a context through and remember it, or say that it nearly repeats an earlier one."""
         # The overlap with one context is at most this share with all of them, which is mostly far below.

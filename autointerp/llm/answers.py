@@ -1,4 +1,19 @@
-"""From an answer's type to the schema that providers accept, and from a model's words to what they come to."""
+"""From an answer's type to the schema that providers accept, and from a model's words to what they come to.
+
+What stands around an answer is its envelope, and no reason to lose what was paid for. So an answer is read wherever it
+stands, and never corrected:
+
+1. Thoughts are passed over: what stands between the marks with which models begin and end them, and all before an end
+   without a beginning, which the server's template has written. Thoughts that don't end hold drafts, and no answer.
+2. Of the rest every JSON object is taken, whatever stands before it, between or behind: sentences, fences, lines. A
+   comma behind a last entry is passed over. Where an object doesn't end, the answer was cut off, and none is read.
+3. An object is the answer where it has every field that is wanted, with its type. The case of names does not matter,
+   nor what stands beside the fields. An object, list or string around it, with nothing else in that, is an envelope
+   too.
+4. Two different answers are none: which was meant would be a guess.
+
+No value is converted.
+"""
 
 import json
 import re
@@ -10,9 +25,23 @@ from pydantic import ValidationError
 from autointerp.llm.prompts import load_prompt
 from autointerp.llm.protocol import AnswerModel, AnswerT, CallFailure, RawAnswer, Reply, Request
 from autointerp.records import Usage
+from autointerp.valid_text import valid_text
 
-_FENCED = re.compile(r"\A```(?:json)?[ \t]*\n(?P<body>.*)\n```\Z", re.DOTALL)
 _DROPPED = frozenset({"title", "description", "default"})
+_THOUGHTS = r"(?:\w+:)?(?:think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad)"
+# Tags of many names; Mistral's, Cohere's, Kimi's and Gemma's; the channels of gpt-oss, also where a server leaves
+# nothing of them but their names.
+_BEGIN = (
+    rf"<{_THOUGHTS}>|\[THINK\]|<\|START_THINKING\|>|◁think▷|<\|channel>thought|<\|channel\|>(?!final)"
+    r"|\Aanalysis(?=.*assistantfinal)"
+)
+_END = (
+    rf"</{_THOUGHTS}>|\[/THINK\]|<\|END_THINKING\|>|◁/think▷|<channel\|>|<\|channel\|>final[^{{]*?<\|message\|>"
+    r"|assistantfinal"
+)
+_MARK = re.compile(rf"(?P<begin>{_BEGIN})|(?P<end>{_END})|\{{", re.IGNORECASE | re.DOTALL)
+_ENDS = re.compile(_END, re.IGNORECASE)
+_LAST_COMMA = re.compile(r",(?=\s*[}\]])")
 
 
 @cache
@@ -37,21 +66,138 @@ def _plain(node: Any) -> Any:
 
 
 def parse_answer(text: str, answer: type[AnswerT]) -> AnswerT | str:
-    """Read a model's words as the wanted answer.
-
-    One fenced block that is the whole text is opened; nothing else is guessed.
+    """Read a model's words as the wanted answer; see the module's steps.
 
     Returns:
         The answer, or one line on what is wrong with it.
     """
-    body = text.strip()
-    fenced = _FENCED.match(body)
     try:
-        return answer.model_validate_json(fenced["body"] if fenced else body)
+        values = _objects(_decoded(text.strip()))
+    except _CutOffError as error:
+        return str(error)
+    found: list[AnswerT] = []
+    problem = "it holds no JSON object that can be read" if text.strip() else "it is empty"
+    for value in values:
+        parsed = _read(value, answer)
+        if isinstance(parsed, str):
+            problem = parsed
+        elif parsed not in found:
+            found.append(parsed)
+    if len(found) > 1:
+        return f"it holds {len(found)} different answers"
+    return (found[0].problem() or found[0]) if found else problem
+
+
+class _CutOffError(Exception):
+    """The text ends before its answer does."""
+
+
+class _SameNameError(ValueError):
+    """An object gives two values one name."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs) and any(value[name] != of_it for name, of_it in pairs):
+        raise _SameNameError
+    return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, strict=False)
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """The JSON objects of a text that stand outside of thoughts, in order.
+
+    Raises:
+        _CutOffError: If one does not end, or thoughts that no object stands before.
+    """
+    found: list[dict[str, Any]] = []
+    place = 0
+    while mark := _MARK.search(text, place):
+        if mark["end"]:
+            found, place = [], mark.end()
+        elif mark["begin"]:
+            end = _ENDS.search(text, mark.end())
+            if end is None and not found:
+                raise _CutOffError("its thoughts don't end, and no answer follows them")
+            place = len(text) if end is None else end.end()
+        else:
+            value, place = _decode(text, mark.start())
+            found += [] if value is None else [value]
+    return found
+
+
+def _decode(text: str, start: int) -> tuple[dict[str, Any] | None, int]:
+    """The object that begins at a place, and where to look on: behind it, or from where it proves to be none.
+
+    Raises:
+        _CutOffError: If it does not end.
+    """
+    while True:
+        try:
+            return _DECODER.raw_decode(text, start)
+        except json.JSONDecodeError as error:
+            # Python's versions differ in whether they point at the comma or behind it.
+            comma = _LAST_COMMA.search(text, len(text[: error.pos].rstrip(" \t\r\n,")), error.pos + 1)
+            if comma is not None:
+                text = f"{text[: comma.start()]} {text[comma.end() :]}"
+                continue
+            if error.msg.startswith("Unterminated string") or not text[error.pos :].strip():
+                raise _CutOffError("it is cut off") from error
+            # What a broken object holds is no answer; thoughts end in one all the same.
+            end = _ENDS.search(text, start, error.pos)
+            return None, end.start() if end else max(error.pos, start + 1)
+        except RecursionError:
+            return None, len(text)
+        except ValueError:  # two values of one name; a number of thousands of digits
+            return None, start + 1
+
+
+def _decoded(text: str) -> str:
+    """The text of a JSON string, or the text itself where it is none."""
+    try:
+        value = json.loads(text) if text.startswith('"') else text
+    except ValueError:
+        return text
+    return value if isinstance(value, str) else text
+
+
+def _read(value: Any, answer: type[AnswerT]) -> AnswerT | str:
+    """An answer, or what is the only thing in it, or in that; or what is wrong with it."""
+    problem = ""
+    while True:
+        if isinstance(value, dict):
+            parsed = _validated(value, answer)
+            if not isinstance(parsed, str):
+                return parsed
+            problem = problem or parsed
+        if isinstance(value, dict | list) and len(value) == 1:
+            (value,) = value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and value.lstrip().startswith("{"):
+            try:
+                value = _DECODER.decode(value)
+            except (ValueError, RecursionError):
+                return problem
+        else:
+            return problem
+
+
+def _validated(value: dict[str, Any], answer: type[AnswerT]) -> AnswerT | str:
+    wanted = {(of.alias or name).casefold(): of.alias or name for name, of in answer.model_fields.items()}
+    pairs = [(wanted[key], value[name]) for name in value if (key := name.strip().casefold()) in wanted]
+    try:
+        # A character that UTF-8 can't hold, half of a pair, is no reason to lose the others.
+        written = valid_text(json.dumps(_unique(pairs), ensure_ascii=False))
+        return answer.model_validate_json(written)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         return f"{place}: {first['msg']}" if place else first["msg"]
+    except _SameNameError:
+        return "two of its fields have one name"
+    except RecursionError:
+        return "it is nested too deep"
 
 
 def read_answer(
@@ -68,10 +214,12 @@ def read_answer(
     """
     if answer.stop == "refusal":
         return CallFailure("Refusal", "the model refuses to answer", answer.text, usage, paid)
-    if answer.stop == "truncated":
+    parsed = parse_answer(answer.text, request.answer)
+    # A model that was asked for JSON may end it, and go on with blanks to the limit.
+    is_cut = isinstance(parsed, str) or not answer.text.rstrip("` \t\r\n").endswith("}")
+    if answer.stop == "truncated" and is_cut:
         message = f"the answer is cut short at {answer.output_tokens} tokens (max_output_tokens)"
         return CallFailure("Truncated", message, answer.text, usage, paid)
-    parsed = parse_answer(answer.text, request.answer)
     if isinstance(parsed, str):
         return CallFailure("ParseFailure", f"the answer does not fit its schema ({parsed})", answer.text, usage, paid)
     return Reply(answer.text, parsed, usage, answer.model, from_journal, paid)

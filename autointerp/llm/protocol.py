@@ -25,12 +25,16 @@ CallErrorType = Literal[
 
 
 class AnswerModel(BaseModel):
-    """Base of the answers that can be asked for: what is not in the schema is refused, nothing is converted.
+    """Base of the answers that can be asked for: every field with its type, nothing is converted.
 
     A range belongs to whoever reads the answer: providers' structured answers know types and names only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def problem(self) -> str | None:
+        """What is wrong with an answer that fits its types, so that it is sent back like one that doesn't; one line."""
+        return None
 
 
 AnswerT = TypeVar("AnswerT", bound=AnswerModel)
@@ -80,7 +84,9 @@ class Reply(Generic[AnswerT_co]):
 
 @dataclass(frozen=True, slots=True)
 class CallFailure:
-    """One call that gave no usable answer; the next may.
+    """One call that gave no usable answer; the next may, also where it was refused as it stands.
+
+    Who runs the server may give it more room or another model meanwhile, and a refusal costs nothing.
 
     Attributes:
         error_type: `Refusal`, `Truncated` and `ParseFailure` were answered and paid; `Timeout`, `RateLimited`,
@@ -97,11 +103,6 @@ class CallFailure:
     raw: str | None = None
     usage: Usage = field(default_factory=Usage)
     paid: Usage = field(default_factory=Usage)
-
-    @property
-    def may_pass_later(self) -> bool:
-        """Whether asking again may fare better: not for what the server refuses as it stands."""
-        return self.error_type not in ("TooLong", "BadRequest")
 
 
 class LanguageModel(Protocol):

@@ -24,6 +24,7 @@ class CorpusManifest:
         shards: File names, in corpus order.
         n_documents: Documents that gave a block; None where it was not recorded.
         n_tails: Ends of such documents that were too short for a block; None where it was not recorded.
+        n_mended: Documents with U+FFFD where half a surrogate pair stood; None where it was not recorded.
         rejections: Why other documents were left out, as far as the source was read; None where it was not recorded.
         special_tokens: The rule for BOS and special tokens; None where it was not recorded.
     """
@@ -34,6 +35,7 @@ class CorpusManifest:
     shards: tuple[str, ...]
     n_documents: int | None = None
     n_tails: int | None = None
+    n_mended: int | None = None
     rejections: tuple[Rejection, ...] | None = None
     special_tokens: SpecialTokenRule | None = None
 
@@ -87,6 +89,7 @@ def _manifest_from(content: dict[str, Any]) -> CorpusManifest:
         shards=tuple(content["shards"]),
         n_documents=content.get("n_documents"),
         n_tails=content.get("n_tails"),
+        n_mended=content.get("n_mended"),
         rejections=None if rejections is None else tuple(Rejection(**rejection) for rejection in rejections),
         special_tokens=None if rule is None else _rule_from(rule),
     )

@@ -24,6 +24,7 @@ from autointerp.errors import (
     says_no_locks,
 )
 from autointerp.store.schema import known_migrations, migrate, store_version
+from autointerp.valid_text import valid_text
 
 STORE_FILE = "store.duckdb"
 
@@ -42,12 +43,6 @@ def store_path(run_folder: str | Path) -> Path:
         StoreError: If the path can't be one.
     """
     path = Path(run_folder)
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise StoreError(
-            f"the name {str(path)!r} is no UTF-8, and DuckDB takes no other", "rename the folder"
-        ) from error
     with _translated(path):
         return path if path.is_file() or path.suffix == ".duckdb" else path / STORE_FILE
 
@@ -145,11 +140,18 @@ def _create(path: Path, timeout_s: float) -> None:
         raise
 
 
+def _name(path: Path) -> str:
+    name = str(path)
+    if valid_text(name) != name:
+        raise StoreError(f"the name of {valid_text(name)} is not UTF-8, which DuckDB needs", "rename the folder")
+    return name
+
+
 def _open(path: Path, *, read_only: bool, timeout_s: float) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            return duckdb.connect(str(path), read_only=read_only)
+            return duckdb.connect(_name(path), read_only=read_only)
         except duckdb.Error as error:
             said = str(error).lower()
             if _NO_LOCKS in said:

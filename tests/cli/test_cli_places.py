@@ -129,7 +129,7 @@ def test_names_too_long_or_in_the_way_are_told(planted: Planted, tmp_path: Path)
     assert "a file stands where a folder should" in complaint(
         "collect", str(file), "--set", 'name="p"', "--set", f'runs="{file}"'
     )
-    assert "is no UTF-8" in complaint("show", os.fsdecode(b"\xff"), "0")
+    assert "is not UTF-8" in complaint("show", os.fsdecode(b"\xff"), "0")
 
 
 def test_what_can_not_be_used_is_an_error_of_ours_in_python_too(run: Path, tmp_path: Path) -> None:

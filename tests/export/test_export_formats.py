@@ -131,6 +131,13 @@ def test_what_is_said_of_a_label_besides_its_text_has_columns(run: Path, tmp_pat
     assert [rows[1][name] or None for name in (*names, "explanation_detail")] == [None] * 4
 
 
+@pytest.mark.parametrize("format_name", ["jsonl", "csv", "parquet"])
+def test_the_file_s_name_need_not_be_utf8(run: Path, tmp_path: Path, format_name: str) -> None:
+    path = tmp_path / f"x\udcff.{format_name}"
+    assert export_run(run, path).n_rows > 0
+    assert path.stat().st_size > 0
+
+
 def test_parquet_has_the_feature_s_tokens_and_logits_as_lists(run: Path, tmp_path: Path) -> None:
     table = pq.read_table(export_run(run, tmp_path / "x.parquet").path)
     names = ["histogram", "top_tokens", "following_tokens", "top_logits", "bottom_logits"]

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from autointerp.config import JudgeConfig, ModelConfig
 from autointerp.errors import KeyRefusedError, PipelineError
 from autointerp.llm import Journal, connect, load_prompt
-from autointerp.llm.answers import answer_schema
+from autointerp.llm.answers import answer_schema, parse_answer
 from autointerp.llm.tokens import estimated_tokens
 from autointerp.score.judge import Answer, Question, Task
 from autointerp.score.judges.llm import LlmJudge, Verdicts, asking_order, read_verdicts, render_batch
 from autointerp.score.scorers.detection import DETECTION
 from autointerp.score.scorers.fuzzing import FUZZING
 from tests.loopback.contexts import context
-from tests.loopback.server import Always, Call, Drop, Http, LoopbackServer, Oracle, Outcome, Raw, Say
+from tests.loopback.server import Always, Call, Drop, Http, LoopbackServer, Oracle, Outcome, Raw, Say, Script
 from tests.loopback.truth import Shown, TruthOracle, shown_contexts
 
 HERE = Path(__file__).parent
@@ -212,6 +212,55 @@ def test_numbers_left_out_given_twice_or_impossible_are_unanswered_and_strange_o
         Answer(None, unanswered="the judge gave 50, 1 where a percentage was asked for"),
         Answer(True, 0.5),
     ]
+
+
+def test_an_entry_that_is_no_percentage_costs_no_other_its_answer() -> None:
+    said = '[[1, 90], [2, "75%"], [3, true], [4, NaN], [5, -3], [6, 0.5], ["7", 90], {"8": 90}, [9, 97.5]]'
+    verdicts = parse_answer(f'{{"answers": {said}}}', Verdicts)
+    assert isinstance(verdicts, Verdicts)
+    answers = read_verdicts(verdicts, 9)
+    wrong = {1: '"75%"', 2: "true", 3: "NaN", 4: "-3", 5: "0.5"}
+    assert [a.unanswered for a in answers] == [
+        None,
+        *(f"the judge gave {of} where a percentage was asked for" for of in wrong.values()),
+        "the judge left it out",
+        "the judge left it out",
+        None,
+    ]
+    assert (answers[0].probability, answers[8].probability) == (0.9, 0.975)
+
+
+@pytest.mark.parametrize("yes", [1, 0.97], ids=["0 or 1", "a share"])
+def test_a_judge_on_another_scale_is_asked_once_more_and_then_gives_no_verdict(journal: Journal, yes: float) -> None:
+    def reply(call: Call) -> Outcome:
+        numbers = range(1, 1 + len(shown_contexts(call.user)))
+        return Say(json.dumps({"answers": [[n, yes if n % 2 else 0] for n in numbers]}))
+
+    answers, calls = judge(Always(reply), journal, questions(4))
+    assert len(calls) == 2
+    assert "give whole numbers from 0 to 100" in calls[1].turns[-1][1]
+    assert all(a.verdict is None and "no percentage passes 1" in (a.unanswered or "") for a in answers)
+
+
+def test_a_judge_that_changes_its_scale_when_told_is_heard(journal: Journal) -> None:
+    in_shares = Say('{"answers": [[1, 1], [2, 0]]}')
+    answers, _ = judge(Script(in_shares, then=Always(yes_to_all)), journal, questions(2))
+    assert [a.verdict for a in answers] == [True, True]
+
+
+def test_a_judge_that_says_no_to_all_is_believed(journal: Journal) -> None:
+    answers, calls = judge(Always(Say('{"answers": [[1, 0], [2, 0]]}')), journal, questions(2))
+    assert [(a.verdict, a.probability) for a in answers] == [(False, 0.0)] * 2
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    "said", ["[90, 10]", '[{"number": 1, "percent": 90}]', '[[1, "yes"], [2, "no"]]', "[[1, 970], [2, 30000]]"]
+)
+def test_an_answer_without_any_percentage_is_sent_back(journal: Journal, said: str) -> None:
+    answers, calls = judge(Script(Say(f'{{"answers": {said}}}'), then=Always(yes_to_all)), journal, questions(2))
+    assert [a.verdict for a in answers] == [True, True]
+    assert len(calls) == 2
 
 
 @given(st.lists(st.tuples(st.integers(-2, 12), st.integers(-20, 120))), st.integers(0, 10))

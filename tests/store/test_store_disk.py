@@ -148,7 +148,7 @@ def test_a_link_that_leads_nowhere_is_not_written_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("x" * 300, "is longer than the file system takes"), ("a\udcff", "is no UTF-8"), ("a\0b", "there is no store")],
+    [("x" * 300, "is longer than the file system takes"), ("a\udcff", "is not UTF-8"), ("a\0b", "there is no store")],
 )
 def test_a_name_that_no_file_can_have_is_told(tmp_path: Path, name: str, told: str) -> None:
     with pytest.raises(StoreError, match=told):

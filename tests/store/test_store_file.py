@@ -346,3 +346,10 @@ def test_what_a_killed_process_left_of_a_new_store_is_in_nobody_s_way(tmp_path: 
     (tmp_path / "store.duckdb.new").write_bytes(b"half")
     Writer(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["store.duckdb"]
+
+
+def test_a_folder_whose_name_is_not_utf8_is_told_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "run\udcff"
+    folder.mkdir()
+    with pytest.raises(StoreError, match="is not UTF-8, which DuckDB needs: rename the folder"):
+        Writer(folder)

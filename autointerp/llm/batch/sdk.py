@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar, Generic, TypeVar
 
@@ -11,7 +12,8 @@ import pydantic
 from autointerp.config import ModelConfig
 from autointerp.llm.batch.service import BatchLook, BatchResult, Candidate, Unsure
 from autointerp.llm.protocol import AnswerT, Repair, Request, Trouble
-from autointerp.llm.providers.errors import HttpProblem
+from autointerp.llm.providers.manner import Manner
+from autointerp.llm.providers.problem import HttpProblem
 from autointerp.llm.providers.sdk import Dialect, SdkClient, read_json
 
 _CLOCKS_DIFFER_S = 3600.0
@@ -68,7 +70,7 @@ class SdkBatches(ABC, Generic[BatchT]):
         self._client = SdkClient(self.dialect, config, key, is_for_single_calls=False)
 
     @abstractmethod
-    def line(self, key: str, request: Request[AnswerT], repair: Repair | None, *, structured: bool) -> bytes:
+    def line(self, key: str, request: Request[AnswerT], repair: Repair | None, manner: Manner) -> bytes:
         """One request as it stands in a batch."""
 
     @abstractmethod
@@ -138,6 +140,9 @@ class SdkBatches(ABC, Generic[BatchT]):
         async with aclosing(self._client.lines(self.results_path(where))) as lines:
             async for text in lines:
                 result = self.read_line(text) if isinstance(text, str) else text
+                if isinstance(result, BatchResult):
+                    result = replace(result, outcome=self._client.blot(result.outcome))
+                result = self._client.blot(result)
                 yield result
                 if isinstance(result, Trouble):
                     return

@@ -22,7 +22,7 @@ def run_contexts(session: Session, chosen: ChosenFeatures, reporter: Reporter) -
     }
     n_asked, n_pending = count_features(chosen), count_features(pending)
     writer.set_stage("contexts", fingerprint, "running", n_asked=n_asked, cost_usd=0.0)
-    n_done = n_failed = 0
+    n_done = n_failed = n_never_silent = 0
     built: list[FeatureContexts] = []
     failed: list[Failure] = []
     for source in session.each_source():
@@ -33,6 +33,7 @@ def run_contexts(session: Session, chosen: ChosenFeatures, reporter: Reporter) -
             else:
                 built.append(outcome)
                 n_done += 1
+                n_never_silent += not outcome.of("score", active=False)
             if len(built) + len(failed) == _FEATURES_PER_TRANSACTION:
                 writer.add_contexts(built, fingerprint)
                 writer.add_failures(failed)
@@ -42,8 +43,9 @@ def run_contexts(session: Session, chosen: ChosenFeatures, reporter: Reporter) -
         writer.add_failures(failed)
         built, failed = [], []
     writer.set_stage("contexts", fingerprint, "done", n_asked=n_asked, cost_usd=0.0)
+    note = f"{n_never_silent} fire nearly everywhere and have no silent contexts" if n_never_silent else ""
     reporter.finished(
-        StageSummary("contexts", n_done, n_failed, n_asked - n_pending, seconds=time.monotonic() - started)
+        StageSummary("contexts", n_done, n_failed, n_asked - n_pending, seconds=time.monotonic() - started, note=note)
     )
 
 

@@ -7,13 +7,19 @@
    nothing else: output costs several times what input does. From 50 % on it is a yes.
 4. A number that is missing, given twice or with an impossible probability leaves its question unanswered; a call that
    fails leaves all of its questions unanswered, with the reason. There is no default.
-5. A batch that is too long for the model's window is asked in two halves, and so on down to single questions.
+5. Where no percentage of an answer passes 1 and some are not 0, the judge may well mean 1 for yes: the answer is sent
+   back once, and leaves its questions unanswered if it comes again.
+6. A batch that is too long for the model's window is asked in two halves, and so on down to single questions.
 """
 
 import asyncio
+import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
 
 from autointerp.config import JudgeConfig
 from autointerp.contexts.render import marked_text, plain_text
@@ -29,12 +35,31 @@ _LOG = logging.getLogger(__name__)
 _TOKENS_PER_ANSWER = 12
 """Output tokens of one pair, amply counted."""
 _YES_FROM = 50
+_MOST_TOLD = 40
 
 
 class Verdicts(AnswerModel):
-    """The answer to one prompt: for each numbered context its number and the probability of a yes, in percent."""
+    """The answer to one prompt: for each numbered context its number and the probability of a yes, in percent.
 
-    answers: tuple[tuple[int, ...], ...]
+    An entry may be anything, so that one that is none does not cost the others their answers.
+    """
+
+    answers: Annotated[
+        tuple[Any, ...],
+        WithJsonSchema({"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}),
+    ]
+
+    def problem(self) -> str | None:
+        """What is wrong where its entries are of another form, or its percentages of another scale."""
+        said = [rest for _, rest in _pairs(self)]
+        if self.answers and not said:
+            return "answers holds no pair [number, percent]"
+        percents = [rest[0] for rest in said if len(rest) == 1 and _is_number(rest[0])]
+        if said and not any(0 <= percent <= 100 for percent in percents):
+            return f"{_told(said[0])} is no percentage, nor is another of the answers"
+        if any(percents) and max(percents) <= 1:
+            return "no percentage passes 1, though 100 is a certain yes: give whole numbers from 0 to 100"
+        return None
 
 
 class LlmJudge:
@@ -146,8 +171,9 @@ def render_batch(prompt: Prompt, label: str, batch: Sequence[Question]) -> str:
 
 def read_verdicts(verdicts: Verdicts, n_questions: int) -> list[Answer]:
     """The answers to numbers 1 to `n_questions`, in order; entries for other numbers say nothing."""
-    times = Counter(pair[0] for pair in verdicts.answers if pair)
-    by_number = {pair[0]: pair[1:] for pair in verdicts.answers if pair}
+    pairs = _pairs(verdicts)
+    times = Counter(number for number, _ in pairs)
+    by_number = dict(pairs)
     answers = []
     for number in range(1, n_questions + 1):
         said = by_number.get(number)
@@ -155,12 +181,25 @@ def read_verdicts(verdicts: Verdicts, n_questions: int) -> list[Answer]:
             answers.append(_unanswered("the judge left it out"))
         elif times[number] > 1:
             answers.append(_unanswered(f"the judge answered it {times[number]} times"))
-        elif len(said) != 1 or not 0 <= said[0] <= 100:
-            given = ", ".join(map(str, said)) or "nothing"
-            answers.append(_unanswered(f"the judge gave {given} where a percentage was asked for"))
-        else:
+        elif len(said) == 1 and _is_number(said[0]) and (said[0] in (0, 1) or 1 < said[0] <= 100):
             answers.append(Answer(said[0] >= _YES_FROM, said[0] / 100))
+        else:
+            answers.append(_unanswered(f"the judge gave {_told(said)} where a percentage was asked for"))
     return answers
+
+
+def _pairs(verdicts: Verdicts) -> list[tuple[int, Sequence[Any]]]:
+    """The entries that begin with a number, and what is said of it."""
+    entries = (entry for entry in verdicts.answers if isinstance(entry, list | tuple) and entry)
+    return [(entry[0], entry[1:]) for entry in entries if type(entry[0]) is int]
+
+
+def _told(said: Sequence[Any]) -> str:
+    return ", ".join(map(json.dumps, said))[:_MOST_TOLD] or "nothing"
+
+
+def _is_number(said: Any) -> bool:
+    return isinstance(said, int | float) and not isinstance(said, bool)
 
 
 def _unanswered(reason: str) -> Answer:
