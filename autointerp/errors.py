@@ -212,7 +212,7 @@ def is_of_a_path(error: Exception) -> bool:
 
 def _said_number(error: Exception) -> int | None:
     number = getattr(error, "errno", None)
-    if number in _AT_A_PATH:
+    if isinstance(number, int) and number in _AT_A_PATH:
         return number
     said = str(error).lower()
     return next((known for known in _AT_A_PATH if os.strerror(known).lower() in said), None)

@@ -127,6 +127,7 @@ def test_a_byte_order_mark_and_the_line_ends_of_windows_are_no_matter(tmp_path: 
         (b"x = " + b"[" * 5000 + b"]" * 5000, "nested too deep"),
         (b"x = " + b"1" * 5000, "is not valid TOML"),
         (MINIMAL.encode().replace(b'"c"', b'"c\\u0000"'), "coder.path: holds the character NUL"),
+        (MINIMAL.encode().replace(b'"c"', b'"~nobody-of-this-name/c"'), "no home is known for ~nobody-of-this-name"),
     ],
 )
 def test_what_is_no_toml_in_utf_8_is_one_line(tmp_path: Path, content: bytes, told: str) -> None:

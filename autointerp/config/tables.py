@@ -5,6 +5,7 @@ batch size, devices, concurrency, where it lies) is config too, but no part of a
 it out).
 """
 
+from os.path import expanduser
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -21,9 +22,11 @@ class _Frozen(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _without_nul(cls, value: object) -> object:
+    def _usable_as_a_path(cls, value: object) -> object:
         if isinstance(value, str) and "\0" in value:
             raise ValueError("holds the character NUL, which no name or path can")
+        if isinstance(value, str) and value.startswith("~") and "/" in value and expanduser(value) == value:
+            raise ValueError(f"no home is known for {value.partition('/')[0]}")
         return value
 
 
