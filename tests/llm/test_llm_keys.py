@@ -123,11 +123,11 @@ def test_a_password_in_the_environments_address_is_used_and_kept_from_everybody_
     asker: Asker, provider: Provider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with LoopbackServer(Script(Http(500, f"hello {LOGIN}, pass-word/1"), then=Always(GOOD))) as server:
+    sent = f"Basic {b64encode(LOGIN.encode()).decode()}"
+    with LoopbackServer(Script(Http(500, f"hello {LOGIN}, pass-word/1, {sent}"), then=Always(GOOD))) as server:
         address = server.base_url(provider).replace("//", f"//{LOGIN.replace('/', '%2F')}@")
         monkeypatch.setenv(f"{provider.upper()}_BASE_URL", address)
         asker.ask_one(server, provider=provider, base_url=None, api_key_env=None)
-        sent = f"Basic {b64encode(LOGIN.encode()).decode()}"
         assert [head["authorization"] for head in server.heads] == [sent, sent]
     assert "pass-word" not in caplog.text
     assert sent not in caplog.text
@@ -173,6 +173,13 @@ def test_the_key_is_in_no_failure_log_or_journal(
     files = list(asker.journal.path.parent.glob("journal.sqlite*"))
     assert files
     assert not [f for f in files if KEY.encode() in f.read_bytes()]
+
+
+def test_a_key_is_known_in_what_json_makes_of_it(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk/test/0123456789")
+    escaped = Raw(r'{"error": {"message": "you sent sk\/test\u002f0123456789"}}', status=401)
+    with LoopbackServer(Always(escaped)) as server, pytest.raises(KeyRefusedError, match=r"you sent \[key\]"):
+        asker.ask_one(server)
 
 
 def test_the_key_is_in_no_error_and_no_traceback(asker: Asker, provider: Provider) -> None:

@@ -39,6 +39,7 @@ _TOO_LONG = re.compile(
 _BY_TIME = re.compile(
     r"rate.?limit|per.?min|per.?day|per.?hour|\btpm\b|\brpm\b|\btpd\b|quota|throttl|too many requests"
 )
+_RATE = re.compile(r"rate.?limit|throttl|too many requests")
 _ALONE = re.compile(r"request too large|must be reduced|request is too large|body too large")
 _OF_THE_ANSWER = re.compile(r"(?:completion|output|generated|new) tokens")
 _ANSWERS_LIMIT = re.compile(r"max_(?:completion_|output_)?tokens\W+must be (?:less|at most|<)")
@@ -61,6 +62,11 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, list):
         return [text for part in value for text in _texts(part)]
     return [str(value)] if isinstance(value, str | int | float) else []
+
+
+def speaks_of_a_rate(words: str) -> bool:
+    """Whether a refusal says that too much is asked in too short a time: some servers say so with 400 or 403."""
+    return _RATE.search(words) is not None
 
 
 def is_too_long(status: int, words: str) -> bool:

@@ -6,7 +6,6 @@ this, as aiohttp comes with the SDKs.
 """
 
 import os
-from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -21,7 +20,7 @@ from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, S
 from autointerp.llm.providers.address import Address, find_address
 from autointerp.llm.providers.body import read_objects
 from autointerp.llm.providers.errors import read_problem
-from autointerp.llm.providers.keys import blotted
+from autointerp.llm.providers.keys import blotted, blotted_body
 from autointerp.llm.providers.manner import Learned, Manner
 from autointerp.llm.providers.problem import HttpProblem, Posted, not_an_answer
 
@@ -54,7 +53,7 @@ class SdkClient:
         # A batch that could not be connected to may be waited for: its address is that of single calls.
         self._was_reached = not is_for_single_calls
         address = find_address(config)
-        self._secrets = (key, address.login, address.login.partition(":")[2])
+        self._secrets = (key, address.login, address.login.partition(":")[2], address.basic)
         http, headers = None, _headers(address, key, dialect)
         if is_for_single_calls:
             # httpx's pool looks at every connection at each request; aiohttp's does not.
@@ -79,9 +78,9 @@ class SdkClient:
     def blot(self, outcome: _OutcomeT) -> _OutcomeT:
         """What came in place of an answer, without key and password: servers repeat them in their errors."""
         if isinstance(outcome, HttpProblem):
-            return replace(outcome, body=blotted(outcome.body, self._secrets))
+            return replace(outcome, body=blotted_body(outcome.body, self._secrets))
         if isinstance(outcome, Trouble):
-            raw = None if outcome.raw is None else blotted(outcome.raw, self._secrets)
+            raw = None if outcome.raw is None else blotted_body(outcome.raw, self._secrets)
             return replace(outcome, message=blotted(outcome.message, self._secrets), raw=raw)
         return outcome
 
@@ -288,5 +287,5 @@ def _headers(address: Address, key: str, dialect: Dialect) -> dict[str, Any]:
         signed = {"authorization": f"Bearer {key}"} if provider == "openai" else {"x-api-key": key}
         headers |= {name: signed[name.lower()] for name in names if name.lower() in signed}
     if address.login:
-        headers["Authorization"] = f"Basic {b64encode(address.login.encode()).decode()}"
+        headers["Authorization"] = f"Basic {address.basic}"
     return headers
