@@ -5,7 +5,6 @@ batch size, devices, concurrency, where it lies) is config too, but no part of a
 it out).
 """
 
-from os.path import expanduser
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -25,8 +24,11 @@ class _Frozen(BaseModel):
     def _usable_as_a_path(cls, value: object) -> object:
         if isinstance(value, str) and "\0" in value:
             raise ValueError("holds the character NUL, which no name or path can")
-        if isinstance(value, str) and value.startswith("~") and "/" in value and expanduser(value) == value:
-            raise ValueError(f"no home is known for {value.partition('/')[0]}")
+        if isinstance(value, str) and value.startswith("~") and "/" in value:
+            try:
+                Path(value).expanduser()
+            except RuntimeError as error:
+                raise ValueError(f"no home is known for {value.partition('/')[0]}") from error
         return value
 
 
