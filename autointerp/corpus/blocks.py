@@ -28,7 +28,7 @@ from autointerp.corpus.counts import DocumentCounts
 from autointerp.corpus.long_text import PART_CHARACTERS, iter_token_ids
 from autointerp.corpus.pieces import TokenPieces, share_found
 from autointerp.corpus.special import SpecialTokens, find_special_tokens
-from autointerp.errors import CorpusError, ShardError
+from autointerp.errors import CorpusError, ShardError, file_error, is_of_a_path
 from autointerp.records import BlockShard, Document
 from autointerp.whole_file import whole_file
 
@@ -293,4 +293,6 @@ def load_shard(path: Path) -> BlockShard:
     except FileNotFoundError as error:
         raise ShardError(f"the shard {path} is missing", "run the corpus stage again") from error
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and is_of_a_path(error):
+            raise file_error(error, path, ShardError) from error
         raise ShardError(f"the shard {path} is damaged", "remove it and run the corpus stage again") from error
