@@ -110,8 +110,9 @@ def export(
     from autointerp.export.items import ExportOptions
 
     where = _filter(min_score, min_density, max_density, source, explainer)
+    is_new = not file.parent.exists()
     written = export_run(run, file, options=ExportOptions(where, baselines=baselines, contexts=contexts))
-    typer.echo(f"Wrote {written.n_rows} rows to {written.path}")
+    typer.echo(f"Wrote {written.n_rows} rows to {written.path}{', in a new folder' if is_new else ''}")
 
 
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
@@ -132,7 +133,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     rows = [
         [
             s.stage,
-            s.status or "not begun",
+            "stopped (killed)" if s.status == "killed" else s.status or "not begun",
             str(s.n_done),
             str(s.n_failed),
             str(s.n_pending),
@@ -141,12 +142,15 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         for s in stages
     ]
     lines = table(["stage", "state", "done", "failed", "pending", "cost"], rows, left=(0, 1))
+    paid_usd = opened.paid_usd()
+    if paid_usd is not None:
+        lines.append(f"paid in all, as the journal says: ${paid_usd:.4f}")
     if scores:
         lines += ["", *summary_rows(scores)]
     if counts:
         failed = [[*kind, str(n), example[kind]] for kind, n in sorted(counts.items())]
         lines += ["", *table(["failed in", "reason", "n", "for example"], failed, left=(0, 1, 3))]
-    content = {"stages": stages, "scores": scores, "failures": failures}
+    content = {"stages": stages, "paid_usd": paid_usd, "scores": scores, "failures": failures}
     _print(content, lines, as_json=as_json)
 
 

@@ -51,16 +51,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str] | None) -> None:
     from autointerp.cli.commands import app
-    from autointerp.errors import AutointerpError, disk_full, is_disk_full
+    from autointerp.errors import AutointerpError, file_error, is_of_a_path
 
     try:
         app(arguments, standalone_mode=True)
     except AutointerpError as error:
         _fail(error)
     except OSError as error:
-        if not is_disk_full(error):
+        if error.filename is None and not is_of_a_path(error):
             raise
-        _fail(disk_full())
+        _fail(file_error(error))
 
 
 def _like_ctrl_c(received: list[int]) -> "signal._HANDLER":

@@ -19,6 +19,18 @@ class _Frozen(BaseModel):
     # What is wrong may be a key or a password that stands where it does not belong.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
+    @field_validator("*")
+    @classmethod
+    def _usable_as_a_path(cls, value: object) -> object:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("holds the character NUL, which no name or path can")
+        if isinstance(value, str) and value.startswith("~") and "/" in value:
+            try:
+                Path(value).expanduser()
+            except RuntimeError as error:
+                raise ValueError(f"no home is known for {value.partition('/')[0]}") from error
+        return value
+
 
 class CorpusConfig(_Frozen):
     """Where the text comes from, and how it is cut into blocks."""
@@ -315,7 +327,7 @@ def _as_list(value: object) -> object:
 class Pipeline(_Frozen):
     """A whole pipeline file."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="of the run folder")
+    name: str = Field(min_length=1, pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9._-]*$", description="of the run folder")
     runs: str = Field("runs", description="folder that holds run folders")
     seed: int = Field(0, ge=0)
     corpus: CorpusConfig = CorpusConfig()

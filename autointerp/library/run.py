@@ -8,12 +8,14 @@ for hit in run.search("error handling", top_k=5):
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from autointerp.embedder import TextEmbedder
 from autointerp.records import EVERY_FEATURE, Context, Failure, FeatureFilter, FeatureRecord, SearchHit, SourceRecord
+from autointerp.run.lock import is_under_way
+from autointerp.run.paid import paid_usd
 from autointerp.search.engine import LABEL_SPACE, SearchEngine
 from autointerp.store.reader import Reader
 from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus
@@ -120,8 +122,22 @@ class Run:
         return len(self.sources()) > 1
 
     def status(self) -> list[StageStatus]:
-        """How far each stage is."""
-        return self.reader.status()
+        """How far each stage is; `killed` where it was under way and its process is gone."""
+        stages = self.reader.status()
+        if any(stage.status == "running" for stage in stages) and not is_under_way(self.reader.path.parent):
+            # Read again: it may have ended in between.
+            stages = [_killed(stage) if stage.status == "running" else stage for stage in self.reader.status()]
+        return stages
+
+    def paid_usd(self) -> float | None:
+        """What the run's calls of language models have cost by its journal; None where it keeps none.
+
+        That is more than the stages' costs where a run was killed before it had used an answer, or started over.
+        """
+        if self._record is None:
+            return None
+        llm = self._record.pipeline.get("llm") or {}
+        return paid_usd(self._record.name, self.reader.path.parent, llm.get("journal"))
 
     def score_summary(self) -> list[ScorerSummary]:
         """Each scorer over all labels, beside shuffled labels."""
@@ -139,6 +155,10 @@ class Run:
 
         settings = self._record.pipeline.get("embedder", {}) if self._record else {}
         return Embedder(EmbedderConfig.model_validate(settings))
+
+
+def _killed(stage: StageStatus) -> StageStatus:
+    return replace(stage, status="killed")
 
 
 def open_run(folder: str | Path, embedder: TextEmbedder | None = None) -> Run:

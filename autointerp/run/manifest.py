@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autointerp.errors import RunError
+from autointerp.errors import RunError, file_error
 from autointerp.json_text import parse_json
 from autointerp.records.corpus import Rejection, SpecialToken, SpecialTokenRule
 from autointerp.whole_file import whole_file
@@ -71,6 +71,8 @@ def read_manifest(folder: Path) -> CorpusManifest:
             f"the corpus stage has not finished in {folder.parent}",
             "run `autointerp collect` with the same pipeline first",
         ) from error
+    except OSError as error:
+        raise file_error(error, folder / "manifest.json", RunError) from error
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{folder}/manifest.json can't be read", "the run is damaged; start it again with --no-resume"

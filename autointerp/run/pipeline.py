@@ -7,6 +7,7 @@ fingerprint and does what has none.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from typing import Literal
 
 from autointerp.config import Pipeline, parse_indices
 from autointerp.config.file import load_pipeline
-from autointerp.errors import PipelineError
+from autointerp.errors import AutointerpError, PipelineError
 from autointerp.explain.registry import load_explainer
 from autointerp.run.event_loop import run_to_end
 from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
@@ -94,7 +95,8 @@ def run_pipeline(
         except BaseException:
             # Killed outright it stays "running"; otherwise readers are told that nothing is.
             if folder.store.exists():
-                session.writer.stop_stages()
+                with suppress(AutointerpError):  # what ended the run is told, not what its end meets
+                    session.writer.stop_stages()
             raise
 
 
@@ -107,6 +109,7 @@ def _check_stages(stages: Sequence[Stage]) -> None:
 
 
 def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -> Outcome:
+    _ = session.writer  # a store that can't be made is told before hours of collecting
     if "collect" in stages and not session.is_collected:
         _check_indices(session)
     if "corpus" in stages:

@@ -139,7 +139,7 @@ def test_what_was_lost_of_a_finished_stage_is_made_again(planted: Planted, tmp_p
 
 def test_runs_that_is_a_file(planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "runs").write_text("not a folder", encoding="utf-8")
-    assert "a file is in its place" in complaint(capsys, "collect", pipeline_file(planted, tmp_path))
+    assert "a file stands where a folder should" in complaint(capsys, "collect", pipeline_file(planted, tmp_path))
 
 
 def test_starting_over_keeps_the_answers_that_were_paid_for(planted: Planted, tmp_path: Path) -> None:

@@ -225,10 +225,10 @@ def test_an_export_that_fails_leaves_the_earlier_file_and_no_other(
 
 def test_a_place_that_can_t_be_written_is_told(run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExportError, match="can't be written"):
+    with pytest.raises(ExportError, match="is in the way"):
         export_run(run, tmp_path / "file" / "x.csv")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(ExportError, match="can't be written"):
+    with pytest.raises(ExportError, match="is a folder, and a file is needed"):
         export_run(run, tmp_path / "folder.csv")
 
 

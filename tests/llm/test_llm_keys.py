@@ -57,7 +57,7 @@ def test_a_server_that_the_file_names_gets_no_key_that_the_file_does_not_name(
     )
     with LoopbackServer(Always(GOOD)) as server:
         assert isinstance(asker.ask_one(server, provider=provider, api_key_env=None), Reply)
-        assert server.calls[0].key == "no-key"
+        assert server.heads[0]["authorization"] == "Bearer no-key"
         assert KEY not in str(server.heads)
 
 
@@ -107,6 +107,25 @@ def test_a_redirection_is_not_followed_with_key_and_prompt(asker: Asker, provide
         assert other.calls == []
 
 
+@pytest.mark.parametrize("settings", [{}, {"batch": True}], ids=["calls", "batches"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTP_PROXY", "http://ada:pass-word@host:port"),
+        ("HTTPS_PROXY", "ftp://ada:pass-word@host"),
+        ("SSL_CERT_FILE", "/no/such/file"),
+    ],
+)
+def test_a_proxy_that_is_none_is_told_without_its_password(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, settings: dict[str, bool]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with LoopbackServer(Always(GOOD)) as server:
+        with pytest.raises(LanguageModelError, match="HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE") as raised:
+            asker.ask_one(server, **settings)
+        assert "pass-word" not in "".join(traceback.format_exception(raised.value))
+
+
 LOGIN = "ada:pass-word/1"
 
 
@@ -123,11 +142,11 @@ def test_a_password_in_the_environments_address_is_used_and_kept_from_everybody_
     asker: Asker, provider: Provider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with LoopbackServer(Script(Http(500, f"hello {LOGIN}, pass-word/1"), then=Always(GOOD))) as server:
+    sent = f"Basic {b64encode(LOGIN.encode()).decode()}"
+    with LoopbackServer(Script(Http(500, f"hello {LOGIN}, pass-word/1, {sent}"), then=Always(GOOD))) as server:
         address = server.base_url(provider).replace("//", f"//{LOGIN.replace('/', '%2F')}@")
         monkeypatch.setenv(f"{provider.upper()}_BASE_URL", address)
         asker.ask_one(server, provider=provider, base_url=None, api_key_env=None)
-        sent = f"Basic {b64encode(LOGIN.encode()).decode()}"
         assert [head["authorization"] for head in server.heads] == [sent, sent]
     assert "pass-word" not in caplog.text
     assert sent not in caplog.text
@@ -173,6 +192,13 @@ def test_the_key_is_in_no_failure_log_or_journal(
     files = list(asker.journal.path.parent.glob("journal.sqlite*"))
     assert files
     assert not [f for f in files if KEY.encode() in f.read_bytes()]
+
+
+def test_a_key_is_known_in_what_json_makes_of_it(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk/test/0123456789")
+    escaped = Raw(r'{"error": {"message": "you sent sk\/test\u002f0123456789"}}', status=401)
+    with LoopbackServer(Always(escaped)) as server, pytest.raises(KeyRefusedError, match=r"you sent \[key\]"):
+        asker.ask_one(server)
 
 
 def test_the_key_is_in_no_error_and_no_traceback(asker: Asker, provider: Provider) -> None:

@@ -56,6 +56,7 @@ NOT_TOO_LONG = {
     "parameter": (400, "Unsupported parameter: 'max_tokens' is not supported with this model."),
     "schema": (400, "Invalid schema for response_format 'answer': In context=(), 'required' is required"),
     "queue": (503, "Request queue is too long"),
+    "late": (500, "request failed: deadline exceeded: context deadline exceeded (Timeout exceeded)"),
     "slow": (504, "The request took too long"),
     "credit": (402, "You requested up to 4096 tokens, but can only afford 1000"),
     "images": (400, "At most 1 image(s) may be provided in one request."),

@@ -155,10 +155,10 @@ def test_a_folder_without_a_store_is_told(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_told_and_left_alone(tmp_path: Path, content: bytes) -> None:
     store = tmp_path / "store.duckdb"
     store.write_bytes(content)
-    with pytest.raises(StoreError, match="can't be read as a store"):
+    with pytest.raises(StoreError, match="is damaged"):
         Reader(tmp_path).sources()
     if content:
-        with pytest.raises(StoreError, match="can't be read as a store"):
+        with pytest.raises(StoreError, match="is damaged"):
             Writer(tmp_path)
         assert store.read_bytes() == content
 
@@ -168,7 +168,7 @@ def test_a_store_cut_short_is_told(tmp_path: Path) -> None:
     writer.add_explanations([make.explanation(i, "label" * i) for i in range(2000)])
     whole = writer.path.read_bytes()
     writer.path.write_bytes(whole[: len(whole) // 3])
-    with pytest.raises(StoreError, match="can't be read as a store"):
+    with pytest.raises(StoreError, match="is damaged"):
         Reader(tmp_path).explanations()
 
 

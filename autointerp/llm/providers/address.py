@@ -6,6 +6,7 @@ folders keep what the file says; the environment may.
 """
 
 import os
+from base64 import b64encode
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -32,6 +33,11 @@ class Address:
     variable: str | None
     is_own: bool
     login: str = field(default="", repr=False)
+
+    @property
+    def basic(self) -> str:
+        """The login as HTTP's basic authentication has it; empty if there is none."""
+        return b64encode(self.login.encode()).decode()
 
 
 def find_address(config: ModelConfig) -> Address:

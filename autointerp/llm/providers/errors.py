@@ -8,7 +8,7 @@ than between protocols. An error in the body of a success has the status that it
   for a flagged prompt is a refusal of that prompt only (OpenRouter).
 - What says that the model can't read as much: this request is too long for the model, whatever the status.
 - 404, and 400 that says the model is unknown: the model is not served, the run stops.
-- 408, 409, 425, 429, 5xx: another attempt may succeed.
+- 408, 409, 425, 429, 5xx, and 400 or 403 that speaks of a rate limit: another attempt may succeed.
 - Any other 4xx: this request is refused as it stands; if it is for a parameter that every request has, the run stops.
 """
 
@@ -24,11 +24,11 @@ from autointerp.llm.protocol import CallErrorType, Trouble
 from autointerp.llm.providers.address import find_address
 from autointerp.llm.providers.keys import what_to_do_without
 from autointerp.llm.providers.problem import RAW_LENGTH, HttpProblem, said
-from autointerp.llm.providers.refusals import is_too_long, words_of
+from autointerp.llm.providers.refusals import is_too_long, speaks_of_a_rate, words_of
 
 _REFUSED_KEY = frozenset({401, 402, 403})
 _AGAIN = frozenset({408, 409, 425, 429})
-_OVERLOAD = frozenset({429, 502, 503, 504, 529})
+_OVERLOAD = frozenset({429, 502, 503, 504, 521, 522, 523, 529})
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit", "credit balance is too low", "insufficient credits")
 _NO_KEY = ("api key not valid", "invalid api key", "invalid_api_key", "incorrect api key", "api_key_invalid")
 _UNKNOWN_MODEL = ("model_not_found", "unknown_model", "does not exist", "no models loaded", "not a valid model")
@@ -58,6 +58,8 @@ def read_problem(problem: HttpProblem, config: ModelConfig) -> Trouble:
         )
     if status in (400, 403, 422) and _says(words, _BLOCKED):
         return Trouble("Refusal", message, raw)
+    if status in (400, 403) and speaks_of_a_rate(words):
+        status = 429
     is_spent = _says(words, _NO_CREDIT)
     if status in _REFUSED_KEY or is_spent or (status == 400 and _says(words, _NO_KEY)):
         why = "refuses the key: its credit or quota is used up" if is_spent else "refuses the key"

@@ -5,11 +5,13 @@ they go to the providers' own servers, and to the one that `OPENAI_BASE_URL` or 
 as the SDKs have it. A server that the pipeline file names gets the key that the file names for it by `api_key_env`.
 """
 
+import json
 import os
 
 from autointerp.config import ModelConfig
 from autointerp.errors import NoKeyError
 from autointerp.llm.providers.address import Address, find_address
+from autointerp.llm.providers.body import read_objects
 
 _USUAL_VARIABLE = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 KEYLESS = "no-key"
@@ -70,3 +72,10 @@ def blotted(text: str, secrets: tuple[str, ...]) -> str:
         if len(secret) >= _SHORTEST_SECRET and secret != KEYLESS:
             text = text.replace(secret, "[key]")
     return text
+
+
+def blotted_body(body: str, secrets: tuple[str, ...]) -> str:
+    """A body that is no answer, without the secrets that it may repeat, also where its JSON escapes them."""
+    if "\\" in body and (objects := read_objects(body)):
+        body = "\n".join(json.dumps(found, ensure_ascii=False) for found in objects)
+    return blotted(body, secrets)
