@@ -99,10 +99,10 @@ def _value_reader(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase | Non
 
 
 def _read_value(value: object) -> str | Unfit:
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None or value == "":
         return Unfit.empty()
     if isinstance(value, str):
-        return value
+        return Unfit.empty() if value.isspace() else value
     if looks_like_conversation(value):
         return Unfit("not text", "is a list of messages, not text", "set corpus.chat = true")
     return Unfit("not text", f"is {type(value).__name__}, not text", "set corpus.column to the one with the text")

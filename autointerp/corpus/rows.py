@@ -48,8 +48,10 @@ def read_jsonl(path: Path, name: str, config: CorpusConfig) -> Iterator[Row]:
     """
     column: str | None = None
     with open_text(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
+        number = 0
+        for line in lines:  # by no `enumerate`, which would hold the line while its value is used
+            number += 1
+            if line.isspace():
                 continue
             place = f"{path} line {number}"
             row = _json_object(line, place)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tokenizers import decoders
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus import DocumentCounts, cut_shards, load_shard, save_shard
+from autointerp.corpus import DocumentCounts, blocks, cut_shards, load_shard, long_text, save_shard
 from autointerp.errors import CorpusError, ShardError
 from autointerp.records import BlockShard, Document
 from autointerp.records.corpus import Rejection
@@ -202,3 +203,39 @@ def test_tokens_that_do_not_read_as_their_text_are_told_before_anything_is_paid_
 @pytest.mark.parametrize("text", ["ÀÉÎ ﬁne ①② CAFÉ Straße", "\U00013080", "ยังไม่มีชื่อ", "__ == != ;; {} ->"])
 def test_text_that_the_tokenizer_folds_or_does_not_know_is_cut_all_the_same(text: str) -> None:
     assert cut([f"{text} " * 9])
+
+
+@given(
+    n_words=st.lists(st.integers(10, 200), min_size=1, max_size=4),
+    ends=st.sampled_from(["", " [SEP]", " [SEP] [SEP]"]),
+    characters=st.integers(250, 600),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_long_document_gives_the_blocks_that_it_gives_as_a_whole(
+    n_words: list[int], ends: str, characters: int
+) -> None:
+    texts = ["[CLS] " + " ".join(f"word{number}" for number in range(n)) + ends for n in n_words]
+    whole = cut(texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "_CHARACTERS_PER_CALL", characters)
+        patch.setattr(long_text, "PART_CHARACTERS", characters)
+        patch.setattr(long_text, "OVERLAP_CHARACTERS", 100)
+        parts = cut(texts)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(one.token_ids, other.token_ids)
+        np.testing.assert_array_equal(one.counted, other.counted)
+        assert one.document_ids == other.document_ids
+
+
+def test_a_huge_document_is_tokenized_no_further_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    tokenize = MINILM.__class__.__call__
+
+    def counting(tokenizer: PreTrainedTokenizerBase, text: str | list[str], **settings: Any) -> Any:
+        seen.append(sum(map(len, [text] if isinstance(text, str) else text)))
+        return tokenize(tokenizer, text, **settings)
+
+    monkeypatch.setattr(MINILM.__class__, "__call__", counting)
+    (shard,) = cut([words(2_000_000)], n_tokens=1000)
+    assert shard.counted.sum() == 1000
+    assert sum(seen) < 500_000

@@ -343,6 +343,19 @@ def test_results_that_break_off_are_read_again_and_no_answer_is_lost(asker: Aske
         assert set(server.answered.values()) == {1}
 
 
+def test_a_line_of_the_results_that_can_not_be_read_costs_its_own_call_only(asker: Asker, provider: Provider) -> None:
+    def with_a_flaw(said: Outcome) -> Outcome:
+        assert isinstance(said, Raw)
+        first, *others = said.body.split("\n")
+        return Raw("\n".join([first[:-9], *others]), content_type=said.content_type)
+
+    with BatchServer(Always(echo)) as server:
+        server.faults["results"] = [with_a_flaw]
+        outcomes = asker.ask(server, *requests_of(*range(5)), provider=provider, batch=True)
+        assert labels(outcomes) == features(*range(5))
+        assert sizes(server) == [5, 1]
+
+
 @pytest.mark.parametrize("kind", ["look", "results"])
 def test_when_patience_ends_the_batch_is_left_to_the_next_run(asker: Asker, provider: Provider, kind: str) -> None:
     with BatchServer(Always(echo)) as server:

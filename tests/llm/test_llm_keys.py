@@ -57,7 +57,7 @@ def test_a_server_that_the_file_names_gets_no_key_that_the_file_does_not_name(
     )
     with LoopbackServer(Always(GOOD)) as server:
         assert isinstance(asker.ask_one(server, provider=provider, api_key_env=None), Reply)
-        assert server.calls[0].key == "no-key"
+        assert server.heads[0]["authorization"] == "Bearer no-key"
         assert KEY not in str(server.heads)
 
 
@@ -105,6 +105,25 @@ def test_a_redirection_is_not_followed_with_key_and_prompt(asker: Asker, provide
         ):
             asker.ask_one(server, provider=provider)
         assert other.calls == []
+
+
+@pytest.mark.parametrize("settings", [{}, {"batch": True}], ids=["calls", "batches"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTP_PROXY", "http://ada:pass-word@host:port"),
+        ("HTTPS_PROXY", "ftp://ada:pass-word@host"),
+        ("SSL_CERT_FILE", "/no/such/file"),
+    ],
+)
+def test_a_proxy_that_is_none_is_told_without_its_password(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, settings: dict[str, bool]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with LoopbackServer(Always(GOOD)) as server:
+        with pytest.raises(LanguageModelError, match="HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE") as raised:
+            asker.ask_one(server, **settings)
+        assert "pass-word" not in "".join(traceback.format_exception(raised.value))
 
 
 LOGIN = "ada:pass-word/1"

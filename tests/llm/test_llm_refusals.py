@@ -56,6 +56,7 @@ NOT_TOO_LONG = {
     "parameter": (400, "Unsupported parameter: 'max_tokens' is not supported with this model."),
     "schema": (400, "Invalid schema for response_format 'answer': In context=(), 'required' is required"),
     "queue": (503, "Request queue is too long"),
+    "late": (500, "request failed: deadline exceeded: context deadline exceeded (Timeout exceeded)"),
     "slow": (504, "The request took too long"),
     "credit": (402, "You requested up to 4096 tokens, but can only afford 1000"),
     "images": (400, "At most 1 image(s) may be provided in one request."),
@@ -167,6 +168,27 @@ def test_a_template_without_a_system_role_is_given_its_text_before_the_users(
         assert [len(call.turns) for call in server.calls] == [1, 1, 3]
         assert server.calls[1].turns == (("user", "Name it.\n\nwhat is it?"),)
         assert [role for role, _ in server.calls[2].turns] == ["user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "Unknown name \"additionalProperties\" at 'generation_config.response_schema': Cannot find field."),
+        (400, "Unsupported JSON schema fields: {'maxItems'}"),
+        (400, "Grammar error: Unimplemented keys"),
+        (404, "No endpoints found that can handle the requested parameters."),
+        (422, "Guided decoding is not enabled"),
+        (500, "failed to parse grammar"),
+    ],
+    ids=["google", "cerebras", "vllm", "openrouter", "vllm, guided", "llama.cpp"],
+)
+def test_a_schema_that_is_refused_in_any_words_is_left_out(asker: Asker, status: int, said: str) -> None:
+    def plain(call: Call) -> Outcome:
+        return Http(status, said) if call.schema else GOOD
+
+    with LoopbackServer(Always(plain)) as server:
+        assert isinstance(asker.ask_one(server), Reply)
+        assert len(server.calls) == 2
 
 
 def test_a_server_that_knows_no_schema_is_asked_for_an_object_and_then_for_text(asker: Asker) -> None:

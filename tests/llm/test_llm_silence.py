@@ -25,11 +25,11 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.parametrize(
     ("trouble", "says"),
     [
-        (BUSY, "HTTP 429: slow down; each call is asked again for 600 s (llm.patience_s) at most"),
-        (BROKEN, "HTTP 500: oh; each call is asked 4 times (max_attempts) at most"),
+        (BUSY, "HTTP 429: slow down; a call is given up when it has waited 600 s (llm.patience_s)"),
+        (BROKEN, "HTTP 500: oh; a call is given up after 4 attempts (max_attempts)"),
         (
             Trouble("RateLimited", "HTTP 429: later", retriable=True, retry_after_s=90.0, is_overload=True),
-            "HTTP 429: later; it asks to wait 90 s; each call is asked again for 600 s (llm.patience_s) at most",
+            "HTTP 429: later; it asks to wait 90 s; a call is given up when it has waited 600 s (llm.patience_s)",
         ),
     ],
 )
@@ -92,5 +92,5 @@ def test_a_run_tells_why_nothing_comes(
 
     with LoopbackServer(Always(busy)) as server:
         assert isinstance(asyncio.run(run(server)), Reply)
-    assert "m has given no answer for 0 s: HTTP 429: slow down; each call" in told(caplog)[0]
+    assert "m has given no answer for 0 s: HTTP 429: slow down; a call" in told(caplog)[0]
     assert told(caplog)[-1].startswith("m answers again")

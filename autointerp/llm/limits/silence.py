@@ -63,18 +63,18 @@ class Silence:
     def _tell(self) -> None:
         assert self._last is not None, "silence begins with trouble"
         asked = self._last.retry_after_s
-        until = (
-            f"asked again for {self._patience_s:.0f} s (llm.patience_s)"
+        most = (
+            f"when it has waited {self._patience_s:.0f} s (llm.patience_s)"
             if self._last.is_overload
-            else f"asked {self._config.max_attempts} times (max_attempts)"
+            else f"after {self._config.max_attempts} attempts (max_attempts)"
         )
         _LOG.warning(
-            "%s has given no answer for %.0f s: %s%s; each call is %s at most",
+            "%s has given no answer for %.0f s: %s%s; a call is given up %s",
             self._config.model,
             time.monotonic() - self._began,
             self._last.message,
             f"; it asks to wait {asked:.0f} s" if asked else "",
-            until,
+            most,
         )
         self._is_told = True
         self._wait()

@@ -43,7 +43,8 @@ _RATE = re.compile(r"rate.?limit|throttl|too many requests")
 _ALONE = re.compile(r"request too large|must be reduced|request is too large|body too large")
 _OF_THE_ANSWER = re.compile(r"(?:completion|output|generated|new) tokens")
 _ANSWERS_LIMIT = re.compile(r"max_(?:completion_|output_)?tokens\W+must be (?:less|at most|<)")
-_NEVER = frozenset({401, 402, 403, 404})
+_NEVER = frozenset({401, 402, 403, 404, 408, 502, 503, 504, 529})
+_OF_A_TIMEOUT = re.compile(r"context (?:deadline|cancel)\w*")  # as Go's gateways say
 _N_READ = 4000  # of what a refusal says: what it is about stands at its beginning
 
 
@@ -84,5 +85,5 @@ def is_too_long(status: int, words: str) -> bool:
         return True
     if status == 429 or _ANSWERS_LIMIT.search(words):
         return False
-    found = _TOO_LONG.search(words)
+    found = _TOO_LONG.search(_OF_A_TIMEOUT.sub("", words))
     return found is not None and not (_OF_THE_ANSWER.search(found.group()) and not re.search(_CONTEXT, words))

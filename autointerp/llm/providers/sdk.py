@@ -13,9 +13,10 @@ from typing import Any, TypeVar, cast
 
 import pydantic
 from aiohttp import ClientConnectorDNSError, ClientConnectorError, ClientError, ClientSSLError
-from httpx2 import ConnectError, HTTPError, Limits, Response, Timeout, TimeoutException
+from httpx2 import ConnectError, HTTPError, InvalidURL, Limits, Response, Timeout, TimeoutException
 
 from autointerp.config import ModelConfig
+from autointerp.errors import LanguageModelError
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, ServerLimits, Trouble
 from autointerp.llm.providers.address import Address, find_address
 from autointerp.llm.providers.body import read_objects
@@ -45,6 +46,9 @@ class SdkClient:
         config: The model.
         key: The API key.
         is_for_single_calls: Whether many short calls are made at once.
+
+    Raises:
+        LanguageModelError: If the environment names a proxy or certificates that can't be used.
     """
 
     def __init__(self, dialect: "Dialect", config: ModelConfig, key: str, *, is_for_single_calls: bool) -> None:
@@ -54,21 +58,28 @@ class SdkClient:
         self._was_reached = not is_for_single_calls
         address = find_address(config)
         self._secrets = (key, address.login, address.login.partition(":")[2], address.basic)
-        http, headers = None, _headers(address, key, dialect)
+        headers = _headers(address, key, dialect)
         if is_for_single_calls:
-            # httpx's pool looks at every connection at each request; aiohttp's does not.
-            limits = Limits(max_connections=_MOST_CONNECTIONS)
-            http = self._sdk.DefaultAioHttpClient(limits=limits, timeout=config.timeout_s)
             # An answer that a gateway has packed badly is lost though it was paid, and there is little to pack.
             headers["Accept-Encoding"] = "identity"
-        self._client = dialect.client(
-            api_key=key,
-            base_url=address.url,
-            max_retries=0,
-            timeout=config.timeout_s,
-            http_client=http,
-            default_headers=headers,
-        )
+        try:
+            # httpx's pool looks at every connection at each request; aiohttp's does not.
+            limits = Limits(max_connections=_MOST_CONNECTIONS)
+            fast = self._sdk.DefaultAioHttpClient
+            self._client = dialect.client(
+                api_key=key,
+                base_url=address.url,
+                max_retries=0,
+                timeout=config.timeout_s,
+                http_client=fast(limits=limits, timeout=config.timeout_s) if is_for_single_calls else None,
+                default_headers=headers,
+            )
+        except (InvalidURL, ValueError, OSError, ImportError) as error:
+            # What it says may hold a proxy's password.
+            raise LanguageModelError(
+                f"the environment's proxy or certificates can't be used ({type(error).__name__})",
+                "correct or unset HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE",
+            ) from None
 
     @property
     def base_url(self) -> str:
@@ -284,7 +295,7 @@ def _headers(address: Address, key: str, dialect: Dialect) -> dict[str, Any]:
         custom = os.environ.get(_CUSTOM_HEADERS[provider], "")
         names = {line.partition(":")[0].strip() for line in custom.splitlines()} | set(_ACCOUNT_HEADERS)
         headers = dict.fromkeys(names - {""}, dialect.sdk.Omit())
-        signed = {"authorization": f"Bearer {key}"} if provider == "openai" else {"x-api-key": key}
+        signed = {"authorization": f"Bearer {key}", "x-api-key": key}
         headers |= {name: signed[name.lower()] for name in names if name.lower() in signed}
     if address.login:
         headers["Authorization"] = f"Basic {address.basic}"
