@@ -96,7 +96,7 @@ def _tell_cost(pipeline: "Pipeline", *, as_json: bool) -> None:
 def demo(
     runs: Annotated[str, typer.Option(help="folder that holds run folders")] = "runs",
     text: Annotated[
-        Path | None, typer.Option("--text", help="your own text in the corpus's place: file or folder")
+        Path | None, typer.Option("--text", readable=False, help="your own text in the corpus's place: file or folder")
     ] = None,
     sample: SampleOption = None,
     set_: SetOption = None,
@@ -115,7 +115,7 @@ def demo(
 
 @app.command()
 def new(
-    file: Annotated[Path, typer.Argument(help="the file to write")],
+    file: Annotated[Path, typer.Argument(readable=False, help="the file to write")],
     origin: Annotated[str, typer.Option("--from", help="begin from this ready-made pipeline")] = "demo",
 ) -> None:
     """Write a commented starting file."""

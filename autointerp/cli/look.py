@@ -17,7 +17,7 @@ from autointerp.errors import FilterError, UnknownFeatureError
 if TYPE_CHECKING:
     from autointerp.records import FeatureFilter
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, for example runs/demo")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", readable=False, help="a run folder, for example runs/demo")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 SourceOption = Annotated[list[str] | None, typer.Option(metavar="SOURCE", help="only of this source; repeatable")]
 ExplainerOption = Annotated[str | None, typer.Option(help="only labels of this explainer")]
@@ -96,7 +96,7 @@ def show(
 
 def export(
     run: RunArgument,
-    file: Annotated[Path, typer.Argument(help="the file to write: .jsonl, .csv or .parquet")],
+    file: Annotated[Path, typer.Argument(readable=False, help="the file to write: .jsonl, .csv or .parquet")],
     contexts: Annotated[bool, typer.Option("--contexts", help="write each feature's contexts too (.jsonl)")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="write shuffled labels too")] = False,
     min_score: MinScoreOption = None,

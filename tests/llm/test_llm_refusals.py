@@ -170,6 +170,27 @@ def test_a_template_without_a_system_role_is_given_its_text_before_the_users(
         assert [role for role, _ in server.calls[2].turns] == ["user", "assistant", "user"]
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "Unknown name \"additionalProperties\" at 'generation_config.response_schema': Cannot find field."),
+        (400, "Unsupported JSON schema fields: {'maxItems'}"),
+        (400, "Grammar error: Unimplemented keys"),
+        (404, "No endpoints found that can handle the requested parameters."),
+        (422, "Guided decoding is not enabled"),
+        (500, "failed to parse grammar"),
+    ],
+    ids=["google", "cerebras", "vllm", "openrouter", "vllm, guided", "llama.cpp"],
+)
+def test_a_schema_that_is_refused_in_any_words_is_left_out(asker: Asker, status: int, said: str) -> None:
+    def plain(call: Call) -> Outcome:
+        return Http(status, said) if call.schema else GOOD
+
+    with LoopbackServer(Always(plain)) as server:
+        assert isinstance(asker.ask_one(server), Reply)
+        assert len(server.calls) == 2
+
+
 def test_a_server_that_knows_no_schema_is_asked_for_an_object_and_then_for_text(asker: Asker) -> None:
     def plain(call: Call) -> Outcome:
         kind = call.body.get("response_format", {}).get("type")

@@ -26,10 +26,11 @@ from autointerp.llm.providers.refusals import is_too_long, words_of
 _LOG = logging.getLogger(__name__)
 _OF_THE_FORM = frozenset({400, 404, 415, 422, 500, 501})
 _OF_THE_LIMIT = frozenset({400, 422})
-_STRUCTURE = (
-    "response_format", "response format", "json_schema", "json_object", "json mode", "structured output", "guided_",
-    "guided decoding", "output_config", "output_format", "parse grammar", "compile grammar", "requested parameters",
-)  # fmt: skip
+_STRUCTURE = re.compile(
+    r"response.?(?:format|schema)|json.?(?:schema|object|mode)|(?:invalid|unsupported) schema|schema feature"
+    r"|additionalproperties|structured.?output|guided.(?:decoding|json)|output_(?:config|format)"
+    r"|(?:parse|compile) grammar|grammar (?:error|compil)|requested parameters"
+)
 _SYSTEM = re.compile(
     r"(?:system|developer) (?:role|message|prompt|instruction)s?\b.{0,60}(?:not|n't|unsupported|only|unknown)"
     r"|(?:unsupported|unknown|unexpected|invalid).{0,20}\brole\b.{0,40}(?:system|developer)"
@@ -127,7 +128,7 @@ _Change = tuple[Manner, tuple[str, str]]
 
 def _otherwise(asked: Manner, words: str, provider: str) -> _Change | None:
     """The manner that a refusal asks for, by what it says; None if it asks for none."""
-    if asked.structure != "none" and any(phrase in words for phrase in _STRUCTURE):
+    if asked.structure != "none" and _STRUCTURE.search(words):
         if asked.structure == "schema" and provider == "openai":
             return replace(asked, structure="object"), ("answers by a JSON schema", "for a JSON object")
         return replace(asked, structure="none"), ("structured answers", "for text")

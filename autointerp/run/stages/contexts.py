@@ -26,6 +26,8 @@ def run_contexts(session: Session, chosen: ChosenFeatures, reporter: Reporter) -
     built: list[FeatureContexts] = []
     failed: list[Failure] = []
     for source in session.each_source():
+        if "silent_similar" in session.pipeline.contexts.negatives:
+            reporter.progress("contexts", n_done + n_failed, n_pending, "embedding the pool")
         for outcome in _build(source, pending.get(source.source_id, ())):
             if isinstance(outcome, Failure):
                 failed.append(outcome)
