@@ -154,9 +154,11 @@ def _read_value(value: object) -> str | Unfit:
 def _read_tokens(tokenizer: PreTrainedTokenizerBase, value: object) -> tuple[int, ...] | Unfit:
     if value is None:
         return Unfit.empty()
-    if not isinstance(value, list) or not all(type(token_id) is int for token_id in value):
-        kind = f"a list of {type(value[0]).__name__}" if isinstance(value, list) else type(value).__name__
+    strange = [item for item in value if type(item) is not int] if isinstance(value, list) else [value]
+    if strange:
+        kind = type(strange[0]).__name__ if strange[0] is value else f"a list with {type(strange[0]).__name__}"
         return Unfit("not token ids", f"is {kind}, not a list of token ids", "set corpus.token_column to one of them")
+    assert isinstance(value, list)
     padding = tokenizer.pad_token_id
     kept = [place for place, token_id in enumerate(value) if token_id != padding]
     return tuple(value[kept[0] : kept[-1] + 1]) if kept else Unfit.empty()
