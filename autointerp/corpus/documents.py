@@ -39,6 +39,7 @@ from autointerp.corpus.docstrings import iter_docstring_documents
 from autointerp.corpus.files import kind_suffix, list_files, open_text
 from autointerp.corpus.rows import Row, read_huggingface, read_jsonl, read_parquet
 from autointerp.corpus.sections import cut_text
+from autointerp.corpus.vocabulary import count_ids
 from autointerp.errors import CorpusError
 from autointerp.records import Document
 from autointerp.records.corpus import TokenizedDocument
@@ -91,12 +92,13 @@ def iter_tokenized(
     Raises:
         CorpusError: As `iter_documents`, and if a token is not in the vocabulary.
     """
+    n_ids = count_ids(tokenizer)
     for row in _iter_fitting(config, partial(_read_tokens, tokenizer), counts or DocumentCounts()):
         token_ids = row.value
-        if not 0 <= min(token_ids) <= max(token_ids) < len(tokenizer):
-            strange = next(token_id for token_id in token_ids if not 0 <= token_id < len(tokenizer))
+        if not 0 <= min(token_ids) <= max(token_ids) < n_ids:
+            strange = next(token_id for token_id in token_ids if not 0 <= token_id < n_ids)
             raise CorpusError(
-                f"{row.document_id} has the token {strange}, and the subject's tokenizer {len(tokenizer):,} tokens",
+                f"{row.document_id} has the token {strange}, and the subject's tokenizer {n_ids:,} tokens",
                 "give tokens that this tokenizer made, or the text itself by corpus.column",
             )
         yield TokenizedDocument(row.document_id, token_ids)
