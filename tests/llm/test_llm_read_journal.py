@@ -1,31 +1,33 @@
 """What a run has paid is read from its journal wherever it lies, and the journal is left as it is."""
 
-import os
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from autointerp.llm.journal import Journal, Payment
-from autointerp.llm.protocol import RawAnswer
 from autointerp.run.paid import paid_usd
 from autointerp.store.results import RunRecord
 from autointerp.store.writer import Writer
 from tests.unprivileged import run_unprivileged
 
 
+PAY = """
+import os, sys
+from pathlib import Path
+journal = Journal(Path(sys.argv[1]))
+journal.put("key", RawAnswer("yes", "complete", "m", 1, 0, 1, 0), Payment("", "m", 10, 0.5)).result()
+if sys.argv[2] == "killed":
+    os._exit(0)
+journal.close()
+"""
+
+
 def pay(folder: Path, *, killed: bool) -> None:
     """Have another process pay half a dollar, and close its journal or not."""
-    process = os.fork()
-    if process == 0:
-        journal = Journal(folder / "journal.sqlite")
-        answer = RawAnswer("yes", "complete", "m", 1, 0, 1, 0)
-        journal.put("key", answer, Payment("", "m", 10, 0.5)).result()
-        if not killed:
-            journal.close()
-        os._exit(0)
-    os.waitpid(process, 0)
+    command = [sys.executable, "-c", PAY, str(folder / "journal.sqlite"), "killed" if killed else "closed"]
+    subprocess.run(command, check=True)
 
 
 @pytest.mark.parametrize("killed", [False, True])
