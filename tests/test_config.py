@@ -2,6 +2,7 @@
 
 import codecs
 import itertools
+import tomllib
 import tracemalloc
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.config import Pipeline, parse_indices
-from autointerp.config.file import load_pipeline, ready_made
+from autointerp.config.file import as_toml, load_pipeline, ready_made
 from autointerp.errors import PipelineError
 
 
@@ -215,3 +216,13 @@ def test_defaults_stand_in_config_only(tmp_path: Path) -> None:
 def test_an_override_that_is_not_utf8_is_refused_before_it_is_stored(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"--set corpus.path=a\ufffd.txt is not UTF-8"):
         load_pipeline(write(tmp_path, MINIMAL), ("corpus.path=a\udcff.txt",))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.lists(st.integers(-(10**9), 10**9)) | st.booleans())
+def test_what_is_written_as_toml_is_read_back_as_a_file_and_as_an_override(value: object) -> None:
+    assert tomllib.loads(f"value = {as_toml(value)}") == {"value": value}
+
+
+@pytest.mark.parametrize("text", ["é 🙂/texts", 'a "b"\\c', "tab\there", "del\x7f", "unset", "7", "# 1"])
+def test_a_path_given_as_an_option_comes_through(text: str) -> None:
+    assert load_pipeline("demo", (f"runs={as_toml(text)}",)).runs == text

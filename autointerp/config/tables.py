@@ -45,6 +45,9 @@ class CorpusConfig(_Frozen):
     column: str | None = Field(
         None, description="of the text; unset: text, or of chats messages, conversations or conversation"
     )
+    token_column: str | None = Field(
+        None, description="of token ids, where the corpus is tokenized already, by the subject's own tokenizer"
+    )
     chat: bool = Field(False, description="the column holds lists of messages, for the tokenizer's chat template")
     chat_template: str | None = Field(None, description="file with a Jinja template; unset: the tokenizer's own")
     subset: str | None = Field(None, description="configuration name of a Hugging Face dataset")
@@ -73,6 +76,10 @@ class CorpusConfig(_Frozen):
             raise ValueError(f"corpus.chat needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
         if self.chat_template is not None and not self.chat:
             raise ValueError("corpus.chat_template needs corpus.chat = true")
+        if self.token_column is not None and self.kind not in {"jsonl", "parquet", "huggingface"}:
+            raise ValueError(f"corpus.token_column needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
+        if self.token_column is not None and (self.chat or self.column is not None):
+            raise ValueError("corpus.token_column takes the place of corpus.column, and excludes corpus.chat")
         return self
 
 

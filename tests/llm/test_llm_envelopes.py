@@ -290,13 +290,17 @@ def test_a_failure_says_what_the_server_said(asker: Asker, body: str, told: str)
     assert (outcome.error_type, outcome.message) == ("BadRequest", f"HTTP 400: {told}")
 
 
-def test_a_flaw_in_an_envelope_is_not_paid_twice(asker: Asker, provider: Provider) -> None:
+@pytest.mark.parametrize(("usd_in", "usd_out"), [(1.0, 1.0), (0.0, 1.0), (1.0, 0.0)])
+def test_a_flaw_in_an_envelope_is_not_paid_twice_and_its_cost_unknown(
+    asker: Asker, provider: Provider, usd_in: float, usd_out: float
+) -> None:
     bodies: dict[Provider, Outcome] = {
         "openai": Raw(completion(usage={"prompt_tokens": None}), content_type="text/plain"),
         "anthropic": Raw(message(usage={"input_tokens": None}), content_type="text/plain"),
     }
     with LoopbackServer(Always(bodies[provider])) as server:
-        outcome = asker.ask_one(server, provider=provider, usd_per_million_input=1.0, usd_per_million_output=1.0)
+        prices = {"usd_per_million_input": usd_in, "usd_per_million_output": usd_out}
+        outcome = asker.ask_one(server, provider=provider, **prices)
         assert len(server.calls) == 1
     assert isinstance(outcome, Reply)
     assert outcome.usage.cost_usd is None
