@@ -12,10 +12,11 @@ from autointerp.store.results import RunRecord
 from autointerp.store.writer import Writer
 from tests.unprivileged import run_unprivileged
 
-
 PAY = """
 import os, sys
 from pathlib import Path
+from autointerp.llm.journal import Journal, Payment
+from autointerp.llm.protocol import RawAnswer
 journal = Journal(Path(sys.argv[1]))
 journal.put("key", RawAnswer("yes", "complete", "m", 1, 0, 1, 0), Payment("", "m", 10, 0.5)).result()
 if sys.argv[2] == "killed":
