@@ -26,7 +26,7 @@ import numpy as np
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus.counts import DocumentCounts
-from autointerp.corpus.long_text import PART_CHARACTERS, iter_token_ids
+from autointerp.corpus.long_text import MOST_CHARACTERS, PART_CHARACTERS, iter_token_ids
 from autointerp.corpus.pieces import TokenPieces, share_found
 from autointerp.corpus.special import SpecialTokens, find_special_tokens
 from autointerp.errors import CorpusError, ShardError, file_error, is_of_a_path
@@ -151,8 +151,8 @@ class _Cutter:
         pieces = TokenPieces(self._tokenizer)
         kept = [[i for i in of_document if i not in passed_over] for of_document in token_ids]
         shown = "".join(piece for of_document in kept for piece in pieces.pieces(of_document))
-        # Of a long document the first part is compared.
-        text = "".join(document.text[:_CHARACTERS_PER_CALL] for document in documents)
+        # Of a long document the first part is compared, which may be as long as parts become.
+        text = "".join(document.text[:MOST_CHARACTERS] for document in documents)
         if share_found(shown, text) < _LEAST_SHARE_FOUND:
             number = next(i for i, of_document in enumerate(kept) if of_document)
             excerpt = "".join(pieces.pieces(kept[number][:_EXCERPT_TOKENS]))

@@ -39,6 +39,7 @@ from autointerp.corpus.docstrings import iter_docstring_documents
 from autointerp.corpus.files import kind_suffix, list_files, open_text
 from autointerp.corpus.rows import Row, read_huggingface, read_jsonl, read_parquet
 from autointerp.corpus.sections import cut_text
+from autointerp.corpus.vocabulary import count_ids
 from autointerp.errors import CorpusError
 from autointerp.records import Document
 from autointerp.records.corpus import TokenizedDocument
@@ -91,12 +92,13 @@ def iter_tokenized(
     Raises:
         CorpusError: As `iter_documents`, and if a token is not in the vocabulary.
     """
+    n_ids = count_ids(tokenizer)
     for row in _iter_fitting(config, partial(_read_tokens, tokenizer), counts or DocumentCounts()):
         token_ids = row.value
-        if not 0 <= min(token_ids) <= max(token_ids) < len(tokenizer):
-            strange = next(token_id for token_id in token_ids if not 0 <= token_id < len(tokenizer))
+        if not 0 <= min(token_ids) <= max(token_ids) < n_ids:
+            strange = next(token_id for token_id in token_ids if not 0 <= token_id < n_ids)
             raise CorpusError(
-                f"{row.document_id} has the token {strange}, and the subject's tokenizer {len(tokenizer):,} tokens",
+                f"{row.document_id} has the token {strange}, and the subject's tokenizer {n_ids:,} tokens",
                 "give tokens that this tokenizer made, or the text itself by corpus.column",
             )
         yield TokenizedDocument(row.document_id, token_ids)
@@ -154,9 +156,11 @@ def _read_value(value: object) -> str | Unfit:
 def _read_tokens(tokenizer: PreTrainedTokenizerBase, value: object) -> tuple[int, ...] | Unfit:
     if value is None:
         return Unfit.empty()
-    if not isinstance(value, list) or not all(type(token_id) is int for token_id in value):
-        kind = f"a list of {type(value[0]).__name__}" if isinstance(value, list) else type(value).__name__
+    strange = [item for item in value if type(item) is not int] if isinstance(value, list) else [value]
+    if strange:
+        kind = type(strange[0]).__name__ if strange[0] is value else f"a list with {type(strange[0]).__name__}"
         return Unfit("not token ids", f"is {kind}, not a list of token ids", "set corpus.token_column to one of them")
+    assert isinstance(value, list)
     padding = tokenizer.pad_token_id
     kept = [place for place, token_id in enumerate(value) if token_id != padding]
     return tuple(value[kept[0] : kept[-1] + 1]) if kept else Unfit.empty()

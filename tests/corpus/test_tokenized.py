@@ -88,11 +88,11 @@ def test_a_token_that_is_not_in_the_vocabulary_is_one_line(tmp_path: Path, token
 
 
 def test_rows_that_are_no_token_ids_are_left_out_and_counted(tmp_path: Path) -> None:
-    rows = ["text", [1.5, 2.0], [[1, 2], [3]], [], None, 7, [True, False], [PAD, PAD], [1000] * 9]
+    rows = ["text", [1.5, 2.0], [[1, 2], [3]], [], None, 7, [True, False], [5, None], [PAD, PAD], [1000] * 9]
     _, counts = cut(write(tmp_path, "jsonl", rows))
     assert counts.n_documents == 1
     assert counts.rejections == (
-        Rejection("not token ids", 5, "train.jsonl#1 is str, not a list of token ids"),
+        Rejection("not token ids", 6, "train.jsonl#1 is str, not a list of token ids"),
         Rejection("empty", 3, "train.jsonl#4 is empty"),
     )
 
