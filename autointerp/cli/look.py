@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autointerp.errors import FilterError, UnknownFeatureError
+from autointerp.errors import FilterError, RunError, UnknownFeatureError
 from autointerp.valid_text import visible
 
 if TYPE_CHECKING:
@@ -143,7 +143,11 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         for s in stages
     ]
     lines = table(["stage", "state", "done", "failed", "pending", "cost"], rows, left=(0, 1))
-    paid_usd = opened.paid_usd()
+    paid_usd = None
+    try:
+        paid_usd = opened.paid_usd()
+    except RunError as error:
+        lines.append(f"paid in all: unknown ({error.problem})")
     if paid_usd is not None:
         lines.append(f"paid in all, as the journal says: ${paid_usd:.4f}")
     if scores:
