@@ -14,8 +14,8 @@ from pathlib import Path
 
 from autointerp.embedder import TextEmbedder
 from autointerp.records import EVERY_FEATURE, Context, Failure, FeatureFilter, FeatureRecord, SearchHit, SourceRecord
-from autointerp.search.engine import LABEL_SPACE, SearchEngine
-from autointerp.store.reader import Reader
+from autointerp.search.engine import SearchEngine
+from autointerp.store.reader import LABEL_SPACE, Reader
 from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus
 
 

@@ -9,7 +9,7 @@ ACTIVE_KINDS: frozenset[ContextKind] = frozenset({"top", "quantile"})
 SILENT_KINDS: frozenset[ContextKind] = frozenset({"silent_random", "silent_similar", "silent_neighbor", "silent_token"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Context:
     """A window of one block, with one feature's activation at each token.
 
@@ -46,6 +46,13 @@ class Context:
     document_id: str
     block_index: int
     start: int
+
+    def __repr__(self) -> str:
+        split = f", {self.split}" if self.split else ""
+        return (
+            f"<Context of {self.source_id}:{self.feature_index} ({self.kind}{split}), "
+            f"max {self.max_activation:.3g} at token {self.peak} of {len(self.tokens)}: {self.text!r}>"
+        )
 
     @property
     def text(self) -> str:

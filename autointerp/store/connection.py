@@ -26,7 +26,7 @@ _MISSING = ("does not exist", "no such file or directory")
 
 def store_path(run_folder: str | Path) -> Path:
     """The store of a run folder; a path that is a file is taken as the store itself."""
-    path = Path(run_folder)
+    path = Path(run_folder).expanduser()
     return path if path.is_file() or path.suffix == ".duckdb" else path / STORE_FILE
 
 
