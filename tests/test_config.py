@@ -1,5 +1,6 @@
 """Pipeline files: what is read, what is refused, and what the one-line errors say."""
 
+import codecs
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,44 @@ def test_broken_toml_is_one_line(tmp_path: Path) -> None:
         load_pipeline(write(tmp_path, "name = \n"))
 
 
+def test_a_byte_order_mark_and_the_line_ends_of_windows_are_no_matter(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_bytes(codecs.BOM_UTF8 + MINIMAL.replace("\n", "\r\n").encode())
+    assert load_pipeline(str(path)) == load_pipeline(write(tmp_path, MINIMAL))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (MINIMAL.encode("utf-16"), "is UTF-16, and TOML is UTF-8: save it as UTF-8"),
+        (b'name = "p"\n# caf\xe9\n', r"is not UTF-8 \(line 2\): save it as UTF-8"),
+        (b'name = "p"\nname = "q"\n', "Cannot overwrite a value .at line 2"),
+        (b"x = " + b"[" * 5000 + b"]" * 5000, "nested too deep"),
+        (b"x = " + b"1" * 5000, "is not valid TOML"),
+        (MINIMAL.encode().replace(b'"c"', b'"c\\u0000"'), "coder.path: holds the character NUL"),
+        (MINIMAL.encode().replace(b'"c"', b'"~nobody-of-this-name/c"'), "no home is known for ~nobody-of-this-name"),
+    ],
+)
+def test_what_is_no_toml_in_utf_8_is_one_line(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "p.toml"
+    path.write_bytes(content)
+    with pytest.raises(PipelineError, match=told):
+        load_pipeline(str(path))
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "a b", "日本", ""])
+def test_a_name_that_would_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PipelineError, match="name: "):
+        load_pipeline(write(tmp_path, MINIMAL), (f'name="{name}"',))
+
+
+def test_an_override_that_is_no_toml_is_text_however_deep_or_long_it_is(tmp_path: Path) -> None:
+    pipeline = load_pipeline(write(tmp_path, MINIMAL), (f"coder.path={'[' * 5000}",))
+    assert pipeline.coder[0].path == "[" * 5000
+    with pytest.raises(PipelineError, match="seed: "):
+        load_pipeline(write(tmp_path, MINIMAL), (f"seed={'1' * 5000}",))
+
+
 def test_a_missing_file_lists_the_ready_made_ones() -> None:
     with pytest.raises(PipelineError, match="demo"):
         load_pipeline("no-such-pipeline")
@@ -154,3 +193,8 @@ def test_indices_that_cannot_be_read_are_refused(text: str) -> None:
 
 def test_defaults_stand_in_config_only(tmp_path: Path) -> None:
     assert load_pipeline(write(tmp_path, MINIMAL)) == Pipeline.model_validate({"name": "p", "coder": {"path": "c"}})
+
+
+def test_an_override_that_is_not_utf8_is_refused_before_it_is_stored(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"--set corpus.path=a\ufffd.txt is not UTF-8"):
+        load_pipeline(write(tmp_path, MINIMAL), ("corpus.path=a\udcff.txt",))

@@ -1,15 +1,25 @@
 """What commands print for people: plain text that survives a pipe, a log and eighty columns, numbers with intervals."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
+from autointerp.contexts.render import shown_activations
 from autointerp.identity import feature_id
 from autointerp.records import Context, Score, SearchHit
 from autointerp.store.results import ScoredLabel, ScorerSummary
 
 _LABEL_WIDTH = 40
 _BARS = "▁▂▃▄▅▆▇█"
+
+# What a terminal obeys instead of showing it: control characters, and marks that turn the direction of a line.
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(line: str) -> str:
+    r"""A line with what a terminal would obey written as its escape: text of a corpus or a label may say `\x1b[2J`."""
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), line)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
@@ -113,8 +123,9 @@ def marked(context: Context, width: int = 100) -> str:
     """A context on one line, its active tokens between « and », clipped around the peak."""
     parts: list[str] = []
     before = 0
-    peak = max(context.activations)
-    for token, activation in zip(context.tokens, context.activations, strict=True):
+    activations = shown_activations(context)
+    peak = max(activations)
+    for token, activation in zip(context.tokens, activations, strict=True):
         space = token[: len(token) - len(token.lstrip())]
         if activation == peak > 0 and before == 0:
             before = len(_one_line(parts))

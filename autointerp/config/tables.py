@@ -10,11 +10,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from autointerp.config.secrets import check_address, check_variable
+
 NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbor", "silent_token"]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What is wrong may be a key or a password that stands where it does not belong.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @field_validator("*")
+    @classmethod
+    def _usable_as_a_path(cls, value: object) -> object:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("holds the character NUL, which no name or path can")
+        if isinstance(value, str) and value.startswith("~") and "/" in value:
+            try:
+                Path(value).expanduser()
+            except RuntimeError as error:
+                raise ValueError(f"no home is known for {value.partition('/')[0]}") from error
+        return value
 
 
 class CorpusConfig(_Frozen):
@@ -169,7 +184,9 @@ class ModelConfig(_Frozen):
     provider: Literal["openai", "anthropic"] = Field("openai", description="whose protocol the server speaks")
     model: str = Field("gpt-5-mini", description="the provider's name of the model")
     base_url: str | None = Field(None, description="another server of the same protocol: vLLM, llama.cpp, Ollama, …")
-    api_key_env: str | None = Field(None, description="environment variable with the key, if not the provider's own")
+    api_key_env: str | None = Field(
+        None, description="environment variable with the key; unset: the provider's, sent to it alone"
+    )
     temperature: float | None = Field(None, ge=0, le=2, description="unset: the provider's default")
     max_output_tokens: int = Field(4096, gt=0, description="per call, a reasoning model's thoughts included")
     timeout_s: float = Field(60.0, gt=0, description="per attempt")
@@ -192,6 +209,20 @@ class ModelConfig(_Frozen):
         None, ge=0, description="price of input that the provider writes to its cache; unset: as input"
     )
     usd_per_million_output: float | None = Field(None, ge=0, description="price; unset: as llm.prices says, or unknown")
+
+    @field_validator("base_url")
+    @classmethod
+    def _address_without_secrets(cls, base_url: str | None) -> str | None:
+        if base_url is not None:
+            check_address(base_url)
+        return base_url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _variable_and_no_key(cls, name: str | None) -> str | None:
+        if name is not None:
+            check_variable(name)
+        return name
 
 
 class LlmConfig(_Frozen):
@@ -226,7 +257,7 @@ class ExplainConfig(_Frozen):
     candidates: tuple[str, ...] = Field(
         ("examples", "contrastive", "evidence"), min_length=2, description="explainers whose labels best_of compares"
     )
-    labels: str | None = Field(None, description="file of labels for `outside`: csv, jsonl or parquet")
+    labels: str | None = Field(None, description="file of labels for `outside`: csv, json, jsonl, parquet, …")
     author: str | None = Field(None, description="of the labels in the file to take, where it holds several authors'")
 
 
@@ -296,7 +327,7 @@ def _as_list(value: object) -> object:
 class Pipeline(_Frozen):
     """A whole pipeline file."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="of the run folder")
+    name: str = Field(min_length=1, pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9._-]*$", description="of the run folder")
     runs: str = Field("runs", description="folder that holds run folders")
     seed: int = Field(0, ge=0)
     corpus: CorpusConfig = CorpusConfig()

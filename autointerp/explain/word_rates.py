@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from autointerp.contexts.render import shown_activations
 from autointerp.records import Context
 from autointerp.words import WORD, words_of
+
+_CUT_OFF = "\ufffd"
 
 
 class FiringWord(NamedTuple):
@@ -35,8 +38,12 @@ class BaseRates:
 def firing_words(context: Context) -> list[FiringWord]:
     """Cut a context into words and punctuation marks, each with the feature's activation on it."""
     ends = np.cumsum([len(token) for token in context.tokens])
+    activations = shown_activations(context)
     words = []
-    for match in WORD.finditer("".join(context.tokens)):
+    text = "".join(context.tokens)
+    # Parts of characters that the window's ends have cut off are no words.
+    start, end = len(text) - len(text.lstrip(_CUT_OFF)), len(text.rstrip(_CUT_OFF))
+    for match in WORD.finditer(text, start, end):
         first, last = np.searchsorted(ends, [match.start(), match.end() - 1], side="right")
-        words.append(FiringWord(match.group().lower(), max(context.activations[first : last + 1])))
+        words.append(FiringWord(match.group().lower(), max(activations[first : last + 1])))
     return words

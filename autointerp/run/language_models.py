@@ -18,6 +18,7 @@ from autointerp.llm.model import ConnectedModel
 from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import AnswerT, CallFailure, LanguageModel, Provider, Reply, Request
 from autointerp.records import Usage
+from autointerp.run.paid import payer
 
 if TYPE_CHECKING:
     from autointerp.run.workers.ray_calls import RayCalls
@@ -232,8 +233,8 @@ def check_budget(config: ModelConfig, llm: LlmConfig) -> None:
 
 
 def payer_of(pipeline: Pipeline) -> str:
-    """Who pays, in the journal: a run folder's own holds that run's payments only, wherever the folder is moved."""
-    return "" if pipeline.llm.journal is None else f"{pipeline.name} in {pipeline.run_folder.absolute()}"
+    """Who pays, in the journal."""
+    return payer(pipeline.name, pipeline.run_folder, pipeline.llm.journal)
 
 
 def _served(config: ModelConfig) -> tuple[str | None, ...]:

@@ -7,6 +7,7 @@ fingerprint and does what has none.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from typing import Literal
 
 from autointerp.config import Pipeline, parse_indices
 from autointerp.config.file import load_pipeline
-from autointerp.errors import PipelineError
+from autointerp.errors import AutointerpError, PipelineError
 from autointerp.explain.registry import load_explainer
 from autointerp.run.event_loop import run_to_end
 from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
@@ -31,6 +32,7 @@ from autointerp.run.stages.explain import run_explain
 from autointerp.run.stages.index import run_index
 from autointerp.run.stages.score import run_score
 from autointerp.score.registry import load_scorer
+from autointerp.score.trials import NO_SILENT_CONTEXTS
 from autointerp.store.results import RunRecord
 
 Stage = Literal["corpus", "collect", "contexts", "explain", "score", "index"]
@@ -46,7 +48,8 @@ class Outcome:
         folder: Where it lies.
         features: The features it was asked for, ascending, by source; empty where only text was read.
         n_failed: Labels and scores of these features that are missing for a reason in `failures`. Features that can't
-            have contexts (dead, too rare) are recorded there too, and don't count here: that is a finding.
+            have contexts (dead, too rare), or no silent ones, are recorded there too, and don't count here: that is a
+            finding.
     """
 
     folder: RunFolder
@@ -92,7 +95,8 @@ def run_pipeline(
         except BaseException:
             # Killed outright it stays "running"; otherwise readers are told that nothing is.
             if folder.store.exists():
-                session.writer.stop_stages()
+                with suppress(AutointerpError):  # what ended the run is told, not what its end meets
+                    session.writer.stop_stages()
             raise
 
 
@@ -105,6 +109,7 @@ def _check_stages(stages: Sequence[Stage]) -> None:
 
 
 def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -> Outcome:
+    _ = session.writer  # a store that can't be made is told before hours of collecting
     if "collect" in stages and not session.is_collected:
         _check_indices(session)
     if "corpus" in stages:
@@ -177,7 +182,7 @@ def _count_failures(session: Session, stages: Sequence[Stage], chosen: ChosenFea
     if not asked:
         return 0
     return sum(
-        failure.stage in asked
+        failure.stage in asked and failure.error_type != NO_SILENT_CONTEXTS
         for source_id, features in chosen.items()
         if features
         for failure in session.reader.failures(features, source_id=source_id)

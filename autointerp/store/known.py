@@ -118,20 +118,20 @@ def check_name(name: str, known: Collection[str], what: str, error: type[Autoint
         raise error(f"there is no {what} {shown(name)}", f"{what}s are {', '.join(known) or 'none yet'}")
 
 
-def check_count(name: str, count: int, largest: int) -> int:
+def check_count(name: str, count: int, largest: int | None = None) -> int:
     """See that so many results can be asked for.
 
     Args:
         name: The argument's.
         count: As a caller gave it.
-        largest: The most.
+        largest: The most; None where there is no such limit.
 
     Raises:
         SearchError: If it is no whole number from 1 to `largest`.
     """
     is_whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
-    if not (is_whole and 1 <= count <= largest):
-        raise SearchError(f"{name} can't be {shown(count)}", f"ask for 1 to {largest}")
+    if not (is_whole and 1 <= count <= (largest or count)):
+        raise SearchError(f"{name} can't be {shown(count)}", f"ask for {f'1 to {largest}' if largest else '1 or more'}")
     return int(count)
 
 

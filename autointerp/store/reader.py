@@ -5,7 +5,6 @@ features at once where there are many). "Current" are the records with the finge
 stage; labels of earlier settings stay in the file, and are returned only where `superseded=True` is asked for.
 """
 
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,7 +18,7 @@ import duckdb
 import numpy as np
 from jaxtyping import Int32
 
-from autointerp.errors import FilterError, SearchError, StoreError
+from autointerp.errors import FilterError, SearchError, StoreError, UnknownFeatureError
 from autointerp.identity import FeatureKey
 from autointerp.records import (
     EVERY_FEATURE,
@@ -180,7 +179,11 @@ class Reader:
         """
         with self.session():
             wanted = self._wanted(features, source_id, of_one_source=True)
-            return rows.features_of(self._fetch("features", columns_of(FeatureRecord), wanted, order=_BY_FEATURE))
+            found = rows.features_of(self._fetch("features", columns_of(FeatureRecord), wanted, order=_BY_FEATURE))
+        missing = set(wanted["feature_index"] or ()) - {feature.feature_index for feature in found}
+        if missing:
+            raise UnknownFeatureError(f"{self.path} lacks feature {min(missing)}", "run the collect stage again")
+        return found
 
     # --- contexts, explanations, scores -----------------------------------------------------------------------------
 
@@ -322,7 +325,7 @@ class Reader:
                 joined = join_labels(source, rows.features_of(some), explanations, scores, failures)
                 yield from (one for one in joined if where.admits(one.feature, one.explanation, one.scores))
 
-    # --- names and summaries ---------------------------------------------------------------------------------------------
+    # --- names and summaries ------------------------------------------------------------------------------------------
 
     def scorers(self) -> list[str]:
         """The scorers by which current labels, baselines too, have scores; ascending."""
@@ -350,6 +353,11 @@ class Reader:
         with self._open() as connection:
             return summary.score_summary(connection)
 
+    def shuffled_values(self) -> dict[tuple[str, int], dict[str, float]]:
+        """What shuffled labels score, by feature and scorer; the mean where a feature has several."""
+        with self._open() as connection:
+            return summary.shuffled_values(connection)
+
     def best(self, n: int, scorer: str | None = None) -> list[ScoredLabel]:
         """The current labels with the highest value of one scorer, or of all scorers' mean.
 
@@ -369,7 +377,7 @@ class Reader:
         return self._ranked(n, scorer, best=False)
 
     def _ranked(self, n: int, scorer: str | None, *, best: bool) -> list[ScoredLabel]:
-        n = check_count("n", n, sys.maxsize)
+        n = check_count("n", n)
         with self.session(), self._open() as connection:
             return summary.ranked_labels(connection, self._known_scorer(scorer), n, best=best)
 
@@ -396,7 +404,7 @@ class Reader:
         """
         columns = ["neighbor_index", "space", "similarity"]
         if top_k is not None:
-            check_count("top_k", top_k, sys.maxsize)
+            check_count("top_k", top_k)
         with self.session():
             wanted = self._wanted([feature], source_id, of_one_source=True) | {"space": space}
             found = self._fetch("neighbors", columns, wanted, order=("rank",))

@@ -96,6 +96,19 @@ def score_summary(connection: duckdb.DuckDBPyConnection) -> list[ScorerSummary]:
     return [ScorerSummary(*row) for row in connection.execute(_SCORES).fetchall()]
 
 
+def shuffled_values(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], dict[str, float]]:
+    """What shuffled labels score, by feature and scorer; the mean where a feature has several."""
+    values: dict[tuple[str, int], dict[str, float]] = {}
+    found = connection.execute(
+        "SELECT e.source_id, e.feature_index, s.scorer, avg(s.value)"
+        " FROM current_scores s JOIN current_explanations e USING (explanation_id)"
+        " WHERE e.label_from IS NOT NULL GROUP BY ALL"
+    ).fetchall()
+    for source_id, feature_index, scorer, value in found:
+        values.setdefault((source_id, feature_index), {})[scorer] = value
+    return values
+
+
 def ranked_labels(
     connection: duckdb.DuckDBPyConnection, scorer: str | None, n: int, *, best: bool
 ) -> list[ScoredLabel]:

@@ -165,3 +165,8 @@ def test_short_words_are_left_whole(one: str, other: str) -> None:
 def test_base_rates_are_above_zero_and_at_most_one(texts: list[str], word: str) -> None:
     rates = BaseRates(texts)
     assert 0.0 < rates.rate(word) <= 1.0
+
+
+def test_a_feature_on_a_part_of_a_character_fires_on_the_character() -> None:
+    pieces = [("\ufffd", 2.0), (" ", 0.0), ("", 3.0), ("", 0.0), ("🚀", 0.0), (" by", 0.0), (" \ufffd", 4.0)]
+    assert firing_words(context(pieces)) == [("🚀", 3.0), ("by", 0.0)]

@@ -43,6 +43,7 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
         shards=tuple(names),
         n_documents=counts.n_documents,
         n_tails=counts.n_tails,
+        n_mended=counts.n_mended,
         rejections=counts.rejections,
         special_tokens=describe_special_tokens(tokenizer, config, prepend_bos=prepend_bos),
     )
@@ -52,4 +53,6 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
     if counts.rejections:
         reasons = ", ".join(f"{rejection.n_documents:,} {rejection.reason}" for rejection in counts.rejections)
         note += f"; {counts.n_rejected:,} documents left out ({reasons})"
+    if counts.n_mended:
+        note += f"; {counts.n_mended:,} documents with half a surrogate pair, U+FFFD in its place"
     reporter.finished(StageSummary("corpus", len(names), seconds=seconds, note=note))
