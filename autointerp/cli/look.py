@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autointerp.errors import FilterError
+from autointerp.errors import FilterError, RunError
 
 if TYPE_CHECKING:
     from autointerp.records import FeatureFilter
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, for example runs/demo")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", readable=False, help="a run folder, for example runs/demo")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 SourceOption = Annotated[list[str] | None, typer.Option(metavar="SOURCE", help="only of this source; repeatable")]
 ExplainerOption = Annotated[str | None, typer.Option(help="only labels of this explainer")]
@@ -104,7 +104,7 @@ def show(
 
 def export(
     run: RunArgument,
-    file: Annotated[Path, typer.Argument(help="the file to write: .jsonl, .csv or .parquet")],
+    file: Annotated[Path, typer.Argument(readable=False, help="the file to write: .jsonl, .csv or .parquet")],
     contexts: Annotated[bool, typer.Option("--contexts", help="write each feature's contexts too (.jsonl)")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="write shuffled labels too")] = False,
     min_score: MinScoreOption = None,
@@ -150,7 +150,11 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         for s in stages
     ]
     lines = table(["stage", "state", "done", "failed", "pending", "cost"], rows, left=(0, 1))
-    paid_usd = opened.paid_usd()
+    paid_usd = None
+    try:
+        paid_usd = opened.paid_usd()
+    except RunError as error:
+        lines.append(f"paid in all: unknown ({error.problem})")
     if paid_usd is not None:
         lines.append(f"paid in all, as the journal says: ${paid_usd:.4f}")
     if scores:

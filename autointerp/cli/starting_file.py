@@ -1,6 +1,5 @@
 """A commented starting file for `autointerp new`: every key there is, set or with its default behind a comment sign."""
 
-import json
 import re
 from pathlib import Path
 from types import NoneType
@@ -10,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from autointerp.config import Pipeline
-from autointerp.config.file import pipeline_path, read_toml
+from autointerp.config.file import as_toml, pipeline_path, read_toml
 from autointerp.errors import PipelineError, file_error
 from autointerp.explain.registry import BUILT_IN as EXPLAINERS
 from autointerp.score.registry import BUILT_IN as SCORERS
@@ -68,14 +67,9 @@ def _key_line(name: str, field: FieldInfo, content: dict[str, Any]) -> str:
     said = "; ".join(filter(None, (", ".join(_CHOICES.get(name, ())), field.description)))
     remark = f"  # {said}" if said else ""
     if name in content:
-        return f"{name} = {_toml(content[name])}{remark}"
+        return f"{name} = {as_toml(content[name])}{remark}"
     default = field.get_default()
-    return f"# {name} = {'…' if default is None else _toml(default)}{remark}"
-
-
-def _toml(value: Any) -> str:
-    # Strings, numbers, booleans and lists are written alike in JSON and TOML.
-    return json.dumps(value, ensure_ascii=False)
+    return f"# {name} = {'…' if default is None else as_toml(default)}{remark}"
 
 
 def _table_of(field: FieldInfo) -> type[BaseModel] | None:

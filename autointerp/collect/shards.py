@@ -64,6 +64,7 @@ def load_part(path: Path, fingerprint: str | None = None) -> ShardPart:
         ShardError: If the file is missing, cut short, damaged, or of another run.
     """
     try:
+        path.open("rb").close()  # safetensors says of whatever can't be opened that it is not there
         with safe_open(path, framework="numpy") as file:
             header = parse_json((file.metadata() or {})[_HEADER])
             names = file.keys()

@@ -2,6 +2,7 @@
 
 import codecs
 import difflib
+import json
 import tomllib
 from contextlib import suppress
 from pathlib import Path
@@ -112,6 +113,11 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
         table.pop(keys[-1], None)
     else:
         table[keys[-1]] = _toml_value(text.strip())
+
+
+def as_toml(value: Any) -> str:
+    """A string, number, boolean or list as TOML, which writes them as JSON does, but no surrogates and no bare DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _toml_value(text: str) -> Any:

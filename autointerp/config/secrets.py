@@ -4,7 +4,8 @@ import re
 from urllib.parse import urlsplit
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SHORTEST_KEY = 20
+# Long, of letters and digits, and some of them small: no word of a name.
+_KEYS_PART = re.compile(r"(?=.*[a-z])(?=.*\d)[A-Za-z0-9]{16,}")
 
 
 def login_in(url: str) -> str:
@@ -44,8 +45,7 @@ def check_variable(name: str) -> None:
     Raises:
         ValueError: If it is none. What it says does not repeat it.
     """
-    is_mixed = re.search(r"[a-z]", name) and re.search(r"\d", name)
-    if not _NAME.fullmatch(name) or (len(name) >= _SHORTEST_KEY and is_mixed):
+    if not _NAME.fullmatch(name) or any(_KEYS_PART.fullmatch(part) for part in name.split("_")):
         raise ValueError(
             "is not the name of an environment variable; put the key into the environment, and the variable's name here"
         )

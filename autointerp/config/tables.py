@@ -14,6 +14,9 @@ from autointerp.config.secrets import check_address, check_variable
 
 NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbor", "silent_token"]
 
+_MOST_DIGITS = 18
+_SHOWN = 60
+
 
 class _Frozen(BaseModel):
     # What is wrong may be a key or a password that stands where it does not belong.
@@ -41,6 +44,9 @@ class CorpusConfig(_Frozen):
     path: str | None = Field(None, description="file or folder, or the Hugging Face dataset's name")
     column: str | None = Field(
         None, description="of the text; unset: text, or of chats messages, conversations or conversation"
+    )
+    token_column: str | None = Field(
+        None, description="of token ids, where the corpus is tokenized already, by the subject's own tokenizer"
     )
     chat: bool = Field(False, description="the column holds lists of messages, for the tokenizer's chat template")
     chat_template: str | None = Field(None, description="file with a Jinja template; unset: the tokenizer's own")
@@ -70,6 +76,10 @@ class CorpusConfig(_Frozen):
             raise ValueError(f"corpus.chat needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
         if self.chat_template is not None and not self.chat:
             raise ValueError("corpus.chat_template needs corpus.chat = true")
+        if self.token_column is not None and self.kind not in {"jsonl", "parquet", "huggingface"}:
+            raise ValueError(f"corpus.token_column needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
+        if self.token_column is not None and (self.chat or self.column is not None):
+            raise ValueError("corpus.token_column takes the place of corpus.column, and excludes corpus.chat")
         return self
 
 
@@ -359,18 +369,31 @@ class Pipeline(_Frozen):
         return Path(self.runs) / self.name
 
 
-def parse_indices(text: str) -> tuple[int, ...]:
-    """Read "0-99,650" as ascending, distinct feature indices.
+def parse_indices(text: str) -> tuple[range, ...]:
+    """Read "0-99,650" as ascending ranges of feature indices that don't touch, none of them empty.
 
     Raises:
         ValueError: If a part is neither an index nor an ascending range.
     """
-    indices: set[int] = set()
+    parts: list[range] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise ValueError(f"{part.strip()!r} is not a feature index or a range such as 0-99")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"{_excerpt(part)!r} is not a feature index or a range such as 0-99")
+        if max(len(first), len(last)) > _MOST_DIGITS:
+            raise ValueError(f"{_excerpt(part)!r} is beyond the index of any feature")
         if dash and int(last) < int(first):
-            raise ValueError(f"the range {part.strip()!r} ends before it begins")
-        indices.update(range(int(first), int(last or first) + 1))
-    return tuple(sorted(indices))
+            raise ValueError(f"the range {_excerpt(part)!r} ends before it begins")
+        parts.append(range(int(first), int(last or first) + 1))
+    merged: list[range] = []
+    for indices in sorted(parts, key=lambda indices: indices.start):
+        if merged and indices.start <= merged[-1].stop:
+            merged[-1] = range(merged[-1].start, max(merged[-1].stop, indices.stop))
+        else:
+            merged.append(indices)
+    return tuple(merged)
+
+
+def _excerpt(part: str) -> str:
+    shown = part.strip()
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

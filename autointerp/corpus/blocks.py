@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -25,11 +26,12 @@ import numpy as np
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus.counts import DocumentCounts
-from autointerp.corpus.long_text import PART_CHARACTERS, iter_token_ids
+from autointerp.corpus.long_text import MOST_CHARACTERS, PART_CHARACTERS, iter_token_ids
 from autointerp.corpus.pieces import TokenPieces, share_found
 from autointerp.corpus.special import SpecialTokens, find_special_tokens
 from autointerp.errors import CorpusError, ShardError, file_error, is_of_a_path
 from autointerp.records import BlockShard, Document
+from autointerp.records.corpus import TokenizedDocument
 from autointerp.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ _DOCUMENTS_PER_CALL = 64
 _CHARACTERS_PER_CALL = PART_CHARACTERS
 _LEAST_SHARE_FOUND = 0.5
 _EXCERPT_TOKENS = 8
+_EXCERPT_CHARACTERS = 60
 
 
 class _Block(NamedTuple):
@@ -52,7 +55,7 @@ class _Block(NamedTuple):
 
 
 def cut_shards(
-    documents: Iterable[Document],
+    documents: Iterable[Document | TokenizedDocument],
     tokenizer: PreTrainedTokenizerBase,
     config: CorpusConfig,
     *,
@@ -112,8 +115,13 @@ class _Cutter:
         self._n_read = 0
         self._longest = 0
 
-    def cut(self, documents: Iterable[Document]) -> Iterator[_Block]:
+    def cut(self, documents: Iterable[Document | TokenizedDocument]) -> Iterator[_Block]:
         for batch in _batches(documents):
+            if isinstance(batch, TokenizedDocument):
+                if self._n_read == 0:
+                    self._warn_of_others_tokens(batch)
+                yield from self._cut_one(batch.document_id, [list(batch.token_ids)])
+                continue
             if len(batch[0].text) > _CHARACTERS_PER_CALL:
                 yield from self._cut_long(batch[0])
                 continue
@@ -143,12 +151,25 @@ class _Cutter:
         pieces = TokenPieces(self._tokenizer)
         kept = [[i for i in of_document if i not in passed_over] for of_document in token_ids]
         shown = "".join(piece for of_document in kept for piece in pieces.pieces(of_document))
-        if share_found(shown, "".join(document.text for document in documents)) < _LEAST_SHARE_FOUND:
+        # Of a long document the first part is compared, which may be as long as parts become.
+        text = "".join(document.text[:MOST_CHARACTERS] for document in documents)
+        if share_found(shown, text) < _LEAST_SHARE_FOUND:
             number = next(i for i, of_document in enumerate(kept) if of_document)
             excerpt = "".join(pieces.pieces(kept[number][:_EXCERPT_TOKENS]))
             raise CorpusError(
                 f"the tokens of {documents[number].document_id} read as {excerpt!r}, which is not its text",
                 "give the tokenizer.json of the model a decoder, as its own library writes it",
+            )
+
+    def _warn_of_others_tokens(self, document: TokenizedDocument) -> None:
+        token_ids = [i for i in document.token_ids if i not in self._special.uncounted]
+        text = "".join(TokenPieces(self._tokenizer).pieces(token_ids))
+        again = Counter(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        if (again & Counter(token_ids)).total() < _LEAST_SHARE_FOUND * len(token_ids):
+            logger.warning(
+                "corpus: the tokens of %s read as %r; if that is no text, the subject's tokenizer did not make them",
+                document.document_id,
+                text[:_EXCERPT_CHARACTERS],
             )
 
     def nothing_left(self) -> CorpusError:
@@ -211,11 +232,14 @@ class _Cutter:
         return sum(token_id not in self._special.uncounted for token_id in content)
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Documents to tokenize together; one that is longer than they may be together is alone."""
+def _batches(documents: Iterable[Document | TokenizedDocument]) -> Iterator[list[Document] | TokenizedDocument]:
+    """Documents to tokenize together; one that is longer than they may be together, or needs none of it, is alone."""
     batch: list[Document] = []
     n_characters = 0
     for document in documents:
+        if isinstance(document, TokenizedDocument):
+            yield document
+            continue
         n_characters += len(document.text)
         if batch and n_characters > _CHARACTERS_PER_CALL:
             yield batch

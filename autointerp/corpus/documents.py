@@ -16,6 +16,9 @@ A row that does not fit (no text, a number, a conversation that the template ref
 reason in the counts. What can't be read at all stops the run, and so does a file whose first row lacks the column, so
 that no part of a corpus goes missing unseen.
 
+Where `CorpusConfig.token_column` is set the rows hold tokens, and no text. Each is a document then, as nothing tells
+where in it one ends.
+
 Half a surrogate pair in a text, which UTF-8 can't hold, becomes U+FFFD; such documents are counted too.
 
 A document is on one side of the split between explaining and scoring, so a book must not be a single one: a long txt or
@@ -25,8 +28,9 @@ md file is cut into sections by `corpus.sections`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus.chat import ChatTemplate, looks_like_conversation
@@ -35,12 +39,16 @@ from autointerp.corpus.docstrings import iter_docstring_documents
 from autointerp.corpus.files import kind_suffix, list_files, open_text
 from autointerp.corpus.rows import Row, read_huggingface, read_jsonl, read_parquet
 from autointerp.corpus.sections import cut_text
+from autointerp.corpus.vocabulary import count_ids
 from autointerp.errors import CorpusError
 from autointerp.records import Document
+from autointerp.records.corpus import TokenizedDocument
 from autointerp.valid_text import valid_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_ValueT = TypeVar("_ValueT")
 
 # A stream has no end to wait for where the column is a wrong one.
 _MOST_UNFIT_ROWS = 10_000
@@ -67,18 +75,55 @@ def iter_documents(
             `config.chat`) there is no template.
     """
     counts = counts or DocumentCounts()
-    read_value = _value_reader(config, tokenizer)
+    for row in _iter_fitting(config, _value_reader(config, tokenizer), counts):
+        yield _document(row.document_id, row.value, counts)
+
+
+def iter_tokenized(
+    config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, counts: DocumentCounts | None = None
+) -> Iterator[TokenizedDocument]:
+    """Yield the rows of a corpus that is tokenized already, without padding, none of them empty.
+
+    Args:
+        config: The source, with its `token_column`.
+        tokenizer: The subject's, which must have made the tokens. Nothing in such a corpus tells whether it has.
+        counts: Gets the rows that are left out, as far as they were read.
+
+    Raises:
+        CorpusError: As `iter_documents`, and if a token is not in the vocabulary.
+    """
+    n_ids = count_ids(tokenizer)
+    for row in _iter_fitting(config, partial(_read_tokens, tokenizer), counts or DocumentCounts()):
+        token_ids = row.value
+        if not 0 <= min(token_ids) <= max(token_ids) < n_ids:
+            strange = next(token_id for token_id in token_ids if not 0 <= token_id < n_ids)
+            raise CorpusError(
+                f"{row.document_id} has the token {strange}, and the subject's tokenizer {n_ids:,} tokens",
+                "give tokens that this tokenizer made, or the text itself by corpus.column",
+            )
+        yield TokenizedDocument(row.document_id, token_ids)
+
+
+class _Fitting(NamedTuple, Generic[_ValueT]):
+    document_id: str
+    value: _ValueT
+
+
+def _iter_fitting(
+    config: CorpusConfig, read_value: Callable[[object], _ValueT | Unfit], counts: DocumentCounts
+) -> Iterator[_Fitting[_ValueT]]:
     n_rows = n_documents = 0
     first_unfit: tuple[str, Unfit] | None = None
-    for n_rows, row in enumerate(_iter_source(config), start=1):
-        text = row.value if isinstance(row.value, Unfit) else read_value(row.value)
-        if isinstance(text, str):
+    for row in _iter_source(config):
+        n_rows += 1
+        value = row.value if isinstance(row.value, Unfit) else read_value(row.value)
+        if not isinstance(value, Unfit):
             n_documents += 1
-            yield _document(row.document_id, text, counts)
+            yield _Fitting(row.document_id, value)
             continue
-        counts.reject(text.reason, f"{row.document_id} {text.detail}")
-        if first_unfit is None and text != Unfit.empty():
-            first_unfit = row.document_id, text
+        counts.reject(value.reason, f"{row.document_id} {value.detail}")
+        if first_unfit is None and value != Unfit.empty():
+            first_unfit = row.document_id, value
         if n_documents == 0 and first_unfit is not None and n_rows >= _MOST_UNFIT_ROWS:
             break
     if n_documents == 0:
@@ -106,6 +151,19 @@ def _read_value(value: object) -> str | Unfit:
     if looks_like_conversation(value):
         return Unfit("not text", "is a list of messages, not text", "set corpus.chat = true")
     return Unfit("not text", f"is {type(value).__name__}, not text", "set corpus.column to the one with the text")
+
+
+def _read_tokens(tokenizer: PreTrainedTokenizerBase, value: object) -> tuple[int, ...] | Unfit:
+    if value is None:
+        return Unfit.empty()
+    strange = [item for item in value if type(item) is not int] if isinstance(value, list) else [value]
+    if strange:
+        kind = type(strange[0]).__name__ if strange[0] is value else f"a list with {type(strange[0]).__name__}"
+        return Unfit("not token ids", f"is {kind}, not a list of token ids", "set corpus.token_column to one of them")
+    assert isinstance(value, list)
+    padding = tokenizer.pad_token_id
+    kept = [place for place, token_id in enumerate(value) if token_id != padding]
+    return tuple(value[kept[0] : kept[-1] + 1]) if kept else Unfit.empty()
 
 
 def _nothing_fits(config: CorpusConfig, n_rows: int, first_unfit: tuple[str, Unfit] | None) -> CorpusError:

@@ -20,6 +20,7 @@ from autointerp.errors import CorpusError
 from autointerp.valid_text import valid_text
 
 _PACKING_SUFFIXES = frozenset({".gz", ".zst", ".bz2", ".xz"})
+_SAME_KINDS = {".ndjson": ".jsonl"}
 _PACKINGS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
 _ZIP, _TAR = b"PK\x03\x04", b"ustar"
 _TAR_AT = 257
@@ -60,9 +61,11 @@ def list_files(root: Path, suffixes: frozenset[str]) -> list[tuple[Path, str]]:
 
 
 def kind_suffix(path: Path) -> str:
-    """What the name says of the kind of file, in lower case: `.jsonl` for `a.jsonl` and `a.jsonl.gz`."""
+    """What the name says of the kind of file, in lower case: `.jsonl` for `a.jsonl`, `a.jsonl.gz` and `a.ndjson`."""
     suffix = path.suffix.lower()
-    return path.with_suffix("").suffix.lower() if suffix in _PACKING_SUFFIXES else suffix
+    if suffix in _PACKING_SUFFIXES:
+        suffix = path.with_suffix("").suffix.lower()
+    return _SAME_KINDS.get(suffix, suffix)
 
 
 @contextmanager

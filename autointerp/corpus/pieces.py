@@ -32,6 +32,11 @@ class TokenPieces:
         # None: not whole characters by itself, so it has to go through the decoder of UTF-8.
         self._whole = [_decode_or_none(data) for data in self._vocabulary.data or ()]
 
+    @property
+    def n_tokens(self) -> int:
+        """Ids of the vocabulary, those without a token included."""
+        return len(self._vocabulary.tokens)
+
     def pieces(self, token_ids: Iterable[int]) -> list[str]:
         """Return one piece a token.
 

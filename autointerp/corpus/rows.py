@@ -24,6 +24,8 @@ from autointerp.json_text import parse_json
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData
 
+# What data sets call a column of token ids.
+TOKEN_COLUMNS = ("input_ids", "tokens")
 _BATCH_BYTES = 16 * 2**20
 _MOST_BATCH_ROWS = 8192
 
@@ -57,7 +59,7 @@ def read_jsonl(path: Path, name: str, config: CorpusConfig) -> Iterator[Row]:
             row = _json_object(line, place)
             del line  # which may take as much memory as there is for it once
             column = column or _choose_column(config, list(row), place)
-            value = row.get(column, _lacks(column))
+            value = row.get(column, _lacks(config, column))
             del row
             yield Row(f"{name}#{number}", value)
 
@@ -133,7 +135,7 @@ def read_huggingface(config: CorpusConfig) -> Iterator[Row]:
             rows = rows.select_columns(column)  # other columns may be images, which cost time to decode
         for number, row in enumerate(rows):
             column = column or _choose_column(config, list(row), prefix)
-            yield Row(f"{prefix}#{number}", row.get(column, _lacks(column)))
+            yield Row(f"{prefix}#{number}", row.get(column, _lacks(config, column)))
     except ImportError as error:
         raise CorpusError(
             f"the Hugging Face dataset {prefix} needs a package that is not installed ({first_line(error)})",
@@ -150,13 +152,21 @@ def read_huggingface(config: CorpusConfig) -> Iterator[Row]:
 def _choose_column(config: CorpusConfig, columns: list[str], place: str) -> str:
     """The column to read: the one that is asked for, or the first there is of those that usually hold it."""
     usual = CONVERSATION_KEYS if config.chat else ("text",)
-    wanted = usual if config.column is None else (config.column,)
+    asked = config.token_column or config.column
+    wanted = usual if asked is None else (asked,)
     for column in wanted:
         if column in columns:
             return column
     names = " or ".join(repr(column) for column in wanted)
-    raise CorpusError(f"{place} has no {names}", f"set corpus.column to one of {', '.join(columns) or '(none)'}")
+    remedy = f"set {_key(config)} to one of {', '.join(columns) or '(none)'}"
+    if asked is None and (tokens := [column for column in TOKEN_COLUMNS if column in columns]):
+        remedy += f"; or, as the corpus is tokenized already, corpus.token_column to {tokens[0]}"
+    raise CorpusError(f"{place} has no {names}", remedy)
 
 
-def _lacks(column: str) -> Unfit:
-    return Unfit("no such column", f"has no {column!r}", "set corpus.column to one that is there")
+def _key(config: CorpusConfig) -> str:
+    return "corpus.column" if config.token_column is None else "corpus.token_column"
+
+
+def _lacks(config: CorpusConfig, column: str) -> Unfit:
+    return Unfit("no such column", f"has no {column!r}", f"set {_key(config)} to one that is there")

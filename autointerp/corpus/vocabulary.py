@@ -62,7 +62,7 @@ class Vocabulary:
 
 def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
     """Find out how a tokenizer's tokens are written."""
-    tokens = tuple(token or "" for token in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
+    tokens = tuple(token or "" for token in tokenizer.convert_ids_to_tokens(list(range(count_ids(tokenizer)))))
     added = frozenset(int(token_id) for token_id in tokenizer.added_tokens_decoder)
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     decoder = getattr(backend, "decoder", None)
@@ -86,6 +86,11 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
     if _makes(join, [f"{space}a", f"{space}b"], "a b", " a b"):
         return _spaced(tokens, added, partial(_sentencepiece_bytes, space=space))
     return Vocabulary(tokens, tuple(_by_join(token, join) for token in tokens), None, None, None, join)
+
+
+def count_ids(tokenizer: PreTrainedTokenizerBase) -> int:
+    """One past the largest id: more than `len(tokenizer)` where ids have gaps."""
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
 
 
 def _without_decoder(

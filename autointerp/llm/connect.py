@@ -17,6 +17,7 @@ from autointerp.llm.providers.keys import key_variable, read_key
 
 if TYPE_CHECKING:
     from autointerp.llm.batch.sdk import SdkBatches
+    from autointerp.llm.providers.manner import Learned
     from autointerp.llm.providers.sdk import SdkProvider
 
 _LOG = logging.getLogger(__name__)
@@ -68,12 +69,13 @@ def connect(
     )
 
 
-def connect_provider(config: ModelConfig, key: str | None = None) -> "SdkProvider":
+def connect_provider(config: ModelConfig, key: str | None = None, learned: "Learned | None" = None) -> "SdkProvider":
     """Make the client of a model's provider. Nothing is sent yet.
 
     Args:
         config: Which model, where.
         key: The API key; by default from the environment.
+        learned: How the model is asked, where others ask it too.
 
     Raises:
         NoKeyError: If the environment holds no key and the provider wants one.
@@ -98,7 +100,7 @@ def connect_provider(config: ModelConfig, key: str | None = None) -> "SdkProvide
         from autointerp.llm.providers.openai import OPENAI as DIALECT
     else:
         from autointerp.llm.providers.anthropic import ANTHROPIC as DIALECT
-    return SdkProvider(config, key, DIALECT)
+    return SdkProvider(config, key, DIALECT, learned)
 
 
 def connect_batches(config: ModelConfig) -> "SdkBatches[Any]":

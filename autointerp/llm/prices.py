@@ -74,7 +74,7 @@ class Prices:
 
         It is unknown too where the server counts no tokens and they have a price.
         """
-        if self.input is None or self.output is None or (input_tokens == 0 and self.input > 0):
+        if self.input is None or self.output is None or (input_tokens == 0 and max(self.input, self.output) > 0):
             return None
         cached_price = self.input if self.cached_input is None else self.cached_input
         write_price = self.input if self.cache_write is None else self.cache_write

@@ -17,6 +17,7 @@ from autointerp.llm.limits.retries import Retries
 from autointerp.llm.model import ConnectedModel
 from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import AnswerT, CallFailure, LanguageModel, Provider, Reply, Request
+from autointerp.llm.providers.manner import Learned
 from autointerp.records import Usage
 from autointerp.run.paid import payer
 
@@ -84,6 +85,7 @@ class LanguageModels:
         self._budget: Budget | None = None
         self._stop = Stop()
         self._gates: dict[tuple[str | None, ...], Gate] = {}
+        self._learned: dict[tuple[str | None, ...], Learned] = {}
         self._ray: RayCalls | None = None
         self._connected: dict[str, ConnectedModel] = {}
 
@@ -191,7 +193,8 @@ class LanguageModels:
         return self._gates[served]
 
     def _provider(self, config: ModelConfig) -> Provider:
-        here = connect_provider(config)
+        # What one stage's refusals have taught need not be refused to the next.
+        here = connect_provider(config, learned=self._learned.setdefault(_served(config), Learned(config)))
         if self._pipeline.ray.n_llm_workers == 0:
             return here
         if self._ray is None:

@@ -69,6 +69,11 @@ def test_a_run_that_can_only_be_read_is_looked_at(run: Path, tmp_path: Path, loo
     assert [path.name for path in run.iterdir()] == ["store.duckdb"]
 
 
+def test_a_run_folder_that_may_not_be_entered_is_told(run: Path) -> None:
+    run.chmod(0)
+    assert "may not be used (permission denied)" in complaint("status", str(run))
+
+
 def folder_there(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -118,6 +123,16 @@ def test_a_part_of_a_run_that_can_not_be_read_is_told(planted: Planted, tmp_path
         (folder / name).write_text(manifest, encoding="utf-8")
     (folder / part).chmod(0)
     assert f"{part} may not be used (permission denied)" in complaint("collect", str(file))
+
+
+def test_what_was_collected_and_may_not_be_read_is_not_called_missing(tmp_path: Path) -> None:
+    file = tmp_path / "collected.safetensors"
+    file.touch()
+    file.chmod(0)
+    code = f"from pathlib import Path; from autointerp.collect.shards import load_part; load_part(Path({str(file)!r}))"
+    told = run_unprivileged([sys.executable, "-c", code]).stderr.splitlines()[-1]
+    assert "ShardError" in told
+    assert "may not be used (permission denied)" in told
 
 
 def test_names_too_long_or_in_the_way_are_told(planted: Planted, tmp_path: Path) -> None:

@@ -239,3 +239,8 @@ def test_a_huge_document_is_tokenized_no_further_than_needed(monkeypatch: pytest
     (shard,) = cut([words(2_000_000)], n_tokens=1000)
     assert shard.counted.sum() == 1000
     assert sum(seen) < 500_000
+
+
+def test_a_long_document_that_begins_with_nothing_but_spaces_is_compared_with_what_follows() -> None:
+    (shard,) = cut([" " * 400_000 + words(9)])
+    assert shard.counted.sum() == 9

@@ -48,6 +48,12 @@ def test_a_folder_may_hold_packed_files_of_each_kind(tmp_path: Path, suffix: str
     assert texts(tmp_path) == ["one", "two", "three"]
 
 
+def test_files_named_ndjson_are_lines_of_json_too(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_bytes(b'{"text": "one"}\n')
+    (tmp_path / "b.ndjson.gz").write_bytes(gzip.compress(b'{"text": "two"}\n'))
+    assert texts(tmp_path, "text") == texts(tmp_path, "jsonl") == ["one", "two"]
+
+
 def test_a_packed_file_is_told_by_its_bytes_where_its_name_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(gzip.compress(b"one"))
     assert texts(tmp_path) == ["one"]

@@ -220,3 +220,11 @@ def test_a_part_of_a_character_by_itself_is_its_bytes() -> None:
     token_ids = BYTELEVEL.encode("x🜁", add_special_tokens=False)
     assert [pieces.shown_alone(token_id) for token_id in token_ids] == ["x", "<0xF0>", "<0x9F>", "<0x9C>", "<0x81>"]
     assert len({pieces.shown_alone(token_id) for token_id in range(256)}) == 256
+
+
+def test_ids_may_have_gaps() -> None:
+    tokenizer = Tokenizer(models.WordLevel({"river": 0, "<unk>": 1, "town": 70}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    assert text_of(wrap(tokenizer), "river town") == "river town"
+    pieces = TokenPieces(wrap(tokenizer))
+    assert (pieces.n_tokens, pieces.shown_alone(70), pieces.shown_alone(5)) == (71, "town", "")

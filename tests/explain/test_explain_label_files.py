@@ -50,6 +50,11 @@ def test_tables_are_read_however_they_are_written(tmp_path: Path, text: str, nam
     assert seen(file(tmp_path, name, text)) == [(None, 4, "months", None), (None, 7, "rivers", None)]
 
 
+def test_a_source_s_name_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = file(tmp_path, "labels.csv", "feature,label\nmodel-2.0@1.00-x:4,months\nm@s:x:7,rivers\n")
+    assert seen(path) == [("model-2.0@1.00-x", 4, "months", None), ("m@s:x", 7, "rivers", None)]
+
+
 def test_a_spreadsheet_s_utf_16_and_compressed_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("feature\tlabel\n4\t熱\n", encoding="utf-16")
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress('{"feature": 4, "label": "熱"}\n'.encode()))

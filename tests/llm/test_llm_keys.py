@@ -47,6 +47,11 @@ def test_a_key_put_in_place_of_a_variable_is_refused_with_the_file_and_not_shown
     assert key not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["KEY", "openrouter_api_key_2", "_K2", "MYCOMPANYSOPENAIKEY2026"])
+def test_a_variable_may_have_any_name_that_is_one(name: str) -> None:
+    assert ModelConfig(model="m", api_key_env=name).api_key_env == name
+
+
 def test_a_server_that_the_file_names_gets_no_key_that_the_file_does_not_name(
     asker: Asker, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from autointerp import load_pipeline, open_run, run_pipeline
 from autointerp.config import Pipeline
-from autointerp.errors import KeyRefusedError, NoKeyError, RunMismatchError, UnknownFeatureError
+from autointerp.errors import KeyRefusedError, NoKeyError, RunError, RunMismatchError, UnknownFeatureError
 from autointerp.llm import load_prompt
 from autointerp.run.progress import StageSummary
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Oracle, Outcome, Provider, Say, Script
@@ -161,6 +161,12 @@ def test_features_that_cannot_be_labelled_are_recorded_with_the_reason(
     assert {c.kind for c in everywhere.contexts if not c.is_active} == {"silent_window"}, "it fires in every block"
     assert len(run.reader.features()) == len(FEATURES)
     assert run.reader.feature(DEAD).status == "dead"
+
+
+@pytest.mark.slow
+def test_where_no_feature_has_contexts_the_reason_is_told(planted: Planted, tmp_path: Path) -> None:
+    with LoopbackServer(knowing()) as server, pytest.raises(RunError, match="DeadFeature: it never fires"):
+        run_pipeline(asked_pipeline(planted, tmp_path, server.url + "/v1", f'features.indices="{DEAD}"', *QUICK))
 
 
 @pytest.mark.slow

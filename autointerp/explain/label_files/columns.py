@@ -34,7 +34,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 MAX_LENGTH = 10_000
 """Characters of a label: nobody reads more, and every question to a judge carries it."""
 _INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
-_WHOLE = re.compile(r"(\d+)\.0+")
+_WHOLE = re.compile(r"\A(\d+)\.0+\Z")
 _LOCAL = "local"
 
 
@@ -92,7 +92,7 @@ class Cells:
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # a column of integers in which some row lacks one
         if isinstance(value, str):
-            value = _WHOLE.sub(r"\1", value.strip())
+            value = _WHOLE.sub(r"\1", valid_text(value.strip()))
         is_number = isinstance(value, int) and not isinstance(value, bool)
         parsed = parse_feature_id(str(value)) if is_number or isinstance(value, str) else None
         if parsed is None:

@@ -265,7 +265,7 @@ class Poller:
     def _read_refusal(self, problem: HttpProblem, entry: BatchEntry) -> Trouble | None:
         """Trouble to be waited out; None if the calls are to be packed anew."""
         message = f"HTTP {problem.status}: {said(problem.body)}"
-        if self.learned.learn(self.learned.manner, problem):
+        if self.learned.learn(self.learned.manner, problem, self._config.max_output_tokens):
             return None
         if problem.status == 413:
             self._lower(entry, message)

@@ -132,7 +132,8 @@ class ResultReader:
         """
         outcome = batch.problems.get(key, NotDone("no result"))
         if isinstance(outcome, HttpProblem):
-            if self._poller.learned.learn(batch.manner or self._poller.learned.manner, outcome):
+            learned = self._poller.learned
+            if learned.learn(batch.manner or learned.manner, outcome, self._config.max_output_tokens):
                 return None
             outcome = read_problem(outcome, self._config)
         if isinstance(outcome, NotDone):

@@ -77,7 +77,7 @@ class Manner:
 
 
 class Learned:
-    """How one model is asked, as far as its server has taught.
+    """How one model is asked, as far as its server has taught; shared by all who ask it there.
 
     Args:
         config: The model.
@@ -92,12 +92,13 @@ class Learned:
         is_openais = config.base_url is None or find_address(config).is_own
         self.manner = Manner(limits=_LIMITS[::-1] if is_openais else _LIMITS)
 
-    def learn(self, asked: Manner, problem: HttpProblem) -> bool:
+    def learn(self, asked: Manner, problem: HttpProblem, output_tokens: int) -> bool:
         """Take in a refusal.
 
         Args:
             asked: How the call was asked.
             problem: What came of it.
+            output_tokens: That its answer might have, before the manner.
 
         Returns:
             Whether the same call may fare better now.
@@ -109,7 +110,7 @@ class Learned:
             return False
         better = _otherwise(asked, words, self._config.provider)
         if better is None and problem.status in _OF_THE_LIMIT:
-            wanted = asked.output_tokens(self._config.max_output_tokens)
+            wanted = asked.output_tokens(output_tokens)
             better = _other_limit(asked, words.replace(str(problem.status), ""), wanted, self._config.provider)
         if better is None:
             return False

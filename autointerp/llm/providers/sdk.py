@@ -181,13 +181,14 @@ class SdkProvider:
         config: The model.
         key: The API key.
         dialect: The provider's.
+        learned: How the model is asked, where others ask it too.
     """
 
-    def __init__(self, config: ModelConfig, key: str, dialect: Dialect) -> None:
+    def __init__(self, config: ModelConfig, key: str, dialect: Dialect, learned: Learned | None = None) -> None:
         self._config = config
         self._dialect = dialect
         self._client = SdkClient(dialect, config, key, is_for_single_calls=True)
-        self._learned = Learned(config)
+        self._learned = learned or Learned(config)
 
     @property
     def base_url(self) -> str:
@@ -209,7 +210,7 @@ class SdkProvider:
             outcome = posted.outcome
             if not isinstance(outcome, HttpProblem):
                 return Sent(outcome, posted.limits)
-            if not self._learned.learn(manner, outcome) or not n_left:
+            if not self._learned.learn(manner, outcome, request.max_output_tokens) or not n_left:
                 return Sent(read_problem(outcome, self._config), posted.limits)
         raise AssertionError("the last form is read as it stands")
 

@@ -103,7 +103,7 @@ def _store(session: Session) -> None:
     writer.set_stage("collect", fingerprint, "running", cost_usd=0.0)
     # Samples of many sources may be more than memory holds.
     fired = [without_entries(load_part(file, fingerprint).collected.fired) for file in files.values()]
-    texts = token_texts(session.pieces, len(session.tokenizer))
+    texts = token_texts(session.pieces)
     effects = gather_effects(
         sources.subject,
         [source.coder for source in sources.sources],

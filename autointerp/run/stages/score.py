@@ -20,6 +20,7 @@ from autointerp.score.baseline import shuffled_explanations
 from autointerp.score.trials import ScoreContexts
 from autointerp.store.results import StageState
 
+_BEFORE_LABELS = frozenset({"contexts", "explain"})
 _FEATURES_PER_READ = 128
 _SCORES_PER_TRANSACTION = 512
 
@@ -123,7 +124,7 @@ def _no_label(session: Session, chosen: ChosenFeatures) -> RunError:
         failure
         for source_id, features in chosen.items()
         for failure in session.reader.failures(list(features), source_id=source_id)
-        if failure.stage == "explain"
+        if failure.stage in _BEFORE_LABELS
     ]
     if failures:
         last = max(failures, key=lambda failure: failure.created_at)
