@@ -71,7 +71,8 @@ def test_what_is_no_feature_is_told_by_whoever_is_asked(run: Run, feature: Any, 
 
 @pytest.mark.parametrize("top_k", [0, -1, 2.5, None, "3", True, 10_001])
 def test_only_a_whole_number_of_results_can_be_asked_for(run: Run, top_k: Any) -> None:
-    for ask in (lambda: run.search("heat", top_k), lambda: run.neighbors(1, top_k=top_k)):
+    asks: list[Callable[[], object]] = [lambda: run.search("heat", top_k), lambda: run.neighbors(1, top_k=top_k)]
+    for ask in asks:
         with pytest.raises(AutointerpError, match="ask for 1 to 10000"):
             ask()
     two: Any = np.int64(2)
@@ -80,7 +81,8 @@ def test_only_a_whole_number_of_results_can_be_asked_for(run: Run, top_k: Any) -
 
 @pytest.mark.parametrize("query", ["", "  \n", None, 5, ["heat"]])
 def test_only_a_text_can_be_searched_for(run: Run, query: Any) -> None:
-    for ask in (lambda: run.search(query), lambda: run.rerank([1], query)):
+    asks: list[Callable[[], object]] = [lambda: run.search(query), lambda: run.rerank([1], query)]
+    for ask in asks:
         with pytest.raises(AutointerpError, match=r"query is empty|is no text"):
             ask()
 
