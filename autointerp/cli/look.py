@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autointerp.errors import FilterError, RunError, UnknownFeatureError
+from autointerp.valid_text import visible
 
 if TYPE_CHECKING:
     from autointerp.records import FeatureFilter
@@ -162,8 +163,6 @@ COMMANDS = (search, neighbors, show, export, status)
 
 
 def _print(content: Any, lines: Iterable[str], *, as_json: bool) -> None:
-    from autointerp.cli.tables import visible
-
     if as_json:
         typer.echo(json.dumps(_plain(content), ensure_ascii=False, indent=1))
     else:
