@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autointerp.errors import FilterError, RunError, UnknownFeatureError
+from autointerp.errors import FilterError, RunError
+from autointerp.valid_text import visible
 
 if TYPE_CHECKING:
     from autointerp.records import FeatureFilter
@@ -27,7 +28,6 @@ MinScoreOption = Annotated[
 MinDensityOption = Annotated[float, typer.Option(help="least share of tokens on which the feature fires")]
 MaxDensityOption = Annotated[float, typer.Option(help="largest share")]
 TopOption = Annotated[int, typer.Option("--top-k", "-k", help="features to print")]
-_CONTEXTS_SHOWN = 8
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -68,30 +68,39 @@ def neighbors(
     feature: Annotated[str, typer.Argument(help="index, or model@source:index")],
     space: Annotated[str, typer.Option(help="label, decoder or coactivation")] = "label",
     top_k: TopOption = 10,
+    min_score: MinScoreOption = None,
+    min_density: MinDensityOption = 0.0,
+    max_density: MaxDensityOption = 1.0,
+    explainer: ExplainerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the features closest to one, in a named space."""
     from autointerp.cli.tables import hit_rows
     from autointerp.library.run import open_run
 
-    source, index = _feature(feature)
     opened = open_run(run)
-    hits = opened.neighbors(index, space, top_k, source)
+    hits = opened.neighbors(feature, space, top_k, where=_filter(min_score, min_density, max_density, None, explainer))
     _print(hits, hit_rows(hits, with_source=opened.has_several_sources), as_json=as_json)
 
 
 def show(
     run: RunArgument,
     feature: Annotated[str, typer.Argument(help="index, or model@source:index")],
+    contexts: Annotated[
+        int | None, typer.Option(help="show so many, also of those that no stage took; 8 of each kind by default")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="only contexts of this kind, for example top")] = None,
+    split: Annotated[str | None, typer.Option(help="only contexts of this split: explain, select or score")] = None,
+    quantile: Annotated[int | None, typer.Option(help="only contexts of this quantile, 0 lowest")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show all that a run knows of one feature: statistics, tokens, neighbors, labels, scores, contexts, failures."""
-    from autointerp.cli.feature_page import feature_lines, read_page
+    from autointerp.cli.feature_page import ContextChoice, feature_lines, read_page
     from autointerp.library.run import open_run
 
-    source, index = _feature(feature)
-    page = read_page(open_run(run), index, source)
-    _print(page, feature_lines(page, _CONTEXTS_SHOWN), as_json=as_json)
+    choice = ContextChoice(contexts, kind, split, quantile)
+    page = read_page(open_run(run), feature, choice)
+    _print(page, feature_lines(page, choice), as_json=as_json)
 
 
 def export(
@@ -162,8 +171,6 @@ COMMANDS = (search, neighbors, show, export, status)
 
 
 def _print(content: Any, lines: Iterable[str], *, as_json: bool) -> None:
-    from autointerp.cli.tables import visible
-
     if as_json:
         typer.echo(json.dumps(_plain(content), ensure_ascii=False, indent=1))
     else:
@@ -178,15 +185,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _feature(text: str) -> tuple[str | None, int]:
-    from autointerp.identity import parse_feature_id
-
-    parsed = parse_feature_id(text)
-    if parsed is None:
-        raise UnknownFeatureError(f"{text!r} is not a feature", "give an index such as 650, or model@source:650")
-    return parsed
 
 
 def _filter(

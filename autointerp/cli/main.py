@@ -117,5 +117,7 @@ def _fail(error: "AutointerpError") -> NoReturn:
 
 
 def _say(line: str) -> None:
+    from autointerp.valid_text import visible
+
     with suppress(OSError, AttributeError, ValueError):  # the terminal may be gone, or the stream closed
-        print(line, file=sys.stderr, flush=True)
+        print(visible(line), file=sys.stderr, flush=True)

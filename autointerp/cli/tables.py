@@ -1,6 +1,5 @@
 """What commands print for people: plain text that survives a pipe, a log and eighty columns, numbers with intervals."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
@@ -12,14 +11,6 @@ from autointerp.store.results import ScoredLabel, ScorerSummary
 
 _LABEL_WIDTH = 40
 _BARS = "▁▂▃▄▅▆▇█"
-
-# What a terminal obeys instead of showing it: control characters, and marks that turn the direction of a line.
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def visible(line: str) -> str:
-    r"""A line with what a terminal would obey written as its escape: text of a corpus or a label may say `\x1b[2J`."""
-    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), line)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:

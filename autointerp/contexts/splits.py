@@ -155,7 +155,7 @@ def check_no_leak(contexts: FeatureContexts, near_duplicate: float) -> None:
     Raises:
         LeakError: If two contexts of different splits share their document, or nearly their text.
     """
-    by_split: dict[Split, list[Context]] = {"explain": [], "select": [], "score": []}
+    by_split: dict[Split | None, list[Context]] = {"explain": [], "select": [], "score": []}
     for context in contexts.contexts:
         by_split[context.split].append(context)
     name = feature_id(contexts.source_id, contexts.feature_index)

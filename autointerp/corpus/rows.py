@@ -68,7 +68,10 @@ def _json_object(line: str, place: str) -> dict[str, object]:
     try:
         row = parse_json(line)
     except json.JSONDecodeError as error:
-        raise CorpusError(f"{place} is not JSON ({error.msg})", "mend or remove that line") from error
+        remedy = "mend or remove that line"
+        if line.lstrip().startswith("["):
+            remedy = "write each object of the list on a line of its own (`jq -c '.[]'`)"
+        raise CorpusError(f"{place} is not JSON ({error.msg})", remedy) from error
     if not isinstance(row, dict):
         raise CorpusError(f"{place} is not a JSON object", 'write it as {"text": "…"}')
     return row

@@ -36,10 +36,14 @@ _LIST_TYPES = {
 }
 
 
+def flat_types(known: Provenance) -> dict[str, pa.DataType]:
+    """The flat columns' types in Arrow."""
+    return {name: _ARROW_TYPES[kind] for name, kind in flat_columns(known).items()}
+
+
 def write_parquet(items: Iterable[ExportItem], known: Provenance, path: Path) -> int:
     """Write the lines to a new file, and return their number."""
-    flat = {name: _ARROW_TYPES[kind] for name, kind in flat_columns(known).items()}
-    schema = pa.schema(flat | {_N_MISSED: pa.int64()} | _LIST_TYPES)
+    schema = pa.schema(flat_types(known) | {_N_MISSED: pa.int64()} | _LIST_TYPES)
     rows = (flat_row(item, known) | _of_feature(item) for item in items)
     n_rows = 0
     # Opened here: pyarrow refuses a name that is not UTF-8.

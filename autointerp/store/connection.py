@@ -42,7 +42,7 @@ def store_path(run_folder: str | Path) -> Path:
     Raises:
         StoreError: If the path can't be one.
     """
-    path = Path(run_folder)
+    path = Path(run_folder).expanduser()
     with _translated(path):
         return path if path.is_file() or path.suffix == ".duckdb" else path / STORE_FILE
 

@@ -109,6 +109,7 @@ def test_json_has_the_whole_evidence(run: Path, capsys: pytest.CaptureFixture[st
     page: dict[str, Any] = json.loads(printed(capsys, "show", str(run), "1", "--json"))
     assert set(page) == {
         "source", "histogram_edges", "feature", "neighbors", "neighbor_labels", "labels", "contexts", "failures",
+        "no_contexts",
     }  # fmt: skip
     assert page["histogram_edges"] == [0.5, 1.0, 2.0, 4.0]
     assert page["feature"]["histogram"] == [0, 3, 5]

@@ -1,6 +1,6 @@
 """Tables have the columns of what is stored, whatever scorers there are."""
 
-from autointerp.cli.tables import hit_rows, label_rows, visible
+from autointerp.cli.tables import hit_rows, label_rows
 from autointerp.records import SearchHit
 from autointerp.store.results import ScoredLabel
 from tests.store.making import SOURCE, make
@@ -27,10 +27,3 @@ def test_labels_stand_beside_the_shuffled_ones_of_the_same_scorer() -> None:
         ["feature", "label", "simulation"],
         ["1", "heat", ".75", "[.65", ".85]", ".25"],
     ]
-
-
-def test_what_a_terminal_would_obey_is_shown_and_text_of_any_script_stays() -> None:
-    assert visible("a\x1b[2J\x00b\r\x85") == r"a\x1b[2J\x00b\r\x85"
-    assert visible("price \u202e001") == r"price \u202e001"
-    for text in ("日本語", "עברית 🙂", "क्‍ष", "a\tb", "👩\u200d💻", "\u00ad"):
-        assert visible(text) == text

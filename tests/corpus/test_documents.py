@@ -239,3 +239,9 @@ def test_a_row_of_parquet_that_is_not_utf8_is_left_out_and_counted(tmp_path: Pat
     config = CorpusConfig.model_validate({"kind": kind, "path": str(tmp_path)})
     assert [document.text for document in iter_documents(config, counts=counts)] == ["one"]
     assert counts.rejections == (Rejection("not UTF-8", 1, "a.parquet#1 is not UTF-8 (invalid start byte)"),)
+
+
+def test_a_file_that_is_one_json_list_is_told_how_to_become_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps([{"text": "one"}], indent=1))
+    with pytest.raises(CorpusError, match=r"line 1 is not JSON .*: write each object of the list on a line of its own"):
+        read(kind="jsonl", path=str(tmp_path / "a.jsonl"))

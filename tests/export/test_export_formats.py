@@ -187,7 +187,10 @@ def test_filters_choose_lines(run: Path) -> None:
     assert chosen(ExportOptions(FeatureFilter(min_density=0.01, max_density=0.01))) == [(1, True)]
     assert chosen(ExportOptions(FeatureFilter(features=[3, 1]))) == [(1, True), (3, False)]
     assert chosen(ExportOptions(FeatureFilter(explainer="shuffled"), baselines=True)) == [(1, True)]
-    assert chosen(ExportOptions(FeatureFilter(sources=["another@source"]))) == []
+    with pytest.raises(FilterError, match="there is no source 'another@source': sources are tiny@1-res-64"):
+        chosen(ExportOptions(FeatureFilter(sources=["another@source"])))
+    with pytest.raises(FilterError, match="no label is of the explainer 'shuffled': explainers are keywords"):
+        chosen(ExportOptions(FeatureFilter(explainer="shuffled")))
 
 
 def test_a_filter_on_a_scorer_that_graded_nothing_is_told(run: Path, tmp_path: Path) -> None:

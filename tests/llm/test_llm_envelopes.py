@@ -4,12 +4,18 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from autointerp.config import ModelConfig
 from autointerp.errors import KeyRefusedError
 from autointerp.llm import CallFailure, Reply
 from autointerp.llm.protocol import RawAnswer
 from autointerp.llm.providers.anthropic import read_message
+from autointerp.llm.providers.manner import Learned, Manner
 from autointerp.llm.providers.openai import read_completion
+from autointerp.llm.providers.problem import HttpProblem, said
+from autointerp.llm.providers.refusals import is_too_long, words_of
 from tests.llm.asking import Asker, Label
 from tests.loopback.server import Always, LoopbackServer, Outcome, Provider, Raw, Say, Script
 
@@ -304,3 +310,35 @@ def test_a_flaw_in_an_envelope_is_not_paid_twice_and_its_cost_unknown(
         assert len(server.calls) == 1
     assert isinstance(outcome, Reply)
     assert outcome.usage.cost_usd is None
+
+
+_NAMES = st.sampled_from(["content", "text", "type", "code", "message", "refusal", "loc", "msg", "metadata", "raw"])
+_COUNTS = st.sampled_from(
+    ["prompt_tokens", "completion_tokens", "prompt_tokens_details", "input_tokens", "output_tokens"]
+)
+_ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=8),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+_CHOICE = st.fixed_dictionaries({}, optional={"message": _ODD, "delta": _ODD, "finish_reason": _ODD, "error": _ODD})
+_BODY = st.fixed_dictionaries(
+    {},
+    optional={
+        "choices": st.lists(_CHOICE, max_size=2) | _ODD,
+        "usage": st.dictionaries(_COUNTS, _ODD, max_size=4) | _ODD,
+        **dict.fromkeys(("content", "error", "model", "message", "detail", "errors", "stop_reason"), _ODD),
+    },
+)
+
+
+@given(_BODY | _ODD, st.sampled_from([200, 400, 404, 429, 500]))
+def test_no_body_however_odd_breaks_the_reading(value: Any, status: int) -> None:
+    body = json.dumps(value)
+    for read in (read_completion(200, body), read_message(200, body)):
+        if isinstance(read, RawAnswer):
+            read.text.encode()
+            assert 0 <= read.cached_input_tokens + read.cache_write_tokens <= read.input_tokens
+    said(body).encode()
+    is_too_long(status, words_of(body))
+    Learned(ModelConfig(base_url="http://h/v1")).learn(Manner(), HttpProblem(status, body), 4096)

@@ -117,7 +117,8 @@ def _message(content: Json) -> str | None:
     found = next((told for name in _SAYING if (told := fields.get(name) or content.get(name))), None)
     if isinstance(found, list):
         complaint = first(found)
-        place = ".".join(str(part) for part in complaint.get("loc") or ())
+        loc = complaint.get("loc")
+        place = ".".join(map(str, loc)) if isinstance(loc, list) else ""
         told = next((complaint[name] for name in _SAYING if name in complaint), found[0])
         found = f"{place}: {told}" if place else str(told)
     # A router's own words say less than those of the server behind it.
