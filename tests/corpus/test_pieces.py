@@ -112,12 +112,15 @@ def test_no_tokens_have_no_pieces() -> None:
     assert TokenPieces(BYTELEVEL).pieces([]) == []
 
 
-CHINESE = ["# 河流\n\n## 山脉\n\n### 城市\n\n河流和山脉都在这里。城市很大。\n"] * 20
+# What begins with `##` is a Markdown heading, a comment or the line of a header, and hardly a word follows a space.
 PIECE_TEXTS = {
-    "chinese": (CHINESE, "## 河流和城市\n\n### 山脉很大。\n"),
-    "code": (["def f(x):\n\treturn x##1\n"] * 20, "def g(y):\n\treturn y##2\n"),
-    "dna": (["ACGTTGCA" * 20], "ACGTACGGT"),
-    "thai": (["แม่น้ำอยู่ที่นี่##เมืองใหญ่"] * 20, "เมืองอยู่ที่แม่น้ำ"),
+    "chinese": (
+        ["#河流\n\n##山脉\n\n###城市\n\n河流和山脉都在这里。城市很大。\n"] * 20,
+        "##河流和城市\n\n###山脉很大。\n",
+    ),
+    "code": (["def\tf(x):\n\treturn\tx##1\n"] * 20, "def\tg(y):\n\treturn\ty##2\n"),
+    "dna": (["##ACGT\n" + "ACGTTGCA" * 20], "##ACGTACGGT\n"),
+    "thai": (["แม่น้ำอยู่ที่นี่##เมืองใหญ่"] * 20, "##เมืองอยู่ที่แม่น้ำ"),
 }
 
 
@@ -170,7 +173,9 @@ def test_words_whose_ends_are_marked_may_be_bytes_as_in_clip() -> None:
 @pytest.mark.parametrize("has_decoder", [True, False], ids=["decoder", "no decoder"])
 def test_a_unigram_vocabulary_falls_back_to_bytes(has_decoder: bool) -> None:
     vocabulary = [("<unk>", 0.0), *((f"<0x{byte:02X}>", -9.0) for byte in range(256))]
-    vocabulary += [(token, -3.0) for token in ("▁", "▁the", "▁river", "s", "▁##", "Ġ")]
+    vocabulary += [
+        (token, -3.0) for token in ("▁", "▁the", "▁river", "s", "##", "###", "##s", "##a", "##b", "▁##", "Ġ", "Ġ##")
+    ]
     tokenizer = Tokenizer(models.Unigram(vocabulary, 0, byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
     if has_decoder:
