@@ -41,7 +41,7 @@ _AT_A_PATH = {
     errno.EACCES: ("{path} may not be used (permission denied)", "check the permissions of it and of its folder"),
     errno.EPERM: ("{path} may not be used (not permitted)", "check the permissions of it and of its folder"),
     errno.EROFS: ("{path} is on a disk that can only be read", "choose a place that can be written"),
-    errno.ENOENT: ("there is no {path}", "check how it is spelled, and where links lead"),
+    errno.ENOENT: ("there is no {path}, or no folder for it", "check how it is spelled, and where links lead"),
     errno.ENOTDIR: ("on the way to {path} a file stands where a folder should", "choose another place"),
     errno.EEXIST: ("{path} is in the way", "move it away, or choose another place"),
     errno.EISDIR: ("{path} is a folder, and a file is needed", "give another, or move it away"),

@@ -32,6 +32,8 @@ class _Case(NamedTuple):
 _CASES = (
     _Case("one line of 200 MB", "a.jsonl", 1, 200, 100_000),
     _Case("one line of 200 MB with an emoji", "a.jsonl", 1, 200, 100_000, wide="🙂"),
+    _Case("one chat of 200 MB", "a.jsonl", 1, 200, 100_000, chat=True),
+    _Case("one row of 200 MB", "a.parquet", 1, 200, 100_000),
     _Case("one line of 10 MB, to its end", "a.jsonl", 1, 10, 10**9),
     _Case("5 lines of 10 MB, to their end", "a.jsonl", 5, 10, 10**9),
     _Case("5 rows of 10 MB, to their end", "a.parquet", 5, 10, 10**9),
