@@ -82,6 +82,8 @@ def _folded(words: Sequence[str], width: int, between: str = " ") -> list[str]:
     for word in words:
         if lines and cell_len(lines[-1]) + len(between) + cell_len(word) <= width:
             lines[-1] += between + word
+        elif " " in word and cell_len(word) > width:
+            lines += _folded(word.split(" "), width)
         else:
             lines += chop_cells(word, max(width, _WIDEST_CELL)) or [""]
     return lines
