@@ -107,10 +107,13 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
     """Lines about a feature: evidence, labels with scores, the strongest and the silent contexts, failures."""
     feature = page.feature
     lines = _evidence_lines(page)
-    if not page.labels and not page.failures:
+    if all(scored.explanation.is_baseline for scored in page.labels):
         why = f"nobody asked for one yet; run the pipeline with --features {feature.feature_index}"
         if feature.status == "dead":
             why = "it is dead: it never fires in this corpus"
+        elif page.failures:
+            first = page.failures[0]
+            why = f"{first.message} ({first.stage}: {first.error_type})"
         lines += ["", f"no label: {why}"]
     for scored in page.labels:
         explanation = scored.explanation

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from autointerp.embedder import TextEmbedder
-from autointerp.errors import AutointerpError
+from autointerp.errors import AutointerpError, FilterError
 from autointerp.identity import FeatureKey
 from autointerp.records import (
     EVERY_FEATURE,
@@ -31,7 +31,7 @@ from autointerp.records import (
 from autointerp.run.lock import is_under_way
 from autointerp.run.paid import paid_usd
 from autointerp.search.engine import SearchEngine
-from autointerp.store.known import check_count
+from autointerp.store.known import check_count, shown
 from autointerp.store.reader import LABEL_SPACE, Reader
 from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus
 
@@ -106,7 +106,7 @@ class Run:
 
     def search(self, query: str, top_k: int = 10, where: FeatureFilter = EVERY_FEATURE) -> list[SearchHit]:
         """Find features by meaning and words; see `SearchEngine.search`."""
-        return self.engine.search(query, top_k, where)
+        return self.engine.search(query, top_k, _checked(where))
 
     def rerank(
         self,
@@ -116,7 +116,7 @@ class Run:
         where: FeatureFilter = EVERY_FEATURE,
     ) -> list[SearchHit]:
         """Order features by a closer look at labels and contexts; see `SearchEngine.rerank`."""
-        return self.engine.rerank(features, query, source_id, where)
+        return self.engine.rerank(features, query, source_id, _checked(where))
 
     def rerank_hits(
         self, hits: Sequence[SearchHit], query: str, where: FeatureFilter = EVERY_FEATURE
@@ -139,7 +139,7 @@ class Run:
         where: FeatureFilter = EVERY_FEATURE,
     ) -> list[SearchHit]:
         """Find features close to one or several; see `SearchEngine.neighbors`."""
-        return self.engine.neighbors(features, space, top_k, source_id, where)
+        return self.engine.neighbors(features, space, top_k, source_id, _checked(where))
 
     def feature(self, feature: FeatureKey, source_id: str | None = None) -> FeatureView:
         """All that is known of one feature.
@@ -229,7 +229,7 @@ class Run:
         """
         from autointerp.export.frame import feature_frame  # pandas is slow to import
 
-        return feature_frame(self.reader, where)
+        return feature_frame(self.reader, _checked(where))
 
     def sources(self) -> list[SourceRecord]:
         """The coders that the run is about."""
@@ -284,6 +284,12 @@ class Run:
 
 def _killed(stage: StageStatus) -> StageStatus:
     return replace(stage, status="killed")
+
+
+def _checked(where: FeatureFilter) -> FeatureFilter:
+    if not isinstance(where, FeatureFilter):
+        raise FilterError(f"{shown(where)} is no filter", "give a FeatureFilter, or leave `where` out")
+    return where
 
 
 def open_run(folder: str | Path, embedder: TextEmbedder | None = None) -> Run:

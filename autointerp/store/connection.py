@@ -42,7 +42,10 @@ def store_path(run_folder: str | Path) -> Path:
     Raises:
         StoreError: If the path can't be one.
     """
-    path = Path(run_folder).expanduser()
+    try:
+        path = Path(run_folder).expanduser()
+    except RuntimeError as error:
+        raise StoreError(f"{run_folder} is in the home folder of nobody known", "give the path in full") from error
     with _translated(path):
         return path if path.is_file() or path.suffix == ".duckdb" else path / STORE_FILE
 

@@ -129,3 +129,15 @@ def test_bars_show_every_count_above_zero() -> None:
     assert bars([0, 1, 500, 1000, 0]) == " ▁▄█ "
     assert bars([]) == ""
     assert bars([0, 0]) == "  "
+
+
+def test_show_says_why_a_feature_has_no_label_where_the_label_would_stand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = Writer(tmp_path)
+    writer.add_source(make.source(4))
+    writer.add_features([make.feature(1), make.feature(2, 0.0, "dead")])
+    writer.add_failures([make.failure(1)])
+    why = "no label: the model would not answer (explain: Refusal)"
+    assert why in printed(capsys, "show", str(tmp_path), "1").splitlines()
+    assert "no label: it is dead: it never fires in this corpus" in printed(capsys, "show", str(tmp_path), "2")

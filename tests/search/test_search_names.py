@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,31 @@ def test_a_name_that_the_store_does_not_know_is_told(run: Run, ask: Callable[[Ru
     with pytest.raises(AutointerpError) as caught:
         ask(run)
     assert told in str(caught.value)
+
+
+def test_a_filter_is_a_filter(run: Run) -> None:
+    wrong: Any = {"min_score": {"detection": 0.7}}
+    asks: list[Callable[[], object]] = [lambda: run.search("heat", where=wrong), lambda: run.to_pandas(wrong)]
+    for ask in asks:
+        with pytest.raises(AutointerpError, match="is no filter: give a FeatureFilter"):
+            ask()
+
+
+def test_a_run_is_opened_by_a_text_or_a_path_also_from_home(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = run.reader.path.parent
+    monkeypatch.setenv("HOME", str(folder.parent))
+    for named in (folder, str(folder), f"~/{folder.name}", run.reader.path):
+        assert open_run(named).feature(1) == run.feature(1)
+    with pytest.raises(AutointerpError, match="home folder of nobody known"):
+        open_run("~nobody-of-this-name/run")
+
+
+def test_several_threads_may_ask_one_run(run: Run) -> None:
+    def ask(index: int) -> tuple[object, ...]:
+        return run.search("heat", 2), run.feature(index % 8), run.neighbors(1, top_k=1)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(16))) == [ask(index) for index in range(16)]
 
 
 def test_what_is_shown_of_a_run_and_its_records_is_short(run: Run, tmp_path: Path) -> None:
