@@ -173,7 +173,12 @@ def test_search_and_export_are_filtered_by_the_same_options(
     labels = [json.loads(line)["label"] for line in file.read_text(encoding="utf-8").splitlines()]
     assert labels == list(LABELS[OTHER][:2])
     assert "no labelled feature passes" in printed(capsys, "search", str(run), "winter", "--min-density", "0.9")
-    for command in (("search", str(run), "x"), ("export", str(run), str(file)), ("neighbors", str(run), f"{OTHER}:1")):
+    commands: tuple[tuple[str, ...], ...] = (
+        ("search", str(run), "x"),
+        ("export", str(run), str(file)),
+        ("neighbors", str(run), f"{OTHER}:1"),
+    )
+    for command in commands:
         assert "explainers are keywords" in complaint(capsys, *command, "--explainer", "nobody")
         assert "scorers are detection" in complaint(capsys, *command, "--min-score", "typo=.5")
         if command[0] != "neighbors":
