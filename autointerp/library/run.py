@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from autointerp.embedder import TextEmbedder
-from autointerp.errors import AutointerpError, FilterError
+from autointerp.errors import AutointerpError, FilterError, SearchError
 from autointerp.identity import FeatureKey
 from autointerp.records import (
     EVERY_FEATURE,
@@ -31,7 +31,7 @@ from autointerp.records import (
 from autointerp.run.lock import is_under_way
 from autointerp.run.paid import paid_usd
 from autointerp.search.engine import SearchEngine
-from autointerp.store.known import check_count, shown
+from autointerp.store.known import check_count, check_name, shown
 from autointerp.store.reader import LABEL_SPACE, Reader
 from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus
 
@@ -198,7 +198,7 @@ class Run:
         Raises:
             UnknownFeatureError: If there is no such feature.
             StoreError: If there is no such kind or split.
-            SearchError: If `n` is no whole number above 0.
+            SearchError: If `n` is no whole number above 0, or no context is of that quantile.
             SubjectError: If the subject's tokenizer can't be loaded.
         """
         if n is not None:
@@ -212,7 +212,10 @@ class Run:
             taken = {context.block_index for context in built if context.is_active}
             kept = self._kept.contexts(record.feature_index, record.source_id)
             found += [c for c in kept if c.block_index not in taken and kind in (None, c.kind)]
-        found = [context for context in found if quantile in (None, context.quantile)]
+        if quantile is not None:
+            known = sorted({context.quantile for context in (*built, *found) if context.quantile is not None})
+            check_name(quantile, known, "quantile", SearchError)
+            found = [context for context in found if context.quantile == quantile]
         return sorted(found, key=lambda context: -context.max_activation)[:n]
 
     def to_pandas(self, where: FeatureFilter = EVERY_FEATURE) -> "pd.DataFrame":

@@ -4,7 +4,7 @@ A name that the store does not know is told, with those that it knows: it never 
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from autointerp.identity import FeatureKey, parse_feature_id
 from autointerp.records import SourceRecord
 
 _SHOWN = 60
+_Name = TypeVar("_Name", int, str)
 
 
 def feature_keys(features: FeatureKey | Iterable[FeatureKey], source_id: str | None) -> tuple[str | None, list[int]]:
@@ -105,7 +106,7 @@ def one_source(sources: Sequence[SourceRecord], source_id: str | None) -> Source
     )
 
 
-def check_name(name: str, known: Collection[str], what: str, error: type[AutointerpError]) -> None:
+def check_name(name: _Name, known: Collection[_Name], what: str, error: type[AutointerpError]) -> None:
     """See that a name is among the known ones.
 
     Args:
@@ -115,7 +116,7 @@ def check_name(name: str, known: Collection[str], what: str, error: type[Autoint
         error: Raised if it is not known.
     """
     if name not in known:
-        raise error(f"there is no {what} {shown(name)}", f"{what}s are {', '.join(known) or 'none yet'}")
+        raise error(f"there is no {what} {shown(name)}", f"{what}s are {', '.join(map(str, known)) or 'none yet'}")
 
 
 def check_count(name: str, count: int, largest: int | None = None) -> int:

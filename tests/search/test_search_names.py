@@ -125,6 +125,7 @@ def test_a_filter_asks_for_what_there_is(run: Run, where: FeatureFilter, told: s
         (lambda run: run.contexts(1, split="typo"), "there is no split 'typo': splits are explain, select, score"),
         (lambda run: run.contexts(1, kind="typo"), "there is no kind 'typo': kinds are top, quantile"),
         (lambda run: run.contexts(1, 0), "n can't be 0: ask for 1 or more"),
+        (lambda run: run.contexts(1, quantile=10), "there is no quantile 10: quantiles are 9"),
     ],
 )
 def test_a_name_that_the_store_does_not_know_is_told(run: Run, ask: Callable[[Run], object], told: str) -> None:
