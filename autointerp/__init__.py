@@ -51,3 +51,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'autointerp' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    # For tab completion and `help`, which find only what is loaded otherwise.
+    return sorted({*globals(), *__all__, "__version__"})

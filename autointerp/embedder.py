@@ -34,6 +34,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from autointerp.identity import fingerprint
+from autointerp.valid_text import valid_text
 from autointerp.words import label_words, words_of
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 MAX_CACHED_TEXTS = 65_536
 MIN_BATCH_TOKENS = 64
+# From here on batches run side by side: what a pool has, and the words or labels of one step don't.
+_MANY_TEXTS = 1024
 SHARPNESS = 20.0
 LENGTH_SLOPE = 0.03
 # Of some sixty texts each, with a megabyte of words' vectors.
@@ -137,13 +140,13 @@ class Embedder:
         rows = np.empty((len(texts), self.dim), dtype=np.float32)
         places: dict[str, list[int]] = {}
         for place, text in enumerate(texts):
-            places.setdefault(text, []).append(place)
+            places.setdefault(valid_text(text), []).append(place)
         with self._lock:
             missing = [text for text in places if text not in self._cache]
             for text in places.keys() - set(missing):
                 self._cache.move_to_end(text)
                 rows[places[text]] = self._cache[text]
-        for batch, vectors in self._forward(missing):
+        for batch, vectors in self._forward(missing, side_by_side=len(missing) >= _MANY_TEXTS):
             with self._lock:
                 for text, vector in zip(batch, vectors, strict=True):
                     rows[places[text]] = vector
@@ -196,27 +199,44 @@ class Embedder:
             with self._lock:
                 self._words.add(batch, vectors)
 
-    def _forward(self, texts: Sequence[str]) -> Iterator[tuple[list[str], Float32[np.ndarray, "text dim"]]]:
+    def _forward(
+        self, texts: Sequence[str], *, side_by_side: bool = False
+    ) -> Iterator[tuple[list[str], Float32[np.ndarray, "text dim"]]]:
         """Run the model on batches of texts of one length in tokens, shortest first.
 
         Between two batches another thread may have the model: one that answers language models can't wait for minutes.
+
+        Args:
+            texts: Distinct ones.
+            side_by_side: Run as many batches at a time as there are threads, rather than each by all threads.
         """
         if not texts:
             return
         model = self._model
         with self._lock:
             token_ids = model.token_ids([model.prompt + text for text in texts])
+        batches: list[list[int]] = []
         by_length = sorted(range(len(texts)), key=lambda place: len(token_ids[place]))
         for _, places in groupby(by_length, key=lambda place: len(token_ids[place])):
             same_length = list(places)
             for first in range(0, len(same_length), self._config.batch_size):
-                batch = same_length[first : first + self._config.batch_size]
-                rows = [token_ids[place] for place in batch]
-                rows.extend(rows[-1:] * (-(-MIN_BATCH_TOKENS // max(1, len(rows[0]))) - len(rows)))
-                with self._lock:
-                    vectors = model.vectors(rows)
-                time.sleep(0)  # else this thread has the lock again before another wakes up
-                yield [texts[place] for place in batch], vectors[: len(batch)]
+                batches.append(same_length[first : first + self._config.batch_size])
+
+        def run(batch: list[int]) -> tuple[list[str], Float32[np.ndarray, "text dim"]]:
+            rows = [token_ids[place] for place in batch]
+            rows.extend(rows[-1:] * (-(-MIN_BATCH_TOKENS // max(1, len(rows[0]))) - len(rows)))
+            return [texts[place] for place in batch], model.vectors(rows)[: len(batch)]
+
+        if side_by_side and model.is_on_cpu:
+            from autointerp.sentence_model import side_by_side as run_side_by_side
+
+            yield from run_side_by_side(run, batches)
+            return
+        for batch in batches:
+            with self._lock:
+                embedded = run(batch)
+            time.sleep(0)  # else this thread has the lock again before another wakes up
+            yield embedded
 
 
 def combine(similarity: Float32[np.ndarray, "text word"], n_words: Sequence[int]) -> Float32[np.ndarray, " text"]:

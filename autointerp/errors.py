@@ -25,6 +25,7 @@
     ├── ExportError                 an export's file or options are wrong
     ├── RunError                    the run folder
     │   └── RunMismatchError        the folder belongs to another configuration
+    ├── FileError                   a file or folder can't be used, whatever it was to be used for
     └── DiskFullError               no space left where the run is written
 
 An exception stops the run (or the command). What concerns one feature only (a refusal, too few contexts) is a
@@ -34,6 +35,23 @@ An exception stops the run (or the command). What concerns one feature only (a r
 import errno
 import os
 from pathlib import Path
+
+# What the operating system may say of a path, and what to do then.
+_AT_A_PATH = {
+    errno.EACCES: ("{path} may not be used (permission denied)", "check the permissions of it and of its folder"),
+    errno.EPERM: ("{path} may not be used (not permitted)", "check the permissions of it and of its folder"),
+    errno.EROFS: ("{path} is on a disk that can only be read", "choose a place that can be written"),
+    errno.ENOENT: ("there is no {path}, or no folder for it", "check how it is spelled, and where links lead"),
+    errno.ENOTDIR: ("on the way to {path} a file stands where a folder should", "choose another place"),
+    errno.EEXIST: ("{path} is in the way", "move it away, or choose another place"),
+    errno.EISDIR: ("{path} is a folder, and a file is needed", "give another, or move it away"),
+    errno.ELOOP: ("the links at {path} lead in a circle", "mend them"),
+    errno.ENAMETOOLONG: ("the name {path} is longer than the file system takes", "choose a shorter one"),
+    errno.EMFILE: ("{path} can't be opened (too many files are)", "raise the limit that `ulimit -n` shows"),
+    errno.EIO: ("the disk fails at {path} (input/output error)", "check the disk"),
+    errno.ESTALE: ("the network has lost {path} (stale file handle)", "see that the disk is there, and try again"),
+}
+_SHOWN = 120
 
 # A limit on the size of files, or of a user's share of the disk, stops a write as a full disk does.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -47,15 +65,17 @@ class AutointerpError(Exception):
     Attributes:
         problem: What went wrong, naming the file, key or feature. No trailing period.
         remedy: What the user can do. No trailing period.
+        faults: Where there are many of a kind, such as rows of a file: each on a line of its own.
     """
 
-    def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(problem, remedy)
+    def __init__(self, problem: str, remedy: str, faults: tuple[str, ...] = ()) -> None:
+        super().__init__(problem, remedy, faults)
         self.problem = problem
         self.remedy = remedy
+        self.faults = faults
 
     def __str__(self) -> str:
-        return f"{self.problem}: {self.remedy}"
+        return "\n  ".join([f"{self.problem}: {self.remedy}", *self.faults])
 
 
 class PipelineError(AutointerpError):
@@ -154,8 +174,61 @@ class RunMismatchError(RunError):
     """The run folder belongs to another configuration."""
 
 
+class FileError(AutointerpError):
+    """A file or folder can't be used, whatever it was to be used for."""
+
+
 class DiskFullError(AutointerpError):
     """No space left where the run is written."""
+
+
+def file_error(error: Exception, path: Path | None = None, kind: type[AutointerpError] = FileError) -> AutointerpError:
+    """The error of ours for what the operating system said of a file or folder, itself or quoted by a library.
+
+    Args:
+        error: An OSError, or what quotes one.
+        path: What it is about, where the error does not name it.
+        kind: The class, where the caller's own is more telling; a full disk is a `DiskFullError` in any case.
+    """
+    named = getattr(error, "filename", None)
+    where = Path(named) if isinstance(named, str) else path
+    if is_disk_full(error):
+        return disk_full(where)
+    said = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    number = _said_number(error)
+    problem, remedy = _AT_A_PATH.get(number or 0, (f"{{path}} can't be used ({said})", "mend that, and try again"))
+    if where is None:
+        return kind(f"a file can't be used ({said})", remedy)
+    shown = str(where)
+    # A name that is no UTF-8 has half-characters that can't be printed.
+    shown = (shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…").encode("utf-8", "backslashreplace").decode()
+    return kind(problem.replace("{path}", shown), remedy)
+
+
+def is_of_a_path(error: Exception) -> bool:
+    """Whether it says, or quotes, what the operating system says of a path that can't be used."""
+    return is_disk_full(error) or _said_number(error) is not None
+
+
+def _said_number(error: Exception) -> int | None:
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and number in _AT_A_PATH:
+        return number
+    said = str(error).lower()
+    return next((known for known in _AT_A_PATH if os.strerror(known).lower() in said), None)
+
+
+def no_locks(path: Path, kind: type[AutointerpError]) -> AutointerpError:
+    """The error of a file system, a network's for example, on which no file can be locked."""
+    return kind(
+        f"the file system of {path.parent} takes no locks",
+        "set `runs` to a folder on another disk, or copy the run folder to one",
+    )
+
+
+def says_no_locks(error: OSError) -> bool:
+    """Whether a lock was refused because the file system has none, not because another process holds one."""
+    return error.errno in {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 def disk_full(path: Path | None = None) -> DiskFullError:

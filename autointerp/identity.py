@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+FeatureKey = int | np.integer[Any] | str
+"""How callers name a feature: by its index, or in text, as `650` or `model@source:650`."""
+
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "autointerp")
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)

@@ -35,4 +35,6 @@ def whole_file(path: Path) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
         if isinstance(error, OSError) and is_disk_full(error):
             raise disk_full(path) from error
+        if isinstance(error, OSError) and error.filename == str(unfinished):
+            error.filename = str(path)  # whoever reads of it knows this name only
         raise

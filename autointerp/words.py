@@ -9,8 +9,9 @@ from functools import lru_cache
 
 # A character of a script that is written without spaces; a word, perhaps contracted or possessive; a punctuation mark.
 # Other apostrophes stand between words: pieces of a tokenizer that loses spaces read "either'a'or'b".
+UNSPACED = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+    rf"{UNSPACED}"
     r"|[^\W_]+(?:['\u2019](?:s|t|d|m|re|ve|ll)(?![^\W_]))?"
     r"|[^\w\s]|_",
     re.IGNORECASE,

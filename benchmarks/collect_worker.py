@@ -217,6 +217,7 @@ def plain_sources(folder: Path, setting: Setting, device: str) -> Any:
         d_in=sae.W_enc.shape[0],
         d_out=sae.W_dec.shape[1],
         n_features=setting.n_features,
+        model_name=None,
         prepends_bos=None,
         model_kwargs={},
         device=where,

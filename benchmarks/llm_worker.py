@@ -21,6 +21,7 @@ from autointerp.config import ModelConfig
 from autointerp.llm import Journal, Reply, Request, connect
 from autointerp.llm.protocol import AnswerModel
 from autointerp.llm.providers.anthropic import message_body
+from autointerp.llm.providers.manner import Manner
 from autointerp.llm.providers.openai import completion_body
 
 SYSTEMS = ("sockets", "sdk-post", "sdk", "ours")
@@ -52,7 +53,7 @@ def model_config(provider: str, base_url: str, in_flight: int, **settings: Any) 
 def body(config: ModelConfig, index: int) -> dict[str, Any]:
     """The JSON of a question, as our layer sends it."""
     build = completion_body if config.provider == "openai" else message_body
-    return build(question(index), None, config, True)
+    return build(question(index), None, config, Manner())
 
 
 @asynccontextmanager

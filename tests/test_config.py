@@ -1,5 +1,9 @@
 """Pipeline files: what is read, what is refused, and what the one-line errors say."""
 
+import codecs
+import itertools
+import tomllib
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -7,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.config import Pipeline, parse_indices
-from autointerp.config.file import load_pipeline, ready_made
+from autointerp.config.file import as_toml, load_pipeline, ready_made
 from autointerp.errors import PipelineError
 
 
@@ -111,6 +115,44 @@ def test_broken_toml_is_one_line(tmp_path: Path) -> None:
         load_pipeline(write(tmp_path, "name = \n"))
 
 
+def test_a_byte_order_mark_and_the_line_ends_of_windows_are_no_matter(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_bytes(codecs.BOM_UTF8 + MINIMAL.replace("\n", "\r\n").encode())
+    assert load_pipeline(str(path)) == load_pipeline(write(tmp_path, MINIMAL))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (MINIMAL.encode("utf-16"), "is UTF-16, and TOML is UTF-8: save it as UTF-8"),
+        (b'name = "p"\n# caf\xe9\n', r"is not UTF-8 \(line 2\): save it as UTF-8"),
+        (b'name = "p"\nname = "q"\n', "Cannot overwrite a value .at line 2"),
+        (b"x = " + b"[" * 5000 + b"]" * 5000, "nested too deep"),
+        (b"x = " + b"1" * 5000, "is not valid TOML"),
+        (MINIMAL.encode().replace(b'"c"', b'"c\\u0000"'), "coder.path: holds the character NUL"),
+        (MINIMAL.encode().replace(b'"c"', b'"~nobody-of-this-name/c"'), "no home is known for ~nobody-of-this-name"),
+    ],
+)
+def test_what_is_no_toml_in_utf_8_is_one_line(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "p.toml"
+    path.write_bytes(content)
+    with pytest.raises(PipelineError, match=told):
+        load_pipeline(str(path))
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "a b", "日本", ""])
+def test_a_name_that_would_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PipelineError, match="name: "):
+        load_pipeline(write(tmp_path, MINIMAL), (f'name="{name}"',))
+
+
+def test_an_override_that_is_no_toml_is_text_however_deep_or_long_it_is(tmp_path: Path) -> None:
+    pipeline = load_pipeline(write(tmp_path, MINIMAL), (f"coder.path={'[' * 5000}",))
+    assert pipeline.coder[0].path == "[" * 5000
+    with pytest.raises(PipelineError, match="seed: "):
+        load_pipeline(write(tmp_path, MINIMAL), (f"seed={'1' * 5000}",))
+
+
 def test_a_missing_file_lists_the_ready_made_ones() -> None:
     with pytest.raises(PipelineError, match="demo"):
         load_pipeline("no-such-pipeline")
@@ -141,16 +183,46 @@ def test_a_context_longer_than_a_block_is_refused(tmp_path: Path) -> None:
         load_pipeline(write(tmp_path, MINIMAL), ("collect.context_length=64", "corpus.block_length=32"))
 
 
-@given(st.lists(st.integers(0, 500), min_size=1, unique=True))
-def test_indices_read_back_in_order(indices: list[int]) -> None:
-    assert parse_indices(",".join(map(str, indices))) == tuple(sorted(indices))
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), min_size=1))
+def test_indices_read_back_in_order_however_their_ranges_lie(ranges: list[tuple[int, int]]) -> None:
+    text = ",".join(f"{first}-{first + more}" if more else str(first) for first, more in ranges)
+    wanted = sorted({index for first, more in ranges for index in range(first, first + more + 1)})
+    read = parse_indices(text)
+    assert [index for part in read for index in part] == wanted
+    assert all(before.stop < after.start for before, after in itertools.pairwise(read))
 
 
-@pytest.mark.parametrize("text", ["", "a", "5-3", "1,,2", "-4", "1-", "0x10"])
+def test_ranges_of_any_size_take_no_memory() -> None:
+    tracemalloc.start()
+    assert parse_indices("0-29999999,5-100000000000,7") == (range(100_000_000_001),)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100_000
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "5-3", "1,,2", "-4", "1-", "0x10", "@ids.txt", "1-2-3", "²", "1" * 5000, "0-" + "9" * 5000]
+)
 def test_indices_that_cannot_be_read_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"index|ends before"):
+    with pytest.raises(ValueError, match=r"index|ends before") as caught:
         parse_indices(text)
+    assert len(str(caught.value)) < 200
 
 
 def test_defaults_stand_in_config_only(tmp_path: Path) -> None:
     assert load_pipeline(write(tmp_path, MINIMAL)) == Pipeline.model_validate({"name": "p", "coder": {"path": "c"}})
+
+
+def test_an_override_that_is_not_utf8_is_refused_before_it_is_stored(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"--set corpus.path=a\ufffd.txt is not UTF-8"):
+        load_pipeline(write(tmp_path, MINIMAL), ("corpus.path=a\udcff.txt",))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.lists(st.integers(-(10**9), 10**9)) | st.booleans())
+def test_what_is_written_as_toml_is_read_back_as_a_file_and_as_an_override(value: object) -> None:
+    assert tomllib.loads(f"value = {as_toml(value)}") == {"value": value}
+
+
+@pytest.mark.parametrize("text", ["é 🙂/texts", 'a "b"\\c', "tab\there", "del\x7f", "unset", "7", "# 1"])
+def test_a_path_given_as_an_option_comes_through(text: str) -> None:
+    assert load_pipeline("demo", (f"runs={as_toml(text)}",)).runs == text

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,23 @@ def test_a_text_has_the_same_vector_whatever_it_is_embedded_with(embedder: Embed
     together = embedder.embed([*TEXTS[::-1], "another text here", *TEXTS])[-len(TEXTS) :]
     np.testing.assert_allclose(alone, together[:4], atol=1e-6)
     np.testing.assert_array_equal(together[0], together[-1])
+
+
+def test_many_texts_run_side_by_side_as_one_thread_would_run_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{'word ' * (number % 40)}{number}" for number in range(300)]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    one_by_one = Embedder(EmbedderConfig(device="cpu")).embed(texts)
+    assert asked == []
+    monkeypatch.setattr("autointerp.embedder._MANY_TEXTS", 300)
+    np.testing.assert_array_equal(Embedder(EmbedderConfig(device="cpu")).embed(texts), one_by_one)
+    assert set(asked[:-1]) == {1}, "each thread computes alone, and afterwards all is as it was"
+    assert asked[-1] == 2
+
+
+def test_text_that_utf8_can_not_hold_is_embedded_with_a_replacement_character(embedder: Embedder) -> None:
+    np.testing.assert_array_equal(embedder.embed(["a dog \ud83d"]), embedder.embed(["a dog \ufffd"]))
 
 
 def test_the_cache_forgets_the_texts_not_asked_for_longest(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "autointerp"
 ORDER = (
     "errors",
     "whole_file",
+    "valid_text",
     "json_text",
     "identity",
     "assets",

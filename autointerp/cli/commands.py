@@ -56,13 +56,13 @@ def _before(
 
 
 def _load(file: str, overrides: list[str] | None, features: str | None, sample: int | None) -> "Pipeline":
-    from autointerp.config.file import load_pipeline
+    from autointerp.config.file import as_toml, load_pipeline
 
     chosen = list(overrides or [])
     if features is not None and sample is not None:
         raise PipelineError("--features and --sample exclude each other", "give one of them")
     if features is not None:
-        chosen += [f"features.indices={json.dumps(features)}", "features.sample=unset"]
+        chosen += [f"features.indices={as_toml(features)}", "features.sample=unset"]
     if sample is not None:
         chosen += [f"features.sample={sample}", "features.indices=unset"]
     return load_pipeline(file, tuple(chosen))
@@ -96,16 +96,18 @@ def _tell_cost(pipeline: "Pipeline", *, as_json: bool) -> None:
 def demo(
     runs: Annotated[str, typer.Option(help="folder that holds run folders")] = "runs",
     text: Annotated[
-        Path | None, typer.Option("--text", help="your own text in the corpus's place: file or folder")
+        Path | None, typer.Option("--text", readable=False, help="your own text in the corpus's place: file or folder")
     ] = None,
     sample: SampleOption = None,
     set_: SetOption = None,
     resume: ResumeOption = True,
 ) -> None:
     """Label, score and search the features of an embedded model: no network, no key."""
-    overrides = [f"runs={json.dumps(runs)}"]
+    from autointerp.config.file import as_toml
+
+    overrides = [f"runs={as_toml(runs)}"]
     if text is not None:
-        overrides += ['corpus.kind="text"', f"corpus.path={json.dumps(str(text))}", 'name="demo-text"']
+        overrides += ['corpus.kind="text"', f"corpus.path={as_toml(str(text))}", 'name="demo-text"']
     pipeline = _load("demo", [*overrides, *(set_ or [])], None, sample)
 
     from autointerp.cli.demo import run_demo
@@ -115,7 +117,7 @@ def demo(
 
 @app.command()
 def new(
-    file: Annotated[Path, typer.Argument(help="the file to write")],
+    file: Annotated[Path, typer.Argument(readable=False, help="the file to write")],
     origin: Annotated[str, typer.Option("--from", help="begin from this ready-made pipeline")] = "demo",
 ) -> None:
     """Write a commented starting file."""

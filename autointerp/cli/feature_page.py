@@ -2,18 +2,32 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from typing import Any
 
 from autointerp.cli.tables import bars, marked, number, percent, shorten, with_interval
+from autointerp.errors import AutointerpError
+from autointerp.identity import FeatureKey
 from autointerp.library.run import Run
 from autointerp.records import Context, Failure, FeatureRecord, Neighbor, SourceRecord
 from autointerp.store.results import ScoredLabel
 
 _TOKENS_SHOWN = 10
+_CONTEXTS_SHOWN = 8
 _NEIGHBORS_READ = 20
 _NEIGHBORS_SHOWN = 6
 _NEIGHBOR_LABEL_WIDTH = 24
 _SIDES = {"input": "what it fires on", "output": "what it promotes"}
+
+
+@dataclass(frozen=True, slots=True)
+class ContextChoice:
+    """Which contexts are asked for: `n` of the strongest, of a kind, a split, a quantile; None leaves each free."""
+
+    n: int | None = None
+    kind: Any = None
+    split: Any = None
+    quantile: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +41,9 @@ class FeaturePage:
         neighbors: Its stored neighbors in each space, closest first.
         neighbor_labels: Their true labels, by feature, where they have one.
         labels: Its labels with their scores, true ones first.
-        contexts: Its contexts of both splits.
+        contexts: Those that were asked for; else those that were built, or where none are, those that the pass kept.
         failures: What could not be done for it, and why.
+        no_contexts: Why what the pass kept can't be read; None where it was, or was not looked for.
     """
 
     source: SourceRecord
@@ -39,26 +54,40 @@ class FeaturePage:
     labels: tuple[ScoredLabel, ...]
     contexts: tuple[Context, ...]
     failures: tuple[Failure, ...]
+    no_contexts: str | None
 
 
-def read_page(run: Run, feature_index: int, source_id: str | None) -> FeaturePage:
+def read_page(run: Run, feature: FeatureKey, choice: ContextChoice) -> FeaturePage:
     """Read all that is known of one feature.
 
     Args:
         run: The run.
-        feature_index: The feature.
-        source_id: Its source; the only one where None.
+        feature: Its index, or `model@source:index`.
+        choice: The contexts that are asked for.
 
     Raises:
         UnknownFeatureError: If there is no such feature.
     """
+    are_chosen, no_contexts = choice != ContextChoice(), None
+    view = run.feature(feature)
+    source, index = view.feature.source_id, view.feature.feature_index
+    contexts = view.contexts
+    try:
+        if are_chosen or not contexts:
+            contexts = tuple(
+                run.contexts(
+                    index, choice.n, kind=choice.kind, split=choice.split, quantile=choice.quantile, source_id=source
+                )
+            )
+    except AutointerpError as error:
+        if are_chosen:
+            raise
+        no_contexts = str(error)
     with run.reader.session() as reader:
-        view = run.feature(feature_index, source_id)
-        source = view.feature.source_id
         neighbors = tuple(
             neighbor
-            for space in reader.neighbor_spaces()
-            for neighbor in reader.neighbors(feature_index, space, _NEIGHBORS_READ, source)
+            for _, near in groupby(view.neighbors, key=lambda neighbor: neighbor.space)
+            for neighbor in islice(near, _NEIGHBORS_READ)
         )
         indices = sorted({neighbor.feature_index for neighbor in neighbors})
         return FeaturePage(
@@ -68,17 +97,24 @@ def read_page(run: Run, feature_index: int, source_id: str | None) -> FeaturePag
             neighbors=neighbors,
             neighbor_labels={e.feature_index: e.label for e in reader.explanations(indices, source)},
             labels=view.labels,
-            contexts=view.contexts,
+            contexts=contexts,
             failures=view.failures,
+            no_contexts=no_contexts,
         )
 
 
-def feature_lines(page: FeaturePage, n_contexts: int) -> list[str]:
+def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
     """Lines about a feature: evidence, labels with scores, the strongest and the silent contexts, failures."""
     feature = page.feature
     lines = _evidence_lines(page)
-    if not page.labels and not page.failures:
-        lines += ["", f"no label: nobody asked for one yet; run the pipeline with --features {feature.feature_index}"]
+    if all(scored.explanation.is_baseline for scored in page.labels):
+        why = f"nobody asked for one yet; run the pipeline with --features {feature.feature_index}"
+        if feature.status == "dead":
+            why = "it is dead: it never fires in this corpus"
+        elif page.failures:
+            first = page.failures[0]
+            why = f"{first.message} ({first.stage}: {first.error_type})"
+        lines += ["", f"no label: {why}"]
     for scored in page.labels:
         explanation = scored.explanation
         by = f"{explanation.explainer}, {explanation.model}"
@@ -97,13 +133,24 @@ def feature_lines(page: FeaturePage, n_contexts: int) -> list[str]:
                 f"       {score.scorer:<10} {with_interval(score)}  {score.metric}, judge {score.judge}, "
                 f"{score.n_trials} trials{unanswered}"
             )
-    lines += _context_lines("strongest contexts", _strongest(page.contexts, n_contexts))
-    silent = [c for c in page.contexts if c.kind.startswith("silent")][: n_contexts // 2]
-    lines += _context_lines("silent contexts", silent)
+    lines += _every_context(page, are_chosen=choice != ContextChoice())
     if page.failures:
         lines += ["", "failures"]
         lines += [f"  {f.stage}: {f.error_type}: {f.message}" for f in page.failures]
     return lines
+
+
+def _every_context(page: FeaturePage, *, are_chosen: bool) -> list[str]:
+    if page.no_contexts is not None:
+        return ["", f"contexts: {page.no_contexts}"]
+    if are_chosen and not page.contexts:
+        return ["", "no context is as asked for"]
+    n_active, n_silent = (None, None) if are_chosen else (_CONTEXTS_SHOWN, _CONTEXTS_SHOWN // 2)
+    silent = [context for context in page.contexts if not context.is_active and (are_chosen or context.kind != "pool")]
+    return [
+        *_context_lines("strongest contexts", _strongest(page.contexts, n_active)),
+        *_context_lines("silent contexts", silent[:n_silent]),
+    ]
 
 
 def _evidence_lines(page: FeaturePage) -> list[str]:
@@ -158,10 +205,10 @@ def _times(lift: float) -> str:
 
 
 def _quoted(token: str) -> str:
-    return repr(token.strip() or token)
+    return repr(token)  # with the space before it: `' key'` and `'key'` are two tokens
 
 
-def _strongest(contexts: tuple[Context, ...], n: int) -> list[Context]:
+def _strongest(contexts: tuple[Context, ...], n: int | None) -> list[Context]:
     active = [context for context in contexts if context.is_active]
     return sorted(active, key=lambda c: (-c.max_activation, c.context_id))[:n]
 
@@ -170,5 +217,7 @@ def _context_lines(title: str, contexts: list[Context]) -> list[str]:
     if not contexts:
         return []
     lines = ["", title]
-    lines += [f"  {number(c.max_activation):>6}  {marked(c)}  ({c.kind}, {c.split}, {c.document_id})" for c in contexts]
+    for c in contexts:
+        where = ", ".join(filter(None, (c.kind, c.split, c.document_id)))
+        lines.append(f"  {number(c.max_activation):>6}  {marked(c)}  ({where})")
     return lines

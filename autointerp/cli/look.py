@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autointerp.errors import FilterError, UnknownFeatureError
+from autointerp.errors import FilterError, RunError
+from autointerp.valid_text import visible
 
 if TYPE_CHECKING:
     from autointerp.records import FeatureFilter
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, for example runs/demo")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", readable=False, help="a run folder, for example runs/demo")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 SourceOption = Annotated[list[str] | None, typer.Option(metavar="SOURCE", help="only of this source; repeatable")]
 ExplainerOption = Annotated[str | None, typer.Option(help="only labels of this explainer")]
@@ -27,7 +28,6 @@ MinScoreOption = Annotated[
 MinDensityOption = Annotated[float, typer.Option(help="least share of tokens on which the feature fires")]
 MaxDensityOption = Annotated[float, typer.Option(help="largest share")]
 TopOption = Annotated[int, typer.Option("--top-k", "-k", help="features to print")]
-_CONTEXTS_SHOWN = 8
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -68,35 +68,44 @@ def neighbors(
     feature: Annotated[str, typer.Argument(help="index, or model@source:index")],
     space: Annotated[str, typer.Option(help="label, decoder or coactivation")] = "label",
     top_k: TopOption = 10,
+    min_score: MinScoreOption = None,
+    min_density: MinDensityOption = 0.0,
+    max_density: MaxDensityOption = 1.0,
+    explainer: ExplainerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the features closest to one, in a named space."""
     from autointerp.cli.tables import hit_rows
     from autointerp.library.run import open_run
 
-    source, index = _feature(feature)
     opened = open_run(run)
-    hits = opened.neighbors(index, space, top_k, source)
+    hits = opened.neighbors(feature, space, top_k, where=_filter(min_score, min_density, max_density, None, explainer))
     _print(hits, hit_rows(hits, with_source=opened.has_several_sources), as_json=as_json)
 
 
 def show(
     run: RunArgument,
     feature: Annotated[str, typer.Argument(help="index, or model@source:index")],
+    contexts: Annotated[
+        int | None, typer.Option(help="show so many, also of those that no stage took; 8 of each kind by default")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="only contexts of this kind, for example top")] = None,
+    split: Annotated[str | None, typer.Option(help="only contexts of this split: explain, select or score")] = None,
+    quantile: Annotated[int | None, typer.Option(help="only contexts of this quantile, 0 lowest")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show all that a run knows of one feature: statistics, tokens, neighbors, labels, scores, contexts, failures."""
-    from autointerp.cli.feature_page import feature_lines, read_page
+    from autointerp.cli.feature_page import ContextChoice, feature_lines, read_page
     from autointerp.library.run import open_run
 
-    source, index = _feature(feature)
-    page = read_page(open_run(run), index, source)
-    _print(page, feature_lines(page, _CONTEXTS_SHOWN), as_json=as_json)
+    choice = ContextChoice(contexts, kind, split, quantile)
+    page = read_page(open_run(run), feature, choice)
+    _print(page, feature_lines(page, choice), as_json=as_json)
 
 
 def export(
     run: RunArgument,
-    file: Annotated[Path, typer.Argument(help="the file to write: .jsonl, .csv or .parquet")],
+    file: Annotated[Path, typer.Argument(readable=False, help="the file to write: .jsonl, .csv or .parquet")],
     contexts: Annotated[bool, typer.Option("--contexts", help="write each feature's contexts too (.jsonl)")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="write shuffled labels too")] = False,
     min_score: MinScoreOption = None,
@@ -110,8 +119,9 @@ def export(
     from autointerp.export.items import ExportOptions
 
     where = _filter(min_score, min_density, max_density, source, explainer)
+    is_new = not file.parent.exists()
     written = export_run(run, file, options=ExportOptions(where, baselines=baselines, contexts=contexts))
-    typer.echo(f"Wrote {written.n_rows} rows to {written.path}")
+    typer.echo(f"Wrote {written.n_rows} rows to {written.path}{', in a new folder' if is_new else ''}")
 
 
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
@@ -132,7 +142,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     rows = [
         [
             s.stage,
-            s.status or "not begun",
+            "stopped (killed)" if s.status == "killed" else s.status or "not begun",
             str(s.n_done),
             str(s.n_failed),
             str(s.n_pending),
@@ -141,12 +151,19 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         for s in stages
     ]
     lines = table(["stage", "state", "done", "failed", "pending", "cost"], rows, left=(0, 1))
+    paid_usd = None
+    try:
+        paid_usd = opened.paid_usd()
+    except RunError as error:
+        lines.append(f"paid in all: unknown ({error.problem})")
+    if paid_usd is not None:
+        lines.append(f"paid in all, as the journal says: ${paid_usd:.4f}")
     if scores:
         lines += ["", *summary_rows(scores)]
     if counts:
         failed = [[*kind, str(n), example[kind]] for kind, n in sorted(counts.items())]
         lines += ["", *table(["failed in", "reason", "n", "for example"], failed, left=(0, 1, 3))]
-    content = {"stages": stages, "scores": scores, "failures": failures}
+    content = {"stages": stages, "paid_usd": paid_usd, "scores": scores, "failures": failures}
     _print(content, lines, as_json=as_json)
 
 
@@ -157,7 +174,7 @@ def _print(content: Any, lines: Iterable[str], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(_plain(content), ensure_ascii=False, indent=1))
     else:
-        typer.echo("\n".join(lines))
+        typer.echo("\n".join(map(visible, lines)))
 
 
 def _plain(value: Any) -> Any:
@@ -168,15 +185,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _feature(text: str) -> tuple[str | None, int]:
-    from autointerp.identity import parse_feature_id
-
-    parsed = parse_feature_id(text)
-    if parsed is None:
-        raise UnknownFeatureError(f"{text!r} is not a feature", "give an index such as 650, or model@source:650")
-    return parsed
 
 
 def _filter(

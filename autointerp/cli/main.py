@@ -51,16 +51,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str] | None) -> None:
     from autointerp.cli.commands import app
-    from autointerp.errors import AutointerpError, disk_full, is_disk_full
+    from autointerp.errors import AutointerpError, file_error, is_of_a_path
 
     try:
         app(arguments, standalone_mode=True)
     except AutointerpError as error:
         _fail(error)
     except OSError as error:
-        if not is_disk_full(error):
+        if error.filename is None and not is_of_a_path(error):
             raise
-        _fail(disk_full())
+        _fail(file_error(error))
 
 
 def _like_ctrl_c(received: list[int]) -> "signal._HANDLER":
@@ -110,10 +110,14 @@ def _end_at_once(status: str | int | None) -> NoReturn:
 
 
 def _fail(error: "AutointerpError") -> NoReturn:
-    _say(f"autointerp: {' '.join(str(error).split())}")
+    _say(f"autointerp: {' '.join(f'{error.problem}: {error.remedy}'.split())}")
+    for fault in error.faults:
+        _say(f"  {' '.join(fault.split())}")
     sys.exit(1)
 
 
 def _say(line: str) -> None:
+    from autointerp.valid_text import visible
+
     with suppress(OSError, AttributeError, ValueError):  # the terminal may be gone, or the stream closed
-        print(line, file=sys.stderr, flush=True)
+        print(visible(line), file=sys.stderr, flush=True)

@@ -1,8 +1,6 @@
 """A commented starting file for `autointerp new`: every key there is, set or with its default behind a comment sign."""
 
-import json
 import re
-import tomllib
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
@@ -11,8 +9,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from autointerp.config import Pipeline
-from autointerp.config.file import pipeline_path
-from autointerp.errors import PipelineError
+from autointerp.config.file import as_toml, pipeline_path, read_toml
+from autointerp.errors import PipelineError, file_error
 from autointerp.explain.registry import BUILT_IN as EXPLAINERS
 from autointerp.score.registry import BUILT_IN as SCORERS
 
@@ -38,12 +36,12 @@ def write_starting_file(path: Path, origin: str) -> None:
     except FileExistsError as error:
         raise PipelineError(f"{path} exists already", "give another name") from error
     except OSError as error:
-        raise PipelineError(f"{path} can't be written ({error.strerror})", "choose another place") from error
+        raise file_error(error, path, PipelineError) from error
 
 
 def starting_file(origin: Path, path: Path) -> str:
     """The text of a starting file, valid TOML that loads to the same pipeline but for its name."""
-    content = tomllib.loads(origin.read_text(encoding="utf-8"))
+    content = read_toml(origin)
     content["name"] = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
     parts = [_HEADER.format(origin=origin.stem, file=path), *_lines(Pipeline, content, prefix="")]
     return "\n".join(parts) + "\n"
@@ -69,14 +67,9 @@ def _key_line(name: str, field: FieldInfo, content: dict[str, Any]) -> str:
     said = "; ".join(filter(None, (", ".join(_CHOICES.get(name, ())), field.description)))
     remark = f"  # {said}" if said else ""
     if name in content:
-        return f"{name} = {_toml(content[name])}{remark}"
+        return f"{name} = {as_toml(content[name])}{remark}"
     default = field.get_default()
-    return f"# {name} = {'…' if default is None else _toml(default)}{remark}"
-
-
-def _toml(value: Any) -> str:
-    # Strings, numbers, booleans and lists are written alike in JSON and TOML.
-    return json.dumps(value, ensure_ascii=False)
+    return f"# {name} = {'…' if default is None else as_toml(default)}{remark}"
 
 
 def _table_of(field: FieldInfo) -> type[BaseModel] | None:

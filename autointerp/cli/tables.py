@@ -1,27 +1,92 @@
-"""What commands print for people: plain text that survives a pipe, a log and eighty columns, numbers with intervals."""
+"""What commands print for people: plain text that survives pipes, logs and narrow terminals, numbers with intervals."""
 
+import os
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import zip_longest
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 
+from autointerp.contexts.render import shown_activations
 from autointerp.identity import feature_id
 from autointerp.records import Context, Score, SearchHit
 from autointerp.store.results import ScoredLabel, ScorerSummary
+from autointerp.valid_text import visible
 
 _LABEL_WIDTH = 40
+_GAP = "  "
+_LEAST_TEXT = 12
+_WIDEST_CELL = 2
 _BARS = "▁▂▃▄▅▆▇█"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
-    """Lines of a table; the columns in `left` are flush left, the others right."""
-    cells = [list(header), *(list(row) for row in rows)]
+    """Lines of a table, in the width of the terminal where there is one.
+
+    What is too wide has its columns of text folded. Where the numbers alone are too wide, each row is put into lines of
+    its own, its texts first and then each number behind its name.
+
+    Args:
+        header: Name of each column.
+        rows: Cells.
+        left: The columns that are flush left: the first, which names the row, and those of text; others are numbers.
+    """
+    cells = [[visible(cell.replace("\t", " ")) for cell in row] for row in (header, *rows)]
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(header))]
-    return [
-        "  ".join(
-            _pad(cell, width, place in left) for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
+    columns = _terminal_columns()
+    if columns is not None:
+        texts = [column for column in left if column > 0]
+        spare = columns - sum(widths) - len(_GAP) * (len(widths) - 1)
+        while spare < 0 and texts and max(widths[column] for column in texts) > _LEAST_TEXT:
+            widest = max(texts, key=lambda column: widths[column])
+            widths[widest] -= 1
+            spare += 1
+        if spare < 0:
+            return [line for row in cells[1:] for line in _stacked(cells[0], row, left, columns)]
+    lines = []
+    for row in cells:
+        folded = [
+            _folded(cell.split(" ") if place in left else [cell], widths[place]) for place, cell in enumerate(row)
+        ]
+        for parts in zip_longest(*folded, fillvalue=""):
+            padded = (_pad(part, widths[place], place in left) for place, part in enumerate(parts))
+            lines.append(_GAP.join(padded).rstrip())
+    return lines
+
+
+def _terminal_columns() -> int | None:
+    """Columns of the terminal that is printed to, or of the variable COLUMNS; None where lines may be of any length."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isascii() and told.isdigit() and int(told) > 0:
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError, AttributeError):  # a pipe, a file, or a stream that is no file
+        return None
+
+
+def _stacked(header: Sequence[str], row: Sequence[str], left: Collection[int], columns: int) -> list[str]:
+    named = (
+        f"{name} {cell.strip()}"
+        for place, (name, cell) in enumerate(zip(header, row, strict=True))
+        if place not in left
+    )
+    texts = _GAP.join(row[place] for place in sorted(left) if row[place])
+    lines = [*_folded(texts.split(" "), columns), *(f"  {line}" for line in _folded([*named], columns - 2, _GAP))]
+    return [line.rstrip() for line in lines]
+
+
+def _folded(words: Sequence[str], width: int, between: str = " ") -> list[str]:
+    """Words in lines of a width; a word that is wider is cut."""
+    lines: list[str] = []
+    for word in words:
+        if lines and cell_len(lines[-1]) + len(between) + cell_len(word) <= width:
+            lines[-1] += between + word
+        elif " " in word and cell_len(word) > width:
+            lines += _folded(word.split(" "), width)
+        else:
+            lines += chop_cells(word, max(width, _WIDEST_CELL)) or [""]
+    return lines
 
 
 def number(value: float | None) -> str:
@@ -113,8 +178,9 @@ def marked(context: Context, width: int = 100) -> str:
     """A context on one line, its active tokens between « and », clipped around the peak."""
     parts: list[str] = []
     before = 0
-    peak = max(context.activations)
-    for token, activation in zip(context.tokens, context.activations, strict=True):
+    activations = shown_activations(context)
+    peak = max(activations)
+    for token, activation in zip(context.tokens, activations, strict=True):
         space = token[: len(token) - len(token.lstrip())]
         if activation == peak > 0 and before == 0:
             before = len(_one_line(parts))

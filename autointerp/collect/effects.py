@@ -90,14 +90,13 @@ def gather_effects(
     return effects
 
 
-def token_texts(pieces: "TokenPieces", n_tokens: int) -> tuple[str, ...]:
-    """The text of each token by itself.
+def token_texts(pieces: "TokenPieces") -> tuple[str, ...]:
+    """Each token as it is shown by itself.
 
     Args:
         pieces: Of the subject's vocabulary.
-        n_tokens: Tokens in it, `len(tokenizer)`.
     """
-    return tuple(pieces.pieces([token_id])[0] for token_id in range(n_tokens))
+    return tuple(pieces.shown_alone(token_id) for token_id in range(pieces.n_tokens))
 
 
 def _project(

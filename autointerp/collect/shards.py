@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from autointerp.collect.merge import ShardPart
 from autointerp.collect.runs import first_in_run
-from autointerp.errors import ShardError, disk_full, is_disk_full
+from autointerp.errors import ShardError, file_error, is_of_a_path
 from autointerp.json_text import parse_json
 from autointerp.records import Collected, FeatureStatistics, Pool, SampledWindows, TokenCounts
 from autointerp.whole_file import whole_file
@@ -50,9 +50,7 @@ def save_part(path: Path, part: ShardPart, fingerprint: str) -> None:
         with whole_file(path) as unfinished:
             save_file(arrays, unfinished, metadata=metadata)
     except (OSError, SafetensorError) as error:
-        if is_disk_full(error):
-            raise disk_full(path) from error
-        raise ShardError(f"{path} can't be written ({error})", "check the folder's permissions") from error
+        raise file_error(error, path, ShardError) from error
 
 
 def load_part(path: Path, fingerprint: str | None = None) -> ShardPart:
@@ -66,6 +64,7 @@ def load_part(path: Path, fingerprint: str | None = None) -> ShardPart:
         ShardError: If the file is missing, cut short, damaged, or of another run.
     """
     try:
+        path.open("rb").close()  # safetensors says of whatever can't be opened that it is not there
         with safe_open(path, framework="numpy") as file:
             header = parse_json((file.metadata() or {})[_HEADER])
             names = file.keys()
@@ -74,6 +73,8 @@ def load_part(path: Path, fingerprint: str | None = None) -> ShardPart:
     except FileNotFoundError as error:
         raise ShardError(f"there is no file {path}", "run again to collect that shard") from error
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, OSError) and is_of_a_path(error):
+            raise file_error(error, path, ShardError) from error
         raise ShardError(f"{path} is cut short or damaged ({error})", _REDO) from error
     if checksum != _checksum(arrays, shard_index, made_of):
         raise ShardError(f"{path} is damaged: its contents don't match its checksum", _REDO)

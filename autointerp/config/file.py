@@ -1,7 +1,10 @@
 """Reading a pipeline file: TOML by path or by a ready-made name, overrides, and errors in plain words."""
 
+import codecs
 import difflib
+import json
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from autointerp.assets import asset_folder
 from autointerp.config import Pipeline
-from autointerp.errors import PipelineError
+from autointerp.errors import PipelineError, file_error
+from autointerp.valid_text import valid_text
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -20,24 +24,29 @@ def ready_made() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in asset_folder("pipelines").glob("*.toml")))
 
 
-def pipeline_path(name_or_path: str) -> Path:
+def pipeline_path(name_or_path: str | Path) -> Path:
     """The file of a pipeline given by path or by the name of a ready-made one.
 
     Raises:
         PipelineError: If there is neither.
     """
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    if name_or_path in ready_made():
-        return asset_folder("pipelines") / f"{name_or_path}.toml"
+    path, name = Path(name_or_path), str(name_or_path)
+    try:
+        with suppress(RuntimeError):  # nobody has the home that is named
+            path = path.expanduser()
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise file_error(error, path, PipelineError) from error
+    if name in ready_made():
+        return asset_folder("pipelines") / f"{name}.toml"
     raise PipelineError(
-        f"no pipeline file {name_or_path!r}",
+        f"no pipeline file {name!r}",
         f"give a TOML file, or one of {', '.join(ready_made())}; `autointerp new my.toml` writes a starting file",
     )
 
 
-def load_pipeline(name_or_path: str, overrides: tuple[str, ...] = ()) -> Pipeline:
+def load_pipeline(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> Pipeline:
     """Read a pipeline file, apply `key=value` overrides, and validate.
 
     Args:
@@ -49,12 +58,7 @@ def load_pipeline(name_or_path: str, overrides: tuple[str, ...] = ()) -> Pipelin
         PipelineError: One line, naming the first wrong key and what is allowed there.
     """
     path = pipeline_path(name_or_path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path} is not valid TOML ({error})", "mend that line") from error
-    except OSError as error:
-        raise PipelineError(f"{path} can't be read ({error.strerror})", "check its permissions") from error
+    content = read_toml(path)
     for override in overrides:
         _apply_override(content, override)
     try:
@@ -63,12 +67,39 @@ def load_pipeline(name_or_path: str, overrides: tuple[str, ...] = ()) -> Pipelin
         raise PipelineError(f"{path}: {_first_problem(error)}", _what_to_do(error)) from error
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file, with or without a byte order mark.
+
+    Raises:
+        PipelineError: If it can't be read, is not UTF-8, or is no TOML.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise file_error(error, path, PipelineError) from error
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise PipelineError(f"{path} is UTF-16, and TOML is UTF-8", "save it as UTF-8")
+    try:
+        return tomllib.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise PipelineError(f"{path} is not UTF-8 (line {line})", "save it as UTF-8") from error
+    except RecursionError as error:
+        raise PipelineError(f"{path} is not valid TOML (nested too deep)", "mend it") from error
+    except ValueError as error:  # also a number of thousands of digits
+        raise PipelineError(f"{path} is not valid TOML ({error})", "mend that line") from error
+
+
 def _apply_override(content: dict[str, Any], override: str) -> None:
     """Set one dotted key; the value `unset` takes a key away, so that its default holds."""
     dotted, equals, text = override.partition("=")
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
         raise PipelineError(f"--set {override!r} is not key=value", "write it as --set corpus.n_tokens=100000")
+    if valid_text(override) != override:
+        raise PipelineError(
+            f"--set {valid_text(override)} is not UTF-8", "write it in UTF-8, or rename the file that it names"
+        )
     table = content
     for key in keys[:-1]:
         table = table.setdefault(key, {})
@@ -84,10 +115,15 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
         table[keys[-1]] = _toml_value(text.strip())
 
 
+def as_toml(value: Any) -> str:
+    """A string, number, boolean or list as TOML, which writes them as JSON does, but no surrogates and no bare DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -99,6 +135,8 @@ _PLAIN_WORDS = {
     "float_type": "must be a number",
     "string_type": 'must be text in quotes, for example "a"',
     "bool_parsing": "must be true or false",
+    "string_pattern_mismatch": "may hold letters, digits, dots, dashes and underscores only, and not only dots",
+    "string_unicode": "is not UTF-8",
 }
 
 

@@ -10,11 +10,29 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from autointerp.config.secrets import check_address, check_variable
+
 NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbor", "silent_token"]
+
+_MOST_DIGITS = 18
+_SHOWN = 60
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What is wrong may be a key or a password that stands where it does not belong.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @field_validator("*")
+    @classmethod
+    def _usable_as_a_path(cls, value: object) -> object:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("holds the character NUL, which no name or path can")
+        if isinstance(value, str) and value.startswith("~") and "/" in value:
+            try:
+                Path(value).expanduser()
+            except RuntimeError as error:
+                raise ValueError(f"no home is known for {value.partition('/')[0]}") from error
+        return value
 
 
 class CorpusConfig(_Frozen):
@@ -26,6 +44,9 @@ class CorpusConfig(_Frozen):
     path: str | None = Field(None, description="file or folder, or the Hugging Face dataset's name")
     column: str | None = Field(
         None, description="of the text; unset: text, or of chats messages, conversations or conversation"
+    )
+    token_column: str | None = Field(
+        None, description="of token ids, where the corpus is tokenized already, by the subject's own tokenizer"
     )
     chat: bool = Field(False, description="the column holds lists of messages, for the tokenizer's chat template")
     chat_template: str | None = Field(None, description="file with a Jinja template; unset: the tokenizer's own")
@@ -55,6 +76,10 @@ class CorpusConfig(_Frozen):
             raise ValueError(f"corpus.chat needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
         if self.chat_template is not None and not self.chat:
             raise ValueError("corpus.chat_template needs corpus.chat = true")
+        if self.token_column is not None and self.kind not in {"jsonl", "parquet", "huggingface"}:
+            raise ValueError(f"corpus.token_column needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
+        if self.token_column is not None and (self.chat or self.column is not None):
+            raise ValueError("corpus.token_column takes the place of corpus.column, and excludes corpus.chat")
         return self
 
 
@@ -169,7 +194,9 @@ class ModelConfig(_Frozen):
     provider: Literal["openai", "anthropic"] = Field("openai", description="whose protocol the server speaks")
     model: str = Field("gpt-5-mini", description="the provider's name of the model")
     base_url: str | None = Field(None, description="another server of the same protocol: vLLM, llama.cpp, Ollama, …")
-    api_key_env: str | None = Field(None, description="environment variable with the key, if not the provider's own")
+    api_key_env: str | None = Field(
+        None, description="environment variable with the key; unset: the provider's, sent to it alone"
+    )
     temperature: float | None = Field(None, ge=0, le=2, description="unset: the provider's default")
     max_output_tokens: int = Field(
         4096,
@@ -196,6 +223,20 @@ class ModelConfig(_Frozen):
         None, ge=0, description="price of input that the provider writes to its cache; unset: as input"
     )
     usd_per_million_output: float | None = Field(None, ge=0, description="price; unset: as llm.prices says, or unknown")
+
+    @field_validator("base_url")
+    @classmethod
+    def _address_without_secrets(cls, base_url: str | None) -> str | None:
+        if base_url is not None:
+            check_address(base_url)
+        return base_url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _variable_and_no_key(cls, name: str | None) -> str | None:
+        if name is not None:
+            check_variable(name)
+        return name
 
 
 class LlmConfig(_Frozen):
@@ -230,7 +271,7 @@ class ExplainConfig(_Frozen):
     candidates: tuple[str, ...] = Field(
         ("examples", "contrastive", "evidence"), min_length=2, description="explainers whose labels best_of compares"
     )
-    labels: str | None = Field(None, description="file of labels for `outside`: csv, jsonl or parquet")
+    labels: str | None = Field(None, description="file of labels for `outside`: csv, json, jsonl, parquet, …")
     author: str | None = Field(None, description="of the labels in the file to take, where it holds several authors'")
 
 
@@ -300,7 +341,7 @@ def _as_list(value: object) -> object:
 class Pipeline(_Frozen):
     """A whole pipeline file."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="of the run folder")
+    name: str = Field(min_length=1, pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9._-]*$", description="of the run folder")
     runs: str = Field("runs", description="folder that holds run folders")
     seed: int = Field(0, ge=0)
     corpus: CorpusConfig = CorpusConfig()
@@ -332,18 +373,31 @@ class Pipeline(_Frozen):
         return Path(self.runs) / self.name
 
 
-def parse_indices(text: str) -> tuple[int, ...]:
-    """Read "0-99,650" as ascending, distinct feature indices.
+def parse_indices(text: str) -> tuple[range, ...]:
+    """Read "0-99,650" as ascending ranges of feature indices that don't touch, none of them empty.
 
     Raises:
         ValueError: If a part is neither an index nor an ascending range.
     """
-    indices: set[int] = set()
+    parts: list[range] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise ValueError(f"{part.strip()!r} is not a feature index or a range such as 0-99")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"{_excerpt(part)!r} is not a feature index or a range such as 0-99")
+        if max(len(first), len(last)) > _MOST_DIGITS:
+            raise ValueError(f"{_excerpt(part)!r} is beyond the index of any feature")
         if dash and int(last) < int(first):
-            raise ValueError(f"the range {part.strip()!r} ends before it begins")
-        indices.update(range(int(first), int(last or first) + 1))
-    return tuple(sorted(indices))
+            raise ValueError(f"the range {_excerpt(part)!r} ends before it begins")
+        parts.append(range(int(first), int(last or first) + 1))
+    merged: list[range] = []
+    for indices in sorted(parts, key=lambda indices: indices.start):
+        if merged and indices.start <= merged[-1].stop:
+            merged[-1] = range(merged[-1].start, max(merged[-1].stop, indices.stop))
+        else:
+            merged.append(indices)
+    return tuple(merged)
+
+
+def _excerpt(part: str) -> str:
+    shown = part.strip()
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

@@ -4,21 +4,25 @@ For each feature:
 
 1. Choose active contexts for both splits from the top set and the uniform sample (`choose`).
 2. Choose silent contexts for both splits from the pool (`negatives`): as many as there are active ones and of the same
-   lengths, on the explain side at most `n_explain_silent`, which is what a judge's threshold needs.
+   lengths, on the explain side at most `n_explain_silent`, which is what a judge's threshold needs. They are of blocks
+   in which the feature is wholly silent, if these give the least that is needed; else silent windows of other blocks
+   make up for what lacks. Where even these are fewer than the least, the feature has no silent contexts.
 3. Where a select split is set apart, keep the score contexts of steps 1 and 2, which knew nothing of it, and choose the
    others again: explain contexts from what is left of the explain documents, select contexts from those set apart.
 4. Check that the splits are apart (`splits.check_no_leak`).
 
-A feature with few select contexts, or none, has those that there are: it can be explained and scored all the same.
+A feature with few select contexts, or none, has those that there are: it can be explained and scored all the same. So
+can one without silent contexts, by those scorers that don't need them.
 
-A feature that can't have contexts gives a `Failure` with the reason. Features go through in chunks, so that the corpus
-is read and texts are embedded for many at a time; the result does not depend on the chunks.
+A feature that can't have active contexts gives a `Failure` with the reason. Features go through in chunks, so that the
+corpus is read and texts are embedded for many at a time; the result does not depend on the chunks.
 """
 
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -27,7 +31,8 @@ from jaxtyping import Float32, Int32, Int64
 from autointerp.collect.windows import join_rows, take_rows
 from autointerp.config import ContextsConfig
 from autointerp.contexts.choose import ActiveChoices, ApartChoices, Candidates, Choice, choose_active, choose_apart
-from autointerp.contexts.negatives import NegativeHints, choose_silent, rank_silent_tiles
+from autointerp.contexts.lacking import why_too_few
+from autointerp.contexts.negatives import NegativeHints, Ranking, choose_silent, rank_silent_tiles, rank_silent_windows
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.splits import (
     DuplicateFilter,
@@ -140,7 +145,7 @@ class _Builder:
             candidates = chunk.of(feature, chunk.splits)
             active[feature] = choose_active(candidates, self._config, self._key("active contexts"))
         choices: dict[int, _Sides] = {f: {"explain": of.explain, "score": of.score} for f, of in active.items()}
-        return self._finish_all(chunk, self._pool_without_select, choices, dict.fromkeys(choices, ()))
+        return self._finish_all(chunk, chunk.splits, self._pool_without_select, choices, dict.fromkeys(choices, ()))
 
     def _set_apart(self, built: Mapping[int, FeatureContexts], chunk: _Chunk) -> dict[int, FeatureContexts | Failure]:
         """Step 3 of the module, for features that have score contexts."""
@@ -154,15 +159,21 @@ class _Builder:
             scored = context_trigrams(score[feature])
             active[feature] = choose_apart(chunk.of(feature, splits), config, self._key("active contexts"), scored)
         choices: dict[int, _Sides] = {f: {"explain": of.explain, "select": of.select} for f, of in active.items()}
-        return self._finish_all(chunk, self._inputs.pool, choices, score)
+        return self._finish_all(chunk, splits, self._inputs.pool, choices, score)
 
     def _finish_all(
-        self, chunk: _Chunk, pool: PoolTiles, choices: Mapping[int, _Sides], score: Mapping[int, Sequence[Context]]
+        self,
+        chunk: _Chunk,
+        splits: Sequence[Split],
+        pool: PoolTiles,
+        choices: Mapping[int, _Sides],
+        score: Mapping[int, Sequence[Context]],
     ) -> dict[int, FeatureContexts | Failure]:
         """Add the negatives of features that have enough active contexts.
 
         Args:
             chunk: Their windows.
+            splits: Of each of the chunk's windows.
             pool: Tiles, split as the documents of the choices were.
             choices: Their active contexts, by feature and split.
             score: Their score contexts, where these were made before.
@@ -172,17 +183,13 @@ class _Builder:
             n_explain = len(sides["explain"])
             n_score = len(sides.get("score", ())) + sum(context.is_active for context in score[feature])
             if n_explain < self._config.min_explain or n_score < self._config.min_score:
-                outcomes[feature] = self._failure(
-                    feature,
-                    "TooFewContexts",
-                    f"{n_explain} explain and {n_score} score contexts, where {self._config.min_explain} and "
-                    f"{self._config.min_score} are needed; it fires in "
-                    f"{self._statistics.n_active_blocks[feature]} blocks",
-                )
+                n_blocks = int(self._statistics.n_active_blocks[feature])
+                lack = why_too_few(chunk.of(feature, splits), n_explain, n_score, n_blocks, self._config)
+                outcomes[feature] = self._failure(feature, lack.error_type, lack.message)
         able = {feature: sides for feature, sides in choices.items() if feature not in outcomes}
         similarity = self._similarities(chunk, {feature: sides["explain"] for feature, sides in able.items()})
         for feature, sides in able.items():
-            outcomes[feature] = self._finish(feature, chunk, pool, sides, score[feature], similarity.get(feature))
+            outcomes[feature] = self._with_silent(feature, chunk, pool, sides, score[feature], similarity.get(feature))
         return outcomes
 
     def _read(self, features: Sequence[int]) -> _Chunk:
@@ -223,7 +230,7 @@ class _Builder:
         # Feature by feature and not by BLAS, whose rounding may change with the size of a product and with threads.
         return {feature: np.einsum("td,d->t", tiles, mean) for feature, mean in zip(explain, means, strict=True)}
 
-    def _finish(
+    def _with_silent(
         self,
         feature: int,
         chunk: _Chunk,
@@ -231,8 +238,8 @@ class _Builder:
         sides: _Sides,
         score: Sequence[Context],
         similarity: Float32[np.ndarray, " tile"] | None,
-    ) -> FeatureContexts | Failure:
-        """Add the negatives of a feature."""
+    ) -> FeatureContexts:
+        """Put the contexts of a feature together, with its negatives, or without any if there are too few."""
         config = self._config
         seen = DuplicateFilter(config.near_duplicate)
         for trigrams in context_trigrams(score):
@@ -243,24 +250,43 @@ class _Builder:
             neighbors=self._neighbors_of(feature),
             peak_tokens=_peak_tokens(active["explain"]),
         )
-        ranked = rank_silent_tiles(pool, feature, config.negatives, hints, self._key("silent contexts"))
-        n_explain = min(len(active["explain"]), config.n_explain_silent)
+        key = self._key("silent contexts")
+        ranked = rank_silent_tiles(pool, feature, config.negatives, hints, key)
+        built = self._choose_silent(feature, pool, active, score, ranked, seen.copy())
+        if not self._has_enough_silent(built):
+            every_active = [*itertools.chain.from_iterable(active.values()), *(c for c in score if c.is_active)]
+            windows = rank_silent_windows(pool, feature, every_active, key)
+            built = self._choose_silent(feature, pool, active, score, {**ranked, "silent_window": windows}, seen)
+        if not self._has_enough_silent(built):
+            # What grades stays as it is, whatever the documents set apart leave for the other splits.
+            active_only = itertools.chain.from_iterable(active.values())
+            built = replace(built, contexts=(*active_only, *score))
+        return built
+
+    def _choose_silent(
+        self,
+        feature: int,
+        pool: PoolTiles,
+        active: Mapping[Split, Sequence[Context]],
+        score: Sequence[Context],
+        ranked: Ranking,
+        seen: DuplicateFilter,
+    ) -> FeatureContexts:
+        """The contexts of a feature, with silent ones as far as the ranked tiles go."""
         contexts: list[Context] = []
         for split, of_split in active.items():
-            lengths = _spread_lengths(of_split, n_explain if split == "explain" else len(of_split))
-            silent = choose_silent(pool, feature, split, lengths, config.negatives, ranked, seen)
+            lengths = _spread_lengths(of_split, self._n_silent_wanted(split, len(of_split)))
+            silent = choose_silent(pool, feature, split, lengths, self._config.negatives, ranked, seen)
             contexts += [*of_split, *silent]
-        built = FeatureContexts(self._inputs.source_id, feature, (*contexts, *score))
-        n_silent = {split: len(built.of(split, active=False)) for split in _MUST_HAVE_SILENT}
-        if n_silent["explain"] < min(config.min_explain, n_explain) or n_silent["score"] < config.min_score:
-            return self._failure(
-                feature,
-                "NoSilentContexts",
-                f"{n_silent['explain']} explain and {n_silent['score']} score contexts in which it is silent, where "
-                f"{min(config.min_explain, n_explain)} and {config.min_score} are needed; it is silent in "
-                f"the blocks of {ranked['silent_random'].size} of {pool.n_tiles} pool windows",
-            )
-        return built
+        return FeatureContexts(self._inputs.source_id, feature, (*contexts, *score))
+
+    def _n_silent_wanted(self, split: Split, n_active: int) -> int:
+        return min(n_active, self._config.n_explain_silent) if split == "explain" else n_active
+
+    def _has_enough_silent(self, contexts: FeatureContexts) -> bool:
+        n_explain = self._n_silent_wanted("explain", len(contexts.of("explain", active=True)))
+        n_least = {"explain": min(self._config.min_explain, n_explain), "score": self._config.min_score}
+        return all(len(contexts.of(split, active=False)) >= n_least[split] for split in _MUST_HAVE_SILENT)
 
     def _contexts(self, chunk: _Chunk, choices: Sequence[Choice], split: Split, seen: DuplicateFilter) -> list[Context]:
         contexts: list[Context] = []
@@ -315,7 +341,7 @@ def build_contexts(features: Sequence[int], inputs: ContextInputs) -> Iterator[F
 
     Yields:
         One outcome a feature, in the order of `features`: its contexts (explain, select, score, in each active before
-        silent), or a failure `DeadFeature`, `TooFewContexts` or `NoSilentContexts`.
+        silent), or a failure `DeadFeature` or one of `lacking`.
 
     Raises:
         LeakError: If two contexts of different splits share their document, or nearly their text.

@@ -1,7 +1,7 @@
 """Contexts in which a feature is silent, and which of them are hard.
 
-All are tiles of the pool whose whole block is silent for the feature, so each is proven silent on every token. The
-kinds differ in the order in which tiles are considered:
+All are tiles of the pool, which keeps every firing, so each is proven silent on every token. Of the kinds that a config
+asks for the whole block is silent. They differ in the order in which tiles are considered:
 
 - `silent_random`: by keyed hash of feature and tile, a uniform sample.
 - `silent_similar`: by similarity of the tile's text to the mean of the feature's explain contexts.
@@ -11,6 +11,12 @@ kinds differ in the order in which tiles are considered:
 Each kind gives an equal share. One that runs short is made up for by `silent_random`, and the contexts say so by their
 kind. No tile serves twice, and none nearly repeats another context of the feature.
 
+A frequent feature has few blocks that are silent, or none. What it lacks is then made up for by `silent_window`: tiles
+on which it is silent, in blocks where it fires elsewhere. Those with at least half a context of silence on either side
+go first, since a text that leads up to a firing holds much of what it is about, then those with less, the more the
+earlier; one of each block before a second. They share no token with an active context of the feature, and are cut to
+the length asked for: none of another length stands in, which would tell them.
+
 Silent contexts have the lengths of the active ones, since otherwise the number of tokens tells them apart: features
 seldom fire in short documents. For each full-length active context a kind gives its next full-length tile, for each
 shorter one the short tile closest in length, the better one of equally close ones. Where the pool has too few tiles of
@@ -18,17 +24,21 @@ one sort left, tiles of the other, again the closest in length, stand in.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int64, UInt64
 
 from autointerp.config import NegativeKind
 from autointerp.contexts.pool import PoolTiles
-from autointerp.contexts.splits import DuplicateFilter
+from autointerp.contexts.splits import DuplicateFilter, context_trigrams
 from autointerp.identity import keyed_hash
 from autointerp.records import Context, Split
+
+SilentKind = NegativeKind | Literal["silent_window"]
+Ranking = Mapping[SilentKind, Int64[np.ndarray, " candidate"]]
 
 # Beyond the third the token is no longer one that the feature peaks on most.
 _N_PEAK_TOKENS = 3
@@ -51,7 +61,7 @@ class NegativeHints:
 
 def rank_silent_tiles(
     pool: PoolTiles, feature_index: int, kinds: Sequence[NegativeKind], hints: NegativeHints, key: int
-) -> Mapping[NegativeKind, Int64[np.ndarray, " candidate"]]:
+) -> Ranking:
     """Order the tiles on which a feature is silent, for each kind of negative.
 
     Args:
@@ -66,9 +76,8 @@ def rank_silent_tiles(
         only tiles that are what they say.
     """
     silent = pool.block_is_silent(feature_index)
-    hashes = keyed_hash(key, np.array([feature_index]), pool.block_index, pool.start)
-    by_hash = np.argsort(hashes, kind="stable")
-    ranked: dict[NegativeKind, Int64[np.ndarray, " candidate"]] = {"silent_random": by_hash[silent[by_hash]]}
+    by_hash = np.argsort(_hashes(pool, feature_index, key), kind="stable")
+    ranked: dict[SilentKind, Int64[np.ndarray, " candidate"]] = {"silent_random": by_hash[silent[by_hash]]}
     if "silent_similar" in kinds:
         assert hints.similarity is not None, "silent_similar needs embeddings"
         by_similarity = np.argsort(-hints.similarity, kind="stable")
@@ -81,13 +90,41 @@ def rank_silent_tiles(
     return ranked
 
 
+def rank_silent_windows(
+    pool: PoolTiles, feature_index: int, active: Sequence[Context], key: int
+) -> Int64[np.ndarray, " candidate"]:
+    """Order the tiles on which a feature is silent though it fires elsewhere in their blocks, for `silent_window`.
+
+    Args:
+        pool: Tiles with every feature's firings.
+        feature_index: The feature.
+        active: Its active contexts, with none of which a tile may share a token.
+        key: Of random orders, from `hash_key`.
+    """
+    margin = pool.silent_margin(feature_index)
+    fits = (margin >= 0) & ~pool.block_is_silent(feature_index)
+    for context in active:
+        end = context.start + len(context.tokens)
+        meets = (pool.start < end) & (context.start < pool.start + pool.length)
+        fits &= ~(meets & (pool.block_index == context.block_index))
+    ordered = np.lexsort((_hashes(pool, feature_index, key), -margin))
+    ordered = ordered[fits[ordered]]
+    n_before: Counter[int] = Counter()
+    turns: list[int] = []  # of each tile among those of its block
+    for block in pool.block_index[ordered].tolist():
+        turns.append(n_before[block])
+        n_before[block] += 1
+    in_turn: Int64[np.ndarray, " candidate"] = ordered[np.argsort(turns, kind="stable")]
+    return in_turn
+
+
 def choose_silent(
     pool: PoolTiles,
     feature_index: int,
     split: Split,
     lengths: Sequence[int],
     kinds: Sequence[NegativeKind],
-    ranked: Mapping[NegativeKind, Int64[np.ndarray, " candidate"]],
+    ranked: Ranking,
     seen: DuplicateFilter,
 ) -> list[Context]:
     """Choose silent contexts of one split, in equal shares over kinds and of given lengths.
@@ -98,7 +135,8 @@ def choose_silent(
         split: Only tiles of documents of this split are chosen.
         lengths: Tokens that each chosen context should have; fewer are chosen if fewer tiles are silent.
         kinds: Kinds to choose from; the first ones get one more where the number of lengths does not divide.
-        ranked: From `rank_silent_tiles`.
+        ranked: From `rank_silent_tiles`; with `silent_window` too, these make up for what the others lack, cut to the
+            lengths asked for, and no tile of another length stands in.
         seen: Holds the feature's contexts so far; gets the chosen ones.
 
     Returns:
@@ -113,7 +151,7 @@ def choose_silent(
     first = sorted(kinds, key=lambda kind: kind != "silent_random")
     contexts: list[Context] = []
 
-    def choose(kind: NegativeKind, wanted: Sequence[int], among: Bool[np.ndarray, " tile"]) -> list[int]:
+    def choose(kind: SilentKind, wanted: Sequence[int], among: Bool[np.ndarray, " tile"]) -> list[int]:
         """Choose a tile for each length, and give back the lengths for which there was none."""
         candidates = ranked[kind][(in_split & among)[ranked[kind]]]
         unmet: list[int] = []
@@ -130,15 +168,41 @@ def choose_silent(
             unmet += [length] * n_left
         return unmet
 
-    def choose_alike(kind: NegativeKind, wanted: Sequence[int]) -> list[int]:
+    def choose_alike(kind: SilentKind, wanted: Sequence[int]) -> list[int]:
         full = [length for length in wanted if length == pool.context_length]
         short = [length for length in wanted if length < pool.context_length]
         return choose(kind, full, is_full) + choose(kind, short, ~is_full)
 
     unmet = [length for kind in first for length in choose_alike(kind, shares[kind])]
     unmet = choose_alike("silent_random", unmet)
-    choose("silent_random", unmet, np.ones_like(is_full))
+    if "silent_window" in ranked:
+        windows = ranked["silent_window"]
+        contexts += _cut_windows(pool, feature_index, unmet, windows[in_split[windows]], seen)
+    else:
+        choose("silent_random", unmet, np.ones_like(is_full))
     return contexts
+
+
+def _cut_windows(
+    pool: PoolTiles,
+    feature_index: int,
+    lengths: Sequence[int],
+    candidates: Int64[np.ndarray, " candidate"],
+    seen: DuplicateFilter,
+) -> Iterator[Context]:
+    """Silent windows of exactly these lengths, as far as there are any, the longest first."""
+    left = candidates.tolist()
+    for length in sorted(lengths, reverse=True):
+        for tile in [tile for tile in left if pool.length[tile] >= length]:
+            left.remove(tile)
+            context = pool.context(tile, feature_index, "silent_window", n_tokens=length)
+            if seen.admit(context_trigrams([context])[0]):
+                yield context
+                break
+
+
+def _hashes(pool: PoolTiles, feature_index: int, key: int) -> UInt64[np.ndarray, " tile"]:
+    return keyed_hash(key, np.array([feature_index]), pool.block_index, pool.start)
 
 
 def _neighbor_tiles(

@@ -7,7 +7,8 @@
 2. The `n_pool_tiles` windows of smallest keyed hash are the tiles. All features share them.
 3. The pool's firings are sorted by feature once, so that one feature's are a slice.
 
-A tile is silent for a feature only in the strong sense if its whole block is: `block_is_silent`.
+A tile is silent for a feature in the strong sense if its whole block is: `block_is_silent`. How far a tile that is
+silent itself lies from a firing of its block says `silent_margin`.
 """
 
 from collections.abc import Sequence
@@ -33,15 +34,15 @@ class _Firings:
     Attributes:
         feature: Ascending.
         pool_block: Row of `Pool.block_index`.
+        position: Position in the block.
         tile: Tile that holds the firing, -1 where none does.
-        offset: Offset in the tile; undefined where there is none.
         activation: Above 0.
     """
 
     feature: Int32[np.ndarray, " firing"]
     pool_block: Int32[np.ndarray, " firing"]
+    position: Int32[np.ndarray, " firing"]
     tile: Int32[np.ndarray, " firing"]
-    offset: Int32[np.ndarray, " firing"]
     activation: Float32[np.ndarray, " firing"]
 
     def of(self, feature_index: int) -> slice:
@@ -209,6 +210,25 @@ class PoolTiles:
         tiles: Bool[np.ndarray, " tile"] = silent[self._pool_block]
         return tiles
 
+    def silent_margin(self, feature_index: int) -> Int64[np.ndarray, " tile"]:
+        """Tokens between each tile and the nearest firing of its block, at most half a context; -1 where it fires.
+
+        The edge of a block is no firing.
+        """
+        reach = self.context_length // 2
+        firings = self._firings.of(feature_index)
+        # One line of positions for all blocks, on which no two blocks come near each other.
+        apart = np.int64(1 << 32)
+        at = np.sort(self._firings.pool_block[firings] * apart + self._firings.position[firings])
+        first = self._pool_block * apart + self.start
+        end = first + self.length
+        following = np.searchsorted(at, first)
+        far = np.array([-apart]), np.array([apart * (self.n_blocks + 1)])
+        bounded = np.concatenate([far[0], at, far[1]])
+        before, after = first - bounded[following] - 1, bounded[following + 1] - end
+        margin: Int64[np.ndarray, " tile"] = np.where(after < 0, -1, np.minimum(np.minimum(before, after), reach))
+        return margin
+
     def holds(self, token_id: int) -> Bool[np.ndarray, " tile"]:
         """Whether each tile holds a token."""
         inside = np.arange(self.token_ids.shape[1]) < self.length[:, None]
@@ -224,18 +244,28 @@ class PoolTiles:
         firings = self._firings.of(feature_index)
         here = self._firings.tile[firings] == tile
         activations = np.zeros(int(self.length[tile]), dtype=np.float32)
-        activations[self._firings.offset[firings][here]] = self._firings.activation[firings][here]
+        offsets = self._firings.position[firings][here] - self.start[tile]
+        activations[offsets] = self._firings.activation[firings][here]
         return activations
 
-    def context(self, tile: int, feature_index: int, kind: ContextKind = "pool") -> Context:
+    def context(
+        self, tile: int, feature_index: int, kind: ContextKind = "pool", *, n_tokens: int | None = None
+    ) -> Context:
         """A tile as a context of a feature, with the feature's true activations.
+
+        Args:
+            tile: The tile.
+            feature_index: The feature.
+            kind: How it was chosen.
+            n_tokens: Only so many tokens of it, from its first on.
 
         Raises:
             AssertionError: If `kind` is a silent one and the feature fires in the tile.
         """
+        n = int(self.length[tile]) if n_tokens is None else n_tokens
         return make_context(
-            self.token_ids[tile, : self.length[tile]].tolist(),
-            self.activations(tile, feature_index).tolist(),
+            self.token_ids[tile, :n].tolist(),
+            self.activations(tile, feature_index)[:n].tolist(),
             source_id=self.source_id,
             feature_index=feature_index,
             kind=kind,
@@ -244,7 +274,7 @@ class PoolTiles:
             document_id=self.document_ids[tile],
             block_index=int(self.block_index[tile]),
             start=int(self.start[tile]),
-            tokens=self.tokens[tile],
+            tokens=self.tokens[tile][:n],
         )
 
     def embeddings(self, embedder: TextEmbedder) -> Float32[np.ndarray, "tile dim"]:
@@ -307,7 +337,7 @@ def _index(
     return _Firings(
         feature=pool.feature[firing],
         pool_block=row[firing],
+        position=pool.position[firing],
         tile=tile,
-        offset=np.where(tile >= 0, pool.position[firing] - start[tile], 0).astype(np.int32),
         activation=pool.activation[firing],
     )

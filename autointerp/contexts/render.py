@@ -91,6 +91,16 @@ def active_tokens(context: Context, feature_max: float) -> tuple[tuple[str, int]
     )
 
 
+def shown_activations(context: Context) -> tuple[float, ...]:
+    """The activation at each token, where the largest of a character's parts stands at the token that completes it."""
+    shown = [offset for offset, token in enumerate(context.tokens) if token]
+    activations = [0.0] * len(context.tokens)
+    for offset in active_offsets(context):
+        place = _shown_offset(context.tokens, shown, offset)
+        activations[place] = max(activations[place], context.activations[offset])
+    return tuple(activations)
+
+
 def _shown_offset(tokens: Sequence[str], shown: Sequence[int], offset: int) -> int:
     """The offset of the token that shows a token's text: itself, or the next one that has any."""
     if tokens[offset]:

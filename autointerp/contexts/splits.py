@@ -73,6 +73,12 @@ class DuplicateFilter:
         self._admitted: list[frozenset[int]] = []
         self._all_trigrams: set[int] = set()
 
+    def copy(self) -> "DuplicateFilter":
+        """A filter of its own that has let through the same."""
+        copied = type(self)(self._near_duplicate)
+        copied._admitted, copied._all_trigrams = [*self._admitted], {*self._all_trigrams}
+        return copied
+
     def admit(self, trigrams: frozenset[int]) -> bool:
         """Let a context through and remember it, or say that it nearly repeats an earlier one."""
         # The overlap with one context is at most this share with all of them, which is mostly far below.
@@ -149,7 +155,7 @@ def check_no_leak(contexts: FeatureContexts, near_duplicate: float) -> None:
     Raises:
         LeakError: If two contexts of different splits share their document, or nearly their text.
     """
-    by_split: dict[Split, list[Context]] = {"explain": [], "select": [], "score": []}
+    by_split: dict[Split | None, list[Context]] = {"explain": [], "select": [], "score": []}
     for context in contexts.contexts:
         by_split[context.split].append(context)
     name = feature_id(contexts.source_id, contexts.feature_index)

@@ -89,7 +89,7 @@ def cut_windows(samples: SampledWindows, reader: BlockReader) -> Windows:
 
 
 def window_context(
-    windows: Windows, row: int, *, source_id: str, kind: ContextKind, split: Split, quantile: int, pieces: Pieces
+    windows: Windows, row: int, *, source_id: str, kind: ContextKind, split: Split | None, quantile: int, pieces: Pieces
 ) -> Context:
     """Make the context of one window."""
     length = int(windows.length[row])
@@ -116,7 +116,7 @@ def make_context(
     source_id: str,
     feature_index: int,
     kind: ContextKind,
-    split: Split,
+    split: Split | None,
     quantile: int | None,
     document_id: str,
     block_index: int,

@@ -2,7 +2,15 @@
 
 from autointerp.corpus.blocks import cut_shards, load_shard, save_shard
 from autointerp.corpus.counts import DocumentCounts
-from autointerp.corpus.documents import iter_documents
 from autointerp.corpus.pieces import TokenPieces
+from autointerp.corpus.sources.documents import iter_documents, iter_tokenized
 
-__all__ = ["DocumentCounts", "TokenPieces", "cut_shards", "iter_documents", "load_shard", "save_shard"]
+__all__ = [
+    "DocumentCounts",
+    "TokenPieces",
+    "cut_shards",
+    "iter_documents",
+    "iter_tokenized",
+    "load_shard",
+    "save_shard",
+]

@@ -5,7 +5,9 @@
 2. Special tokens stand around each block by the rule of `corpus.special`. Neither they nor padding are counted.
 3. A tail of fewer than `min_block_tokens` tokens is dropped, and so is one without any counted token. A document of
    which nothing is left is rejected, with its reason in the counts.
-4. Blocks are gathered into shards of `blocks_per_shard`, until `n_tokens` counted tokens are reached. The cut depends
+4. Pieces of the first documents' tokens, as contexts will show them, are compared with their texts: of a tokenizer that
+   nobody can read a run would be paid for in vain.
+5. Blocks are gathered into shards of `blocks_per_shard`, until `n_tokens` counted tokens are reached. The cut depends
    on the corpus alone, so any number of workers sees the same shards.
 """
 
@@ -14,8 +16,9 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,9 +26,12 @@ import numpy as np
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus.counts import DocumentCounts
+from autointerp.corpus.long_text import MOST_CHARACTERS, PART_CHARACTERS, iter_token_ids
+from autointerp.corpus.pieces import TokenPieces, share_found
 from autointerp.corpus.special import SpecialTokens, find_special_tokens
-from autointerp.errors import CorpusError, ShardError
+from autointerp.errors import CorpusError, ShardError, file_error, is_of_a_path
 from autointerp.records import BlockShard, Document
+from autointerp.records.corpus import TokenizedDocument
 from autointerp.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -35,6 +41,11 @@ logger = logging.getLogger(__name__)
 
 # Fast tokenizers work on a batch of texts in parallel; more would only read further ahead of what is needed.
 _DOCUMENTS_PER_CALL = 64
+# Tokenizing takes a hundred bytes a character and more. Longer texts are tokenized by themselves, in parts.
+_CHARACTERS_PER_CALL = PART_CHARACTERS
+_LEAST_SHARE_FOUND = 0.5
+_EXCERPT_TOKENS = 8
+_EXCERPT_CHARACTERS = 60
 
 
 class _Block(NamedTuple):
@@ -44,7 +55,7 @@ class _Block(NamedTuple):
 
 
 def cut_shards(
-    documents: Iterable[Document],
+    documents: Iterable[Document | TokenizedDocument],
     tokenizer: PreTrainedTokenizerBase,
     config: CorpusConfig,
     *,
@@ -104,9 +115,16 @@ class _Cutter:
         self._n_read = 0
         self._longest = 0
 
-    def cut(self, documents: Iterable[Document]) -> Iterator[_Block]:
-        remaining = iter(documents)
-        while batch := list(islice(remaining, _DOCUMENTS_PER_CALL)):
+    def cut(self, documents: Iterable[Document | TokenizedDocument]) -> Iterator[_Block]:
+        for batch in _batches(documents):
+            if isinstance(batch, TokenizedDocument):
+                if self._n_read == 0:
+                    self._warn_of_others_tokens(batch)
+                yield from self._cut_one(batch.document_id, [list(batch.token_ids)])
+                continue
+            if len(batch[0].text) > _CHARACTERS_PER_CALL:
+                yield from self._cut_long(batch[0])
+                continue
             encoded = self._tokenizer(
                 [document.text for document in batch],
                 add_special_tokens=False,
@@ -114,8 +132,45 @@ class _Cutter:
                 return_token_type_ids=False,
                 verbose=False,
             )
+            if self._n_read == 0:
+                self._check_readable(batch, encoded["input_ids"])
             for document, token_ids in zip(batch, encoded["input_ids"], strict=True):
-                yield from self._cut_one(document.document_id, self._special.strip(token_ids))
+                yield from self._cut_one(document.document_id, [token_ids])
+
+    def _cut_long(self, document: Document) -> Iterator[_Block]:
+        parts = iter_token_ids(self._tokenizer, document.text)
+        if self._n_read == 0:
+            first = next(parts)
+            self._check_readable([document], [first])
+            parts = chain([first], parts)
+        yield from self._cut_one(document.document_id, parts)
+
+    def _check_readable(self, documents: Sequence[Document], token_ids: Sequence[list[int]]) -> None:
+        # What stands for no text, or for text that the vocabulary does not have.
+        passed_over = self._special.uncounted | {self._tokenizer.unk_token_id}
+        pieces = TokenPieces(self._tokenizer)
+        kept = [[i for i in of_document if i not in passed_over] for of_document in token_ids]
+        shown = "".join(piece for of_document in kept for piece in pieces.pieces(of_document))
+        # Of a long document the first part is compared, which may be as long as parts become.
+        text = "".join(document.text[:MOST_CHARACTERS] for document in documents)
+        if share_found(shown, text) < _LEAST_SHARE_FOUND:
+            number = next(i for i, of_document in enumerate(kept) if of_document)
+            excerpt = "".join(pieces.pieces(kept[number][:_EXCERPT_TOKENS]))
+            raise CorpusError(
+                f"the tokens of {documents[number].document_id} read as {excerpt!r}, which is not its text",
+                "give the tokenizer.json of the model a decoder, as its own library writes it",
+            )
+
+    def _warn_of_others_tokens(self, document: TokenizedDocument) -> None:
+        token_ids = [i for i in document.token_ids if i not in self._special.uncounted]
+        text = "".join(TokenPieces(self._tokenizer).pieces(token_ids))
+        again = Counter(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        if (again & Counter(token_ids)).total() < _LEAST_SHARE_FOUND * len(token_ids):
+            logger.warning(
+                "corpus: the tokens of %s read as %r; if that is no text, the subject's tokenizer did not make them",
+                document.document_id,
+                text[:_EXCERPT_CHARACTERS],
+            )
 
     def nothing_left(self) -> CorpusError:
         """Why no document gave a block."""
@@ -130,12 +185,11 @@ class _Cutter:
             f"no document of the corpus has {least} tokens{found}", "give more text, or lower corpus.min_block_tokens"
         )
 
-    def _cut_one(self, document_id: str, token_ids: list[int]) -> Iterator[_Block]:
+    def _cut_one(self, document_id: str, parts: Iterable[list[int]]) -> Iterator[_Block]:
         self._n_read += 1
-        self._longest = max(self._longest, len(token_ids))
-        n_blocks = n_dropped = 0
-        for start in range(0, len(token_ids), self._room):
-            content = token_ids[start : start + self._room]
+        n_tokens = n_blocks = n_dropped = 0
+        for content in self._contents(parts):
+            n_tokens += len(content)
             n_counted = self._count(content)
             if len(content) < self._config.min_block_tokens or n_counted == 0:
                 n_dropped += 1
@@ -145,18 +199,57 @@ class _Cutter:
             n_blocks += 1
             block = [*self._special.before, *content, *self._special.after]
             yield _Block(document_id, block, len(block) if self._config.count_special else n_counted)
+        self._longest = max(self._longest, n_tokens)
         if n_blocks:
             self._counts.n_tails += n_dropped
-        elif len(token_ids) < self._config.min_block_tokens:
+        elif n_tokens < self._config.min_block_tokens:
             least = self._config.min_block_tokens
-            self._counts.reject("too short", f"{document_id} has {len(token_ids)} of {least} tokens")
+            self._counts.reject("too short", f"{document_id} has {n_tokens} of {least} tokens")
         else:
-            self._counts.reject("only special tokens", f"{document_id} has nothing beside {len(token_ids)} of them")
+            self._counts.reject("only special tokens", f"{document_id} has nothing beside {n_tokens} of them")
+
+    def _contents(self, parts: Iterable[list[int]]) -> Iterator[list[int]]:
+        """What goes into each block of a document between its special tokens; the last may be shorter."""
+        kept: list[int] = []
+        n_before, n_after = len(self._special.before), len(self._special.after)
+        at_start = True
+        for part in parts:
+            kept = kept + part
+            if len(kept) < n_before + self._room + n_after:
+                continue
+            if at_start:
+                kept, at_start = self._special.strip_start(kept), False
+            # Its last tokens may be those that stand behind a block anyway.
+            n_full = (len(kept) - n_after) // self._room * self._room
+            yield from (kept[start : start + self._room] for start in range(0, n_full, self._room))
+            kept = kept[n_full:]
+        kept = self._special.strip_end(self._special.strip_start(kept) if at_start else kept)
+        yield from (kept[start : start + self._room] for start in range(0, len(kept), self._room))
 
     def _count(self, content: list[int]) -> int:
         if self._config.count_special:
             return len(content)
         return sum(token_id not in self._special.uncounted for token_id in content)
+
+
+def _batches(documents: Iterable[Document | TokenizedDocument]) -> Iterator[list[Document] | TokenizedDocument]:
+    """Documents to tokenize together; one that is longer than they may be together, or needs none of it, is alone."""
+    batch: list[Document] = []
+    n_characters = 0
+    for document in documents:
+        if isinstance(document, TokenizedDocument):
+            yield document
+            continue
+        n_characters += len(document.text)
+        if batch and n_characters > _CHARACTERS_PER_CALL:
+            yield batch
+            batch, n_characters = [], len(document.text)
+        batch.append(document)
+        if len(batch) == _DOCUMENTS_PER_CALL or n_characters > _CHARACTERS_PER_CALL:
+            yield batch
+            batch, n_characters = [], 0
+    if batch:
+        yield batch
 
 
 def _pack(
@@ -224,4 +317,6 @@ def load_shard(path: Path) -> BlockShard:
     except FileNotFoundError as error:
         raise ShardError(f"the shard {path} is missing", "run the corpus stage again") from error
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and is_of_a_path(error):
+            raise file_error(error, path, ShardError) from error
         raise ShardError(f"the shard {path} is damaged", "remove it and run the corpus stage again") from error

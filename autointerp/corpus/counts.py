@@ -37,11 +37,13 @@ class DocumentCounts:
     Attributes:
         n_documents: Documents that gave a block.
         n_tails: Ends of such documents that were too short for a block of their own.
+        n_mended: Documents with U+FFFD where half a surrogate pair stood.
     """
 
     def __init__(self) -> None:
         self.n_documents = 0
         self.n_tails = 0
+        self.n_mended = 0
         self._n_rejected: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
 

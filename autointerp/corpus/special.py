@@ -47,14 +47,15 @@ class SpecialTokens:
     padding: int
     reason: str
 
-    def strip(self, token_ids: list[int]) -> list[int]:
-        """A document's tokens without those that will stand around its blocks anyway."""
-        start, end = 0, len(token_ids)
-        if self.before and tuple(token_ids[: len(self.before)]) == self.before:
-            start = len(self.before)
-        if self.after and tuple(token_ids[max(start, end - len(self.after)) :]) == self.after:
-            end -= len(self.after)
-        return token_ids[start:end]
+    def strip_start(self, token_ids: list[int]) -> list[int]:
+        """A document's first tokens without those that will stand before its blocks anyway."""
+        n_before = len(self.before)
+        return token_ids[n_before:] if self.before and tuple(token_ids[:n_before]) == self.before else token_ids
+
+    def strip_end(self, token_ids: list[int]) -> list[int]:
+        """A document's last tokens without those that will stand behind its blocks anyway."""
+        n_after = len(self.after)
+        return token_ids[:-n_after] if self.after and tuple(token_ids[-n_after:]) == self.after else token_ids
 
 
 def find_special_tokens(

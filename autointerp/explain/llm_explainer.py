@@ -165,9 +165,7 @@ class LlmExplainer(BaseExplainer):
             message = said.message
             if said.error_type == "TooLong":
                 message = f"{message}, with {len(shown.active)} contexts, the fewest to show"
-            outcome = self.failure(
-                evidence, said.error_type, message, said.raw, retry=said.may_pass_later, cost_usd=paid.cost_usd
-            )
+            outcome = self.failure(evidence, said.error_type, message, said.raw, retry=True, cost_usd=paid.cost_usd)
             if said.error_type != "TooLong":
                 break
         assert outcome is not None, "something is always shown"

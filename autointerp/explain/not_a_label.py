@@ -50,7 +50,11 @@ def label_problem(label: str, prompt: str) -> tuple[str, str] | None:
     """
     plain = " ".join(label.split())
     if not any(c.isalnum() for c in plain):
-        return "EmptyLabel", "the label is empty"
+        # Of punctuation is a label only where it names, in quotes or not, what was marked in the prompt.
+        signs = set(plain) - set(" \"'`")
+        marked = {sign for inside in re.findall("<<(.+?)>>", prompt) for sign in inside}
+        is_empty = not signs or not (signs - {","} or signs) <= marked
+        return ("EmptyLabel", "the label is empty") if is_empty else None
     if len(plain) > _MAX_LENGTH:
         return "LabelTooLong", f"the label has {len(plain)} characters; at most {_MAX_LENGTH} were expected"
     words, read = _words(plain), _words(prompt)

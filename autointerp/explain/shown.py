@@ -9,7 +9,7 @@ from autointerp.llm.prompts import quoted
 from autointerp.records import Context, ContextKind
 
 _MAX_VALUES = 2
-_LOOK_ALIKES: tuple[ContextKind, ...] = ("silent_similar", "silent_token", "silent_neighbor")
+_LOOK_ALIKES: tuple[ContextKind, ...] = ("silent_similar", "silent_token", "silent_neighbor", "silent_window")
 
 
 def choose_contexts(active: Sequence[Context], n_contexts: int) -> tuple[Context, ...]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from autointerp.contexts.render import shown_activations
 from autointerp.records import Context
-from autointerp.words import WORD, words_of
+from autointerp.words import UNSPACED, WORD, words_of
+
+_CUT_OFF = "\ufffd"
+_UNSPACED = re.compile(UNSPACED)
 
 
 class FiringWord(NamedTuple):
@@ -28,15 +33,34 @@ class BaseRates:
         self._n_words = self._counts.total()
 
     def rate(self, word: str) -> float:
-        """Share of the corpus's words that are this one, in (0, 1]; each word counted once more (Laplace)."""
-        return (self._counts[word] + 1) / (self._n_words + len(self._counts) + 1)
+        """Share of the corpus's words that are this one, in (0, 1]; each word counted once more (Laplace).
+
+        Of several characters of a script without spaces, which are a word each: that of the rarest, which is the most
+        that the share of all of them together can be.
+        """
+        least = min(self._counts[part] for part in words_of(word) or (word,))
+        return (least + 1) / (self._n_words + len(self._counts) + 1)
 
 
 def firing_words(context: Context) -> list[FiringWord]:
-    """Cut a context into words and punctuation marks, each with the feature's activation on it."""
+    """Cut a context into words and punctuation marks, each with the feature's activation on it.
+
+    Of a script that is written without spaces a word is a character, or as many as one token holds.
+    """
     ends = np.cumsum([len(token) for token in context.tokens])
-    words = []
-    for match in WORD.finditer("".join(context.tokens)):
+    activations = shown_activations(context)
+    words: list[FiringWord] = []
+    text = "".join(context.tokens)
+    # Parts of characters that the window's ends have cut off are no words.
+    start, end = len(text) - len(text.lstrip(_CUT_OFF)), len(text.rstrip(_CUT_OFF))
+    before: tuple[int, int | None] = 0, None  # where the last word ended, and which token held it
+    for match in WORD.finditer(text, start, end):
         first, last = np.searchsorted(ends, [match.start(), match.end() - 1], side="right")
-        words.append(FiringWord(match.group().lower(), max(context.activations[first : last + 1])))
+        word = match.group().lower()
+        token = int(first) if first == last and _UNSPACED.match(word) else None
+        if token is not None and before == (match.start(), token):
+            words[-1] = words[-1]._replace(word=words[-1].word + word)
+        else:
+            words.append(FiringWord(word, max(activations[first : last + 1])))
+        before = match.end(), token
     return words

@@ -1,7 +1,8 @@
 """CSV of RFC 4180 in UTF-8: flat columns, an empty cell where there is no value.
 
 A text cell that a spreadsheet would run as a formula (it begins with =, +, -, @, a tab or a carriage return) gets an
-apostrophe in front, as OWASP advises ("CSV Injection").
+apostrophe in front, as OWASP advises ("CSV Injection"); so does one that begins with apostrophes and then one of these,
+so that whoever takes one apostrophe off has every text back (`explain.label_files` does).
 """
 
 import csv
@@ -28,6 +29,6 @@ def write_csv(items: Iterable[ExportItem], known: Provenance, path: Path) -> int
 
 
 def _cell(value: Cell) -> Cell:
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+    if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA_STARTS):
         return f"'{value}"
     return value.isoformat() if isinstance(value, datetime) else value

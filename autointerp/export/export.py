@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from autointerp.errors import ExportError
+from autointerp.errors import ExportError, file_error
 from autointerp.export.csv import write_csv
 from autointerp.export.items import ExportOptions, Provenance, export_items, provenance
 from autointerp.export.jsonl import write_jsonl
@@ -64,8 +64,7 @@ def export_run(
         with whole_file(target) as unfinished:
             n_rows = _write(wanted, reader, chosen, known, unfinished)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ExportError(f"{target} can't be written ({reason})", "give another file") from error
+        raise file_error(error, target, ExportError) from error
     return Exported(target, wanted, n_rows)
 
 

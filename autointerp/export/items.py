@@ -69,9 +69,8 @@ def export_items(reader: Reader, options: ExportOptions, known: Provenance) -> I
     """The lines of an export in the order of the features, with bounded memory.
 
     Raises:
-        FilterError: If a score is asked for that no label has.
+        FilterError: If a name is asked for that the run does not know.
     """
-    options.where.check_scorers(known.scorers)
     chosen = map(ExportItem, reader.labelled_features(options.where, baselines=options.baselines))
     if not options.contexts:
         yield from chosen

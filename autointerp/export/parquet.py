@@ -36,13 +36,18 @@ _LIST_TYPES = {
 }
 
 
+def flat_types(known: Provenance) -> dict[str, pa.DataType]:
+    """The flat columns' types in Arrow."""
+    return {name: _ARROW_TYPES[kind] for name, kind in flat_columns(known).items()}
+
+
 def write_parquet(items: Iterable[ExportItem], known: Provenance, path: Path) -> int:
     """Write the lines to a new file, and return their number."""
-    flat = {name: _ARROW_TYPES[kind] for name, kind in flat_columns(known).items()}
-    schema = pa.schema(flat | {_N_MISSED: pa.int64()} | _LIST_TYPES)
+    schema = pa.schema(flat_types(known) | {_N_MISSED: pa.int64()} | _LIST_TYPES)
     rows = (flat_row(item, known) | _of_feature(item) for item in items)
     n_rows = 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    # Opened here: pyarrow refuses a name that is not UTF-8.
+    with path.open("wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         while some := list(islice(rows, _ROWS_PER_GROUP)):
             writer.write_table(pa.Table.from_pylist(some, schema=schema))
             n_rows += len(some)

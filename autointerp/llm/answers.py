@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from autointerp.llm.prompts import load_prompt
 from autointerp.llm.protocol import AnswerModel, AnswerT, CallFailure, RawAnswer, Reply, Request
 from autointerp.records import Usage
+from autointerp.valid_text import valid_text
 
 _DROPPED = frozenset({"title", "description", "default"})
 _THOUGHTS = r"(?:\w+:)?(?:think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad)"
@@ -187,7 +188,7 @@ def _validated(value: dict[str, Any], answer: type[AnswerT]) -> AnswerT | str:
     pairs = [(wanted[key], value[name]) for name in value if (key := name.strip().casefold()) in wanted]
     try:
         # A character that UTF-8 can't hold, half of a pair, is no reason to lose the others.
-        written = json.dumps(_unique(pairs), ensure_ascii=False).encode("utf-8", "replace")
+        written = valid_text(json.dumps(_unique(pairs), ensure_ascii=False))
         return answer.model_validate_json(written)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -213,10 +214,12 @@ def read_answer(
     """
     if answer.stop == "refusal":
         return CallFailure("Refusal", "the model refuses to answer", answer.text, usage, paid)
-    if answer.stop == "truncated":
+    parsed = parse_answer(answer.text, request.answer)
+    # A model that was asked for JSON may end it, and go on with blanks to the limit.
+    is_cut = isinstance(parsed, str) or not answer.text.rstrip("` \t\r\n").endswith("}")
+    if answer.stop == "truncated" and is_cut:
         message = f"the answer is cut short at {answer.output_tokens} tokens (max_output_tokens)"
         return CallFailure("Truncated", message, answer.text, usage, paid)
-    parsed = parse_answer(answer.text, request.answer)
     if isinstance(parsed, str):
         return CallFailure("ParseFailure", f"the answer does not fit its schema ({parsed})", answer.text, usage, paid)
     return Reply(answer.text, parsed, usage, answer.model, from_journal, paid)

@@ -2,8 +2,9 @@
 
 import asyncio
 import importlib
+import logging
+import os
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from autointerp.config import ModelConfig
 from autointerp.errors import LanguageModelError
@@ -11,11 +12,15 @@ from autointerp.llm.journal import Journal
 from autointerp.llm.limits.retries import Retries, Sleep
 from autointerp.llm.model import ConnectedModel, Terms
 from autointerp.llm.protocol import Provider
-from autointerp.llm.providers.keys import read_key
+from autointerp.llm.providers.address import find_address
+from autointerp.llm.providers.keys import key_variable, read_key
 
 if TYPE_CHECKING:
     from autointerp.llm.batch.sdk import SdkBatches
+    from autointerp.llm.providers.manner import Learned
     from autointerp.llm.providers.sdk import SdkProvider
+
+_LOG = logging.getLogger(__name__)
 
 
 def connect(
@@ -64,22 +69,25 @@ def connect(
     )
 
 
-def connect_provider(config: ModelConfig, key: str | None = None) -> "SdkProvider":
+def connect_provider(config: ModelConfig, key: str | None = None, learned: "Learned | None" = None) -> "SdkProvider":
     """Make the client of a model's provider. Nothing is sent yet.
 
     Args:
         config: Which model, where.
         key: The API key; by default from the environment.
+        learned: How the model is asked, where others ask it too.
 
     Raises:
         NoKeyError: If the environment holds no key and the provider wants one.
         LanguageModelError: If the provider's SDK is not installed, or `base_url` is no address.
     """
+    address = find_address(config)
     key = read_key(config) if key is None else key
-    if config.base_url is not None and not _is_address(config.base_url):
-        raise LanguageModelError(
-            f"base_url = {config.base_url!r} is not the address of a server", "write it as http://127.0.0.1:8000/v1"
-        )
+    if address.variable is not None:
+        variable = key_variable(config, address) or ""
+        held = "the password that it holds" if address.login else f"the key of {variable}"
+        signed = f", with {held}" if address.login or os.environ.get(variable) else ""
+        _LOG.warning("%s sends the calls of %s to %s%s", address.variable, config.model, address.url, signed)
     try:
         importlib.import_module(config.provider)
     except ImportError:
@@ -92,7 +100,7 @@ def connect_provider(config: ModelConfig, key: str | None = None) -> "SdkProvide
         from autointerp.llm.providers.openai import OPENAI as DIALECT
     else:
         from autointerp.llm.providers.anthropic import ANTHROPIC as DIALECT
-    return SdkProvider(config, key, DIALECT)
+    return SdkProvider(config, key, DIALECT, learned)
 
 
 def connect_batches(config: ModelConfig) -> "SdkBatches[Any]":
@@ -108,12 +116,3 @@ def connect_batches(config: ModelConfig) -> "SdkBatches[Any]":
     from autointerp.llm.batch.anthropic import AnthropicBatches
 
     return AnthropicBatches(config, read_key(config))
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        is_host = bool(parts.hostname) and bool((parts.hostname or "").encode("idna"))
-        return parts.scheme in ("http", "https") and is_host and parts.username is None and parts.port != 0
-    except ValueError:
-        return False

@@ -27,6 +27,7 @@ from autointerp.identity import fingerprint
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.batch.ledger import BatchLedger
 from autointerp.llm.protocol import AnswerT, CallFailure, RawAnswer, Repair, Request
+from autointerp.valid_text import valid_text
 
 _BUSY_TIMEOUT_S = 60.0
 _MOST_ROWS_A_COMMIT = 1000
@@ -271,9 +272,9 @@ class Journal(JournalReader):
         paid = payment or Payment()
         row = (
             key,
-            _storable(answer.text),
+            valid_text(answer.text),
             answer.stop,
-            _storable(answer.model),
+            valid_text(answer.model),
             answer.input_tokens,
             answer.cached_input_tokens,
             answer.output_tokens,
@@ -289,8 +290,8 @@ class Journal(JournalReader):
 
     def put_failure(self, key: str, failure: CallFailure, payment: Payment) -> Future[None]:
         """Keep what came of a call that failed for good."""
-        raw = None if failure.raw is None else _storable(failure.raw)
-        message = _storable(failure.message)
+        raw = None if failure.raw is None else valid_text(failure.raw)
+        message = valid_text(failure.message)
         row = (key, payment.payer, payment.asked_model, failure.error_type, message, raw)
         return self.write((_INSERT_FAILURE, row))
 
@@ -389,8 +390,3 @@ def _open(path: Path) -> sqlite3.Connection:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     return database
-
-
-def _storable(text: str) -> str:
-    """The text with lone surrogates replaced: a JSON answer can hold them, UTF-8 can't."""
-    return text.encode("utf-8", "replace").decode("utf-8")

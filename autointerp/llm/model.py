@@ -28,6 +28,7 @@ from autointerp.llm.journal import AnswerStore, Payment, request_key
 from autointerp.llm.limits.clock import Clock
 from autointerp.llm.limits.gate import Gate
 from autointerp.llm.limits.retries import Retries, Sleep, with_retries
+from autointerp.llm.limits.silence import Silence
 from autointerp.llm.prices import Prices, prices_of
 from autointerp.llm.protocol import (
     AnswerT,
@@ -120,6 +121,7 @@ class ConnectedModel:
         if self._budget.is_limited and not self._prices.are_known:
             raise unpriced(config)
         self._gate = terms.gate or Gate(config, clock, longest_pause_s=retries.patience_s)
+        self._silence = Silence(config, retries.patience_s)
         paid = journal.paid_so_far(config.model)
         self._tokens = BytesPerToken(paid.prompt_bytes, paid.input_tokens, paid.n_answers)
         self._stop = terms.stop or Stop()
@@ -183,6 +185,7 @@ class ConnectedModel:
 
     async def close(self) -> None:
         """Close the connections. The journal stays open: it belongs to the run."""
+        self._silence.close()
         if self._batches is not None:
             await self._batches.close()
         await self._provider.close()
@@ -297,6 +300,9 @@ class ConnectedModel:
                     # Before another is sent in its place: so a kill costs no more than may be in flight.
                     charged_usd = self._charged_usd(self._prices.usage(sent.outcome), most_usd)
                     await self._keep(key, sent.outcome, n_bytes, charged_usd)
+                    self._silence.ends()
+                elif sent.outcome.retriable:
+                    self._silence.goes_on(sent.outcome)
             finally:
                 self._gate.leave(n_tokens, sent)
             return sent.outcome

@@ -8,7 +8,6 @@ What none of them says is unknown, never zero. A model's name may carry a date t
 """
 
 import datetime
-import os
 import re
 import tomllib
 from dataclasses import dataclass, replace
@@ -22,10 +21,10 @@ from autointerp.assets import asset_folder
 from autointerp.config import LlmConfig, ModelConfig
 from autointerp.errors import PipelineError
 from autointerp.llm.protocol import RawAnswer
+from autointerp.llm.providers.address import find_address
 from autointerp.records import Usage
 
 _DATE = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8})$")
-_OTHER_SERVER = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL"}
 _FORM = 'its form is that of data/prices.toml: tables [openai."MODEL"] and [anthropic."MODEL"]'
 
 _Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -75,7 +74,7 @@ class Prices:
 
         It is unknown too where the server counts no tokens and they have a price.
         """
-        if self.input is None or self.output is None or (input_tokens == 0 and self.input > 0):
+        if self.input is None or self.output is None or (input_tokens == 0 and max(self.input, self.output) > 0):
             return None
         cached_price = self.input if self.cached_input is None else self.cached_input
         write_price = self.input if self.cache_write is None else self.cache_write
@@ -135,6 +134,7 @@ def find_prices(config: ModelConfig, llm: LlmConfig) -> Prices:
 
     Raises:
         PipelineError: If the file that `llm.prices` names is missing or not of the form.
+        LanguageModelError: If the model's address is none.
     """
     in_table = prices_of(config)
     found = _find_entry(config, llm)
@@ -191,8 +191,8 @@ def _find_entry(config: ModelConfig, llm: LlmConfig) -> tuple[_Entry, str] | Non
 
 
 def _is_elsewhere(config: ModelConfig) -> bool:
-    """Whether another server than the provider's own is asked; the SDKs read the environment too."""
-    return config.base_url is not None or bool(os.environ.get(_OTHER_SERVER[config.provider]))
+    """Whether another server than the provider's own is asked."""
+    return not find_address(config).is_own
 
 
 def _of_model(file: _File, config: ModelConfig) -> _Entry | None:

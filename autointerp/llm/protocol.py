@@ -84,7 +84,9 @@ class Reply(Generic[AnswerT_co]):
 
 @dataclass(frozen=True, slots=True)
 class CallFailure:
-    """One call that gave no usable answer; the next may.
+    """One call that gave no usable answer; the next may, also where it was refused as it stands.
+
+    Who runs the server may give it more room or another model meanwhile, and a refusal costs nothing.
 
     Attributes:
         error_type: `Refusal`, `Truncated` and `ParseFailure` were answered and paid; `Timeout`, `RateLimited`,
@@ -101,11 +103,6 @@ class CallFailure:
     raw: str | None = None
     usage: Usage = field(default_factory=Usage)
     paid: Usage = field(default_factory=Usage)
-
-    @property
-    def may_pass_later(self) -> bool:
-        """Whether asking again may fare better: not for what the server refuses as it stands."""
-        return self.error_type not in ("TooLong", "BadRequest")
 
 
 class LanguageModel(Protocol):

@@ -16,7 +16,7 @@ from autointerp.records.collect import (
 )
 from autointerp.records.contexts import ACTIVE_KINDS, SILENT_KINDS, Context, ContextKind, FeatureContexts, Split
 from autointerp.records.corpus import BlockShard, Document
-from autointerp.records.filter import EVERY_FEATURE, FeatureFilter
+from autointerp.records.filter import EVERY_FEATURE, FeatureFilter, KnownNames
 from autointerp.records.labels import (
     Explanation,
     Failure,
@@ -50,6 +50,7 @@ __all__ = [
     "FeatureStatistics",
     "FeatureStatus",
     "FollowingToken",
+    "KnownNames",
     "Neighbor",
     "Pool",
     "RowFirings",

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 Split = Literal["explain", "select", "score"]
-ContextKind = Literal["top", "quantile", "silent_random", "silent_similar", "silent_neighbor", "silent_token", "pool"]
+ContextKind = Literal[
+    "top", "quantile", "silent_random", "silent_similar", "silent_neighbor", "silent_token", "silent_window", "pool"
+]
 ACTIVE_KINDS: frozenset[ContextKind] = frozenset({"top", "quantile"})
-SILENT_KINDS: frozenset[ContextKind] = frozenset({"silent_random", "silent_similar", "silent_neighbor", "silent_token"})
+SILENT_KINDS: frozenset[ContextKind] = frozenset(
+    {"silent_random", "silent_similar", "silent_neighbor", "silent_token", "silent_window"}
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Context:
     """A window of one block, with one feature's activation at each token.
 
@@ -17,9 +21,10 @@ class Context:
         context_id: UUID from the feature, kind, split, block and window.
         source_id: `model@source`.
         feature_index: The feature.
-        kind: How it was chosen: `top` and `quantile` are active, `silent_…` silent on every token, `pool` either.
+        kind: How it was chosen: `top` and `quantile` are active, `silent_…` silent on every token, `pool` either. Where
+            a context is silent its whole block is, but for `silent_window`.
         split: `explain` contexts may be shown to explainers and set thresholds; `select` contexts only choose among
-            labels; `score` contexts only grade.
+            labels; `score` contexts only grade. None for what the pass kept and no stage took.
         tokens: Text pieces; joined without a separator they are the context's text.
         token_ids: The model's token ids, one a piece.
         activations: The feature's activation at each token, >= 0.
@@ -36,7 +41,7 @@ class Context:
     source_id: str
     feature_index: int
     kind: ContextKind
-    split: Split
+    split: Split | None
     tokens: tuple[str, ...]
     token_ids: tuple[int, ...]
     activations: tuple[float, ...]
@@ -46,6 +51,13 @@ class Context:
     document_id: str
     block_index: int
     start: int
+
+    def __repr__(self) -> str:
+        split = f", {self.split}" if self.split else ""
+        return (
+            f"<Context of {self.source_id}:{self.feature_index} ({self.kind}{split}), "
+            f"max {self.max_activation:.3g} at token {self.peak} of {len(self.tokens)}: {self.text!r}>"
+        )
 
     @property
     def text(self) -> str:

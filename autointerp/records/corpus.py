@@ -21,6 +21,19 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenizedDocument:
+    """One row of a corpus that was tokenized before; a unit of splits, as a `Document` is.
+
+    Attributes:
+        document_id: Stable and readable, for example `a.parquet#12`.
+        token_ids: Each in the subject's vocabulary, never empty.
+    """
+
+    document_id: str
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """One reason for which documents were left out.
 

@@ -5,10 +5,26 @@ Whoever takes a filter applies it before any limit, so that as many results come
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 
 from autointerp.errors import FilterError
 from autointerp.records.labels import Explanation, Score
 from autointerp.records.store import FeatureRecord
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNames:
+    """The names that a filter can ask for.
+
+    Attributes:
+        n_features: Features of each source, by its id.
+        scorers: Scorers by which labels have scores.
+        explainers: Explainers that labels are of.
+    """
+
+    n_features: Mapping[str, int]
+    scorers: Collection[str]
+    explainers: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +58,15 @@ class FeatureFilter:
         if self.sources is not None:
             object.__setattr__(self, "sources", frozenset(self.sources))
         if self.features is not None:
-            object.__setattr__(self, "features", frozenset(map(int, self.features)))
+            object.__setattr__(self, "features", frozenset(map(_index, self.features)))
+        if not isinstance(self.min_score, Mapping):
+            raise FilterError(f"min_score = {self.min_score!r} names no scorer", "write it as {'detection': 0.8}")
         for scorer, least in self.min_score.items():
-            if not 0 <= least <= 1:
-                raise FilterError(f"no score of {scorer!r} can be {least:g}", "give a number from 0 to 1")
+            if not _is_share(least):
+                raise FilterError(f"no score of {scorer!r} can be {least!r}", "give a number from 0 to 1")
         for name, share in (("min_density", self.min_density), ("max_density", self.max_density)):
-            if not 0 <= share <= 1:
-                raise FilterError(f"{name} = {share:g} is no share of tokens", "give a number from 0 to 1")
+            if not _is_share(share):
+                raise FilterError(f"{name} = {share!r} is no share of tokens", "give a number from 0 to 1")
         if self.min_density > self.max_density:
             raise FilterError("min_density is above max_density", "exchange them")
         if self.labelled is False and self.asks_for_label:
@@ -59,19 +77,27 @@ class FeatureFilter:
         """Whether only features with a label can pass."""
         return bool(self.labelled or self.min_score or self.explainer is not None)
 
-    def check_scorers(self, known: Collection[str]) -> None:
-        """Make sure that some label can pass.
+    def check(self, known: KnownNames) -> None:
+        """Make sure that the names it asks for exist, since a misspelt one would let nothing pass.
 
         Args:
-            known: Scorers by which labels have scores.
+            known: The names that there are.
 
         Raises:
-            FilterError: If a score is asked for that no label has.
+            FilterError: If a source, feature, scorer or explainer is asked for that there is none of.
         """
-        unknown = sorted(set(self.min_score) - set(known))
-        if unknown:
-            scorers = ", ".join(known) or "none yet"
-            raise FilterError(f"no label has a score of {unknown[0]!r}", f"scorers are {scorers}")
+        for source in sorted(map(str, (self.sources or set()) - known.n_features.keys())):
+            raise FilterError(f"there is no source {source!r}", f"sources are {_listed(known.n_features)}")
+        widths = [n for source, n in known.n_features.items() if self.sources is None or source in self.sources]
+        for feature in sorted(self.features or ()):
+            if widths and not 0 <= feature < max(widths):
+                raise FilterError(f"there is no feature {feature}", f"features are 0 to {max(widths) - 1}")
+        for scorer in sorted(set(self.min_score) - set(known.scorers)):
+            raise FilterError(f"no label has a score of {scorer!r}", f"scorers are {_listed(known.scorers)}")
+        if self.explainer is not None and self.explainer not in known.explainers:
+            raise FilterError(
+                f"no label is of the explainer {self.explainer!r}", f"explainers are {_listed(known.explainers)}"
+            )
 
     def admits(self, feature: FeatureRecord, explanation: Explanation | None, scores: Iterable[Score]) -> bool:
         """Whether one label of a feature passes; or the feature itself, where it has none.
@@ -93,6 +119,22 @@ class FeatureFilter:
             return False
         value_of = {score.scorer: score.value for score in scores}
         return all(scorer in value_of and value_of[scorer] >= least for scorer, least in self.min_score.items())
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, Real) and 0 <= float(value) <= 1
+
+
+def _index(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if isinstance(value, Integral):
+        return int(value)
+    raise FilterError(f"{value!r} is no index of a feature", "give whole numbers; `sources` says of which source")
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "none yet"
 
 
 EVERY_FEATURE = FeatureFilter()

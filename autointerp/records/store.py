@@ -34,7 +34,7 @@ class SourceRecord:
     no_logits: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class FeatureRecord:
     """A row of `features`.
 
@@ -72,6 +72,12 @@ class FeatureRecord:
     top_logits: tuple[TokenLogit, ...] = ()
     bottom_logits: tuple[TokenLogit, ...] = ()
 
+    def __repr__(self) -> str:
+        return (
+            f"<FeatureRecord {self.source_id}:{self.feature_index} ({self.status}), density {self.density:.3g}, "
+            f"mean {self.mean_activation:.3g}, max {self.max_activation:.3g}>"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:
@@ -82,7 +88,7 @@ class Neighbor:
     similarity: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SearchHit:
     """A labelled feature found by search, neighbors or reranking.
 
@@ -103,3 +109,10 @@ class SearchHit:
     relevance: float
     density: float
     scores: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        scores = "".join(f", {name} {value:.2f}" for name, value in self.scores.items())
+        return (
+            f"<SearchHit {self.source_id}:{self.feature_index} {self.label!r}, relevance {self.relevance:.2f}, "
+            f"density {self.density:.3g}{scores}>"
+        )

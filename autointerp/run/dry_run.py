@@ -24,6 +24,7 @@ from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import LanguageModel
 from autointerp.llm.tokens import TokenizerCount
 from autointerp.records import Usage
+from autointerp.run.event_loop import run_to_end
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.language_models import payer_of
 from autointerp.run.participants import Participants, check_participants
@@ -115,7 +116,7 @@ def plan_cost(pipeline: Pipeline, reporter: Reporter | None = None) -> CostPlan:
         try:
             with _scratch_store(folder) as scratch:
                 session = Session(pipeline, folder, scratch)
-                stages = asyncio.run(_plan(session, planner, _PlanningReporter(reporter)))
+                stages = run_to_end(_plan(session, planner, _PlanningReporter(reporter)))
             return CostPlan(tuple(stages), pipeline.llm.max_cost_usd, planner.journal.spent_usd(payer_of(pipeline)))
         finally:
             planner.close()

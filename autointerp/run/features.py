@@ -89,26 +89,26 @@ class _Lack:
     error: AutointerpError
 
 
-def check_width(source_id: str, indices: Sequence[int], n_features: int) -> None:
-    """See that a source has features of these indices, ascending.
+def check_width(source_id: str, indices: Sequence[range], n_features: int) -> None:
+    """See that a source has features of these indices, as `config.parse_indices` reads them.
 
     Raises:
         UnknownFeatureError: If it lacks one.
     """
-    if indices[-1] >= n_features:
-        raise UnknownFeatureError(
-            f"{source_id} has no feature {indices[-1]}", f"its features are 0 to {n_features - 1}"
-        )
+    last = indices[-1][-1]
+    if last >= n_features:
+        raise UnknownFeatureError(f"{source_id} has no feature {last}", f"its features are 0 to {n_features - 1}")
 
 
 def _named_features(
-    source_id: str, indices: Sequence[int], n_features: int
+    source_id: str, indices: Sequence[range], n_features: int
 ) -> tuple[list[int], AutointerpError | None]:
+    there = [index for part in indices for index in part[: max(0, n_features - part.start)]]
     try:
         check_width(source_id, indices, n_features)
     except UnknownFeatureError as error:
-        return [index for index in indices if index < n_features], error
-    return list(indices), None
+        return there, error
+    return there, None
 
 
 def _no_label(problem: str) -> PipelineError:

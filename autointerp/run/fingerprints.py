@@ -19,6 +19,9 @@ _HOW_NOT_WHAT = {
     "embedder": {"device", "batch_size"},
 }
 _IDENTITY_TABLES = ("corpus", "subject", "collect", "contexts", "embedder")
+# Keys that came after there were runs: unset they are left out, so that a run from before is gone on with, and not paid
+# for again.
+_CAME_LATER = ("corpus.token_column",)
 _WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".npz"})
 _CONFIG_NAMES = frozenset(
     {"cfg.json", "config.json", "modules.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"}
@@ -37,6 +40,7 @@ def identity_settings(pipeline: Pipeline) -> dict[str, Any]:
     for table in _IDENTITY_TABLES:
         values = getattr(pipeline, table).model_dump(mode="json", exclude=_HOW_NOT_WHAT.get(table))
         settings |= {f"{table}.{key}": value for key, value in values.items()}
+    settings = {key: value for key, value in settings.items() if key not in _CAME_LATER or value is not None}
     for number, coder in enumerate(pipeline.coder):
         # The first as if it were the only one, so that messages name the key that a user wrote.
         table = f"coder[{number}]" if number else "coder"

@@ -10,25 +10,25 @@ runs/NAME/
   run.lock          held by who writes here
 """
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autointerp.config import Pipeline
-from autointerp.errors import RunError, RunMismatchError, disk_full, is_disk_full
+from autointerp.errors import RunError, RunMismatchError, file_error, is_of_a_path
 from autointerp.json_text import parse_json
 from autointerp.run.fingerprints import identity_settings
+from autointerp.run.lock import LOCK_FILE, hold
 from autointerp.run.manifest import has_manifest
 from autointerp.whole_file import whole_file
 
 _RUN_FILE = "run.json"
 # What a run writes before it has a whole run.json, or leaves when it starts over.
-_OWN_FILES = ("run.lock", f".{_RUN_FILE}.*", "journal.sqlite*")
+_OWN_FILES = (LOCK_FILE, f".{_RUN_FILE}.*", "journal.sqlite*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class RunFolder:
     """
 
     path: Path
-    settings: dict[str, Any]
+    settings: dict[str, Any] = field(repr=False)
 
     @property
     def corpus(self) -> Path:
@@ -86,49 +86,31 @@ def hold_run_folder(pipeline: Pipeline, *, fresh: bool = False) -> Iterator[RunF
 
     Raises:
         RunMismatchError: If the folder belongs to another configuration; names the first key that differs.
-        RunError: If another process is running there, or the folder holds something else.
+        RunError: If another process is running there, or the folder holds something else or can't be used.
         DiskFullError: If the disk fills up, here or in the `with` block.
     """
     path = pipeline.run_folder
-    with disk_full_named(path):
+    with file_errors_told():
         settings = identity_settings(pipeline)
         _check_folder(path)
-        with _claimable(path).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(
-                    f"another process is running in {path}", "wait for it, or choose another name"
-                ) from error
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / LOCK_FILE).open("w") as lock:
+            hold(lock, path)
             if fresh:
                 _empty(path)
             _claim(path, pipeline, settings)
             yield RunFolder(path, settings)
 
 
-def _claimable(path: Path) -> Path:
-    """The lock file of a run folder, which is made if it is missing."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "run.lock").touch()
-    except (FileExistsError, NotADirectoryError) as error:
-        raise RunError(
-            f"{path} can't be a folder: a file is in its place", "choose another `name` or `runs`"
-        ) from error
-    except PermissionError as error:
-        raise RunError(f"{path} can't be written", "check its permissions, or choose another `runs` folder") from error
-    return path / "run.lock"
-
-
 @contextmanager
-def disk_full_named(path: Path) -> Iterator[None]:
-    """Turn what the operating system says of a full disk into DiskFullError."""
+def file_errors_told() -> Iterator[None]:
+    """Turn what the operating system says of a file or a full disk into errors of ours."""
     try:
         yield
     except OSError as error:
-        if not is_disk_full(error):
+        if error.filename is None and not is_of_a_path(error):
             raise
-        raise disk_full(path) from error
+        raise file_error(error, kind=RunError) from error
 
 
 def read_run_file(path: Path) -> dict[str, Any]:
@@ -143,7 +125,9 @@ def read_run_file(path: Path) -> dict[str, Any]:
             raise ValueError("it holds no settings")
     except FileNotFoundError as error:
         raise RunError(f"there is no run in {path}", "give a run folder, for example runs/demo") from error
-    except (ValueError, NotADirectoryError) as error:
+    except OSError as error:
+        raise file_error(error, path / _RUN_FILE, RunError) from error
+    except ValueError as error:
         raise RunError(
             f"{path}/{_RUN_FILE} can't be read", "the run is damaged; start it again with --no-resume"
         ) from error

@@ -17,7 +17,9 @@ from autointerp.llm.limits.retries import Retries
 from autointerp.llm.model import ConnectedModel
 from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import AnswerT, CallFailure, LanguageModel, Provider, Reply, Request
+from autointerp.llm.providers.manner import Learned
 from autointerp.records import Usage
+from autointerp.run.paid import payer
 
 if TYPE_CHECKING:
     from autointerp.run.workers.ray_calls import RayCalls
@@ -83,6 +85,7 @@ class LanguageModels:
         self._budget: Budget | None = None
         self._stop = Stop()
         self._gates: dict[tuple[str | None, ...], Gate] = {}
+        self._learned: dict[tuple[str | None, ...], Learned] = {}
         self._ray: RayCalls | None = None
         self._connected: dict[str, ConnectedModel] = {}
 
@@ -190,7 +193,8 @@ class LanguageModels:
         return self._gates[served]
 
     def _provider(self, config: ModelConfig) -> Provider:
-        here = connect_provider(config)
+        # What one stage's refusals have taught need not be refused to the next.
+        here = connect_provider(config, learned=self._learned.setdefault(_served(config), Learned(config)))
         if self._pipeline.ray.n_llm_workers == 0:
             return here
         if self._ray is None:
@@ -232,8 +236,8 @@ def check_budget(config: ModelConfig, llm: LlmConfig) -> None:
 
 
 def payer_of(pipeline: Pipeline) -> str:
-    """Who pays, in the journal: a run folder's own holds that run's payments only, wherever the folder is moved."""
-    return "" if pipeline.llm.journal is None else f"{pipeline.name} in {pipeline.run_folder.absolute()}"
+    """Who pays, in the journal."""
+    return payer(pipeline.name, pipeline.run_folder, pipeline.llm.journal)
 
 
 def _served(config: ModelConfig) -> tuple[str | None, ...]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autointerp.errors import RunError
+from autointerp.errors import RunError, file_error
 from autointerp.json_text import parse_json
 from autointerp.records.corpus import Rejection, SpecialToken, SpecialTokenRule
 from autointerp.whole_file import whole_file
@@ -24,6 +24,7 @@ class CorpusManifest:
         shards: File names, in corpus order.
         n_documents: Documents that gave a block; None where it was not recorded.
         n_tails: Ends of such documents that were too short for a block; None where it was not recorded.
+        n_mended: Documents with U+FFFD where half a surrogate pair stood; None where it was not recorded.
         rejections: Why other documents were left out, as far as the source was read; None where it was not recorded.
         special_tokens: The rule for BOS and special tokens; None where it was not recorded.
     """
@@ -34,6 +35,7 @@ class CorpusManifest:
     shards: tuple[str, ...]
     n_documents: int | None = None
     n_tails: int | None = None
+    n_mended: int | None = None
     rejections: tuple[Rejection, ...] | None = None
     special_tokens: SpecialTokenRule | None = None
 
@@ -69,6 +71,8 @@ def read_manifest(folder: Path) -> CorpusManifest:
             f"the corpus stage has not finished in {folder.parent}",
             "run `autointerp collect` with the same pipeline first",
         ) from error
+    except OSError as error:
+        raise file_error(error, folder / "manifest.json", RunError) from error
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{folder}/manifest.json can't be read", "the run is damaged; start it again with --no-resume"
@@ -85,6 +89,7 @@ def _manifest_from(content: dict[str, Any]) -> CorpusManifest:
         shards=tuple(content["shards"]),
         n_documents=content.get("n_documents"),
         n_tails=content.get("n_tails"),
+        n_mended=content.get("n_mended"),
         rejections=None if rejections is None else tuple(Rejection(**rejection) for rejection in rejections),
         special_tokens=None if rule is None else _rule_from(rule),
     )

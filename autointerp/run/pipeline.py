@@ -6,15 +6,19 @@ Killed anywhere and run again, the result is that of an uninterrupted run: every
 fingerprint and does what has none.
 """
 
-import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 from autointerp.config import Pipeline, parse_indices
+from autointerp.config.file import load_pipeline
+from autointerp.errors import AutointerpError, PipelineError
 from autointerp.explain.registry import load_explainer
+from autointerp.run.event_loop import run_to_end
 from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.language_models import LanguageModels
@@ -28,6 +32,7 @@ from autointerp.run.stages.explain import run_explain
 from autointerp.run.stages.index import run_index
 from autointerp.run.stages.score import run_score
 from autointerp.score.registry import load_scorer
+from autointerp.score.trials import NO_SILENT_CONTEXTS
 from autointerp.store.results import RunRecord
 
 Stage = Literal["corpus", "collect", "contexts", "explain", "score", "index"]
@@ -43,11 +48,12 @@ class Outcome:
         folder: Where it lies.
         features: The features it was asked for, ascending, by source; empty where only text was read.
         n_failed: Labels and scores of these features that are missing for a reason in `failures`. Features that can't
-            have contexts (dead, too rare) are recorded there too, and don't count here: that is a finding.
+            have contexts (dead, too rare), or no silent ones, are recorded there too, and don't count here: that is a
+            finding.
     """
 
     folder: RunFolder
-    features: ChosenFeatures
+    features: ChosenFeatures = field(repr=False)
     n_failed: int
 
     @property
@@ -57,12 +63,16 @@ class Outcome:
 
 
 def run_pipeline(
-    pipeline: Pipeline, stages: Sequence[Stage] = STAGES, reporter: Reporter | None = None, *, fresh: bool = False
+    pipeline: Pipeline | str | Path,
+    stages: Sequence[Stage] = STAGES,
+    reporter: Reporter | None = None,
+    *,
+    fresh: bool = False,
 ) -> Outcome:
-    """Run stages of a pipeline.
+    """Run stages of a pipeline; in a notebook, too.
 
     Args:
-        pipeline: What to run.
+        pipeline: What to run, or its file; `load_pipeline` reads a file with overrides.
         stages: Which stages, carried out in the order of the data flow.
         reporter: Told of progress; by default the log.
         fresh: Remove what an earlier run left in the run folder first.
@@ -70,6 +80,9 @@ def run_pipeline(
     Raises:
         AutointerpError: What a user can cause; what is finished stays.
     """
+    if not isinstance(pipeline, Pipeline):
+        pipeline = load_pipeline(pipeline)
+    _check_stages(stages)
     reporter = reporter or LogReporter()
     check_participants(
         pipeline, explains=bool(_BEFORE_LABELS & set(stages)), scores=bool({*_BEFORE_LABELS, "score"} & set(stages))
@@ -82,11 +95,21 @@ def run_pipeline(
         except BaseException:
             # Killed outright it stays "running"; otherwise readers are told that nothing is.
             if folder.store.exists():
-                session.writer.stop_stages()
+                with suppress(AutointerpError):  # what ended the run is told, not what its end meets
+                    session.writer.stop_stages()
             raise
 
 
+def _check_stages(stages: Sequence[Stage]) -> None:
+    asked = (stages,) if isinstance(stages, str) else stages
+    unknown = next((stage for stage in asked if stage not in STAGES), None)
+    if unknown is not None or isinstance(stages, str):
+        wrong = f"there is no stage {unknown!r}" if unknown is not None else f"stages = {stages!r} is one text"
+        raise PipelineError(wrong, f"give some of {STAGES}")
+
+
 def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -> Outcome:
+    _ = session.writer  # a store that can't be made is told before hours of collecting
     if "collect" in stages and not session.is_collected:
         _check_indices(session)
     if "corpus" in stages:
@@ -101,7 +124,7 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
     if "contexts" in stages:
         run_contexts(session, chosen, reporter)
     if {"explain", "score"} & set(stages):
-        asyncio.run(_ask(session, stages, chosen, reporter))
+        run_to_end(_ask(session, stages, chosen, reporter))
     if "index" in stages:
         run_index(session, reporter)
     return Outcome(session.folder, chosen, _count_failures(session, stages, chosen))
@@ -159,7 +182,7 @@ def _count_failures(session: Session, stages: Sequence[Stage], chosen: ChosenFea
     if not asked:
         return 0
     return sum(
-        failure.stage in asked
+        failure.stage in asked and failure.error_type != NO_SILENT_CONTEXTS
         for source_id, features in chosen.items()
         if features
         for failure in session.reader.failures(features, source_id=source_id)

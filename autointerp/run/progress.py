@@ -1,7 +1,10 @@
 """What a run tells whoever watches it: how far a stage is, and how it ended."""
 
+import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +53,29 @@ def duration(seconds: float) -> str:
 def with_time_left(note: str, seconds_left: float | None) -> str:
     """A note with the time to come behind it, where that is known."""
     return note if seconds_left is None else f"{note}, {duration(seconds_left)} left"
+
+
+@asynccontextmanager
+async def told_meanwhile(tell: Callable[[], None], every_s: float = 5.0) -> AsyncIterator[None]:
+    """Tell how far work is also while none of it ends: a batch takes hours, a busy server minutes.
+
+    Args:
+        tell: Calls a reporter's `progress`.
+        every_s: Between what is told; how much of it is shown is the reporter's to decide.
+    """
+
+    async def tell_on() -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            tell()
+
+    telling = asyncio.create_task(tell_on())
+    try:
+        yield
+    finally:
+        telling.cancel()
+        with suppress(asyncio.CancelledError):
+            await telling
 
 
 class Reporter(Protocol):

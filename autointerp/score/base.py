@@ -65,6 +65,8 @@ class BaseScorer(ABC):
         metric: What the headline is, in words.
         interval: How its interval is made, in words.
         classes: What the questions of true answer yes and no are about, for the failure where there are none.
+        needs_silence: Whether questions of true answer no are about silent contexts, which a feature that fires nearly
+            everywhere has none of.
         asks_judge: Whether it asks the run's judge; one that doesn't has a judge of its own.
         config: The table `[score]`.
         seed: Of every choice.
@@ -78,6 +80,7 @@ class BaseScorer(ABC):
     metric: ClassVar[str]
     interval: ClassVar[str]
     classes: ClassVar[tuple[str, str]] = ("firing contexts", "silent contexts")
+    needs_silence: ClassVar[bool] = True
     asks_judge: ClassVar[bool] = True
 
     def __init__(self, tools: ScoreTools) -> None:
@@ -152,7 +155,7 @@ class BaseScorer(ABC):
         key = feature_key(self.seed, self.name, explanation.source_id, explanation.feature_index)
         posed = self.pose(explanation, contexts, key)
         if missing := missing_class(posed, *self.classes):
-            return self._failure(explanation, missing, Usage())
+            return self._failure(explanation, (self.needs_silence and contexts.no_silence) or missing, Usage())
         solved = as_solved(self.solve(contexts.feature, key))
         said = await self.judge.answer(explanation.label, self.task, [p.question for p in posed], solved)
         of = answered(posed, said.answers)

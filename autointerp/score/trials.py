@@ -14,6 +14,8 @@ from autointerp.records import Context, FeatureContexts
 from autointerp.score import metrics
 from autointerp.score.judge import Answer, Question, Solved
 
+NO_SILENT_CONTEXTS = "NoSilentContexts"
+
 
 @dataclass(frozen=True, slots=True)
 class SilentTiles:
@@ -48,6 +50,20 @@ class ScoreContexts:
         silent = self.pool.is_score & (self.pool.peaks(self.feature.feature_index) <= 0)
         repeated = silent & self.pool.repeats([c for c in self.feature.contexts if c.split != "score"])
         return SilentTiles(np.flatnonzero(silent & ~repeated), int(repeated.sum()))
+
+    @property
+    def no_silence(self) -> "Undefined | None":
+        """Why there are no silent contexts; None where there are some."""
+        if self.feature.of("score", active=False):
+            return None
+        n_firing = int(np.sum(self.pool.peaks(self.feature.feature_index) > 0))
+        return Undefined(
+            NO_SILENT_CONTEXTS,
+            f"it fires in {n_firing:,} of the pool's {self.pool.n_tiles:,} windows, which leaves too few silent ones: "
+            "shorter contexts (collect.context_length) or a larger pool (collect.n_pool_blocks, contexts.n_pool_tiles) "
+            "may have some",
+            retry=False,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +120,7 @@ class Undefined:
     """Why a headline can't be computed; the scorer makes a `Failure` of it.
 
     Attributes:
-        error_type: `AllUnanswered` or `OneClassOnly`.
+        error_type: `AllUnanswered`, `OneClassOnly` or `NoSilentContexts`.
         message: One line.
         retry: Whether another run may fare better.
         raw: The first reason given for no answer, where there is one.

@@ -22,18 +22,19 @@ from jaxtyping import Float32, Float64, Int64
 
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import SearchError
+from autointerp.identity import FeatureKey
 from autointerp.records import EVERY_FEATURE, Context, Explanation, FeatureFilter, Score, SearchHit
 from autointerp.search.exact_index import ExactIndex
 from autointerp.search.word_matches import WordMatches
+from autointerp.store.known import check_count, feature_keys, shown
 from autointerp.store.label_table import LabelTable
-from autointerp.store.reader import Reader
+from autointerp.store.reader import LABEL_SPACE, Reader
 
 WORD_WEIGHT = 0.2
 CONTEXT_WEIGHT = 0.5
 N_CONTEXTS = 8
 N_CLOSEST = 3
 MAX_TOP_K = 10_000
-LABEL_SPACE = "label"
 
 
 class _Labels:
@@ -77,7 +78,7 @@ class SearchEngine:
 
         Raises:
             SearchError: If the query is empty, `top_k` is out of range, or no label is indexed.
-            FilterError: If a score is asked for that no label has.
+            FilterError: If the filter asks for a name that the run does not know.
         """
         return self.search_many([query], top_k, where)[0]
 
@@ -87,7 +88,7 @@ class SearchEngine:
         """`search` for many queries, embedded together; one list a query, in order."""
         for query in queries:
             _check_query(query)
-        _check_top_k(top_k)
+        top_k = check_count("top_k", top_k, MAX_TOP_K)
         labels = self._labels()
         allowed = labels.table.passing(where)
         found = []
@@ -99,7 +100,7 @@ class SearchEngine:
 
     def rerank(
         self,
-        features: Sequence[int],
+        features: Sequence[FeatureKey],
         query: str,
         source_id: str | None = None,
         where: FeatureFilter = EVERY_FEATURE,
@@ -109,7 +110,7 @@ class SearchEngine:
         It needs no index: labels and contexts are embedded here.
 
         Args:
-            features: Indices of labelled features; a repeated one counts once.
+            features: Labelled features; a repeated one counts once.
             query: Any text.
             source_id: Their source; the run's only one where None.
             where: Only labels that pass are looked at; a feature without such a label is left out.
@@ -120,14 +121,16 @@ class SearchEngine:
         Raises:
             UnknownFeatureError: If there is no such feature.
             SearchError: If the query is empty, or a feature has no label.
-            FilterError: If a score is asked for that no label has.
+            FilterError: If the filter asks for a name that the run does not know.
         """
         _check_query(query)
-        indices = sorted({int(index) for index in features})
-        if not indices:
-            return []
+        named, given = feature_keys(features, source_id)
+        indices = sorted(set(given))
         with self._reader.session() as reader:
-            records = {record.feature_index: record for record in reader.features(indices, source_id)}
+            where.check(reader.known_names())
+            if not indices:
+                return []
+            records = {record.feature_index: record for record in reader.features(indices, named)}
             source = records[indices[0]].source_id
             explanations = reader.explanations(indices, source)
             contexts_of = {
@@ -135,7 +138,6 @@ class SearchEngine:
                 for f in reader.feature_contexts(indices, source)
             }
             scores_of = _by_explanation(reader.scores(indices, source_id=source))
-            where.check_scorers(reader.scorers())
         unlabelled = set(indices) - {e.feature_index for e in explanations}
         if unlabelled:
             raise SearchError(
@@ -162,7 +164,7 @@ class SearchEngine:
 
     def neighbors(
         self,
-        features: int | Sequence[int],
+        features: FeatureKey | Sequence[FeatureKey],
         space: str = LABEL_SPACE,
         top_k: int = 10,
         source_id: str | None = None,
@@ -171,7 +173,7 @@ class SearchEngine:
         """Find the features closest to one feature, or to a group of features, closest first.
 
         Args:
-            features: One index, or several in the label space: then those closest to their centroid, themselves left
+            features: One feature, or several in the label space: then those closest to their centroid, themselves left
                 out.
             space: `label` (cosine of label embeddings), or a space whose neighbors the run has stored (`decoder`,
                 `coactivation`).
@@ -186,14 +188,14 @@ class SearchEngine:
         Raises:
             UnknownFeatureError: If there is no such feature.
             SearchError: If the space has no neighbors, a feature has no label, or an option is out of range.
-            FilterError: If a score is asked for that no label has.
+            FilterError: If the filter asks for a name that the run does not know.
         """
-        _check_top_k(top_k)
-        group = [int(features)] if isinstance(features, int | np.integer) else [int(index) for index in features]
+        top_k = check_count("top_k", top_k, MAX_TOP_K)
+        named, group = feature_keys(features, source_id)
         if not group:
             raise SearchError("no feature to find neighbors of", "name one")
         with self._reader.session() as reader:
-            source = reader.features(group, source_id)[0].source_id
+            source = reader.features(group, named)[0].source_id
         if space == LABEL_SPACE:
             return self._label_neighbors(source, group, top_k, where)
         if len(group) > 1:
@@ -223,14 +225,11 @@ class SearchEngine:
     ) -> list[SearchHit]:
         with self._reader.session() as reader:
             found = reader.neighbors(feature, space, source_id=source)
-            if not found and space not in reader.neighbor_spaces():
-                known = ", ".join([LABEL_SPACE, *reader.neighbor_spaces()])
-                raise SearchError(f"the run has stored no neighbors in the space {space!r}", f"spaces are {known}")
             indices = [neighbor.feature_index for neighbor in found]
             records = {record.feature_index: record for record in reader.features(indices, source)}
             explanations = reader.explanations(indices, source)
             scores_of = _by_explanation(reader.scores(indices, source_id=source))
-            where.check_scorers(reader.scorers())
+            where.check(reader.known_names())
         hits: list[SearchHit] = []
         for neighbor in found:
             record = records[neighbor.feature_index]
@@ -317,10 +316,7 @@ def _strongest(contexts: Sequence[Context]) -> list[Context]:
 
 
 def _check_query(query: str) -> None:
+    if not isinstance(query, str):
+        raise SearchError(f"{shown(query)} is no text to search for", "give one text as the query")
     if not query.strip():
         raise SearchError("the query is empty", "say in words what the feature should be about")
-
-
-def _check_top_k(top_k: int) -> None:
-    if not 1 <= top_k <= MAX_TOP_K:
-        raise SearchError(f"{top_k} results can't be asked for", f"ask for 1 to {MAX_TOP_K}")

@@ -5,29 +5,49 @@ none can write. A run goes on for hours while the page and `search` look at it, 
 transaction and each read opens it (about 15 to 20 ms), and waits its turn.
 """
 
+import fcntl
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 
-from autointerp.errors import AutointerpError, StoreBusyError, StoreError, disk_full, is_disk_full
+from autointerp.errors import (
+    AutointerpError,
+    StoreBusyError,
+    StoreError,
+    file_error,
+    is_of_a_path,
+    no_locks,
+    says_no_locks,
+)
 from autointerp.store.schema import known_migrations, migrate, store_version
+from autointerp.valid_text import valid_text
 
 STORE_FILE = "store.duckdb"
 
 _JITTER = random.Random()
 _BUSY = ("could not set lock", "different configuration", "unique file handle conflict", "already attached")
-_DENIED = ("permission denied", "read-only file system")
+# DuckDB says so where the file system refuses all locks, and where a process of another machine holds one.
+_HELD_BY_NOBODY = "is held in pid 0"
+_NO_LOCKS = "file locks are not supported"
 _MISSING = ("does not exist", "no such file or directory")
 
 
 def store_path(run_folder: str | Path) -> Path:
-    """The store of a run folder; a path that is a file is taken as the store itself."""
-    path = Path(run_folder)
-    return path if path.is_file() or path.suffix == ".duckdb" else path / STORE_FILE
+    """The store of a run folder; a path that is a file is taken as the store itself.
+
+    Raises:
+        StoreError: If the path can't be one.
+    """
+    try:
+        path = Path(run_folder).expanduser()
+    except RuntimeError as error:
+        raise StoreError(f"{run_folder} is in the home folder of nobody known", "give the path in full") from error
+    with _translated(path):
+        return path if path.is_file() or path.suffix == ".duckdb" else path / STORE_FILE
 
 
 def prepare(path: Path, timeout_s: float) -> None:
@@ -37,8 +57,8 @@ def prepare(path: Path, timeout_s: float) -> None:
         StoreError: As from `writing`.
     """
     with _translated(path):
-        if not path.exists():
-            _create(path)
+        if not path.exists() or path.stat().st_size == 0:  # what a full disk has left of a copy
+            _create(path, timeout_s)
             return
     with writing(path, timeout_s):
         pass
@@ -79,36 +99,70 @@ def reading(path: Path, timeout_s: float) -> Iterator[duckdb.DuckDBPyConnection]
         try:
             version = store_version(connection, path)
             if version == 0:
-                raise StoreError(f"{path} is empty", "remove it and run the pipeline again")
+                raise StoreError(f"{path} is empty", _how_to_mend(path))
             if version < known_migrations()[-1].version:
                 connection.close()
-                with writing(path, timeout_s):
-                    pass
+                _bring_up_to_date(path, timeout_s)
                 connection = _open(path, read_only=True, timeout_s=timeout_s)
             yield connection
         finally:
             connection.close()
 
 
-def _create(path: Path) -> None:
-    # Under another name first: a process killed here leaves no half-made store behind.
+def _bring_up_to_date(path: Path, timeout_s: float) -> None:
+    try:
+        with writing(path, timeout_s):
+            pass
+    except StoreBusyError:
+        raise
+    except StoreError as error:
+        raise StoreError(
+            f"{path} is of an older version of this program, and can't be brought up to date ({error.problem})",
+            "copy the run folder to where it can be written, and open the copy",
+        ) from error
+
+
+def _create(path: Path, timeout_s: float) -> None:
+    # Under another name first: a process killed here, or a disk that fills, leaves no half-made store behind.
+    if path.is_symlink() and not path.exists():
+        raise StoreError(f"{path} is a link that leads nowhere", "mend it, or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.new")
-    unfinished.unlink(missing_ok=True)
-    unfinished.with_name(f"{unfinished.name}.wal").unlink(missing_ok=True)
-    with duckdb.connect(str(unfinished)) as connection:
-        migrate(connection, path)
-    unfinished.rename(path)
+    half_made = (unfinished, unfinished.with_name(f"{unfinished.name}.wal"))
+    for file in half_made:
+        file.unlink(missing_ok=True)
+    try:
+        with _open(unfinished, read_only=False, timeout_s=timeout_s) as connection:
+            migrate(connection, path)
+            connection.execute("CHECKPOINT")  # closing would say nothing of a disk that has no room for it
+        unfinished.rename(path)
+    except BaseException:
+        for file in half_made:
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+        raise
+
+
+def _name(path: Path) -> str:
+    name = str(path)
+    if valid_text(name) != name:
+        raise StoreError(f"the name of {valid_text(name)} is not UTF-8, which DuckDB needs", "rename the folder")
+    return name
 
 
 def _open(path: Path, *, read_only: bool, timeout_s: float) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            return duckdb.connect(str(path), read_only=read_only)
+            return duckdb.connect(_name(path), read_only=read_only)
         except duckdb.Error as error:
-            if not any(sign in str(error).lower() for sign in _BUSY):
+            said = str(error).lower()
+            if _NO_LOCKS in said:
+                raise no_locks(path, StoreError) from error
+            if not any(sign in said for sign in _BUSY):
                 raise
+            if _HELD_BY_NOBODY in said and not _takes_locks(path):
+                raise no_locks(path, StoreError) from error
             if time.monotonic() >= deadline:
                 raise StoreBusyError(
                     f"another process has {path} open for more than {timeout_s:g} s",
@@ -116,6 +170,15 @@ def _open(path: Path, *, read_only: bool, timeout_s: float) -> duckdb.DuckDBPyCo
                 ) from error
         # Apart by chance, so that several waiting processes don't keep meeting.
         time.sleep(_JITTER.uniform(0.005, 0.05))
+
+
+def _takes_locks(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return not says_no_locks(error)
+    return True
 
 
 @contextmanager
@@ -131,13 +194,19 @@ def _translated(path: Path) -> Iterator[None]:
 def store_error(error: Exception, path: Path) -> AutointerpError:
     """The error of ours that says what DuckDB or the file system said."""
     message = " ".join(str(error).split())
-    lowered = message.lower()
-    if is_disk_full(error):
-        return disk_full(path)
-    if any(sign in lowered for sign in _DENIED):
-        return StoreError(f"{path} may not be used ({message})", "check the permissions of the file and its folder")
-    if any(sign in lowered for sign in _MISSING) and not path.exists():
+    if any(sign in message.lower() for sign in _MISSING) and not path.exists():
         return StoreError(f"there is no store at {path}", "give the folder of a run, or run the pipeline first")
+    if is_of_a_path(error) or isinstance(error, OSError):
+        return file_error(error, path, StoreError)
     if isinstance(error, duckdb.ProgrammingError | duckdb.DataError | duckdb.IntegrityError):
         return StoreError(f"{path} did not take a record or a query ({message})", "report this as a bug")
-    return StoreError(f"{path} can't be read as a store ({message})", "restore a copy of it, or use a new run folder")
+    return StoreError(f"{path} is damaged, or no store ({message})", _how_to_mend(path))
+
+
+def _how_to_mend(path: Path) -> str:
+    if path.name != STORE_FILE or not (path.parent / "run.json").is_file():
+        return "give the folder of a run, or restore a copy of the file"
+    return (
+        f"delete {path.name} and run the pipeline again: it is made anew from what was collected and from the journal "
+        "of paid answers, without paying again"
+    )

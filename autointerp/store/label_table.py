@@ -1,6 +1,6 @@
 """Current true labels as columns in memory, for search: embeddings as one matrix, densities and scores beside it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from numpy.typing import NDArray
 
-from autointerp.records import FeatureFilter, SearchHit
+from autointerp.records import FeatureFilter, KnownNames, SearchHit
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,6 +48,7 @@ class LabelTable:
         density: Of each row's feature; NaN where the feature itself is not in the store.
         scorers: Names of the columns of `values`, ascending.
         values: Current score of each label by each scorer; NaN where it has none.
+        n_features: Features of each source of the store, by its id.
     """
 
     embedder: str
@@ -60,14 +61,15 @@ class LabelTable:
     density: Float64[np.ndarray, " row"]
     scorers: tuple[str, ...]
     values: Float64[np.ndarray, "row scorer"]
+    n_features: Mapping[str, int]
 
     def passing(self, where: FeatureFilter) -> Bool[np.ndarray, " row"]:
         """Which rows pass a filter.
 
         Raises:
-            FilterError: If it asks for a score that no label has.
+            FilterError: If it asks for a source, a score or an explainer that no label has.
         """
-        where.check_scorers(self.scorers)
+        where.check(KnownNames(self.n_features, self.scorers, frozenset(self.explainers.tolist())))
         kept = np.full(len(self.labels), where.labelled is not False)
         if where.sources is not None:
             kept &= np.isin(self.source_ids, list(where.sources))
@@ -122,6 +124,7 @@ def read_label_table(connection: duckdb.DuckDBPyConnection, embedder: str) -> La
         density=_numbers(table.column("density")),
         scorers=tuple(scorers.tolist()),
         values=values,
+        n_features=dict(connection.execute("SELECT source_id, n_features FROM sources").fetchall()),
     )
 
 

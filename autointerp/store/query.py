@@ -1,18 +1,15 @@
 """The reader's SELECTs: identifiers come from this package and are checked, values are always bound."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
-import numpy as np
 
 from autointerp.records import Context, Explanation, Failure, FeatureRecord, Score, SourceRecord
 from autointerp.store import rows
 from autointerp.store.results import LabelledFeature
-
-_Value = TypeVar("_Value", int, str)
 
 TABLES = (
     "run",
@@ -80,11 +77,6 @@ def fetch(
 def columns_of(record: type) -> list[str]:
     """The columns that a record is made of: its fields."""
     return [field.name for field in fields(record)]
-
-
-def values(wanted: Iterable[_Value] | None) -> list[_Value] | None:
-    """A filter on any of several values for `fetch`; None, no filter, stays None."""
-    return None if wanted is None else [int(v) if isinstance(v, np.integer) else v for v in wanted]
 
 
 def select_contexts(

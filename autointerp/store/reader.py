@@ -6,19 +6,20 @@ stage; labels of earlier settings stay in the file, and are returned only where 
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC
 from itertools import groupby
 from json import loads
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import duckdb
 import numpy as np
 from jaxtyping import Int32
 
-from autointerp.errors import StoreError, UnknownFeatureError
+from autointerp.errors import FilterError, SearchError, StoreError, UnknownFeatureError
+from autointerp.identity import FeatureKey
 from autointerp.records import (
     EVERY_FEATURE,
     Context,
@@ -28,6 +29,7 @@ from autointerp.records import (
     FeatureContexts,
     FeatureFilter,
     FeatureRecord,
+    KnownNames,
     Neighbor,
     Score,
     SourceRecord,
@@ -37,6 +39,7 @@ from autointerp.records import (
 from autointerp.store import rows, summary
 from autointerp.store.connection import reading, store_path
 from autointerp.store.digest import content_digest
+from autointerp.store.known import check_count, check_name, one_source, shown, wanted_features
 from autointerp.store.label_table import LabelTable, read_label_table
 from autointerp.store.query import (
     TABLES,
@@ -48,7 +51,6 @@ from autointerp.store.query import (
     select_explanations,
     select_failures,
     select_scores,
-    values,
 )
 from autointerp.store.results import (
     LabelledFeature,
@@ -61,6 +63,9 @@ from autointerp.store.results import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LABEL_SPACE = "label"
+"""The space of neighbors that search finds by its index; the others are stored."""
 
 _BY_FEATURE = ("source_id", "feature_index")
 _FEATURES_PER_READ = 5000
@@ -81,6 +86,13 @@ class Reader:
         self.path = store_path(run_folder)
         self._timeout_s = timeout_s
         self._local = threading.local()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path, float]]:
+        # A copy in another process opens the file for itself.
+        return type(self), (self.path, self._timeout_s)
+
+    def __repr__(self) -> str:
+        return f"Reader({str(self.path)!r})"
 
     @contextmanager
     def session(self) -> Iterator[Self]:
@@ -142,55 +154,42 @@ class Reader:
         Raises:
             StoreError: If there is none of this name, or several and none is named.
         """
-        sources = self.sources()
-        found = [source for source in sources if source_id in (None, source.source_id)]
-        if len(found) == 1:
-            return found[0]
-        if not sources:
-            raise StoreError("the run holds no source yet", "wait until the collect stage has finished, or run it")
-        known = ", ".join(source.source_id for source in sources)
-        if source_id is not None:
-            raise StoreError(f"there is no source {source_id} in the run", f"it holds {known}")
-        raise StoreError(
-            f"the run holds several sources: {known}",
-            f"name the feature with its source, for example {sources[0].source_id}:5, or in Python by source_id=",
-        )
+        return one_source(self.sources(), source_id)
 
     def histogram_edges(self, source_id: str | None = None) -> tuple[float, ...]:
         """Edges of the bins of the source's histograms."""
         wanted = {"source_id": self.source(source_id).source_id}
         return tuple(self._fetch("sources", ["histogram_edges"], wanted)[0]["histogram_edges"])
 
-    def feature(self, feature_index: int, source_id: str | None = None) -> FeatureRecord:
+    def feature(self, feature: FeatureKey, source_id: str | None = None) -> FeatureRecord:
         """One feature.
 
         Raises:
             UnknownFeatureError: If the source has no such feature; the message states the range it has.
         """
-        return self.features([feature_index], source_id)[0]
+        return self.features([feature], source_id)[0]
 
-    def features(self, indices: Sequence[int] | None = None, source_id: str | None = None) -> list[FeatureRecord]:
-        """Features in ascending order: those of the given indices, or all.
+    def features(
+        self, features: Sequence[FeatureKey] | None = None, source_id: str | None = None
+    ) -> list[FeatureRecord]:
+        """Features of one source in ascending order: those that are named, or all.
 
         Raises:
-            UnknownFeatureError: If one of the indices is unknown.
+            UnknownFeatureError: If there is no such feature.
         """
         with self.session():
-            source = self.source(source_id)
-            wanted = {"source_id": source.source_id, "feature_index": values(indices)}
+            wanted = self._wanted(features, source_id, of_one_source=True)
             found = rows.features_of(self._fetch("features", columns_of(FeatureRecord), wanted, order=_BY_FEATURE))
-        if indices is not None and len(found) < len(set(indices)):
-            unknown = min(set(indices) - {feature.feature_index for feature in found})
-            raise UnknownFeatureError(
-                f"{source.source_id} has no feature {unknown}", f"its features are 0 to {source.n_features - 1}"
-            )
+        missing = set(wanted["feature_index"] or ()) - {feature.feature_index for feature in found}
+        if missing:
+            raise UnknownFeatureError(f"{self.path} lacks feature {min(missing)}", "run the collect stage again")
         return found
 
     # --- contexts, explanations, scores -----------------------------------------------------------------------------
 
     def contexts(
         self,
-        feature_index: int,
+        feature: FeatureKey,
         split: Split | None = None,
         kind: ContextKind | None = None,
         source_id: str | None = None,
@@ -199,27 +198,29 @@ class Reader:
 
         Raises:
             UnknownFeatureError: If the source has no such feature.
+            StoreError: If there is no such split or kind.
         """
+        for name, known, what in ((split, get_args(Split), "split"), (kind, get_args(ContextKind), "kind")):
+            if name is not None:
+                check_name(name, known, what, StoreError)
         with self.session(), self._open() as connection:
-            source = self.feature(feature_index, source_id).source_id
-            wanted = {"source_id": source, "feature_index": feature_index, "split": split, "kind": kind}
+            wanted = self._wanted([feature], source_id, of_one_source=True) | {"split": split, "kind": kind}
             found = select_contexts(connection, wanted)
         # Two scorers may have drawn the same one.
         return list({context.context_id: context for context in found}.values())
 
-    def feature_contexts(self, indices: Sequence[int], source_id: str | None = None) -> list[FeatureContexts]:
+    def feature_contexts(self, features: Sequence[FeatureKey], source_id: str | None = None) -> list[FeatureContexts]:
         """Current contexts of many features, ascending, as the contexts stage gave them; none, no entry."""
         with self.session():
-            source = self.source(source_id).source_id
-            wanted = {"source_id": source, "feature_index": values(indices)}
+            wanted = self._wanted(features, source_id, of_one_source=True)
             with self._open() as connection:
                 found = select_contexts(connection, wanted, "kind <> 'pool'")
         groups = groupby(found, key=lambda context: context.feature_index)
-        return [FeatureContexts(source, feature, tuple(contexts)) for feature, contexts in groups]
+        return [FeatureContexts(wanted["source_id"], feature, tuple(contexts)) for feature, contexts in groups]
 
     def explanations(
         self,
-        indices: Sequence[int] | None = None,
+        features: Sequence[FeatureKey] | None = None,
         source_id: str | None = None,
         *,
         baselines: bool = False,
@@ -228,47 +229,67 @@ class Reader:
         """Labels, ascending by source and feature.
 
         Args:
-            indices: The features; all where None.
+            features: The features; all where None.
             source_id: Their source; all where None.
             baselines: Also shuffled labels.
             superseded: Also labels of earlier settings.
         """
         table = "explanations" if superseded else "current_explanations"
-        wanted = {"source_id": source_id, "feature_index": values(indices)}
-        with self._open() as connection:
-            return select_explanations(connection, table, wanted, baselines=baselines)
+        with self.session(), self._open() as connection:
+            return select_explanations(connection, table, self._wanted(features, source_id), baselines=baselines)
 
     def scores(
         self,
-        indices: Sequence[int] | None = None,
+        features: Sequence[FeatureKey] | None = None,
         scorer: str | None = None,
         source_id: str | None = None,
         *,
         explanation_ids: Sequence[str] | None = None,
     ) -> list[Score]:
-        """Current scores, by feature, explanation and scorer."""
-        wanted = {
-            "source_id": source_id,
-            "feature_index": values(indices),
-            "scorer": scorer,
-            "explanation_id": values(explanation_ids),
-        }
-        with self._open() as connection:
+        """Current scores, by feature, explanation and scorer.
+
+        Raises:
+            FilterError: If there is no score by that scorer.
+        """
+        with self.session(), self._open() as connection:
+            wanted = self._wanted(features, source_id) | {
+                "scorer": self._known_scorer(scorer),
+                "explanation_id": None if explanation_ids is None else list(explanation_ids),
+            }
             return select_scores(connection, wanted)
 
     def trials(self, explanation_id: str, scorer: str | None = None) -> list[Trial]:
-        """Current trials of one explanation, in the order in which they were put."""
+        """Current trials of one explanation, in the order in which they were put.
+
+        Raises:
+            StoreError: If there is no such explanation.
+            FilterError: If there is no score by that scorer.
+        """
         order = ("scorer", "place")
-        wanted = {"explanation_id": explanation_id, "scorer": scorer}
-        return rows.trials_of(self._fetch("current_trials", columns_of(Trial), wanted, order=order))
+        with self.session():
+            if not self._fetch("explanations", ["explanation_id"], {"explanation_id": explanation_id}):
+                raise StoreError(
+                    f"the store has no explanation {shown(explanation_id)}", "take the id from a label's row"
+                )
+            wanted = {"explanation_id": explanation_id, "scorer": self._known_scorer(scorer)}
+            return rows.trials_of(self._fetch("current_trials", columns_of(Trial), wanted, order=order))
 
     def failures(
-        self, indices: Sequence[int] | None = None, stage: str | None = None, source_id: str | None = None
+        self,
+        features: Sequence[FeatureKey] | None = None,
+        stage: str | None = None,
+        source_id: str | None = None,
     ) -> list[Failure]:
-        """Current failures, by feature and stage."""
-        wanted = {"source_id": source_id, "feature_index": values(indices), "stage": stage}
-        with self._open() as connection:
-            return select_failures(connection, wanted)
+        """Current failures, by feature and stage.
+
+        Raises:
+            StoreError: If there is no such stage.
+        """
+        with self.session(), self._open() as connection:
+            found = select_failures(connection, self._wanted(features, source_id) | {"stage": stage})
+            if not found and stage is not None:
+                check_name(stage, [status.stage for status in self.status()], "stage", StoreError)
+        return found
 
     def labelled_features(
         self, where: FeatureFilter = EVERY_FEATURE, *, baselines: bool = False
@@ -280,7 +301,11 @@ class Reader:
         Args:
             where: Only labels, and features without one, that pass.
             baselines: Also shuffled labels.
+
+        Raises:
+            FilterError: If a name is asked for that the run does not know.
         """
+        where.check(self.known_names(baselines=baselines))
         for source in self.sources():
             if where.sources is not None and source.source_id not in where.sources:
                 continue
@@ -300,7 +325,7 @@ class Reader:
                 joined = join_labels(source, rows.features_of(some), explanations, scores, failures)
                 yield from (one for one in joined if where.admits(one.feature, one.explanation, one.scores))
 
-    # --- summaries --------------------------------------------------------------------------------------------------
+    # --- names and summaries ------------------------------------------------------------------------------------------
 
     def scorers(self) -> list[str]:
         """The scorers by which current labels, baselines too, have scores; ascending."""
@@ -311,30 +336,50 @@ class Reader:
             ).fetchall()
         return [str(scorer) for (scorer,) in found]
 
+    def known_names(self, *, baselines: bool = False) -> KnownNames:
+        """The names that a filter can ask for.
+
+        Args:
+            baselines: Also the explainer of shuffled labels.
+        """
+        of_true = "" if baselines else "WHERE label_from IS NULL"
+        with self.session(), self._open() as connection:
+            found = connection.execute(f"SELECT DISTINCT explainer FROM current_explanations {of_true}").fetchall()
+            n_features = {source.source_id: source.n_features for source in self.sources()}
+            return KnownNames(n_features, self.scorers(), [str(explainer) for (explainer,) in found])
+
     def score_summary(self) -> list[ScorerSummary]:
         """Each scorer's quartiles over the current labels, beside the shuffled labels."""
         with self._open() as connection:
             return summary.score_summary(connection)
 
+    def shuffled_values(self) -> dict[tuple[str, int], dict[str, float]]:
+        """What shuffled labels score, by feature and scorer; the mean where a feature has several."""
+        with self._open() as connection:
+            return summary.shuffled_values(connection)
+
     def best(self, n: int, scorer: str | None = None) -> list[ScoredLabel]:
-        """The current labels with the highest value of one scorer, or of all scorers' mean."""
+        """The current labels with the highest value of one scorer, or of all scorers' mean.
+
+        Raises:
+            FilterError: If there is no score by that scorer.
+            SearchError: If `n` is no whole number above 0.
+        """
         return self._ranked(n, scorer, best=True)
 
     def worst(self, n: int, scorer: str | None = None) -> list[ScoredLabel]:
-        """The current labels with the lowest value of one scorer, or of all scorers' mean."""
+        """The current labels with the lowest value of one scorer, or of all scorers' mean.
+
+        Raises:
+            FilterError: If there is no score by that scorer.
+            SearchError: If `n` is no whole number above 0.
+        """
         return self._ranked(n, scorer, best=False)
 
     def _ranked(self, n: int, scorer: str | None, *, best: bool) -> list[ScoredLabel]:
-        with self._open() as connection:
-            ranked = [name for name, _ in summary.ranked_explanations(connection, scorer, n, best=best)]
-            wanted = {"explanation_id": ranked}
-            explanations = select_explanations(connection, "current_explanations", wanted, baselines=False)
-            scores = select_scores(connection, wanted)
-        by_id = {label.explanation_id: label for label in explanations}
-        return [
-            ScoredLabel(by_id[name], tuple(score for score in scores if score.explanation_id == name))
-            for name in ranked
-        ]
+        n = check_count("n", n)
+        with self.session(), self._open() as connection:
+            return summary.ranked_labels(connection, self._known_scorer(scorer), n, best=best)
 
     # --- search -----------------------------------------------------------------------------------------------------
 
@@ -349,18 +394,27 @@ class Reader:
         return frozenset(str(row["explanation_id"]) for row in found)
 
     def neighbors(
-        self, feature_index: int, space: str, top_k: int | None = None, source_id: str | None = None
+        self, feature: FeatureKey, space: str, top_k: int | None = None, source_id: str | None = None
     ) -> list[Neighbor]:
         """The closest features that were stored for one feature in one space, closest first; all where `top_k` is None.
 
         Raises:
             UnknownFeatureError: If the source has no such feature.
+            SearchError: If no neighbors are stored in the space, or `top_k` is no whole number above 0.
         """
         columns = ["neighbor_index", "space", "similarity"]
+        if top_k is not None:
+            check_count("top_k", top_k)
         with self.session():
-            source = self.feature(feature_index, source_id).source_id
-            wanted = {"source_id": source, "feature_index": feature_index, "space": space}
+            wanted = self._wanted([feature], source_id, of_one_source=True) | {"space": space}
             found = self._fetch("neighbors", columns, wanted, order=("rank",))
+            if not found:
+                known = self.neighbor_spaces()
+                if space not in known:
+                    raise SearchError(
+                        f"the run has stored no neighbors in the space {shown(space)}",
+                        f"spaces are {', '.join([LABEL_SPACE, *known])}",
+                    )
         return [Neighbor(row["neighbor_index"], row["space"], row["similarity"]) for row in found[:top_k]]
 
     def neighbor_matrix(self, source_id: str, space: str) -> Int32[np.ndarray, "feature rank"]:
@@ -382,6 +436,16 @@ class Reader:
             return [s for (s,) in connection.execute("SELECT DISTINCT space FROM neighbors ORDER BY 1").fetchall()]
 
     # --- plumbing ---------------------------------------------------------------------------------------------------
+
+    def _wanted(
+        self, features: Iterable[FeatureKey] | None, source_id: str | None, *, of_one_source: bool = False
+    ) -> dict[str, Any]:
+        return wanted_features(features, source_id, self.sources(), of_one_source=of_one_source)
+
+    def _known_scorer(self, scorer: str | None) -> str | None:
+        if scorer is not None:
+            check_name(scorer, self.scorers(), "scorer", FilterError)
+        return scorer
 
     def _open(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         held: duckdb.DuckDBPyConnection | None = getattr(self._local, "connection", None)

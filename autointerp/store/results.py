@@ -56,7 +56,8 @@ class StageStatus:
 
     Attributes:
         stage: As in `StageRecord`.
-        status: As in `StageRecord`; None where the stage has not begun.
+        status: As in `StageRecord`; `killed` where it is running by the store, and no process is; None where it has not
+            begun.
         n_done: Features (or explanations, for `score:…` and `index`) with a current result.
         n_failed: Those with a failure instead.
         n_pending: Those upstream that have neither.
@@ -65,7 +66,7 @@ class StageStatus:
     """
 
     stage: str
-    status: StageState | None
+    status: StageState | Literal["killed"] | None
     n_done: int
     n_failed: int
     n_pending: int

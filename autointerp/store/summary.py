@@ -5,7 +5,8 @@ from datetime import UTC
 
 import duckdb
 
-from autointerp.store.results import ScorerSummary, StageStatus
+from autointerp.store.query import select_explanations, select_scores
+from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus
 
 _FAILED = """
 SELECT stage, count(DISTINCT CASE WHEN explanation_id IS NULL
@@ -95,12 +96,25 @@ def score_summary(connection: duckdb.DuckDBPyConnection) -> list[ScorerSummary]:
     return [ScorerSummary(*row) for row in connection.execute(_SCORES).fetchall()]
 
 
-def ranked_explanations(
+def shuffled_values(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], dict[str, float]]:
+    """What shuffled labels score, by feature and scorer; the mean where a feature has several."""
+    values: dict[tuple[str, int], dict[str, float]] = {}
+    found = connection.execute(
+        "SELECT e.source_id, e.feature_index, s.scorer, avg(s.value)"
+        " FROM current_scores s JOIN current_explanations e USING (explanation_id)"
+        " WHERE e.label_from IS NOT NULL GROUP BY ALL"
+    ).fetchall()
+    for source_id, feature_index, scorer, value in found:
+        values.setdefault((source_id, feature_index), {})[scorer] = value
+    return values
+
+
+def ranked_labels(
     connection: duckdb.DuckDBPyConnection, scorer: str | None, n: int, *, best: bool
-) -> list[tuple[str, float]]:
-    """Ids of current true labels by one scorer's value, or by the mean of all their scorers; ties by feature."""
+) -> list[ScoredLabel]:
+    """Current true labels by one scorer's value, or by the mean of all their scorers; ties by feature."""
     direction = "DESC" if best else "ASC"
-    rows = connection.execute(
+    found = connection.execute(
         f"""
         SELECT explanation_id, avg(s.value) AS value
         FROM current_explanations e JOIN current_scores s USING (explanation_id)
@@ -110,7 +124,12 @@ def ranked_explanations(
         """,
         {"scorer": scorer, "n": n},
     ).fetchall()
-    return [(str(explanation), float(value)) for explanation, value in rows]
+    ranked = [str(explanation) for explanation, _ in found]
+    wanted = {"explanation_id": ranked}
+    explanations = select_explanations(connection, "current_explanations", wanted, baselines=False)
+    by_id = {label.explanation_id: label for label in explanations}
+    scores = select_scores(connection, wanted)
+    return [ScoredLabel(by_id[name], tuple(s for s in scores if s.explanation_id == name)) for name in ranked]
 
 
 def _stages_of(found: Sequence[str]) -> list[str]:

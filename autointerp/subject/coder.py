@@ -1,8 +1,8 @@
 """The sparse coder under study, through SAELens: a local folder, or a release and an id in it.
 
 Weights, architecture and encoding are SAELens' own, so activations are what they were in training; `coder_formats`
-reads the files of other libraries. SAELens brings TransformerLens along and takes seconds to import, so it is imported
-when a coder is loaded, not before.
+reads the files of other libraries, `coder_build` holds what they say against their weights. SAELens brings
+TransformerLens along and takes seconds to import, so it is imported when a coder is loaded, not before.
 
 What is done to an activation before it is encoded, by `normalize_activations` in SAELens' config:
 
@@ -19,8 +19,10 @@ says by how much.
 """
 
 import difflib
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,27 +33,20 @@ from torch import Tensor
 
 from autointerp.assets import asset_folder
 from autointerp.errors import SubjectError
-from autointerp.subject.coder_formats import FORMAT_FILES, Loaded, disk_converter, recognise_format
+from autointerp.subject.coder_build import (
+    ARCHITECTURES,
+    CoderMetadata,
+    build_sae,
+    check_architecture,
+    check_layer,
+)
+from autointerp.subject.coder_formats import FORMAT_FILES, load_files, recognise_format
 from autointerp.subject.hooks import trained_hook_name
 from autointerp.subject.model import find_device
 
 if TYPE_CHECKING:
     from autointerp.config import CoderConfig
 
-# SAELens' architectures that encode each token by itself, and whether their activations may be below zero; where they
-# may, firings are the activations above zero.
-_ARCHITECTURES: Mapping[str, bool] = {
-    "standard": False,
-    "gated": False,
-    "topk": False,
-    "jumprelu": False,
-    "abstopk": True,
-    "matching_pursuit": False,
-    "transcoder": False,
-    "skip_transcoder": False,
-    "jumprelu_transcoder": False,
-    "jumprelu_skip_transcoder": False,
-}
 _FOLDED_AFTER_TRAINING = frozenset({"expected_average_only_in", "covariance_whitening"})
 _SCALER_FILE = "activation_scaler.json"
 _FILE_NAMES = frozenset(name for files in FORMAT_FILES.values() for name in files)
@@ -72,6 +67,7 @@ class Coder:
         d_out: Width that it writes.
         n_features: Features it has.
         prepends_bos: Whether it was trained on text that begins with the BOS token; None where it does not say.
+        model_name: What it calls its model, for example `gpt2-small`; None where it does not say.
         model_kwargs: What it says of how TransformerLens loaded its model, for example `{"fold_ln": False}`.
         device: Where the weights lie.
     """
@@ -85,13 +81,14 @@ class Coder:
     d_out: int
     n_features: int
     prepends_bos: bool | None
+    model_name: str | None
     model_kwargs: Mapping[str, Any]
     device: torch.device
 
     @property
     def is_signed(self) -> bool:
         """Whether activations may be below zero."""
-        return _ARCHITECTURES[self.architecture]
+        return ARCHITECTURES[self.architecture]
 
     @property
     def is_transcoder(self) -> bool:
@@ -128,34 +125,35 @@ def load_coder(config: "CoderConfig", device: torch.device) -> Coder:
         device: Where it shall lie.
 
     Raises:
-        SubjectError: If there is no such folder, release, id or device, if what is there is no coder, one whose
-            features are not a function of one token's activation, or one whose input normalisation can't be known, if
-            it does not fit into memory, or if neither the coder nor `config.hook` names a hook point.
+        SubjectError: If there is no such folder, release, id or device, if what is there can't be read, is no coder,
+            one whose features are not a function of one token's activation, one whose config says something that is
+            not carried out, or one whose input normalisation can't be known, if it does not fit into memory, or if
+            neither the coder nor `config.hook` names a hook point.
     """
     device = find_device(str(device))
-    sae, origin = _from_folder(config, device) if config.path is not None else _from_release(config, device)
-    metadata = sae.cfg.metadata
-    if not (config.hook or metadata.hook_name):
+    sae, said, origin = _from_folder(config, device) if config.path is not None else _from_release(config, device)
+    if not (config.hook or said.hook_name):
         raise SubjectError(
             f"the coder {origin} does not say which hook point it reads",
             "set coder.hook, for example to blocks.3.hook_resid_post",
         )
+    if not config.hook:
+        check_layer(said, origin)
     # Hook points are read with the heads of hook_z side by side already.
     sae.turn_off_forward_pass_hook_z_reshaping()
     _normalise_without_memory(sae)
-    _check_decoder(sae, origin)
-    kwargs = metadata.model_from_pretrained_kwargs or {}
     return Coder(
         sae=sae.eval().requires_grad_(False),
         origin=origin,
         architecture=str(sae.cfg.architecture()),
-        hook_name=config.hook or trained_hook_name(metadata.hook_name, metadata.hf_hook_name),
-        hook_name_out=metadata.hook_name_out or None,
+        hook_name=config.hook or trained_hook_name(said.hook_name or "", said.hf_hook_name),
+        hook_name_out=said.hook_name_out or None,
         d_in=int(sae.cfg.d_in),
         d_out=int(sae.W_dec.shape[1]),
         n_features=int(sae.cfg.d_sae),
-        prepends_bos=metadata.prepend_bos,
-        model_kwargs=dict(kwargs),
+        prepends_bos=said.prepend_bos,
+        model_name=said.model_name or None,
+        model_kwargs=dict(said.model_from_pretrained_kwargs or {}),
         device=device,
     )
 
@@ -179,18 +177,6 @@ def _layer_norm(x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"]
     return x / (x.std(dim=-1, keepdim=True) + 1e-5)
 
 
-def _check_decoder(sae: Any, origin: str) -> None:
-    """See that directions are finite: those that aren't would pass for neighbors of every other.
-
-    What is wrong with the encoder shows in activations, and is told there with feature and block.
-    """
-    low, high = torch.aminmax(sae.W_dec)  # both are NaN where one entry is
-    if not torch.isfinite(torch.stack([low, high])).all():
-        raise SubjectError(
-            f"the coder {origin} has weights that are not finite (W_dec)", "download or save it once more"
-        )
-
-
 def coder_folder(path: str) -> Path:
     """The folder of `coder.path`, which may name the weights file in it: as it stands, or in the program's `data/`."""
     place = Path(path).expanduser()
@@ -199,105 +185,114 @@ def coder_folder(path: str) -> Path:
     return place.parent if place.is_file() and place.name in _FILE_NAMES else place
 
 
-def _from_folder(config: "CoderConfig", device: torch.device) -> tuple[Any, str]:
+def _from_folder(config: "CoderConfig", device: torch.device) -> tuple[Any, CoderMetadata, str]:
     assert config.path is not None
-    folder = coder_folder(config.path)
-    if not folder.is_dir():
-        raise SubjectError(f"there is no coder folder {config.path}", "check coder.path")
-    return _load_folder(folder, config, config.path, device), config.path
+    with _told_in_one_line(
+        config.path,
+        device,
+        problem=f"the folder {config.path} holds no coder that SAELens can load",
+        remedy="give a whole coder folder, as the library that trained it wrote it",
+    ):
+        folder = coder_folder(config.path)
+        if not folder.is_dir():
+            raise SubjectError(f"there is no coder folder {config.path}", "check coder.path")
+        sae, said = _load_folder(folder, recognise_format(folder, config.format), config, config.path, device)
+    return sae, said, config.path
 
 
-def _load_folder(folder: Path, config: "CoderConfig", origin: str, device: torch.device) -> Any:
-    convert = disk_converter(recognise_format(folder, config.format))
-
-    def convert_known(path: str | Path, device: str, cfg_overrides: dict[str, Any] | None) -> Loaded:
-        settings, weights = convert(path, device, cfg_overrides)
-        _check_architecture(settings.get("architecture", "standard"), origin)
-        return settings, weights
-
-    with warnings.catch_warnings():
-        # It warns that the model should be loaded with certain arguments; `subject.hooks` does what they ask.
-        warnings.simplefilter("ignore")
-        from sae_lens import SAE
-
-        try:
-            sae = SAE.load_from_disk(folder, device=str(device), dtype=config.dtype, converter=convert_known)
-        except SubjectError:
-            raise
-        except Exception as error:  # whatever a folder that holds something else makes SAELens raise
-            _check_memory(error, origin, device)
-            raise SubjectError(
-                f"the folder {folder} holds no coder that SAELens can load ({_in_one_line(error)})",
-                "give a whole coder folder, as the library that trained it wrote it",
-            ) from error
-    _fold_normalisation(sae, origin, folder)
-    return sae
-
-
-def _from_release(config: "CoderConfig", device: torch.device) -> tuple[Any, str]:
+def _from_release(config: "CoderConfig", device: torch.device) -> tuple[Any, CoderMetadata, str]:
     assert config.release is not None
     assert config.sae_id is not None
     origin = f"{config.release}/{config.sae_id}"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from sae_lens import SAE
+    with _told_in_one_line(
+        origin,
+        device,
+        problem=f"the coder {origin} can't be had from the Hugging Face hub",
+        remedy="check the connection, or download it and set coder.path",
+    ):
         from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
         releases = get_pretrained_saes_directory()
         known = releases.get(config.release)
         if known is None and "/" not in config.release:
             raise SubjectError(f"SAELens knows no release {config.release!r}", _closest(config.release, list(releases)))
-        if known is not None and config.sae_id not in known.saes_map:
+        if known is None:
+            format_name = "saelens" if config.format == "auto" else config.format
+            sae, said = _load_folder(_download(config, format_name), format_name, config, origin, device)
+            return sae, said, origin
+        if config.sae_id not in known.saes_map:
             raise SubjectError(
                 f"the release {config.release} has no coder {config.sae_id!r}",
                 _closest(config.sae_id, list(known.saes_map)),
             )
-        if known is not None and config.format != "auto":
+        if config.format != "auto":
             raise SubjectError(
                 f"coder.format = {config.format!r} does not go with the release {config.release}",
                 "leave coder.format away: SAELens knows the format of its releases",
             )
-        if known is not None and known.conversion_func == "temporal":
-            _check_architecture("temporal", origin)
+        if known.conversion_func == "temporal":
+            check_architecture("temporal", origin)
+        sae, said = _load_release(config, origin, device)
+    return sae, said, origin
+
+
+@contextmanager
+def _told_in_one_line(origin: str, device: torch.device, *, problem: str, remedy: str) -> Iterator[None]:
+    """Turn what SAELens and its loaders raise, each with errors of its own, into a SubjectError."""
+    with warnings.catch_warnings():
+        # SAELens warns that the model should be loaded with certain arguments; `subject.hooks` does what they ask.
+        warnings.simplefilter("ignore")
         try:
-            if config.format in ("auto", "saelens"):
-                sae = SAE.from_pretrained(config.release, config.sae_id, device=str(device), dtype=config.dtype)
-            else:
-                return _load_folder(_download(config), config, origin, device), origin
+            yield
         except SubjectError:
             raise
-        except Exception as error:  # SAELens has a loader for each publisher, with errors of its own
+        except PermissionError as error:
+            place = error.filename or origin
+            raise SubjectError(f"{place} can't be read ({error.strerror})", "check its permissions") from error
+        except Exception as error:
             _check_memory(error, origin, device)
-            raise SubjectError(
-                f"the coder {origin} can't be had from the Hugging Face hub ({_in_one_line(error)})",
-                "check the connection, or download it and set coder.path",
-            ) from error
-    _check_architecture(str(sae.cfg.architecture()), origin)
-    _fold_normalisation(sae, origin, None)
-    return sae, origin
+            raise SubjectError(f"{problem} ({_in_one_line(error)})", remedy) from error
 
 
-def _download(config: "CoderConfig") -> Path:
-    """Fetch the files of `coder.format` from a repository's folder, and give the folder in the hub's cache."""
+def _load_folder(
+    folder: Path, format_name: str, config: "CoderConfig", origin: str, device: torch.device
+) -> tuple[Any, CoderMetadata]:
+    sae, said = build_sae(load_files(format_name, folder, str(device), config.dtype), origin, device)
+    if sae.cfg.normalize_activations in _FOLDED_AFTER_TRAINING:
+        from sae_lens.training.activation_scaler import ActivationScaler
+
+        scaler = ActivationScaler()
+        if (file := folder / _SCALER_FILE).is_file():
+            scaler.load(file)
+        _fold_normalisation(sae, scaler.scaling_factor, scaler.whitening, origin)
+    return sae.to(dtype=getattr(torch, config.dtype)), said
+
+
+def _load_release(config: "CoderConfig", origin: str, device: torch.device) -> tuple[Any, CoderMetadata]:
+    from sae_lens.loading import pretrained_sae_loaders as loaders
+    from sae_lens.loading import pretrained_saes_directory as directory
+
+    assert config.release is not None
+    assert config.sae_id is not None
+    load = loaders.NAMED_PRETRAINED_SAE_LOADERS[loaders.get_conversion_loader_name(config.release)]
+    repository, folder = directory.get_repo_id_and_folder_name(config.release, config.sae_id)
+    overrides = directory.get_config_overrides(config.release, config.sae_id)
+    settings, weights, _ = load(
+        repository, folder, str(device), False, {**overrides, "device": str(device), "dtype": config.dtype}
+    )
+    sae, said = build_sae((settings, weights), origin, device)
+    if sae.cfg.normalize_activations in _FOLDED_AFTER_TRAINING:
+        _fold_normalisation(sae, directory.get_norm_scaling_factor(config.release, config.sae_id), None, origin)
+    return sae.to(dtype=getattr(torch, config.dtype)), said
+
+
+def _download(config: "CoderConfig", format_name: str) -> Path:
+    """Fetch the files of a format from a repository's folder, and give the folder in the hub's cache."""
     from huggingface_hub import hf_hub_download
 
     assert config.release is not None
-    files = [hf_hub_download(config.release, f"{config.sae_id}/{name}") for name in FORMAT_FILES[config.format]]
+    files = [hf_hub_download(config.release, f"{config.sae_id}/{name}") for name in FORMAT_FILES[format_name]]
     return Path(files[0]).parent
-
-
-def _check_architecture(name: str, origin: str) -> None:
-    if name in _ARCHITECTURES:
-        return
-    reasons = {
-        "temporal": "makes features of what came before a token, not of its activation alone",
-        "batchtopk": "is for training only, and SAELens' save_inference_model makes jumprelu of it",
-        "matryoshka_batchtopk": "is for training only, and SAELens' save_inference_model makes jumprelu of it",
-    }
-    raise SubjectError(
-        f"the coder {origin} is of the architecture {name}, which {reasons.get(name, 'is not known here')}",
-        f"use one of {', '.join(_ARCHITECTURES)}",
-    )
 
 
 def _check_memory(error: Exception, origin: str, device: torch.device) -> None:
@@ -309,20 +304,19 @@ def _check_memory(error: Exception, origin: str, device: torch.device) -> None:
         ) from error
 
 
-def _fold_normalisation(sae: Any, origin: str, folder: Path | None) -> None:
-    """Fold a normalisation that SAELens leaves to the end of training into the weights, in place."""
-    kind = sae.cfg.normalize_activations
-    if kind not in _FOLDED_AFTER_TRAINING:
-        return
-    from sae_lens.training.activation_scaler import ActivationScaler
+def _fold_normalisation(sae: Any, factor: object, whitening: Any, origin: str) -> None:
+    """Fold a normalisation that SAELens leaves to the end of training into the weights, in place.
 
-    scaler = ActivationScaler()
-    if folder is not None and (folder / _SCALER_FILE).is_file():
-        scaler.load(folder / _SCALER_FILE)
-    if kind == "expected_average_only_in" and scaler.scaling_factor is not None:
-        sae.fold_activation_norm_scaling_factor(scaler.scaling_factor)
-    elif kind == "covariance_whitening" and scaler.whitening is not None:
-        whitening = scaler.whitening
+    Args:
+        sae: The module, whose config names the normalisation.
+        factor: What activations were multiplied by in training; None where that is not known.
+        whitening: SAELens' `ActivationWhitening` of the training; None where there is none.
+        origin: The coder, for messages.
+    """
+    kind = sae.cfg.normalize_activations
+    if kind == "expected_average_only_in" and isinstance(factor, int | float) and 0 < factor < math.inf:
+        sae.fold_activation_norm_scaling_factor(factor)
+    elif kind == "covariance_whitening" and whitening is not None:
         sae.fold_activation_whitening(whitening.mean, whitening.matrix, whitening.inverse_matrix)
     else:
         raise SubjectError(

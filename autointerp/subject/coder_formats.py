@@ -19,21 +19,25 @@ Where a loader says something else than the library that wrote the files does, t
 
 import importlib.util
 import json
+import pickle
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from autointerp.errors import SubjectError
+from autointerp.json_text import parse_json
+from autointerp.subject.coder_build import Loaded
 
-Loaded = tuple[dict[str, Any], dict[str, Tensor]]
-Converter = Callable[[str | Path, str, dict[str, Any] | None], Loaded]
+_PLAIN_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
+_SAVE_AGAIN = "download or save it once more"
 
 # The files that a folder of each format holds, the weights last.
 FORMAT_FILES: Mapping[str, tuple[str, ...]] = {
@@ -70,25 +74,68 @@ def recognise_format(folder: Path, wanted: str) -> str:
     )
 
 
-def disk_converter(name: str) -> Converter:
-    """SAELens' loader of a format, made to read a folder; it is called as `SAE.load_from_disk` calls its `converter`.
+def load_files(name: str, folder: Path, device: str, dtype: str) -> Loaded:
+    """Read a coder by SAELens' loader of its format, made to read a folder.
 
     Args:
-        name: A key of `FORMAT_FILES`.
+        name: A key of `FORMAT_FILES`, whose files are there.
+        folder: Holds them.
+        device: Where the weights shall lie.
+        dtype: A hint; some loaders leave weights in the dtype of the file.
+
+    Raises:
+        SubjectError: If a file is not what it should be; what else a loader may raise is its own.
     """
-    return {
+    for file in FORMAT_FILES[name]:
+        _check_file(folder / file)
+    load = {
         "saelens": _saelens,
         "gemma_scope": _gemma_scope,
         "gemma_scope_2": _gemma_scope_2,
         "sparsify": _sparsify,
         "dictionary_learning": _dictionary_learning,
     }[name]
+    return load(folder, device, {"dtype": dtype})
 
 
-def _saelens(path: str | Path, device: str, cfg_overrides: dict[str, Any] | None) -> Loaded:
+def _check_file(file: Path) -> None:
+    """See that a config is a JSON object, and that weights are numbers that need no scale beside them."""
+    if file.suffix == ".json":
+        _read_object(file)
+    if file.suffix == ".safetensors":
+        with _opened(file) as tensors:
+            names = tensors.keys()
+            for name in names:
+                if (dtype := tensors.get_slice(name).get_dtype()) not in _PLAIN_DTYPES:
+                    raise SubjectError(
+                        f"{file} holds {name} as {dtype}, which is quantised or no floating-point number",
+                        "use the coder as it was before it was quantised",
+                    )
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        content = parse_json(file.read_bytes())
+    except ValueError as error:
+        raise SubjectError(f"{file} is no JSON ({error})", _SAVE_AGAIN) from error
+    if not isinstance(content, dict):
+        raise SubjectError(f"{file} holds no JSON object", _SAVE_AGAIN)
+    return content
+
+
+def _opened(file: Path) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(file, framework="pt")
+    except SafetensorError as error:
+        raise SubjectError(f"{file} is cut short or damaged ({error})", _SAVE_AGAIN) from error
+
+
+def _saelens(folder: Path, device: str, overrides: dict[str, Any]) -> Loaded:
     from sae_lens.loading.pretrained_sae_loaders import sae_lens_disk_loader
 
-    loaded: Loaded = sae_lens_disk_loader(path, device, cfg_overrides)
+    loaded: Loaded = sae_lens_disk_loader(folder, device, overrides)
     return loaded
 
 
@@ -96,16 +143,16 @@ _GEMMA_REPOSITORY = re.compile(r"gemma-scope-(?:2b|9b|27b)-(?:pt|it)-(?:res|mlp|
 _LAYER = re.compile(r"layer_(\d+)")
 
 
-def _gemma_scope(path: str | Path, device: str, cfg_overrides: dict[str, Any] | None) -> Loaded:
-    place = Path(path).resolve().as_posix()
-    with np.load(Path(path) / "params.npz") as arrays:
+def _gemma_scope(folder: Path, device: str, overrides: dict[str, Any]) -> Loaded:
+    place = folder.resolve().as_posix()
+    with np.load(folder / "params.npz") as arrays:
         d_sae, d_out = arrays["b_enc"].shape[0], arrays["b_dec"].shape[0]
     # In Gemma Scope, transcoders too write as wide as they read.
-    overrides = {"d_sae": d_sae, "d_in": d_out, **(cfg_overrides or {})}
+    overrides |= {"d_sae": d_sae, "d_in": d_out}
     repository = _GEMMA_REPOSITORY.search(place)
     layers = _LAYER.findall(place)
     is_embedding = "/embedding/" in place
-    loaders = _loaders_of(Path(path))
+    loaders = _loaders_of(folder)
     if repository is None or not (layers or is_embedding):
         # The loader insists on a model and a layer. These decide nothing but the names that are emptied here.
         overrides |= {"hook_name": "", "model_name": None}
@@ -131,13 +178,12 @@ _SCOPE_2_KINDS = {
 }
 
 
-def _gemma_scope_2(path: str | Path, device: str, cfg_overrides: dict[str, Any] | None) -> Loaded:
-    overrides = dict(cfg_overrides or {})
-    place = Path(path).resolve().as_posix()
+def _gemma_scope_2(folder: Path, device: str, overrides: dict[str, Any]) -> Loaded:
+    place = folder.resolve().as_posix()
     said = re.search(r"(resid_post|attn_out|mlp_out|transcoder)\w*/(layer_\d+)", place)
     kind, layer = (said[1], said[2]) if said else (None, None)
-    if (config_file := Path(path) / "config.json").is_file():
-        point = json.loads(config_file.read_text(encoding="utf-8")).get("hf_hook_point_in") or ""
+    if (config_file := folder / "config.json").is_file():
+        point = str(_read_object(config_file).get("hf_hook_point_in"))
         if read := re.fullmatch(r"model\.layers\.(\d+)\.(\S+)", point):
             kind, layer = _SCOPE_2_KINDS.get(read[2]), f"layer_{read[1]}"
     if kind is None:
@@ -145,7 +191,7 @@ def _gemma_scope_2(path: str | Path, device: str, cfg_overrides: dict[str, Any] 
         overrides |= {"hook_name": "", "hf_hook_name": None, "model_name": None}
     affine = "_affine" if "affine" in Path(place).name else ""
     size = re.search(r"gemma-scope-2-\w+-(?:pt|it)", place)
-    config, weights, _ = _loaders_of(Path(path)).gemma_3_sae_huggingface_loader(
+    config, weights, _ = _loaders_of(folder).gemma_3_sae_huggingface_loader(
         size[0] if size else "gemma-scope-2", f"{kind}/{layer}{affine}", device, False, overrides
     )
     return config, weights
@@ -154,33 +200,36 @@ def _gemma_scope_2(path: str | Path, device: str, cfg_overrides: dict[str, Any] 
 _SPARSIFY_NAME = re.compile(r"(?:^|\.)(?:layers?|h)[._](\d+)(?:\.(mlp|self_attn|attention|attn))?$")
 
 
-def _sparsify(path: str | Path, device: str, cfg_overrides: dict[str, Any] | None) -> Loaded:
+def _sparsify(folder: Path, device: str, overrides: dict[str, Any]) -> Loaded:
     from sae_lens.loading.pretrained_sae_loaders import sparsify_disk_loader
 
-    folder = Path(path).resolve()
-    settings = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+    folder = folder.resolve()
+    settings = _read_object(folder / "cfg.json")
     is_transcoder = bool(settings.get("transcode", False))
     unknown = [
         f"{key} = {settings[key]}"
-        for key, plain in (("activation", "topk"), ("gram_lookup", False))
+        for key, plain in (("activation", "topk"), ("gram_lookup", False), ("signed", False))
         if settings.get(key, plain) != plain
     ]
     if unknown:
         raise SubjectError(
             f"the sparsify coder {folder} was trained with {' and '.join(unknown)}",
-            "use one with activation = topk and without gram_lookup",
+            "use one with activation = topk and without gram_lookup and signed",
         )
     reads, writes = _sparsify_hooks(folder.name, is_transcoder=is_transcoder)
-    overrides = {
-        **(cfg_overrides or {}),
+    overrides |= {
         "apply_b_dec_to_input": not is_transcoder,
         "hook_name": reads,
+        "hook_layer": None,  # the loader reads it off the staged folder's name
         "hook_name_out": writes,
         "prepend_bos": None,  # the loader says True of every coder; the files don't say
     }
     with tempfile.TemporaryDirectory() as parent:
-        # The loader refuses folders that are not called after a layer.
-        (staged := Path(parent) / "layers.0").symlink_to(folder, target_is_directory=True)
+        # The loader refuses folders that are not called after a layer, and configs that say nothing of widths.
+        (staged := Path(parent) / "layers.0").mkdir()
+        (staged / "sae.safetensors").symlink_to(folder / "sae.safetensors")
+        completed = {"d_in": 0, "expansion_factor": 0, **settings}
+        (staged / "cfg.json").write_text(json.dumps(completed), encoding="utf-8")
         config, weights = sparsify_disk_loader(staged, device, overrides)
     if "W_dec" in tensor_shapes(str(folder / "sae.safetensors")):
         weights["W_dec"] = weights["W_dec"].T
@@ -203,39 +252,76 @@ def _sparsify_hooks(name: str, *, is_transcoder: bool) -> tuple[str, str | None]
     return inside, outside
 
 
+_LEARNT_THRESHOLD = ("BatchTopKSAE", "MatryoshkaBatchTopKSAE")
 _DICTIONARY_CLASSES = (
     "AutoEncoder",
     "AutoEncoderTopK",
     "GatedAutoEncoder",
     "JumpReluAutoEncoder",
-    "BatchTopKSAE",
-    "MatryoshkaBatchTopKSAE",
+    *_LEARNT_THRESHOLD,
 )
 
 
-def _dictionary_learning(path: str | Path, device: str, cfg_overrides: dict[str, Any] | None) -> Loaded:
-    content = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
+def _dictionary_learning(folder: Path, device: str, overrides: dict[str, Any]) -> Loaded:
+    content = _read_object(folder / "config.json")
     trainer, buffer = content["trainer"], content.get("buffer") or {}
     if trainer["dict_class"] not in _DICTIONARY_CLASSES:
         raise SubjectError(
-            f"SAELens has no loader for dictionary_learning's {trainer['dict_class']} ({path})",
+            f"SAELens has no loader for dictionary_learning's {trainer['dict_class']} ({folder})",
             f"use one of {', '.join(_DICTIONARY_CLASSES)}",
         )
-    overrides = {
-        **(cfg_overrides or {}),
+    learnt = _learnt_settings(folder / "ae.pt", trainer)
+    overrides |= {
         "hook_name": _dictionary_hook(trainer, buffer),
         "prepend_bos": None,  # the loader says True of every coder; the files don't say
     }
     # The loader needs these keys, and files made without a buffer or for no particular layer lack them.
     completed = {
-        "trainer": {"layer": None, **trainer, "lm_name": trainer.get("lm_name") or ""},
+        "trainer": {
+            "layer": None,
+            "activation_dim": 0,
+            "dict_size": 0,
+            **trainer,
+            **learnt,
+            "lm_name": trainer.get("lm_name") or "",
+        },
         "buffer": {"ctx_len": None, **buffer},
     }
     with tempfile.TemporaryDirectory() as place:
         (config_file := Path(place) / "config.json").write_text(json.dumps(completed), encoding="utf-8")
-        loaders = _loaders_of(Path(path), {"config.json": config_file})
+        loaders = _loaders_of(folder, {"config.json": config_file})
         config, weights, _ = loaders.dictionary_learning_sae_huggingface_loader_1("", ".", device, False, overrides)
     return config, weights
+
+
+def _learnt_settings(file: Path, trainer: Mapping[str, Any]) -> dict[str, int]:
+    """What stands beside the weights and decides what is computed: the k of top-k, and whether a threshold was learnt.
+
+    Raises:
+        SubjectError: If the config says another k, the threshold is still to be learnt, or the file holds more than
+            tensors.
+    """
+    try:
+        stored = torch.load(file, map_location="cpu", mmap=zipfile.is_zipfile(file), weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise SubjectError(
+            f"{file} is damaged, or a pickle of more than tensors, which might run a program when it is opened",
+            "save the coder's state_dict() with torch.save",
+        ) from error
+    if trainer["dict_class"] in _LEARNT_THRESHOLD and float(stored.get("threshold", 0)) < 0:
+        raise SubjectError(
+            f"the coder {file} was saved before its threshold was learnt (it is {float(stored['threshold'])})",
+            "use a checkpoint from later in its training",
+        )
+    if trainer["dict_class"] != "AutoEncoderTopK" or "k" not in stored:
+        return {}
+    k = int(stored["k"])
+    if trainer.get("k") not in (None, k):
+        raise SubjectError(
+            f"the coder {file} was trained with k = {k}, and the config beside it says k = {trainer['k']}",
+            "mend or remove trainer.k there",
+        )
+    return {"k": k}
 
 
 _DICTIONARY_SUBMODULES = {
@@ -293,8 +379,6 @@ def _find(folder: Path, instead: Mapping[str, Path], repo_id: str, filename: str
 
 def tensor_shapes(file: str) -> dict[str, list[int]]:
     """The shape of each tensor in a safetensors file, by name; no weights are read."""
-    from safetensors import safe_open
-
-    with safe_open(file, framework="pt") as tensors:
+    with _opened(Path(file)) as tensors:
         names = tensors.keys()
         return {name: tensors.get_slice(name).get_shape() for name in names}

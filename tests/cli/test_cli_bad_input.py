@@ -55,6 +55,19 @@ def test_a_wrong_key(planted: Planted, tmp_path: Path, capsys: pytest.CaptureFix
     assert "there is no key `corpus.n_token`" in complaint(capsys, "run", file, "--set", "corpus.n_token=5")
 
 
+def test_a_file_of_labels_with_several_faults(
+    planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "labels.csv").write_text("feature,label\n0,ship\nx,river\n1,\n")
+    more = ["[explain]", 'explainer = "outside"', f'labels = "{tmp_path / "labels.csv"}"']
+    assert main_quietly("run", pipeline_file(planted, tmp_path, *more)) == 1
+    first, *faults = capsys.readouterr().err.splitlines()[-3:]
+    assert first.startswith("autointerp: ")
+    assert first.endswith("labels.csv has 2 faults: mend these rows, or leave them out")
+    assert [fault[:10] for fault in faults] == ["  line 3: ", "  line 4: "]
+    assert not (tmp_path / "runs/p/corpus").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -126,7 +139,7 @@ def test_what_was_lost_of_a_finished_stage_is_made_again(planted: Planted, tmp_p
 
 def test_runs_that_is_a_file(planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "runs").write_text("not a folder", encoding="utf-8")
-    assert "a file is in its place" in complaint(capsys, "collect", pipeline_file(planted, tmp_path))
+    assert "a file stands where a folder should" in complaint(capsys, "collect", pipeline_file(planted, tmp_path))
 
 
 def test_starting_over_keeps_the_answers_that_were_paid_for(planted: Planted, tmp_path: Path) -> None:

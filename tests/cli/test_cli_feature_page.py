@@ -41,12 +41,12 @@ def test_show_prints_all_evidence_on_a_feature(run: Path, capsys: pytest.Capture
         "tiny@1-res-64:1  (ok)",
         "fires on 100 tokens (1.00 %), mean 1.12, max 4.25",
         "activations     ▅█  from 1 to 4, doubling at each bar",
-        "fires most on   'Wärme' x7, '熱' x3",
+        "fires most on   ' Wärme' x7, '熱' x3",
         "                each of these counts may be up to 2 too low",
-        "followed by     \"'s\" x5 (12), '熱' x1 (0.2)",
+        "followed by     \"'s\" x5 (12), ' 熱' x1 (0.2)",
         "                of 8 sampled peaks, 7 have a next token; in brackets: times its share of the corpus",
-        "promotes        'heat' +0.75, 'fire' +0.50",
-        "suppresses      'ice' -0.50",
+        "promotes        ' heat' +0.75, ' fire' +0.50",
+        "suppresses      ' ice' -0.50",
         "fires with      0 .88",
         "close decoders  2 .88 (the cold of winter morn…), 0 .50",
     ]
@@ -84,7 +84,7 @@ def test_a_dead_feature_has_no_lines_about_its_firing(run: Path, capsys: pytest.
     assert "followed by" not in text
     assert "too low" not in text
     assert "sampled peaks" not in text
-    assert "promotes        'heat' +0.75" in text
+    assert "promotes        ' heat' +0.75" in text
 
 
 def test_nothing_is_said_of_counts_that_are_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +92,7 @@ def test_nothing_is_said_of_counts_that_are_exact(tmp_path: Path, capsys: pytest
     writer.add_source(make.source(4))
     writer.add_features([replace(make.feature(1), top_tokens_n_missed=0)])
     text = printed(capsys, "show", str(tmp_path), "1")
-    assert "fires most on   'Wärme' x7" in text
+    assert "fires most on   ' Wärme' x7" in text
     assert "too low" not in text
 
 
@@ -109,6 +109,7 @@ def test_json_has_the_whole_evidence(run: Path, capsys: pytest.CaptureFixture[st
     page: dict[str, Any] = json.loads(printed(capsys, "show", str(run), "1", "--json"))
     assert set(page) == {
         "source", "histogram_edges", "feature", "neighbors", "neighbor_labels", "labels", "contexts", "failures",
+        "no_contexts",
     }  # fmt: skip
     assert page["histogram_edges"] == [0.5, 1.0, 2.0, 4.0]
     assert page["feature"]["histogram"] == [0, 3, 5]
@@ -128,3 +129,15 @@ def test_bars_show_every_count_above_zero() -> None:
     assert bars([0, 1, 500, 1000, 0]) == " ▁▄█ "
     assert bars([]) == ""
     assert bars([0, 0]) == "  "
+
+
+def test_show_says_why_a_feature_has_no_label_where_the_label_would_stand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = Writer(tmp_path)
+    writer.add_source(make.source(4))
+    writer.add_features([make.feature(1), make.feature(2, 0.0, "dead")])
+    writer.add_failures([make.failure(1)])
+    why = "no label: the model would not answer (explain: Refusal)"
+    assert why in printed(capsys, "show", str(tmp_path), "1").splitlines()
+    assert "no label: it is dead: it never fires in this corpus" in printed(capsys, "show", str(tmp_path), "2")

@@ -67,8 +67,8 @@ def test_show_has_statistics_labels_scores_and_marked_contexts(run: Path, capsys
     assert "«piano»" in text
     assert "shuffled: the label of feature" in text
     lines = text.splitlines()
-    assert any(line.startswith("fires most on   'piano' x") for line in lines)
-    assert any(line.startswith("promotes        'piano' +") for line in lines)
+    assert any(line.startswith("fires most on   ' piano' x") for line in lines)
+    assert any(line.startswith("promotes        ' piano' +") for line in lines)
     assert any(line.startswith("followed by ") for line in lines)
     view = as_json(capsys, "show", str(run), "3")
     assert (view["feature"]["status"], view["failures"][0]["error_type"]) == ("dead", "DeadFeature")
@@ -122,3 +122,9 @@ def test_marks_join_adjacent_tokens_and_keep_the_space_before(run: Path) -> None
     context = next(c for c in open_run(run).reader.contexts(7) if c.is_active)
     assert " «" in marked(context) or marked(context).startswith("«")
     assert "« " not in marked(context)
+
+
+def test_a_feature_on_a_part_of_a_character_has_its_mark_on_the_character(run: Path) -> None:
+    context = next(c for c in open_run(run).reader.contexts(7) if c.is_active)
+    tokens, activations = ("go", "", "", "🚀", " now"), (0.0, 2.0, 0.0, 0.0, 0.0)
+    assert marked(replace(context, tokens=tokens, activations=activations)) == "go«🚀» now"

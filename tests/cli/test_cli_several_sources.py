@@ -172,8 +172,17 @@ def test_search_and_export_are_filtered_by_the_same_options(
     assert "Wrote 2 rows" in printed(capsys, "export", str(run), str(file), *options)
     labels = [json.loads(line)["label"] for line in file.read_text(encoding="utf-8").splitlines()]
     assert labels == list(LABELS[OTHER][:2])
-    assert "no labelled feature passes" in printed(capsys, "search", str(run), "winter", "--explainer", "nobody")
-    for command in (("search", str(run), "x"), ("export", str(run), str(file))):
+    assert "no labelled feature passes" in printed(capsys, "search", str(run), "winter", "--min-density", "0.9")
+    commands: tuple[tuple[str, ...], ...] = (
+        ("search", str(run), "x"),
+        ("export", str(run), str(file)),
+        ("neighbors", str(run), f"{OTHER}:1"),
+    )
+    for command in commands:
+        assert "explainers are keywords" in complaint(capsys, *command, "--explainer", "nobody")
+        assert "scorers are detection" in complaint(capsys, *command, "--min-score", "typo=.5")
+        if command[0] != "neighbors":
+            assert f"sources are {SOURCE}, {OTHER}" in complaint(capsys, *command, "--source", "tiny@3")
         assert complaint(capsys, *command, "--max-density", "7").endswith(
             "is no share of tokens: give a number from 0 to 1"
         )

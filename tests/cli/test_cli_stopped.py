@@ -28,11 +28,11 @@ ENDS = [
 WHEN_IMPORTING = """
 import builtins, os
 real = builtins.__import__
-def importing(name, *rest):
+def importing(name, *rest, **named):
     if name == {module!r}:
         builtins.__import__ = real
         os.kill(os.getpid(), {number})
-    return real(name, *rest)
+    return real(name, *rest, **named)
 builtins.__import__ = importing
 from autointerp.cli import main
 main()

@@ -1,6 +1,9 @@
 """Tables have the columns of what is stored, whatever scorers there are."""
 
-from autointerp.cli.tables import hit_rows, label_rows
+import pytest
+from rich.cells import cell_len
+
+from autointerp.cli.tables import hit_rows, label_rows, table
 from autointerp.records import SearchHit
 from autointerp.store.results import ScoredLabel
 from tests.store.making import SOURCE, make
@@ -27,3 +30,55 @@ def test_labels_stand_beside_the_shuffled_ones_of_the_same_scorer() -> None:
         ["feature", "label", "simulation"],
         ["1", "heat", ".75", "[.65", ".85]", ".25"],
     ]
+
+
+HOSTILE = (
+    "[bold]markup[/bold] stays",
+    "\x1b[31mred\x1b[0m and a bell \x07",
+    "one line\nand another\r\nand a\ttab",
+    "例外の処理と記録について書かれた長い説明の文である",
+    "👩‍👩‍👧 families and 🎹 pianos",
+    "e\u0301\u0323 combining marks",
+    "\u202eturned around",
+    "a-word-that-is-longer-than-any-column-would-ever-like-it-to-be",
+)
+
+
+def rows_of(columns: int | None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    if columns is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    rows = [[str(place), text, ".50", f"1.00 [.93 1.00] .{place}0"] for place, text in enumerate(HOSTILE)]
+    return table(["feature", "label", "relevance", "detection"], rows, left=(0, 1))
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
+def test_a_table_keeps_to_the_terminal_whatever_its_text_holds(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = rows_of(columns, monkeypatch)
+    assert max(map(cell_len, lines)) <= columns
+    text = "\n".join(lines)
+    assert not any(ord(mark) < 32 and mark != "\n" for mark in text)
+    assert "\u202e" not in text
+    numbers = sum("[.93" in line for line in lines)
+    assert numbers == len(HOSTILE)
+
+
+def test_columns_stay_below_each_other_where_text_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = rows_of(60, monkeypatch)
+    assert lines[0].split() == ["feature", "label", "relevance", "detection"]
+    ends = {cell_len(line.partition("[.93")[0]) for line in lines if "[.93" in line}
+    assert len(ends) == 1, "numbers stand flush in spite of wide characters"
+    assert sum("[.93" in line for line in lines) == len(HOSTILE)
+    assert len(lines) > 1 + len(HOSTILE), "long text takes several lines"
+
+
+def test_where_numbers_alone_are_too_wide_each_stands_behind_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = rows_of(40, monkeypatch)
+    assert lines[:3] == ["0  [bold]markup[/bold] stays", "  relevance .50", "  detection 1.00 [.93 1.00] .00"]
+
+
+def test_without_a_terminal_a_row_is_a_line_of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = rows_of(None, monkeypatch)
+    assert len(lines) == 1 + len(HOSTILE)
+    assert HOSTILE[-1] in lines[-1]

@@ -79,7 +79,7 @@ def world(planted: Planted) -> World:
             document_ids=("a",),
         ),
         sample=sample,
-        texts=token_texts(TokenPieces(subject.tokenizer), len(subject.tokenizer)),
+        texts=token_texts(TokenPieces(subject.tokenizer)),
     )
 
 

@@ -81,7 +81,7 @@ def test_every_context_says_of_the_activations_what_is_so(world: World, config: 
             assert context.token_ids == tuple(world.token_ids[context.block_index, at].tolist())
             assert world.counted[context.block_index, at].all()
             assert context.document_id == world.document_ids[context.block_index]
-            assert context.max_activation == true.max()
+            assert context.max_activation == (true[at] if context.kind == "silent_window" else true).max()
             assert context.is_active == (context.kind not in SILENT_KINDS)
             assert (context.quantile is None) == (context.kind in SILENT_KINDS)
 
@@ -154,21 +154,107 @@ def test_a_dead_feature_is_recorded_as_dead() -> None:
     assert failure.created_at.tzinfo is not None
 
 
-def test_a_feature_with_few_contexts_is_recorded_with_their_numbers() -> None:
-    failure = outcomes(make_world(5), CONTEXTS.model_copy(update={"min_score": 8}))[RARE]
-    assert isinstance(failure, Failure)
-    assert failure.error_type == "TooFewContexts"
-    assert "explain and" in failure.message
-    assert "where 3 and 8 are needed" in failure.message
-    assert "\n" not in failure.message
+def few(outcome: FeatureContexts | Failure) -> tuple[str, str]:
+    assert isinstance(outcome, Failure)
+    assert (outcome.stage, outcome.retry) == ("contexts", False)
+    assert "\n" not in outcome.message
+    return outcome.error_type, outcome.message
 
 
-def test_a_feature_that_always_fires_is_recorded_as_never_silent() -> None:
-    failure = outcomes(make_world(5))[ALWAYS]
-    assert isinstance(failure, Failure)
-    assert failure.error_type == "NoSilentContexts"
-    assert failure.message.startswith("0 explain and 0 score contexts in which it is silent")
-    assert "silent in the blocks of 0 of 150 pool windows" in failure.message
+def test_a_feature_with_few_contexts_is_recorded_with_their_numbers_and_what_to_do() -> None:
+    world = make_world(5, duplicated=0.0)
+    error_type, message = few(outcomes(world, CONTEXTS.model_copy(update={"min_score": 20}))[RARE])
+    assert error_type == "TooFewContexts"
+    assert "explain and" in message
+    assert "where 3 and 20 are needed" in message
+    assert message.endswith("give more text (corpus.n_tokens), or lower contexts.min_explain and contexts.min_score")
+
+
+def test_text_of_one_document_is_said_to_be_too_few_documents() -> None:
+    world = make_world(5, duplicated=0.0)
+    alone = replace(world, document_ids=("the only one",) * world.n_blocks)
+    error_type, message = few(outcomes(alone)[COMMON])
+    assert error_type == "TooFewDocuments"
+    assert "it fires in" in message
+    assert "sampled from 1 document, each" in message
+
+
+def test_contexts_that_all_repeat_each_other_are_said_to_be_repeated() -> None:
+    world = make_world(5, duplicated=0.0, short=0.0)
+    same = replace(world, token_ids=np.repeat(world.token_ids[:1], world.n_blocks, axis=0), dense=world.dense)
+    same.dense[:, 3, COMMON] = 7.0  # at one place everywhere, so that all windows are one
+    error_type, message = few(outcomes(same)[COMMON])
+    assert error_type == "RepeatedContexts"
+    assert message.startswith("1 explain and 0 score contexts, where 3 and 3 are needed")
+
+
+def test_a_feature_that_is_never_silent_has_active_contexts_only() -> None:
+    contexts = ok(outcomes(make_world(5))[ALWAYS])
+    assert {context.kind for context in contexts.contexts} == {"top", "quantile"}
+    assert len(contexts.of("explain", active=True)) == CONTEXTS.n_explain
+    assert len(contexts.of("score", active=True)) == CONTEXTS.n_score
+
+
+def frequent(*densities: float) -> World:
+    """Features that fire on each token by such chances and besides at the first place of each block."""
+    world = make_world(7, densities=densities, n_documents=200, duplicated=0.0, short=0.0)
+    world.dense[:, 1] = 3.0
+    return world
+
+
+def test_a_feature_that_fires_in_every_block_has_silent_windows_of_its_blocks() -> None:
+    world = frequent(0.0, 0.03, 0.1)
+    for contexts in map(ok, outcomes(world, features=range(3)).values()):
+        counts = Counter((c.split, c.kind) for c in contexts.contexts if not c.is_active)
+        assert counts == {("explain", "silent_window"): 10, ("score", "silent_window"): 8}
+        for context in contexts.contexts:
+            at = slice(context.start, context.start + len(context.tokens))
+            here = world.dense[context.block_index, :, contexts.feature_index]
+            assert context.activations == tuple(here[at].tolist())
+            assert context.is_active or (here.max() > 0 and here[at].max() == 0)
+
+
+def test_no_silent_window_shares_a_token_with_an_active_context() -> None:
+    contexts = ok(outcomes(frequent(0.05), features=[0])[0])
+    active = [(c.block_index, c.start, c.start + len(c.tokens)) for c in contexts.contexts if c.is_active]
+    for silent in (c for c in contexts.contexts if c.kind == "silent_window"):
+        for block, start, end in active:
+            assert block != silent.block_index or start >= silent.start + len(silent.tokens) or end <= silent.start
+
+
+def test_only_a_feature_that_lacks_silent_blocks_has_silent_windows() -> None:
+    world = make_world(5, n_documents=200)
+    for contexts in map(ok, outcomes(world, features=[USUAL, COMMON]).values()):
+        assert "silent_window" not in {context.kind for context in contexts.contexts}
+        assert len(contexts.of("explain", active=False)) == CONTEXTS.n_explain
+
+
+def test_a_feature_with_some_silent_blocks_uses_them_first() -> None:
+    world = frequent(0.0)
+    world.dense[:3] = 0.0
+    config = CONTEXTS.model_copy(update={"n_pool_tiles": 10_000})
+    collect = COLLECT.model_copy(update={"n_pool_blocks": 10_000})
+    contexts = ok(outcomes(world, config, [0], collect=collect)[0])
+    wholly = [c for c in contexts.contexts if c.kind in SILENT_KINDS - {"silent_window"}]
+    assert len(wholly) == 6, "three blocks make nine tiles, of which those that overlap repeat each other"
+    assert all(c.block_index < 3 for c in wholly)
+    n_silent = [len(contexts.of(split, active=False)) for split in ("explain", "score")]
+    assert n_silent == [CONTEXTS.n_explain, CONTEXTS.n_score]
+
+
+def test_the_length_of_a_silent_window_does_not_tell_it_from_a_firing_context() -> None:
+    world = make_world(3, densities=[0.0] * 20, n_documents=500, duplicated=0.0, short=0.6)
+    rng = np.random.default_rng(0)
+    first = (world.counted.cumsum(axis=1) == 1) & world.counted
+    world.dense[first] = rng.integers(1, 7, (int(first.sum()), 20))
+    collect = COLLECT.model_copy(update={"n_pool_blocks": 1000, "n_fired": 100})
+    config = CONTEXTS.model_copy(update={"n_score": 20, "n_explain": 30, "n_pool_tiles": 3000})
+    values = []
+    for contexts in map(ok, outcomes(world, config, range(20), collect=collect).values()):
+        scored = of_split(contexts, "score")
+        assert {c.kind for c in scored} == {"quantile", "silent_window"}
+        values.append(roc_auc_score([c.is_active for c in scored], [len(c.tokens) for c in scored]))
+    assert abs(np.mean(values) - 0.5) < 0.05
 
 
 def test_documents_shorter_than_a_context_have_contexts_of_their_own_length() -> None:

@@ -77,6 +77,26 @@ def test_a_tile_is_silent_only_if_its_whole_block_is() -> None:
         tiles.context(0, 0, "silent_random")
 
 
+def test_the_margin_of_a_tile_counts_the_tokens_up_to_the_nearest_firing_of_its_block() -> None:
+    world = make_world(4, densities=(0.0, 0.03, 0.2, 1.0), n_documents=40)
+    tiles = world.tiles(ALL_TILES)
+    for feature in range(4):
+        expected = []
+        for block, start, end in spans(tiles):
+            firing = np.flatnonzero(world.dense[block, :, feature])
+            gaps = np.maximum(start - firing - 1, firing - end)
+            inside = ((firing >= start) & (firing < end)).any()
+            expected.append(-1 if inside else min([COLLECT.context_length // 2, *gaps.tolist()]))
+        assert tiles.silent_margin(feature).tolist() == expected
+
+
+def test_a_context_may_be_the_first_tokens_of_a_tile() -> None:
+    tiles = one_block_world(32).tiles(ALL_TILES)
+    context = tiles.context(0, 0, "silent_window", n_tokens=2)
+    assert (context.tokens, context.activations, context.start) == ((" w1", " w2"), (0.0, 0.0), 1)
+    assert context.context_id != tiles.context(0, 0, "pool").context_id
+
+
 @given(seeds)
 @settings(max_examples=15, deadline=None)
 def test_every_counted_token_of_the_pool_lies_in_one_window_or_in_the_last_two(seed: int) -> None:

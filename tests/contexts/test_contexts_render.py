@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autointerp.contexts.render import activation_values, active_offsets, active_tokens, marked_text, plain_text
+from autointerp.contexts.render import (
+    activation_values,
+    active_offsets,
+    active_tokens,
+    marked_text,
+    plain_text,
+    shown_activations,
+)
 from autointerp.contexts.windows import make_context
 from autointerp.records import Context
 
@@ -136,3 +143,8 @@ def test_every_mark_is_ours_and_none_is_lost(tokens: list[str], offsets: set[int
     kept = [character for character in "".join(tokens) if character in "<>ab"]
     stripped = line.replace("<<", "|").replace(">>", "|").replace("\\n", "|")
     assert [character for character in stripped if character in "<>ab"] == kept
+
+
+def test_a_part_of_a_character_gives_its_activation_to_the_token_that_completes_it() -> None:
+    context = context_of(["a", "", "", "🚀", "b", ""], [0.5, 3.0, 1.0, 2.0, 0.0, 4.0])
+    assert shown_activations(context) == (0.5, 0.0, 0.0, 3.0, 4.0, 0.0)

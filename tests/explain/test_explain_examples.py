@@ -70,7 +70,7 @@ def test_the_oracle_that_knows_the_truth_explains_by_the_most_frequent_mark(jour
         (Say('{"lab', stop="truncated"), "Truncated", True),
         (Http(500), "ServerError", True),
         (Raw("<html>"), "ServerError", True),
-        (Http(400, "no such field"), "BadRequest", False),
+        (Http(400, "no such field"), "BadRequest", True),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )

@@ -165,3 +165,19 @@ def test_short_words_are_left_whole(one: str, other: str) -> None:
 def test_base_rates_are_above_zero_and_at_most_one(texts: list[str], word: str) -> None:
     rates = BaseRates(texts)
     assert 0.0 < rates.rate(word) <= 1.0
+
+
+def test_a_feature_on_a_part_of_a_character_fires_on_the_character() -> None:
+    pieces = [("\ufffd", 2.0), (" ", 0.0), ("", 3.0), ("", 0.0), ("🚀", 0.0), (" by", 0.0), (" \ufffd", 4.0)]
+    assert firing_words(context(pieces)) == [("🚀", 3.0), ("by", 0.0)]
+
+
+def test_characters_without_spaces_that_are_one_token_are_one_word() -> None:
+    pieces = [("河流", 2.0), ("山", 1.0), ("脉", 0.0), (" 城市", 3.0), (" x", 3.0), (" が", 0.5)]
+    expected = [("河流", 2.0), ("山", 1.0), ("脉", 0.0), ("城市", 3.0), ("x", 3.0), ("が", 0.5)]
+    assert firing_words(context(pieces)) == expected
+
+
+def test_several_characters_are_as_common_as_the_rarest_of_them_at_most() -> None:
+    rates = BaseRates(["河山", "河川", "河流"])
+    assert rates.rate("河流") == rates.rate("流") < rates.rate("河")

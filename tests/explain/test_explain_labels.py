@@ -59,6 +59,15 @@ def test_what_is_no_label_is_named(label: str, error_type: str) -> None:
     assert problem[0] == error_type
 
 
+@pytest.mark.parametrize("label", [".", '"."', "'.', '…'", '","', ",", '".", ","'])
+def test_punctuation_is_a_label_where_the_feature_was_seen_to_fire_on_it(label: str) -> None:
+    fires_on_stops = PROMPT.replace("<<May>>", "May<<.>> June<<…>> or<<,>>")
+    assert label_problem(label, fires_on_stops) is None
+    assert label_problem(label, PROMPT) == ("EmptyLabel", "the label is empty")
+    assert label_problem("!", fires_on_stops) == ("EmptyLabel", "the label is empty")
+    assert label_problem("''", fires_on_stops) == ("EmptyLabel", "the label is empty")
+
+
 @pytest.mark.parametrize(
     "label",
     [

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from autointerp.config import ExplainConfig
 from autointerp.errors import PipelineError
-from autointerp.explain.outside import OutsideExplainer, OutsideLabels, read_labels
+from autointerp.explain.label_files.read import OutsideLabels, read_labels
+from autointerp.explain.outside import OutsideExplainer
 from autointerp.records import Explanation, Failure, FeatureEvidence
 from tests.explain.explaining import tools
 
@@ -113,6 +114,14 @@ def test_a_parquet_column_of_numbers_and_missing_authors_is_read(tmp_path: Path)
     assert seen(read_labels(path, None)) == [(None, 4, "a", None), (None, 7, "b", None)]
 
 
+def test_half_a_surrogate_pair_in_a_label_becomes_a_replacement_character(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text(r'{"feature": 1, "label": "emoji \ud83d", "author": "A \ude00"}')
+    explanation = explain(path, 1)
+    assert isinstance(explanation, Explanation)
+    assert (explanation.label, explanation.model) == ("emoji \ufffd", "A \ufffd")
+
+
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     for name, text in (("a.csv", "feature,label\n4,a\n"), ("a.jsonl", '{"feature": 4, "label": "a"}\n\n')):
         (tmp_path / name).write_text(text, encoding="utf-8-sig")
@@ -152,10 +161,13 @@ CSV_PROBLEMS = {
     "feature,label\n4.5,a\n": "line 2: the feature is '4.5'",
     "feature,label\n,a\n": "line 2: the feature is nothing",
     "feature,label\n4,a\n5,b\n4,c\n": "line 2 and line 4: two labels for feature 4: leave one of them",
-    "feature,label\nm@s:4,a\nm@s:4,a\n": "line 2 and line 3: two labels for m@s:4",
+    "feature,label\nm@s:4,a\nm@s:4,b\n": "line 2 and line 3: two labels for m@s:4",
     "feature,label\n4,a\n5,  \n": "line 3: the label is empty",
     "feature,label\n4\n": "line 2: the label is empty",
-    f'feature,label\n4,"{"word " * 60}"\n': "line 2: the label has 299 characters; at most 200",
+    f'feature,label\n4,"{"word " * 2001}"\n': "line 2: the label has 10,004 characters; at most 10,000",
+    "feature,label\n4,\u200b\n": "line 2: the label is empty",
+    "feature,label,label\n4,a,b\n": "two columns are named 'label': leave one of them",
+    "feature,source_id,label\nm@s:4,m@t,a\n": "line 2: the feature is m@s:4, the source m@t: leave one of them",
     "feature,label\n4,rivers, lakes\n": "line 2: more cells than the header has: put text with commas into double",
     'feature,label\n4,"rivers" and lakes\n': "line 2: no valid CSV",
     "feature,label,author\n4,a,Ada\n5,b,Bo\n": r"labels of 2 authors \(Ada, Bo\): choose one with explain.author",
@@ -213,7 +225,7 @@ def test_what_is_no_readable_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="is not a file"):
         read_labels(tmp_path, None)
     (tmp_path / "labels.xlsx").write_bytes(b"")
-    with pytest.raises(PipelineError, match=r"ends with \.xlsx: labels are read from \.csv, \.jsonl and \.parquet"):
+    with pytest.raises(PipelineError, match=r"ends with \.xlsx: labels are read from \.csv, \.tsv, \.json, "):
         read_labels(tmp_path / "labels.xlsx", None)
     for name in ("latin.csv", "latin.jsonl"):
         (tmp_path / name).write_bytes(b"feature,label\n4,caf\xe9\n" if name == "latin.csv" else b'{"label": "\xe9"}\n')

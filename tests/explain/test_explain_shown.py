@@ -48,9 +48,10 @@ def test_look_alikes_go_before_silent_contexts_drawn_at_random_each_kind_in_turn
         *silent("silent_similar", 11, 12, 13),
         *silent("silent_neighbor", 31),
         *silent("silent_token", 21, 22),
+        *silent("silent_window", 41),
     ]
     numbers = [c.block_index for c in choose_silent(among, 20)]
-    assert numbers == [11, 21, 31, 12, 22, 13, 1, 2, 3]
+    assert numbers == [11, 21, 31, 41, 12, 22, 13, 1, 2, 3]
     for n_contexts in range(10):
         assert [c.block_index for c in choose_silent(among, n_contexts)] == numbers[:n_contexts]
     assert choose_silent([], 5) == ()

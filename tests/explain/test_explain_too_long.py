@@ -35,10 +35,10 @@ def test_a_prompt_that_the_server_finds_too_long_is_halved_until_it_fits(journal
     assert texts[-1] == "word1 b", "and the weakest is still among them"
 
 
-def test_where_the_fewest_are_too_many_it_is_a_failure_that_is_not_tried_again(journal: Journal) -> None:
+def test_where_the_fewest_are_too_many_it_is_a_failure_until_the_server_is_given_more_room(journal: Journal) -> None:
     asked = ask(ExamplesExplainer, at_most(4), journal, evidence(peaks(50)))
     assert [len(shown_contexts(call.user)) for call in asked.calls] == [40, 20, 10, 5]
-    assert (asked.failure.error_type, asked.failure.retry) == ("TooLong", False)
+    assert (asked.failure.error_type, asked.failure.retry) == ("TooLong", True)
     assert asked.failure.message.endswith("with 5 contexts, the fewest to show")
     assert "maximum context length" in asked.failure.message
 

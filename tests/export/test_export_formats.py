@@ -131,6 +131,13 @@ def test_what_is_said_of_a_label_besides_its_text_has_columns(run: Path, tmp_pat
     assert [rows[1][name] or None for name in (*names, "explanation_detail")] == [None] * 4
 
 
+@pytest.mark.parametrize("format_name", ["jsonl", "csv", "parquet"])
+def test_the_file_s_name_need_not_be_utf8(run: Path, tmp_path: Path, format_name: str) -> None:
+    path = tmp_path / f"x\udcff.{format_name}"
+    assert export_run(run, path).n_rows > 0
+    assert path.stat().st_size > 0
+
+
 def test_parquet_has_the_feature_s_tokens_and_logits_as_lists(run: Path, tmp_path: Path) -> None:
     table = pq.read_table(export_run(run, tmp_path / "x.parquet").path)
     names = ["histogram", "top_tokens", "following_tokens", "top_logits", "bottom_logits"]
@@ -180,7 +187,10 @@ def test_filters_choose_lines(run: Path) -> None:
     assert chosen(ExportOptions(FeatureFilter(min_density=0.01, max_density=0.01))) == [(1, True)]
     assert chosen(ExportOptions(FeatureFilter(features=[3, 1]))) == [(1, True), (3, False)]
     assert chosen(ExportOptions(FeatureFilter(explainer="shuffled"), baselines=True)) == [(1, True)]
-    assert chosen(ExportOptions(FeatureFilter(sources=["another@source"]))) == []
+    with pytest.raises(FilterError, match="there is no source 'another@source': sources are tiny@1-res-64"):
+        chosen(ExportOptions(FeatureFilter(sources=["another@source"])))
+    with pytest.raises(FilterError, match="no label is of the explainer 'shuffled': explainers are keywords"):
+        chosen(ExportOptions(FeatureFilter(explainer="shuffled")))
 
 
 def test_a_filter_on_a_scorer_that_graded_nothing_is_told(run: Path, tmp_path: Path) -> None:
@@ -218,10 +228,10 @@ def test_an_export_that_fails_leaves_the_earlier_file_and_no_other(
 
 def test_a_place_that_can_t_be_written_is_told(run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExportError, match="can't be written"):
+    with pytest.raises(ExportError, match="is in the way"):
         export_run(run, tmp_path / "file" / "x.csv")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(ExportError, match="can't be written"):
+    with pytest.raises(ExportError, match="is a folder, and a file is needed"):
         export_run(run, tmp_path / "folder.csv")
 
 

@@ -45,7 +45,7 @@ class Asker:
 
     def config(self, server: LoopbackServer, provider: Provider = "openai", **settings: Any) -> ModelConfig:
         base = {"provider": provider, "model": "m", "base_url": server.base_url(provider), "timeout_s": 10.0}
-        return ModelConfig(**{**base, **settings})
+        return ModelConfig(**{**base, "api_key_env": f"{provider.upper()}_API_KEY", **settings})
 
     def ask(
         self,

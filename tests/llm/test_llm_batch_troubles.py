@@ -82,7 +82,6 @@ def test_a_call_that_fails_in_every_batch_is_given_up(
     assert isinstance(failure, CallFailure)
     assert failure.error_type == error_type
     assert "given up after 3 batches" in failure.message
-    assert failure.may_pass_later
     assert labels([outcomes[0], outcomes[2]]) == features(0, 2)
 
 
@@ -152,6 +151,37 @@ def test_a_model_without_structured_answers_is_asked_for_text(asker: Asker, prov
         outcomes = asker.ask(server, *requests_of(*range(4)), provider=provider, batch=True, max_attempts=1)
         assert labels(outcomes) == features(*range(4))
         assert [call.schema is not None for call in server.calls] == [True] * 4 + [False] * 4
+
+
+def test_a_form_that_the_model_refuses_is_changed_for_the_next_batch(asker: Asker, provider: Provider) -> None:
+    def gemma(call: Call) -> Outcome:
+        return Http(400, "System role not supported") if call.system else echo(call)
+
+    with BatchServer(Always(gemma)) as server:
+        outcomes = asker.ask(server, *requests_of(*range(4)), provider=provider, batch=True, max_attempts=1)
+        assert labels(outcomes) == [f"Name it.\n\n{feature}" for feature in features(*range(4))]
+        assert sizes(server) == [4, 4]
+
+
+ODD = {
+    "openai": [
+        {"choices": [{"message": {"content": [{"type": "text", "text": '{"label": "odd \ud83d"}'}]}}], "usage": []},
+        {"choices": [{"message": {"content": {"label": "odd \ud83d"}}}], "usage": {"prompt_tokens": None}},
+    ],
+    "anthropic": [
+        {"content": [{"type": "text", "text": '{"label": "odd \ud83d"}'}], "usage": {"input_tokens": None}},
+        {"content": '{"label": "odd \ud83d"}', "usage": []},
+    ],
+}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_one_odd_envelope_costs_a_batch_nothing(asker: Asker, provider: Provider, number: int) -> None:
+    odd = Raw(json.dumps(ODD[provider][number]))
+    with BatchServer(Moody(odd, "feature 1")) as server:
+        outcomes = asker.ask(server, *requests_of(0, 1, 2), provider=provider, batch=True)
+        assert labels(outcomes) == ["feature 0", "odd �", "feature 2"]
+        assert sizes(server) == [3]
 
 
 @pytest.mark.parametrize("reached", [0, 3])
@@ -311,6 +341,19 @@ def test_results_that_break_off_are_read_again_and_no_answer_is_lost(asker: Aske
         outcomes = asker.ask(server, *requests_of(*range(5)), provider=provider, batch=True)
         assert labels(outcomes) == features(*range(5))
         assert set(server.answered.values()) == {1}
+
+
+def test_a_line_of_the_results_that_can_not_be_read_costs_its_own_call_only(asker: Asker, provider: Provider) -> None:
+    def with_a_flaw(said: Outcome) -> Outcome:
+        assert isinstance(said, Raw)
+        first, *others = said.body.split("\n")
+        return Raw("\n".join([first[:-9], *others]), content_type=said.content_type)
+
+    with BatchServer(Always(echo)) as server:
+        server.faults["results"] = [with_a_flaw]
+        outcomes = asker.ask(server, *requests_of(*range(5)), provider=provider, batch=True)
+        assert labels(outcomes) == features(*range(5))
+        assert sizes(server) == [5, 1]
 
 
 @pytest.mark.parametrize("kind", ["look", "results"])

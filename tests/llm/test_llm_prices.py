@@ -85,6 +85,7 @@ def test_a_lists_price_of_cached_input_does_not_go_with_another_price_of_input(t
 def test_our_prices_are_those_of_the_provider_and_of_no_other_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert find_prices(model(base_url="https://api.openai.com/v1"), LlmConfig()).are_known
     elsewhere = model(base_url="http://127.0.0.1:8000/v1")
     assert not find_prices(elsewhere, LlmConfig()).are_known
     assert min_cached_tokens(elsewhere, LlmConfig()) is None

@@ -110,6 +110,14 @@ def test_the_repair_is_the_golden_one(asker: Asker, provider: Provider) -> None:
         )
 
 
+def test_an_answer_with_half_a_surrogate_pair_in_it_is_an_answer(asker: Asker, provider: Provider) -> None:
+    with LoopbackServer(Always(Say('{"label": "keys \ud83d"}'))) as server:
+        reply = asker.ask_one(server, provider=provider)
+        assert isinstance(reply, Reply)
+        assert reply.text == '{"label": "keys \ufffd"}'
+        assert len(server.calls) == 1
+
+
 def test_schemas_hold_only_what_both_providers_accept() -> None:
     pair = {"type": "array", "items": {"type": "integer"}}
     assert answer_schema(Verdicts) == {

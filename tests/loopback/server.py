@@ -142,11 +142,13 @@ class LoopbackServer:
 
     Attributes:
         calls: Every call so far, in order of arrival.
+        heads: Their headers, names in lower case.
         most_in_flight: The largest number of calls that were in flight at once.
     """
 
     def __init__(self, oracle: Oracle, *, latency_s: float = 0.0, port: int = 0) -> None:
         self.calls: list[Call] = []
+        self.heads: list[dict[str, str]] = []
         self.most_in_flight = 0
         self._oracle = oracle
         self._latency_s = latency_s
@@ -230,6 +232,7 @@ class LoopbackServer:
             return await _send(writer, 404, json.dumps({"error": {"message": f"no path {path}"}}))
         call = parse_call(len(self.calls), provider, headers, json.loads(content or b"{}"))
         self.calls.append(call)
+        self.heads.append(headers)
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:

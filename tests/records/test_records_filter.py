@@ -4,14 +4,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from autointerp.errors import FilterError
-from autointerp.records import EVERY_FEATURE, FeatureFilter
+from autointerp.records import EVERY_FEATURE, FeatureFilter, KnownNames
 from tests.store.making import SOURCE, make
 
 LABEL = make.explanation(3)
+
+
+def wrong(**settings: Any) -> FeatureFilter:
+    """A filter of what no type checker would let through."""
+    return FeatureFilter(**settings)
+
+
+KNOWN = KnownNames({SOURCE: 64}, (), ("keywords",))
 SCORES = (make.graded(LABEL, value=0.75).score, make.graded(LABEL, "recall", 0.25).score)
 
 
@@ -28,7 +37,20 @@ SCORES = (make.graded(LABEL, value=0.75).score, make.graded(LABEL, "recall", 0.2
         (lambda: FeatureFilter(min_score={"recall": 70}), "no score of 'recall' can be 70: give a number from 0 to 1"),
         (lambda: FeatureFilter(sources=SOURCE), f"sources = '{SOURCE}' is one text, not several: put it into a list"),
         (lambda: FeatureFilter(labelled=False, explainer="keywords"), "features without a label have no score and no"),
-        (lambda: FeatureFilter(min_score={"f1": 0.5}).check_scorers([]), "no label has a score of 'f1': sco"),
+        (
+            lambda: FeatureFilter(min_score={"f1": 0.5}).check(KNOWN),
+            "no label has a score of 'f1': scorers are none yet",
+        ),
+        (lambda: wrong(min_score={"f1": "high"}), "no score of 'f1' can be 'high': give a number from 0 to 1"),
+        (lambda: wrong(min_score=["f1"]), "min_score = ['f1'] names no scorer: write it as {'detection': 0.8}"),
+        (lambda: wrong(min_density="a"), "min_density = 'a' is no share of tokens: give a number from 0 to 1"),
+        (lambda: wrong(features=[1.5]), "1.5 is no index of a feature"),
+        (lambda: FeatureFilter(features=[64]).check(KNOWN), "there is no feature 64: features are 0 to 63"),
+        (lambda: FeatureFilter(sources=["x@y"]).check(KNOWN), f"there is no source 'x@y': sources are {SOURCE}"),
+        (
+            lambda: FeatureFilter(explainer="x").check(KNOWN),
+            "no label is of the explainer 'x': explainers are keywords",
+        ),
     ],
 )
 def test_what_no_filter_can_mean_is_told_in_one_line(make_it: Callable[[], object], told: str) -> None:

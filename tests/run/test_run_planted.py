@@ -9,8 +9,9 @@ import pytest
 
 from autointerp import load_pipeline, open_run, run_pipeline
 from autointerp.config import Pipeline
-from autointerp.errors import KeyRefusedError, NoKeyError, RunMismatchError, UnknownFeatureError
+from autointerp.errors import KeyRefusedError, NoKeyError, RunError, RunMismatchError, UnknownFeatureError
 from autointerp.llm import load_prompt
+from autointerp.run.progress import StageSummary
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Oracle, Outcome, Provider, Say, Script
 from tests.loopback.truth import Shown, TruthOracle, most_frequent_mark
 from tests.run.planted import COLOURS, DEAD, EVERYWHERE, FEATURES, LABELLED, RARE, Planted
@@ -48,6 +49,21 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
 
 
+class Told:
+    """Keeps each stage's summary line."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, str] = {}
+
+    def progress(
+        self, stage: str, n_done: int, n_total: int, note: str = "", *, seconds_left: float | None = None
+    ) -> None:
+        """Nothing is kept."""
+
+    def finished(self, summary: StageSummary) -> None:
+        self.lines[summary.stage] = summary.line()
+
+
 # As far as a run from the text on is to be had quickly: nothing is embedded before the labels are.
 QUICK = ('contexts.negatives=["silent_random"]', 'score.scorers=["detection"]')
 
@@ -57,6 +73,7 @@ def asked_pipeline(
 ) -> Pipeline:
     model = [f'provider = "{provider}"', 'model = "m"', f'base_url = "{url}"', "usd_per_million_input = 1.0"]
     model += ["usd_per_million_output = 2.0", "concurrency = 4", "max_attempts = 1"]
+    model += [f'api_key_env = "{provider.upper()}_API_KEY"']
     more = ["[explain]", 'explainer = "examples"', "[explain.model]", *model]
     more += ["[judge]", 'kind = "llm"', "[judge.model]", *model]
     path = folder / f"{name}.toml"
@@ -138,10 +155,39 @@ def test_features_that_cannot_be_labelled_are_recorded_with_the_reason(
         run_pipeline(pipeline)
     run = open_run(pipeline.run_folder)
     reasons = {f.feature_index: f.error_type for f in run.reader.failures(stage="contexts")}
-    assert reasons == {DEAD: "DeadFeature", EVERYWHERE: "NoSilentContexts", RARE: "TooFewContexts"}
-    assert [e.feature_index for e in run.reader.explanations()] == [0]
+    assert reasons == {DEAD: "DeadFeature", RARE: "TooFewContexts"}
+    assert [e.feature_index for e in run.reader.explanations()] == [0, EVERYWHERE]
+    (everywhere,) = run.reader.feature_contexts([EVERYWHERE])
+    assert {c.kind for c in everywhere.contexts if not c.is_active} == {"silent_window"}, "it fires in every block"
     assert len(run.reader.features()) == len(FEATURES)
     assert run.reader.feature(DEAD).status == "dead"
+
+
+@pytest.mark.slow
+def test_where_no_feature_has_contexts_the_reason_is_told(planted: Planted, tmp_path: Path) -> None:
+    with LoopbackServer(knowing()) as server, pytest.raises(RunError, match="DeadFeature: it never fires"):
+        run_pipeline(asked_pipeline(planted, tmp_path, server.url + "/v1", f'features.indices="{DEAD}"', *QUICK))
+
+
+@pytest.mark.slow
+def test_a_feature_that_fires_in_every_window_is_labelled_and_scored_by_what_needs_no_silence(
+    planted: Planted, tmp_path: Path
+) -> None:
+    asked = (f'features.indices="{EVERYWHERE}"', "collect.context_length=64", *QUICK[:1])
+    told = Told()
+    with LoopbackServer(knowing()) as server:
+        pipeline = asked_pipeline(planted, tmp_path, server.url + "/v1", *asked)
+        outcome = run_pipeline(pipeline, reporter=told)
+    assert outcome.n_failed == 0, "what can't be is a finding"
+    run = open_run(pipeline.run_folder)
+    (label,) = run.reader.explanations()
+    assert label.label == "the"
+    assert {s.scorer: s.value for s in run.reader.scores()} == {"fuzzing": 1.0}
+    failures = {f.stage: f for f in run.reader.failures()}
+    assert set(failures) == {"score:detection", "score:embedding", "score:recall"}
+    assert {f.error_type for f in failures.values()} == {"NoSilentContexts"}
+    assert failures["score:detection"].message.startswith("it fires in 256 of the pool's 256 windows")
+    assert "1 fire nearly everywhere and have no silent contexts" in told.lines["contexts"]
 
 
 @pytest.mark.slow

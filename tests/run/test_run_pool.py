@@ -24,9 +24,9 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     forward = Embedder._forward
     texts_run: list[str] = []
 
-    def counted(self: Embedder, texts: Sequence[str]) -> Iterator[Any]:
+    def counted(self: Embedder, texts: Sequence[str], *, side_by_side: bool = False) -> Iterator[Any]:
         texts_run.extend(texts)
-        return forward(self, texts)
+        return forward(self, texts, side_by_side=side_by_side)
 
     monkeypatch.setattr(Embedder, "_forward", counted)
     return texts_run

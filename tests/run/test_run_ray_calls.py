@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from autointerp.config import ModelConfig, RayConfig
-from autointerp.errors import KeyRefusedError
+from autointerp.errors import KeyRefusedError, LanguageModelError
 from autointerp.llm import CallFailure, Journal, Reply, connect
 from autointerp.llm.connect import connect_provider
-from autointerp.run.workers.ray_calls import RayCalls
+from autointerp.run.workers.ray_calls import CallWorker, RayCalls
 from tests.llm.asking import KEY, Label, label_request
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Say
 
@@ -74,3 +74,22 @@ def test_workers_keep_to_the_limits_together_and_one_that_is_killed_costs_only_i
             assert len(server.calls) <= N_IN_FLIGHT
     finally:
         calls.close()
+
+
+def test_a_worker_whose_environment_names_another_address_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with LoopbackServer(Always(echo)) as server, LoopbackServer(Always(echo)) as other:
+        monkeypatch.setenv("OPENAI_BASE_URL", other.openai_url)
+        worker = CallWorker(ModelConfig(model="m"), f"{server.openai_url}/")
+
+        async def exchange() -> list[tuple[int, object]]:
+            outcomes: list[tuple[int, object]] = list(await worker.exchange([(1, {"model": "m"})]))
+            while not outcomes:
+                outcomes = list(await worker.exchange([]))
+            return outcomes
+
+        ((number, outcome),) = asyncio.run(exchange())
+        assert number == 1
+        assert isinstance(outcome, LanguageModelError)
+        assert f"sends the calls of m to {other.openai_url}/, and the driver's to {server.openai_url}/" in str(outcome)
+        assert (server.calls, other.calls) == ([], [])

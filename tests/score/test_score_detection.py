@@ -179,7 +179,7 @@ def test_a_feature_without_silent_contexts_fails_for_good(world: World, pool: Po
     only_firing = tuple(c for c in given.feature.contexts if c.is_active)
     given = replace(given, feature=replace(given.feature, contexts=only_firing))
     failure = failed(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), given))
-    assert (failure.error_type, failure.retry) == ("OneClassOnly", False)
+    assert (failure.error_type, failure.retry) == ("NoSilentContexts", False)
     assert "silent" in failure.message
 
 

@@ -44,4 +44,4 @@ def test_without_silent_contexts_it_fails_for_good(world: World, pool: PoolTiles
     firing = tuple(c for c in given.feature.contexts if c.is_active)
     given = replace(given, feature=replace(given.feature, contexts=firing))
     failure = failed(SCORER.score(explanation_of(COLOUR, "red"), given))
-    assert (failure.stage, failure.error_type, failure.retry) == ("score:embedding", "OneClassOnly", False)
+    assert (failure.stage, failure.error_type, failure.retry) == ("score:embedding", "NoSilentContexts", False)

@@ -231,7 +231,7 @@ def test_unanswered_pool_tiles_change_neither_the_size_nor_the_rate_of_their_par
 
 def test_a_feature_that_is_never_silent_fails_for_good(world: World, pool: PoolTiles) -> None:
     failure = failed(scorer(Scripted(read)).score(explanation_of(EVERYWHERE, "x"), world.given(EVERYWHERE, pool)))
-    assert (failure.error_type, failure.retry) == ("OneClassOnly", False)
+    assert (failure.error_type, failure.retry) == ("NoSilentContexts", False)
 
 
 def test_the_base_rate_of_a_feature_that_no_tile_holds_comes_from_its_density(world: World, pool: PoolTiles) -> None:

@@ -44,7 +44,7 @@ def test_filters_come_before_the_limit(engine: SearchEngine) -> None:
     assert indices(engine.search("heat", 2)) == [0, 1]
     assert indices(engine.search("heat", 2, FeatureFilter(max_density=0.065, min_density=0.015))) == [1, 5]
     assert indices(engine.search("heat", 9, FeatureFilter(min_score={"detection": 0.7}))) == [0, 2, 3]
-    assert engine.search("heat", 9, FeatureFilter(sources=["another@source"])) == []
+    assert engine.search("heat", 9, FeatureFilter(features=[7])) == []
 
 
 def test_a_label_without_the_score_asked_about_does_not_pass(engine: SearchEngine) -> None:
@@ -100,7 +100,7 @@ def test_many_queries_are_answered_as_one_by_one(engine: SearchEngine) -> None:
     [
         (lambda engine: engine.search("  "), "query is empty"),
         (lambda engine: engine.rerank([0], ""), "query is empty"),
-        (lambda engine: engine.search("heat", 0), "0 results"),
+        (lambda engine: engine.search("heat", 0), "top_k can't be 0: ask for 1 to 10000"),
         (lambda engine: engine.search("heat", 10_001), "1 to 10000"),
         (lambda engine: engine.neighbors([]), "no feature"),
         (lambda engine: engine.neighbors(7), "no indexed label"),
@@ -203,6 +203,7 @@ def table_of(features: list[int]) -> LabelTable:
         density=np.zeros(n_rows),
         scorers=(),
         values=np.empty((n_rows, 0)),
+        n_features={"m@s": 9},
     )
 
 

@@ -155,10 +155,10 @@ def test_a_folder_without_a_store_is_told(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_told_and_left_alone(tmp_path: Path, content: bytes) -> None:
     store = tmp_path / "store.duckdb"
     store.write_bytes(content)
-    with pytest.raises(StoreError, match="can't be read as a store"):
+    with pytest.raises(StoreError, match="is damaged"):
         Reader(tmp_path).sources()
     if content:
-        with pytest.raises(StoreError, match="can't be read as a store"):
+        with pytest.raises(StoreError, match="is damaged"):
             Writer(tmp_path)
         assert store.read_bytes() == content
 
@@ -168,7 +168,7 @@ def test_a_store_cut_short_is_told(tmp_path: Path) -> None:
     writer.add_explanations([make.explanation(i, "label" * i) for i in range(2000)])
     whole = writer.path.read_bytes()
     writer.path.write_bytes(whole[: len(whole) // 3])
-    with pytest.raises(StoreError, match="can't be read as a store"):
+    with pytest.raises(StoreError, match="is damaged"):
         Reader(tmp_path).explanations()
 
 
@@ -346,3 +346,10 @@ def test_what_a_killed_process_left_of_a_new_store_is_in_nobody_s_way(tmp_path: 
     (tmp_path / "store.duckdb.new").write_bytes(b"half")
     Writer(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["store.duckdb"]
+
+
+def test_a_folder_whose_name_is_not_utf8_is_told_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "run\udcff"
+    folder.mkdir()
+    with pytest.raises(StoreError, match="is not UTF-8, which DuckDB needs: rename the folder"):
+        Writer(folder)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autointerp.errors import StoreError
+from autointerp.errors import SearchError, StoreError
 from autointerp.records import Explanation, FeatureContexts, SourceRecord
 from autointerp.store.reader import Reader
 from autointerp.store.results import RunRecord
@@ -155,7 +155,9 @@ def test_missing_neighbors_are_left_out(writer: Writer, reader: Reader) -> None:
         )
     assert [(n.feature_index, n.similarity) for n in reader.neighbors(0, "decoder", 5)] == [(2, 0.5), (3, 0.25)]
     assert [n.feature_index for n in reader.neighbors(1, "decoder", 5)] == [0]
-    assert reader.neighbors(0, "coactivation", 5) == []
+    assert reader.neighbors(2, "decoder", 5) == []
+    with pytest.raises(SearchError, match="no neighbors in the space 'coactivation': spaces are label, decoder"):
+        reader.neighbors(0, "coactivation", 5)
     matrix = reader.neighbor_matrix(make.source_id, "decoder")
     assert matrix[:3].tolist() == [[2, 3], [0, -1], [-1, -1]]
     assert matrix.shape == (64, 2)

@@ -1,9 +1,12 @@
 """Coders in other libraries' files, read from a folder."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from autointerp.config import CoderConfig
@@ -13,6 +16,7 @@ from tests.subject.coder_layouts import (
     D_IN,
     N_FEATURES,
     Features,
+    K,
     random_weights,
     write_dictionary,
     write_gemma_scope,
@@ -161,7 +165,7 @@ def test_sparsify_folders_of_another_name_need_a_hook(tmp_path: Path) -> None:
     assert_encodes(load(tmp_path / "best", hook="blocks.5.hook_mlp_out"), features)
 
 
-@pytest.mark.parametrize("settings", [{"activation": "groupmax"}, {"gram_lookup": True}])
+@pytest.mark.parametrize("settings", [{"activation": "groupmax"}, {"gram_lookup": True}, {"signed": True}])
 def test_sparsify_coders_that_saelens_would_encode_otherwise_are_refused(
     settings: dict[str, object], tmp_path: Path
 ) -> None:
@@ -256,8 +260,106 @@ def test_a_folder_with_several_coders_asks_which(tmp_path: Path) -> None:
     assert_encodes(load(tmp_path, format="gemma_scope", hook="blocks.1.hook_mlp_out"), features)
 
 
-def test_weights_of_another_width_than_the_config_says_are_an_error(tmp_path: Path) -> None:
-    write_sparsify(tmp_path / "layers.5", W, d_in=D_IN + 1)
-    with pytest.raises(SubjectError, match=r"holds no coder that SAELens can load \(.*size mismatch") as caught:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_latents": 0},  # sparsify's default: from d_in and expansion_factor
+        {"num_latents": 0, "expansion_factor": 5},
+        {"num_latents": None, "expansion_factor": N_FEATURES // D_IN},
+        {"num_latents": N_FEATURES + 1},
+        {"d_in": D_IN + 1},
+    ],
+)
+def test_sparsify_widths_are_those_of_the_weights_whatever_the_config_says(
+    settings: dict[str, object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    features = write_sparsify(tmp_path / "layers.5", W, **settings)
+    assert_encodes(load(tmp_path / "layers.5"), features)
+    is_contradicted = list(settings.values()) in ([N_FEATURES + 1], [D_IN + 1])
+    assert ("the weights are followed" in caplog.text) == is_contradicted
+
+
+def test_configs_that_say_nothing_of_widths_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    features = write_sparsify(tmp_path / "layers.5", W)
+    write_json(tmp_path / "layers.5" / "cfg.json", {"k": K})
+    assert_encodes(load(tmp_path / "layers.5"), features)
+    features = write_dictionary(tmp_path / "dictionary", W, "AutoEncoder")
+    write_json(tmp_path / "dictionary" / "config.json", {"trainer": {"dict_class": "AutoEncoder", "layer": 1}})
+    assert_encodes(load(tmp_path / "dictionary"), features)
+    assert "followed" not in caplog.text
+
+
+@pytest.mark.parametrize("sizes", [{"dict_size": 3}, {"activation_dim": 3}])
+def test_dictionary_learning_widths_are_those_of_the_weights(sizes: dict[str, Any], tmp_path: Path) -> None:
+    features = write_dictionary(tmp_path, W, "GatedAutoEncoder", **sizes)
+    assert_encodes(load(tmp_path), features)
+
+
+def test_dictionary_learning_keeps_its_k_beside_the_weights(tmp_path: Path) -> None:
+    features = write_dictionary(tmp_path, W, "AutoEncoderTopK", k=None)
+    assert_encodes(load(tmp_path), features)
+    write_dictionary(tmp_path, W, "AutoEncoderTopK", k=K + 1)
+    with pytest.raises(SubjectError, match="trained with k = 4, and the config beside it says k = 5"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("dict_class", ["BatchTopKSAE", "MatryoshkaBatchTopKSAE"])
+def test_a_dictionary_whose_threshold_was_not_learnt_yet_is_refused(dict_class: str, tmp_path: Path) -> None:
+    write_dictionary(tmp_path, W, dict_class)
+    stored = torch.load(tmp_path / "ae.pt")
+    torch.save(stored | {"threshold": torch.tensor(-1.0)}, tmp_path / "ae.pt")
+    with pytest.raises(SubjectError, match="was saved before its threshold was learnt"):
+        load(tmp_path)
+
+
+class _Harm:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.touch, (self.file,)
+
+
+def test_a_pickle_of_more_than_tensors_is_not_opened(tmp_path: Path) -> None:
+    write_dictionary(tmp_path, W, "AutoEncoder")
+    torch.save({"encoder.weight": _Harm(tmp_path / "harmed")}, tmp_path / "ae.pt")
+    with pytest.raises(SubjectError, match=r"ae\.pt is damaged, or a pickle of more than tensors"):
+        load(tmp_path)
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_arrays_that_are_pickled_objects_are_not_opened(tmp_path: Path) -> None:
+    write_gemma_scope(tmp_path, W)
+    arrays = dict(np.load(tmp_path / "params.npz"))
+    np.savez(tmp_path / "params.npz", allow_pickle=True, **(arrays | {"b_enc": np.array([_Harm(tmp_path / "harmed")])}))
+    with pytest.raises(SubjectError, match="holds no coder that SAELens can load"):
+        load(tmp_path, hook="blocks.4.hook_resid_post")
+    assert not (tmp_path / "harmed").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", r"cfg\.json is no JSON"),
+        (b"[]", r"cfg\.json holds no JSON object"),
+        (b'{"k": ' + b"[" * 9999, r"cfg\.json is no JSON \(nested more than"),
+        (b"\xff\xfe\x00", r"cfg\.json is no JSON"),
+    ],
+)
+def test_a_config_that_is_no_json_object_is_told_by_its_file(content: bytes, reason: str, tmp_path: Path) -> None:
+    write_sparsify(tmp_path / "layers.5", W)
+    (tmp_path / "layers.5" / "cfg.json").write_bytes(content)
+    with pytest.raises(SubjectError, match=reason) as caught:
         load(tmp_path / "layers.5")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_quantised_weights_are_refused(dtype: torch.dtype, tmp_path: Path) -> None:
+    write_sparsify(tmp_path / "layers.5", W)
+    stored = load_file(tmp_path / "layers.5" / "sae.safetensors")
+    write_tensors(
+        tmp_path / "layers.5" / "sae.safetensors", **(stored | {"encoder.weight": stored["encoder.weight"].to(dtype)})
+    )
+    with pytest.raises(SubjectError, match=r"holds encoder\.weight as \w+, which is quantised"):
+        load(tmp_path / "layers.5")

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from autointerp.records import RowFirings
 from autointerp.subject import encode
-from autointerp.subject.coder import _ARCHITECTURES, Coder
+from autointerp.subject.coder import Coder
+from autointerp.subject.coder_build import ARCHITECTURES
 from autointerp.subject.encode import firing_encoder
 
 with warnings.catch_warnings():
@@ -51,7 +52,7 @@ def make_coder(architecture: str, n_features: int, *, seed: int = 0, whole: bool
     return Coder(
         sae=sae.eval().requires_grad_(False), origin="made here", architecture=architecture,
         hook_name="blocks.0.hook_resid_post", hook_name_out=None, d_in=D_IN, d_out=sae.W_dec.shape[1],
-        n_features=n_features, prepends_bos=None, model_kwargs={}, device=torch.device("cpu"),
+        n_features=n_features, prepends_bos=None, model_name=None, model_kwargs={}, device=torch.device("cpu"),
     )  # fmt: skip
 
 
@@ -182,7 +183,7 @@ def test_every_other_coder_gives_what_its_encode_has_above_zero(
 
 
 def test_every_architecture_that_can_be_loaded_is_tested_here() -> None:
-    assert {*THRESHOLDED, *DENSE, "topk"} == set(_ARCHITECTURES)
+    assert {*THRESHOLDED, *DENSE, "topk"} == set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("architecture", [*THRESHOLDED, "topk", *DENSE])

@@ -15,21 +15,10 @@ from autointerp.llm.batch.sdk import DescribedBatch, Page, SdkBatches
 from autointerp.llm.batch.service import BatchLook, BatchResult, NotDone, Unsure
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
 from autointerp.llm.providers.anthropic import ANTHROPIC, message_body, read_message
-from autointerp.llm.providers.errors import HttpProblem
+from autointerp.llm.providers.body import mapping
+from autointerp.llm.providers.manner import Manner
+from autointerp.llm.providers.problem import HttpProblem, status_of
 from autointerp.llm.providers.sdk import read_json
-
-_STATUS_OF = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "api_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
 
 
 class _Counts(pydantic.BaseModel):
@@ -72,9 +61,9 @@ class AnthropicBatches(SdkBatches[_Batch]):
     page = Page[_Batch]
     dialect = ANTHROPIC
 
-    def line(self, key: str, request: Request[AnswerT], repair: Repair | None, *, structured: bool) -> bytes:
+    def line(self, key: str, request: Request[AnswerT], repair: Repair | None, manner: Manner) -> bytes:
         """One request as it stands in the batch."""
-        params = message_body(request, repair, self._config, structured)
+        params = message_body(request, repair, self._config, manner)
         return json.dumps({"custom_id": key, "params": params}).encode()
 
     async def submit(self, lines: Sequence[bytes], name: str) -> str | Unsure | Trouble | HttpProblem:
@@ -103,10 +92,8 @@ class AnthropicBatches(SdkBatches[_Batch]):
 
 def _outcome(result: _Result) -> RawAnswer | HttpProblem | Trouble | NotDone:
     if result.type == "succeeded":
-        return read_message(200, json.dumps(result.message))
+        return read_message(200, result.message if isinstance(result.message, str) else json.dumps(result.message))
     if result.type in ("expired", "canceled"):
         return NotDone(result.type)
     # The error's kind is all that is left of its status.
-    error = result.error.get("error", result.error) if isinstance(result.error, dict) else None
-    kind = error.get("type") if isinstance(error, dict) else None
-    return HttpProblem(_STATUS_OF.get(str(kind), 500), json.dumps(result.error), {})
+    return HttpProblem(status_of(mapping(result.error)), json.dumps(result.error))

@@ -191,6 +191,7 @@ class BatchClient:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._poller.silence.close()
         if n_left:
             _LOG.info("batches of %s left at the provider for the next run: %d", self._config.model, n_left)
         self._ledger.let_go(self._batches)
@@ -280,7 +281,7 @@ class BatchClient:
                 self._has_gathered.clear()
             if calls:
                 entry = BatchEntry(self._served, uuid.uuid4().hex, None, self._payer, len(calls), time.time())
-                batch = Batch(entry, calls, is_structured=self._poller.structured, is_under_way=True)
+                batch = Batch(entry, calls, self._poller.learned.manner, is_under_way=True)
                 self._add(batch)
                 self._begin(self._carry(batch, lines))
 
@@ -297,8 +298,7 @@ class BatchClient:
             asked = self._gathered.popleft()
             if asked.told.done():
                 continue
-            structured = self._poller.structured
-            line = self._service.line(asked.key, asked.request, asked.repair, structured=structured)
+            line = self._service.line(asked.key, asked.request, asked.repair, self._poller.learned.manner)
             n_bytes += len(line) + 1
             if calls and n_bytes > _SHARE_OF_THE_BYTES * self._service.most_bytes:
                 self._gathered.appendleft(asked)

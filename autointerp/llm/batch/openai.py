@@ -14,8 +14,10 @@ import pydantic
 from autointerp.llm.batch.sdk import DescribedBatch, Page, SdkBatches
 from autointerp.llm.batch.service import BatchLook, BatchResult, NotDone, Unsure
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
-from autointerp.llm.providers.errors import HttpProblem
+from autointerp.llm.providers.body import count
+from autointerp.llm.providers.manner import Manner
 from autointerp.llm.providers.openai import OPENAI, completion_body, read_completion
+from autointerp.llm.providers.problem import HttpProblem
 from autointerp.llm.providers.sdk import read_json
 
 _ENDPOINT = "/v1/chat/completions"
@@ -34,10 +36,10 @@ class _Counts(pydantic.BaseModel):
 
 
 class _Fault(pydantic.BaseModel):
-    code: str | None = None
-    message: str | None = None
-    line: int | None = None
-    param: str | None = None
+    code: Any = None  # what servers put here differs, and one odd fault must not cost a batch's other results
+    message: Any = None
+    line: Any = None
+    param: Any = None
 
 
 class _Faults(pydantic.BaseModel):
@@ -55,7 +57,7 @@ class _Batch(DescribedBatch):
 
 
 class _Response(pydantic.BaseModel):
-    status_code: int = 0
+    status_code: Any = 0
     body: Any = None
 
 
@@ -76,9 +78,9 @@ class OpenAIBatches(SdkBatches[_Batch]):
     page = Page[_Batch]
     dialect = OPENAI
 
-    def line(self, key: str, request: Request[AnswerT], repair: Repair | None, *, structured: bool) -> bytes:
+    def line(self, key: str, request: Request[AnswerT], repair: Repair | None, manner: Manner) -> bytes:
         """One request as it stands in the file."""
-        body = completion_body(request, repair, self._config, structured)
+        body = completion_body(request, repair, self._config, manner)
         return json.dumps({"custom_id": key, "method": "POST", "url": _ENDPOINT, "body": body}).encode()
 
     async def submit(self, lines: Sequence[bytes], name: str) -> str | Unsure | Trouble | HttpProblem:
@@ -108,7 +110,7 @@ class OpenAIBatches(SdkBatches[_Batch]):
             n_done=counts.completed + counts.failed,
             results=tuple(name for name in (batch.output_file_id, batch.error_file_id) if name is not None),
             refusal=_refusal(faults) if batch.status == "failed" else None,
-            lacks_room=batch.status == "failed" and any(fault.code in _LACKS_ROOM for fault in faults),
+            lacks_room=batch.status == "failed" and any(str(fault.code) in _LACKS_ROOM for fault in faults),
         )
 
     def is_ours(self, batch: _Batch, name: str, n_requests: int) -> bool | None:
@@ -127,15 +129,21 @@ def _refusal(faults: list[_Fault]) -> HttpProblem:
     first = faults[0] if faults else _Fault(message="it does not say why")
     place = "" if first.line is None else f"line {first.line}: "
     error = {"message": f"{place}{first.message}", "code": first.code, "param": first.param}
-    return HttpProblem(400, json.dumps({"error": error}), {})
+    return HttpProblem(400, json.dumps({"error": error}))
 
 
 def _outcome(line: _Line) -> RawAnswer | HttpProblem | Trouble | NotDone:
-    if line.response is not None and line.response.status_code != 0:
-        status, body = line.response.status_code, json.dumps(line.response.body)
-        return read_completion(status, body) if status == 200 else HttpProblem(status, body, {})
-    code = (line.error and line.error.code) or ""
+    status = 0 if line.response is None else count(line.response.status_code)
+    if line.response is not None and status != 0:
+        body = _as_text(line.response.body)
+        return read_completion(status, body) if status == 200 else HttpProblem(status, body)
+    code = str((line.error and line.error.code) or "")
     if code in ("batch_expired", "batch_cancelled"):
         return NotDone(code.removeprefix("batch_"))
     message = (line.error and line.error.message) or "neither an answer nor an error"
     return Trouble("Timeout" if "timeout" in code else "ServerError", f"{code or 'error'}: {message}", retriable=True)
+
+
+def _as_text(body: Any) -> str:
+    """A body as it would have come by itself: some servers put it in as a text."""
+    return body if isinstance(body, str) else json.dumps(body)

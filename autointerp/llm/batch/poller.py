@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,8 +20,11 @@ from autointerp.errors import AutointerpError, LanguageModelError
 from autointerp.llm.batch.ledger import BatchedCall, BatchEntry, BatchLedger
 from autointerp.llm.batch.service import BatchLook, BatchResult, Candidate, Unsure
 from autointerp.llm.limits.retries import Retries, Sleep
+from autointerp.llm.limits.silence import Silence
 from autointerp.llm.protocol import Trouble
-from autointerp.llm.providers.errors import HttpProblem, read_problem, refuses_structure, said
+from autointerp.llm.providers.errors import read_problem, server_of
+from autointerp.llm.providers.manner import Learned
+from autointerp.llm.providers.problem import HttpProblem, said
 
 if TYPE_CHECKING:
     from autointerp.llm.batch.sdk import SdkBatches
@@ -46,15 +50,16 @@ class Poller:
         sleep: How to wait.
 
     Attributes:
-        structured: Whether the answers' schema is sent along: until the provider refuses it.
+        learned: How the model is asked, as far as its provider has taught.
         most_requests: Calls in a batch at most: fewer where the provider says that it has no room.
         stopped: Why nothing more is to be sent; None while all is well.
+        silence: Tells of trouble that is waited out.
     """
 
     def __init__(
         self, config: ModelConfig, service: "SdkBatches[Any]", ledger: BatchLedger, retries: Retries, sleep: Sleep
     ) -> None:
-        self.structured = True
+        self.learned = Learned(config)
         self.most_requests = min(config.batch_size, service.most_requests)
         self.stopped: AutointerpError | None = None
         self._config = config
@@ -63,6 +68,7 @@ class Poller:
         self._retries = retries
         self._sleep = sleep
         self._uploading = asyncio.Lock()
+        self.silence = Silence(config, retries.patience_s)
 
     async def submit(
         self,
@@ -80,7 +86,7 @@ class Poller:
             has_company: Whether other batches of ours are under way: then a provider that has no room is waited for.
 
         Returns:
-            Its id; None if its calls are to be packed anew, by what `structured` and `most_requests` say now.
+            Its id; None if its calls are to be packed anew, by what `learned` and `most_requests` say now.
         """
         waited_s = 0.0
         may_have_arrived = False
@@ -91,6 +97,7 @@ class Poller:
                     may_have_arrived = True
                     outcome = await self._attempt(entry, lines)
                 if outcome is None or isinstance(outcome, str):
+                    self.silence.ends()
                     return outcome
                 if isinstance(outcome, Unsure):
                     _LOG.info("the reply to a batch was lost (%s); looking for it", outcome.trouble.message)
@@ -181,6 +188,7 @@ class Poller:
             outcome = await attempt()
             read = self._read_problem(outcome, entry) if isinstance(outcome, HttpProblem) else outcome
             if not isinstance(read, Trouble):
+                self.silence.ends()
                 return read
             waited_s = await self._wait(what, read, number, waited_s, entry.name)
         raise AssertionError("count has no end")
@@ -218,7 +226,7 @@ class Poller:
     def _lower(self, entry: BatchEntry, reason: str) -> None:
         if entry.n_requests == 1:
             raise LanguageModelError(
-                f"{self._server} has no room for a batch of one call ({reason})",
+                f"{server_of(self._config)} has no room for a batch of one call ({reason})",
                 "wait for the account's other batches to end, or have its limits raised",
             )
         self.most_requests = min(self.most_requests, entry.n_requests // 2)
@@ -257,15 +265,14 @@ class Poller:
     def _read_refusal(self, problem: HttpProblem, entry: BatchEntry) -> Trouble | None:
         """Trouble to be waited out; None if the calls are to be packed anew."""
         message = f"HTTP {problem.status}: {said(problem.body)}"
-        if self.structured and refuses_structure(problem):
-            self.structured = False
+        if self.learned.learn(self.learned.manner, problem, self._config.max_output_tokens):
             return None
         if problem.status == 413:
             self._lower(entry, message)
             return None
         if problem.status in _NO_ENDPOINT and "model" not in problem.body.lower():
             raise LanguageModelError(
-                f"{self._server} has no batch endpoint ({message})", "set batch = false in the model's table"
+                f"{server_of(self._config)} has no batch endpoint ({message})", "set batch = false in the model's table"
             )
         trouble = read_problem(problem, self._config)
         if not trouble.retriable:
@@ -274,7 +281,7 @@ class Poller:
 
     def _refused(self, entry: BatchEntry, message: str) -> LanguageModelError:
         return LanguageModelError(
-            f"{self._server} refuses a batch of {entry.n_requests} calls as a whole ({message})",
+            f"{server_of(self._config)} refuses a batch of {entry.n_requests} calls as a whole ({message})",
             "correct what it names, or set batch = false in the model's table; nothing of it was paid",
         )
 
@@ -288,9 +295,6 @@ class Poller:
         if not trouble.retriable or waited_s + delay_s > self._retries.patience_s:
             raise LanguageModelError(f"{what} failed {number} times ({trouble.message})", STAYS)
         _LOG.info("%s: %s; again in %.1f s", what, trouble.message, delay_s)
+        self.silence.goes_on(replace(trouble, is_overload=True))  # all trouble of a batch is waited out by patience
         await self._sleep(delay_s)
         return waited_s + delay_s
-
-    @property
-    def _server(self) -> str:
-        return self._config.base_url or {"openai": "OpenAI", "anthropic": "Anthropic"}[self._config.provider]

@@ -13,7 +13,9 @@ from autointerp.llm.batch.ledger import BatchedCall, BatchEntry, BatchLedger
 from autointerp.llm.batch.poller import Poller
 from autointerp.llm.batch.service import BatchResult, NotDone
 from autointerp.llm.protocol import RawAnswer, Trouble
-from autointerp.llm.providers.errors import HttpProblem, read_problem, refuses_structure
+from autointerp.llm.providers.errors import read_problem
+from autointerp.llm.providers.manner import Manner
+from autointerp.llm.providers.problem import HttpProblem
 
 if TYPE_CHECKING:
     from autointerp.llm.batch.sdk import SdkBatches
@@ -47,6 +49,7 @@ class Batch:
     Attributes:
         entry: As in the ledger.
         calls: Those that have brought nothing yet, by key.
+        manner: How the model was asked in it; None if an earlier process has asked.
         is_resumed: Whether an earlier process sent it, so that no caller has set money aside for it.
         most_usd: What is set aside for it, if it is resumed.
         over: Set at its end.
@@ -55,11 +58,11 @@ class Batch:
         problems: What brought no answer, by key.
         is_under_way: Whether it is seen through: one of another run that was left behind waits until it is needed.
         is_sent: Whether the provider has it.
-        is_structured: Whether the answers' schema was sent along.
     """
 
     entry: BatchEntry
     calls: dict[str, BatchedCall]
+    manner: Manner | None = None
     is_resumed: bool = False
     most_usd: float = 0.0
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,7 +71,6 @@ class Batch:
     problems: "dict[str, HttpProblem | Trouble | NotDone]" = field(default_factory=dict)
     is_under_way: bool = False
     is_sent: bool = False
-    is_structured: bool = True
 
 
 class ResultReader:
@@ -130,8 +132,8 @@ class ResultReader:
         """
         outcome = batch.problems.get(key, NotDone("no result"))
         if isinstance(outcome, HttpProblem):
-            if batch.is_structured and refuses_structure(outcome):
-                self._poller.structured = False
+            learned = self._poller.learned
+            if learned.learn(batch.manner or learned.manner, outcome, self._config.max_output_tokens):
                 return None
             outcome = read_problem(outcome, self._config)
         if isinstance(outcome, NotDone):

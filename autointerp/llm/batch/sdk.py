@@ -1,8 +1,10 @@
 """A provider's batch endpoint through its SDK: what both have in common."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar, Generic, TypeVar
 
@@ -11,9 +13,11 @@ import pydantic
 from autointerp.config import ModelConfig
 from autointerp.llm.batch.service import BatchLook, BatchResult, Candidate, Unsure
 from autointerp.llm.protocol import AnswerT, Repair, Request, Trouble
-from autointerp.llm.providers.errors import HttpProblem
+from autointerp.llm.providers.manner import Manner
+from autointerp.llm.providers.problem import HttpProblem
 from autointerp.llm.providers.sdk import Dialect, SdkClient, read_json
 
+_LOG = logging.getLogger(__name__)
 _CLOCKS_DIFFER_S = 3600.0
 _PAGE = 100
 _ModelT = TypeVar("_ModelT", bound=pydantic.BaseModel)
@@ -68,7 +72,7 @@ class SdkBatches(ABC, Generic[BatchT]):
         self._client = SdkClient(self.dialect, config, key, is_for_single_calls=False)
 
     @abstractmethod
-    def line(self, key: str, request: Request[AnswerT], repair: Repair | None, *, structured: bool) -> bytes:
+    def line(self, key: str, request: Request[AnswerT], repair: Repair | None, manner: Manner) -> bytes:
         """One request as it stands in a batch."""
 
     @abstractmethod
@@ -132,15 +136,28 @@ class SdkBatches(ABC, Generic[BatchT]):
     async def results(self, where: str) -> AsyncGenerator[BatchResult | Trouble | HttpProblem, None]:
         """Read what a batch that is over has brought, line by line, in any order; trouble ends the reading.
 
+        A line that can't be read costs its own result where others follow it. Where none does the results broke off
+        there, or what came is a proxy's page.
+
         Args:
             where: One of `BatchLook.results`.
         """
+        unread: Trouble | None = None
         async with aclosing(self._client.lines(self.results_path(where))) as lines:
             async for text in lines:
-                result = self.read_line(text) if isinstance(text, str) else text
-                yield result
-                if isinstance(result, Trouble):
+                if not isinstance(text, str):
+                    yield text
                     return
+                line = self.read_line(text)
+                if isinstance(line, Trouble):
+                    unread = unread or self._client.blot(line)
+                    continue
+                if unread is not None:
+                    _LOG.warning("a line of a batch's results can't be read, and is asked anew: %s", unread.message)
+                    unread = None
+                yield replace(line, outcome=self._client.blot(line.outcome))
+        if unread is not None:
+            yield unread
 
     async def close(self) -> None:
         """Close the connections."""

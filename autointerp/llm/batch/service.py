@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from autointerp.llm.protocol import RawAnswer, Trouble
-from autointerp.llm.providers.errors import HttpProblem
+from autointerp.llm.providers.problem import HttpProblem
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,12 @@ from autointerp.config import LlmConfig, ModelConfig
 from autointerp.llm.answers import parse_answer
 from autointerp.llm.connect import connect_provider
 from autointerp.llm.dry_run.planned_answer import plan_answer
-from autointerp.llm.journal import JournalReader, Payment, bring_up_to_date, unusable
+from autointerp.llm.journal import JournalReader, Payment, unusable
 from autointerp.llm.limits.retries import Retries
 from autointerp.llm.model import ConnectedModel, Terms
 from autointerp.llm.prices import Prices, find_prices, min_cached_tokens
 from autointerp.llm.protocol import AnswerModel, AnswerT, CallFailure, Provider, RawAnswer, Repair, Request, Sent
+from autointerp.llm.read_journal import open_read_only
 from autointerp.llm.tokens import BYTES_PER_TOKEN, TokenizerCount, prompt_bytes
 
 _N_SAMPLED = 1000
@@ -270,7 +271,7 @@ class PlannedJournal(JournalReader):
 
     def __init__(self, path: Path) -> None:
         try:
-            super().__init__(path, _read_only(path))
+            super().__init__(path, open_read_only(path))
         except sqlite3.Error as error:
             raise unusable(path, error) from error
         self._planned: dict[str, RawAnswer] = {}
@@ -295,28 +296,6 @@ class PlannedJournal(JournalReader):
             " WHERE asked_model = ? AND stop = 'complete' AND prompt_bytes > 0 AND input_tokens > 0 LIMIT ?"
         )
         return [_AnsweredCall(*row) for row in self.rows(query, asked_model, _N_SAMPLED)]
-
-
-def _read_only(path: Path) -> sqlite3.Connection:
-    """A journal's tables; in memory where there is no file, or one of an older version, which is left as it is."""
-    memory = _connect(":memory:")
-    bring_up_to_date(memory)
-    if not path.exists():
-        return memory
-    file = _connect(f"{path.resolve().as_uri()}?mode=rw")
-    file.execute("PRAGMA query_only = ON")
-    version = "PRAGMA user_version"
-    if file.execute(version).fetchone() == memory.execute(version).fetchone():
-        memory.close()
-        return file
-    file.backup(memory)
-    file.close()
-    bring_up_to_date(memory)
-    return memory
-
-
-def _connect(address: str) -> sqlite3.Connection:
-    return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
 
 
 def _done() -> Future[None]:

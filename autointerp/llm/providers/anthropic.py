@@ -3,49 +3,42 @@
 The fixed part is the system block, marked for the provider's cache; the answer's schema goes into `output_config`.
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import anthropic
-import pydantic
 
 from autointerp.config import ModelConfig
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.limits.headers import anthropic_limits
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
-from autointerp.llm.providers.errors import not_an_answer
+from autointerp.llm.providers.body import (
+    Json,
+    Stop,
+    arguments_of,
+    count,
+    is_whole,
+    mapping,
+    paid_answer,
+    read_objects,
+    text_of,
+    thoughts_of,
+)
+from autointerp.llm.providers.manner import Manner
+from autointerp.llm.providers.problem import HttpProblem, error_in, not_an_answer, page_problem
 from autointerp.llm.providers.sdk import Dialect
 
 if TYPE_CHECKING:
     from anthropic.types import MessageParam
 
-_STOPS: dict[str | None, Literal["truncated", "refusal"]] = {
+_STOPS: dict[str, Stop] = {
     "max_tokens": "truncated",
     "model_context_window_exceeded": "truncated",
     "refusal": "refusal",
 }
 
 
-class _Usage(pydantic.BaseModel):
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-
-
-class _Block(pydantic.BaseModel):
-    type: str
-    text: str = ""
-
-
-class _Message(pydantic.BaseModel):
-    content: list[_Block]
-    stop_reason: str | None = None
-    usage: _Usage = _Usage()
-    model: str = ""
-
-
 def message_body(
-    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, structured: bool
+    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, manner: Manner
 ) -> dict[str, Any]:
     """The JSON of a call: what stands in a batch too.
 
@@ -53,15 +46,17 @@ def message_body(
         request: What is asked.
         repair: The second turn, if this is one.
         config: The model.
-        structured: Whether the answer's schema is sent along.
+        manner: How the model is asked.
     """
     body: dict[str, Any] = {
         "model": config.model,
-        "max_tokens": request.max_output_tokens,
-        "system": [{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}],
-        "messages": _messages(request, repair),
+        "max_tokens": manner.output_tokens(request.max_output_tokens),
+        "messages": _messages(request, repair, manner),
     }
-    if structured:
+    if manner.has_system:
+        mark = {"cache_control": {"type": "ephemeral"}} if manner.marks_cache else {}
+        body["system"] = [{"type": "text", "text": request.system, **mark}]
+    if manner.structure != "none":
         wanted = {"type": "json_schema", "schema": answer_schema(request.answer)}
         body["output_config"] = {"format": wanted}
     if request.temperature is not None:
@@ -69,8 +64,8 @@ def message_body(
     return body
 
 
-def _messages(request: Request[AnswerT], repair: Repair | None) -> "list[MessageParam]":
-    messages: list[MessageParam] = [{"role": "user", "content": request.user}]
+def _messages(request: Request[AnswerT], repair: Repair | None, manner: Manner) -> "list[MessageParam]":
+    messages: list[MessageParam] = [{"role": "user", "content": manner.user_turn(request)}]
     if repair is not None:
         # The provider refuses an empty turn.
         messages.append({"role": "assistant", "content": repair.bad_answer.strip() or "(nothing)"})
@@ -78,24 +73,48 @@ def _messages(request: Request[AnswerT], repair: Repair | None) -> "list[Message
     return messages
 
 
-def read_message(status: int, body: str) -> RawAnswer | Trouble:
+def read_message(status: int, body: str) -> RawAnswer | Trouble | HttpProblem:
     """Read the JSON of an answer: what stands in a batch's results too."""
-    try:
-        message = _Message.model_validate_json(body)
-    except pydantic.ValidationError as error:
-        return not_an_answer(status, body, error.errors(include_url=False, include_input=False)[0]["msg"])
-    usage = message.usage
-    cached = usage.cache_read_input_tokens or 0
-    return RawAnswer(
-        text="".join(block.text for block in message.content if block.type == "text"),
-        stop=_STOPS.get(message.stop_reason, "complete"),
-        model=message.model,
-        # This provider counts cached tokens apart from the rest.
-        input_tokens=usage.input_tokens + cached + (usage.cache_creation_input_tokens or 0),
-        cached_input_tokens=cached,
-        output_tokens=usage.output_tokens,
-        cache_write_tokens=usage.cache_creation_input_tokens or 0,
-    )
+    objects = read_objects(body)
+    if not objects:
+        return page_problem(body) or not_an_answer(status, body)
+    message = objects[0] if len(objects) == 1 else _of_stream(objects)
+    content = message.get("content")
+    text, usage = _text(content), mapping(message.get("usage"))
+    n_output = count(usage.get("output_tokens"))
+    problem = error_in(message, body)
+    if problem is not None and not is_whole(text):
+        return problem
+    if content is None and not n_output:
+        return not_an_answer(status, body)
+    # This provider counts cached tokens apart from the rest.
+    n_cached = count(usage.get("cache_read_input_tokens"))
+    n_written = count(usage.get("cache_creation_input_tokens"))
+    n_input = count(usage.get("input_tokens")) + n_cached + n_written
+    stop: Stop = _STOPS.get(str(message.get("stop_reason")), "complete")
+    return paid_answer(text, stop, message.get("model"), (n_input, n_cached, n_output, n_written))
+
+
+def _text(content: Any) -> str:
+    """The model's words, wherever the server has put them."""
+    blocks = [mapping(block) for block in content] if isinstance(content, list) else []
+    calls = "".join(arguments_of(block) for block in blocks if block.get("type") == "tool_use")
+    found = (text_of(content), calls, "".join(map(thoughts_of, blocks)))
+    return next((text for text in found if text.strip()), "")
+
+
+def _of_stream(events: list[Json]) -> Json:
+    """One message of a stream's events."""
+    message: Json = {}
+    usage: Json = {}
+    text = ""
+    for event in events:
+        if event.get("error"):
+            return event
+        message |= mapping(event.get("message")) | mapping(event.get("delta"))
+        usage |= mapping(mapping(event.get("message")).get("usage")) | mapping(event.get("usage"))
+        text += text_of(mapping(event.get("delta")).get("text"))
+    return message | {"content": text, "usage": usage, "type": "message"}
 
 
 ANTHROPIC = Dialect(anthropic, anthropic.AsyncAnthropic, "/v1/messages", message_body, read_message, anthropic_limits)

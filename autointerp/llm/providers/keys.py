@@ -1,45 +1,52 @@
-"""API keys: read from the environment, handed to the SDK, and kept out of everything that is shown or stored."""
+"""API keys: read from the environment, handed to the SDK, and kept out of everything that is shown or stored.
 
+A key goes where its variable says that it belongs. `OPENAI_API_KEY` and `ANTHROPIC_API_KEY` are the providers' own:
+they go to the providers' own servers, and to the one that `OPENAI_BASE_URL` or `ANTHROPIC_BASE_URL` names beside them,
+as the SDKs have it. A server that the pipeline file names gets the key that the file names for it by `api_key_env`.
+"""
+
+import json
 import os
-import re
 
 from autointerp.config import ModelConfig
 from autointerp.errors import NoKeyError
+from autointerp.llm.providers.address import Address, find_address
+from autointerp.llm.providers.body import read_objects
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _USUAL_VARIABLE = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 KEYLESS = "no-key"
-"""What is sent to a server that wants no key: the OpenAI SDK refuses to send nothing."""
+"""What is sent to a server that wants no key: the SDKs refuse to send nothing."""
+# Shorter words are what people give to servers that want any key, and stand in many an error for other reasons.
+_SHORTEST_SECRET = 8
 
 
-def key_variable(config: ModelConfig) -> str:
-    """The environment variable that holds the model's key."""
-    return config.api_key_env or _USUAL_VARIABLE[config.provider]
+def key_variable(config: ModelConfig, address: Address) -> str | None:
+    """The environment variable that holds the key for an address; None where none is sent there."""
+    if config.api_key_env is not None:
+        return config.api_key_env
+    return _USUAL_VARIABLE[config.provider] if address.is_own or address.variable is not None else None
 
 
 def read_key(config: ModelConfig) -> str:
     """The key of a model, without surrounding space.
 
-    An OpenAI-compatible server at `base_url` may want no key; where the config names a variable, it does.
+    Another server than the provider's own may want no key; where the config names a variable, it does.
 
     Raises:
         NoKeyError: If there is none, and one is wanted.
+        LanguageModelError: If the model's address is none.
     """
-    variable = key_variable(config)
-    if not _NAME.fullmatch(variable):
-        # perhaps the key itself was put there: it must not be shown
+    address = find_address(config)
+    variable = key_variable(config, address)
+    key = os.environ.get(variable, "").strip() if variable is not None else ""
+    if key and not (key.isascii() and key.isprintable()):
         raise NoKeyError(
-            f"api_key_env of {config.model} is not the name of an environment variable",
-            "put the key into the environment, and the variable's name there",
+            f"what stands in {variable} is no API key: it holds a character that no header may hold",
+            "copy the key again, without line breaks or an ellipsis",
         )
-    if key := os.environ.get(variable, "").strip():
-        if not (key.isascii() and key.isprintable()):
-            raise NoKeyError(
-                f"what stands in {variable} is no API key: it holds a character that no header may hold",
-                "copy the key again, without line breaks or an ellipsis",
-            )
+    if key:
         return key
-    if config.provider == "openai" and config.base_url is not None and config.api_key_env is None:
+    if config.api_key_env is None and not address.is_own:
         return KEYLESS
     raise NoKeyError(
         f"no API key for {config.model}: the environment variable {variable} is not set",
@@ -47,6 +54,28 @@ def read_key(config: ModelConfig) -> str:
     )
 
 
-def without_key(text: str, key: str) -> str:
-    """The text with the key blotted out: servers repeat it in their errors."""
-    return text.replace(key, "[key]") if key and key != KEYLESS else text
+def what_to_do_without(config: ModelConfig) -> str:
+    """What a user may do about a key that is refused."""
+    variable = key_variable(config, find_address(config))
+    if variable is None:
+        usual = _USUAL_VARIABLE[config.provider]
+        return (
+            "none was sent: name the environment variable that holds this server's key by `api_key_env`"
+            f" ({usual} goes to the provider only, unless the file says so)"
+        )
+    return f"check {variable}, its permissions and the account's credit"
+
+
+def blotted(text: str, secrets: tuple[str, ...]) -> str:
+    """What a server said in place of an answer, without the secrets that it may repeat."""
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET and secret != KEYLESS:
+            text = text.replace(secret, "[key]")
+    return text
+
+
+def blotted_body(body: str, secrets: tuple[str, ...]) -> str:
+    """A body that is no answer, without the secrets that it may repeat, also where its JSON escapes them."""
+    if "\\" in body and (objects := read_objects(body)):
+        body = "\n".join(json.dumps(found, ensure_ascii=False) for found in objects)
+    return blotted(body, secrets)

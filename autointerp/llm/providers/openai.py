@@ -7,48 +7,37 @@ does not check what it is given.
 from typing import TYPE_CHECKING, Any
 
 import openai
-import pydantic
 
 from autointerp.config import ModelConfig
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.limits.headers import openai_limits
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
-from autointerp.llm.providers.errors import not_an_answer
+from autointerp.llm.providers.body import (
+    Json,
+    Stop,
+    arguments_of,
+    count,
+    first,
+    is_whole,
+    mapping,
+    paid_answer,
+    read_objects,
+    text_of,
+    thoughts_of,
+)
+from autointerp.llm.providers.manner import Manner
+from autointerp.llm.providers.problem import HttpProblem, error_in, not_an_answer, page_problem, status_of
 from autointerp.llm.providers.sdk import Dialect
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
 
-
-class _Cached(pydantic.BaseModel):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class _Usage(pydantic.BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _Cached | None = None
-
-
-class _Message(pydantic.BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(pydantic.BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Completion(pydantic.BaseModel):
-    choices: list[_Choice] = pydantic.Field(min_length=1)
-    usage: _Usage | None = None
-    model: str | None = None
+_CUT_SHORT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+_REFUSED = frozenset({"content_filter", "refusal", "safety", "recitation", "prohibited_content", "blocklist"})
 
 
 def completion_body(
-    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, structured: bool
+    request: Request[AnswerT], repair: Repair | None, config: ModelConfig, manner: Manner
 ) -> dict[str, Any]:
     """The JSON of a call: what stands in a batch's file too.
 
@@ -56,55 +45,95 @@ def completion_body(
         request: What is asked.
         repair: The second turn, if this is one.
         config: The model.
-        structured: Whether the answer's schema is sent along.
+        manner: How the model is asked.
     """
-    body: dict[str, Any] = {
-        "model": config.model,
-        "messages": _messages(request, repair),
-        _limit_name(config): request.max_output_tokens,
-    }
+    body: dict[str, Any] = {"model": config.model, "messages": _messages(request, repair, manner)}
+    if manner.limits:
+        body[manner.limits[0]] = manner.output_tokens(request.max_output_tokens)
     if request.temperature is not None:
         body["temperature"] = request.temperature
-    if structured:
+    if manner.structure == "schema":
         wanted = {"name": "answer", "strict": True, "schema": answer_schema(request.answer)}
         body["response_format"] = {"type": "json_schema", "json_schema": wanted}
+    elif manner.structure == "object":
+        body["response_format"] = {"type": "json_object"}
     return body
 
 
-def _limit_name(config: ModelConfig) -> str:
-    # OpenAI's reasoning models refuse `max_tokens`; most compatible servers know only that.
-    return "max_completion_tokens" if config.base_url is None else "max_tokens"
-
-
-def _messages(request: Request[AnswerT], repair: Repair | None) -> "list[ChatCompletionMessageParam]":
-    messages: list[ChatCompletionMessageParam] = [
-        {"role": "system", "content": request.system},
-        {"role": "user", "content": request.user},
-    ]
+def _messages(request: Request[AnswerT], repair: Repair | None, manner: Manner) -> "list[ChatCompletionMessageParam]":
+    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": manner.user_turn(request)}]
+    if manner.has_system:
+        messages.insert(0, {"role": "system", "content": request.system})
     if repair is not None:
         messages.append({"role": "assistant", "content": repair.bad_answer})
         messages.append({"role": "user", "content": repair.complaint})
     return messages
 
 
-def read_completion(status: int, body: str) -> RawAnswer | Trouble:
+def read_completion(status: int, body: str) -> RawAnswer | Trouble | HttpProblem:
     """Read the JSON of an answer: what stands in a batch's results too."""
-    try:
-        completion = _Completion.model_validate_json(body)
-    except pydantic.ValidationError as error:
-        return not_an_answer(status, body, error.errors(include_url=False, include_input=False)[0]["msg"])
-    choice, usage = completion.choices[0], completion.usage or _Usage()
-    refused = choice.message.refusal or (choice.finish_reason == "content_filter" and "stopped by the content filter")
-    cached = usage.prompt_tokens_details or _Cached()
-    return RawAnswer(
-        text=choice.message.content or choice.message.refusal or "",
-        stop="refusal" if refused else "truncated" if choice.finish_reason == "length" else "complete",
-        model=completion.model or "",
-        input_tokens=usage.prompt_tokens,
-        cached_input_tokens=cached.cached_tokens or 0,
-        output_tokens=usage.completion_tokens,
-        cache_write_tokens=cached.cache_write_tokens or 0,
+    objects = read_objects(body)
+    if not objects:
+        return page_problem(body) or not_an_answer(status, body)
+    completion = objects[0] if len(objects) == 1 else _of_stream(objects)
+    choice = first(completion.get("choices"))
+    message = _message(choice)
+    text = _text(message) or text_of(choice.get("text"))
+    usage = mapping(completion.get("usage"))
+    n_input, n_output = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    reason = str(choice.get("finish_reason")).lower()
+    problem = error_in(completion, body)
+    if problem is None and (choice.get("error") or reason == "error"):
+        problem = HttpProblem(status_of(choice), body)
+    if problem is not None and not is_whole(text) and not (text and reason == "stop"):
+        return problem
+    if not choice and not n_output:
+        return not_an_answer(status, body)
+    details = mapping(usage.get("prompt_tokens_details"))
+    n_cached, n_written = count(details.get("cached_tokens")), count(details.get("cache_write_tokens"))
+    refusal = _refusal(message)
+    return paid_answer(
+        text or refusal, _stop(reason, refusal), completion.get("model"), (n_input, n_cached, n_output, n_written)
     )
+
+
+def _message(choice: Json) -> Json:
+    found = choice.get("message") or choice.get("delta")
+    return found if isinstance(found, dict) else {"content": found}
+
+
+def _text(message: Json) -> str:
+    """The model's words, wherever the server has put them."""
+    call = first(message.get("tool_calls")).get("function", message.get("function_call"))
+    found = (text_of(message.get("content")), arguments_of(mapping(call)), thoughts_of(message))
+    return next((text for text in found if text.strip()), "")
+
+
+def _refusal(message: Json) -> str:
+    """What a refusal says; empty if there is none, as also `false` and the like say."""
+    parts = message.get("content")
+    refusals = [message, *(parts if isinstance(parts, list) else ())]
+    return next((text for part in refusals if (text := text_of(mapping(part).get("refusal")))), "")
+
+
+def _stop(reason: str, refusal: str) -> Stop:
+    if refusal or reason in _REFUSED:
+        return "refusal"
+    return "truncated" if reason in _CUT_SHORT else "complete"
+
+
+def _of_stream(events: list[Json]) -> Json:
+    """One completion of a stream's events."""
+    whole: Json = {}
+    message: Json = {}
+    choice: Json = {"message": message}
+    for event in events:
+        whole |= {key: value for key, value in event.items() if value}
+        of_event = first(event.get("choices"))
+        choice |= {key: value for key, value in of_event.items() if value and key not in ("delta", "message")}
+        for key, value in mapping(of_event.get("delta") or of_event.get("message")).items():
+            message[key] = message.get(key, "") + value if isinstance(value, str) else value or message.get(key)
+    return whole | {"choices": [choice]}
 
 
 OPENAI = Dialect(openai, openai.AsyncOpenAI, "/chat/completions", completion_body, read_completion, openai_limits)

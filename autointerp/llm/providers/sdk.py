@@ -1,29 +1,41 @@
 """What calls through the two SDKs have in common; they are generated from one template.
 
-An SDK signs, sends and receives; its own retries are off. What it raises becomes a value, without the key. Only the
-providers' clients import this, as aiohttp comes with the SDKs.
+An SDK signs, sends and receives; its own retries are off, and no redirection is followed. What it raises becomes a
+value; what came in place of an answer, without the key. Answers are not touched. Only the providers' clients import
+this, as aiohttp comes with the SDKs.
 """
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
 import pydantic
 from aiohttp import ClientConnectorDNSError, ClientConnectorError, ClientError, ClientSSLError
-from httpx2 import ConnectError, HTTPError, Limits, Response, Timeout, TimeoutException
+from httpx2 import ConnectError, HTTPError, InvalidURL, Limits, Response, Timeout, TimeoutException
 
 from autointerp.config import ModelConfig
+from autointerp.errors import LanguageModelError
 from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, ServerLimits, Trouble
-from autointerp.llm.providers.errors import HttpProblem, Posted, not_an_answer, read_problem, refuses_structure
-from autointerp.llm.providers.keys import without_key
+from autointerp.llm.providers.address import Address, find_address
+from autointerp.llm.providers.body import read_objects
+from autointerp.llm.providers.errors import read_problem
+from autointerp.llm.providers.keys import blotted, blotted_body
+from autointerp.llm.providers.manner import Learned, Manner
+from autointerp.llm.providers.problem import HttpProblem, Posted, not_an_answer
 
+_OutcomeT = TypeVar("_OutcomeT")
 _ModelT = TypeVar("_ModelT", bound=pydantic.BaseModel)
 # What aiohttp raises and an SDK may let through: an answer that is no HTTP, a header that is too long.
 _UNWRAPPED = (ClientError, OSError, ValueError)
 # No limit of its own: how many calls are in flight is the gate's to say, which several models may share.
 _MOST_CONNECTIONS = 10_000
 _UPLOAD_TIMEOUT_S = 600.0
+_MOST_FORMS = 12  # in which one call is asked
+_STAY = {"follow_redirects": False}
+_CUSTOM_HEADERS = {"openai": "OPENAI_CUSTOM_HEADERS", "anthropic": "ANTHROPIC_CUSTOM_HEADERS"}
+_ACCOUNT_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
 
 
 class SdkClient:
@@ -34,36 +46,64 @@ class SdkClient:
         config: The model.
         key: The API key.
         is_for_single_calls: Whether many short calls are made at once.
+
+    Raises:
+        LanguageModelError: If the environment names a proxy or certificates that can't be used.
     """
 
     def __init__(self, dialect: "Dialect", config: ModelConfig, key: str, *, is_for_single_calls: bool) -> None:
-        self.key = key
         self._sdk = dialect.sdk
         self._timeout_s = config.timeout_s
         # A batch that could not be connected to may be waited for: its address is that of single calls.
         self._was_reached = not is_for_single_calls
-        http = None
+        address = find_address(config)
+        self._secrets = (key, address.login, address.login.partition(":")[2], address.basic)
+        headers = _headers(address, key, dialect)
         if is_for_single_calls:
+            # An answer that a gateway has packed badly is lost though it was paid, and there is little to pack.
+            headers["Accept-Encoding"] = "identity"
+        try:
             # httpx's pool looks at every connection at each request; aiohttp's does not.
             limits = Limits(max_connections=_MOST_CONNECTIONS)
-            http = self._sdk.DefaultAioHttpClient(limits=limits, timeout=config.timeout_s)
-        self._client = dialect.client(
-            api_key=key, base_url=config.base_url, max_retries=0, timeout=config.timeout_s, http_client=http
-        )
+            fast = self._sdk.DefaultAioHttpClient
+            self._client = dialect.client(
+                api_key=key,
+                base_url=address.url,
+                max_retries=0,
+                timeout=config.timeout_s,
+                http_client=fast(limits=limits, timeout=config.timeout_s) if is_for_single_calls else None,
+                default_headers=headers,
+            )
+        except (InvalidURL, ValueError, OSError, ImportError) as error:
+            # What it says may hold a proxy's password.
+            raise LanguageModelError(
+                f"the environment's proxy or certificates can't be used ({type(error).__name__})",
+                "correct or unset HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE",
+            ) from None
 
     @property
     def base_url(self) -> str:
         """Where the calls go."""
         return str(self._client.base_url)
 
+    def blot(self, outcome: _OutcomeT) -> _OutcomeT:
+        """What came in place of an answer, without key and password: servers repeat them in their errors."""
+        if isinstance(outcome, HttpProblem):
+            return replace(outcome, body=blotted_body(outcome.body, self._secrets))
+        if isinstance(outcome, Trouble):
+            raw = None if outcome.raw is None else blotted_body(outcome.raw, self._secrets)
+            return replace(outcome, message=blotted(outcome.message, self._secrets), raw=raw)
+        return outcome
+
     async def post_json(self, path: str, body: dict[str, Any]) -> Response | Trouble | HttpProblem:
         """Post one call."""
         # The SDKs' own methods check and copy what they are given: see sdk and sdk-post in benchmarks/llm.md.
-        return await self._response(self._client.post(path, body=body, cast_to=Response))
+        return await self._response(self._client.post(path, body=body, cast_to=Response, options=dict(_STAY)))
 
     async def upload(self, path: str, content_type: str, **what: Any) -> str | Trouble | HttpProblem:
         """Post what is large, given as the SDK's `post` takes it."""
         options = {
+            **_STAY,
             "headers": {"Content-Type": content_type},
             "timeout": Timeout(max(_UPLOAD_TIMEOUT_S, self._timeout_s)),
         }
@@ -71,27 +111,28 @@ class SdkClient:
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> str | Trouble | HttpProblem:
         """Get a text."""
-        options = {"params": query or {}}
+        options = {**_STAY, "params": query or {}}
         return self.text(await self._response(self._client.get(path, options=options, cast_to=Response)))
 
     async def lines(self, path: str) -> AsyncGenerator[str | Trouble | HttpProblem, None]:
         """Get a JSONL stream line by line; trouble ends it."""
-        opening = self._client.get(path, cast_to=Response, stream=True, stream_cls=self._sdk.AsyncStream[object])
+        stream = self._sdk.AsyncStream[object]
+        opening = self._client.get(path, cast_to=Response, stream=True, stream_cls=stream, options=dict(_STAY))
         opened = await self._response(opening)
         if not isinstance(opened, Response):
             yield opened
             return
         try:
             async for line in split_lines(opened.aiter_bytes()):
-                yield without_key(line.decode("utf-8", "replace"), self.key)
+                yield line.decode("utf-8", "replace")
         except (HTTPError, OSError) as error:
             yield Trouble("ConnectionDropped", f"the connection failed ({type(error).__name__})", retriable=True)
         finally:
             await opened.aclose()
 
     def text(self, response: Response | Trouble | HttpProblem) -> str | Trouble | HttpProblem:
-        """The body of a response, without the key."""
-        return without_key(response.text, self.key) if isinstance(response, Response) else response
+        """The body of a response."""
+        return response.text if isinstance(response, Response) else response
 
     async def close(self) -> None:
         """Close the connections."""
@@ -102,8 +143,7 @@ class SdkClient:
             response = cast(Response, await sending)
         except self._sdk.APIStatusError as error:
             self._was_reached = True
-            body = without_key(error.response.text, self.key)
-            return HttpProblem(error.status_code, body, dict(error.response.headers))
+            return self.blot(HttpProblem(error.status_code, error.response.text, dict(error.response.headers)))
         except (self._sdk.APIConnectionError, *_UNWRAPPED) as error:
             return _broken_connection(error, self._timeout_s, was_reached=self._was_reached)
         self._was_reached = True
@@ -121,7 +161,7 @@ class Dialect:
         sdk: The package `openai` or `anthropic`.
         client: Its class of asynchronous clients.
         path: Where a call is posted.
-        body: Makes the JSON of a call from request, repair, model and whether the answer's schema is sent along.
+        body: Makes the JSON of a call from request, repair, model and the manner in which it is asked.
         read: Reads status and JSON of an answer.
         limits: Reads what the server says of its limits in an answer's headers.
     """
@@ -129,8 +169,8 @@ class Dialect:
     sdk: ModuleType
     client: type[Any]
     path: str
-    body: Callable[[Request[Any], Repair | None, ModelConfig, bool], dict[str, Any]]
-    read: Callable[[int, str], RawAnswer | Trouble]
+    body: Callable[[Request[Any], Repair | None, ModelConfig, Manner], dict[str, Any]]
+    read: Callable[[int, str], RawAnswer | Trouble | HttpProblem]
     limits: Callable[[Mapping[str, str]], ServerLimits | None]
 
 
@@ -141,13 +181,14 @@ class SdkProvider:
         config: The model.
         key: The API key.
         dialect: The provider's.
+        learned: How the model is asked, where others ask it too.
     """
 
-    def __init__(self, config: ModelConfig, key: str, dialect: Dialect) -> None:
+    def __init__(self, config: ModelConfig, key: str, dialect: Dialect, learned: Learned | None = None) -> None:
         self._config = config
         self._dialect = dialect
         self._client = SdkClient(dialect, config, key, is_for_single_calls=True)
-        self._structured = True
+        self._learned = learned or Learned(config)
 
     @property
     def base_url(self) -> str:
@@ -155,7 +196,7 @@ class SdkProvider:
         return self._client.base_url
 
     async def send(self, request: Request[AnswerT], repair: Repair | None, post: Post | None = None) -> Sent:
-        """Make one attempt; a server that can't do structured answers is asked again without.
+        """Make one attempt; where the server refuses the form in which it is asked, at once in another.
 
         Args:
             request: What is asked.
@@ -163,13 +204,15 @@ class SdkProvider:
             post: Posts a call from elsewhere, as `self.post` does from here.
         """
         post = post or self.post
-        structured = self._structured
-        posted = await post(self._dialect.body(request, repair, self._config, structured))
-        if structured and isinstance(posted.outcome, HttpProblem) and refuses_structure(posted.outcome):
-            self._structured = False
-            posted = await post(self._dialect.body(request, repair, self._config, False))
-        outcome = posted.outcome
-        return Sent(read_problem(outcome, self._config) if isinstance(outcome, HttpProblem) else outcome, posted.limits)
+        for n_left in reversed(range(_MOST_FORMS)):
+            manner = self._learned.manner
+            posted = await post(self._dialect.body(request, repair, self._config, manner))
+            outcome = posted.outcome
+            if not isinstance(outcome, HttpProblem):
+                return Sent(outcome, posted.limits)
+            if not self._learned.learn(manner, outcome, request.max_output_tokens) or not n_left:
+                return Sent(read_problem(outcome, self._config), posted.limits)
+        raise AssertionError("the last form is read as it stands")
 
     async def post(self, body: dict[str, Any]) -> Posted:
         """Post one call."""
@@ -179,7 +222,10 @@ class SdkProvider:
         limits = self._dialect.limits(response.headers)
         if isinstance(response, HttpProblem):
             return Posted(response, limits)
-        return Posted(self._dialect.read(response.status_code, without_key(response.text, self._client.key)), limits)
+        outcome = self._client.blot(self._dialect.read(response.status_code, response.text))
+        if isinstance(outcome, HttpProblem):
+            outcome = replace(outcome, headers=dict(response.headers))
+        return Posted(outcome, limits)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -188,10 +234,11 @@ class SdkProvider:
 
 def read_json(text: str, kind: type[_ModelT]) -> _ModelT | Trouble:
     """Read what a server said with status 200; trouble if it is something else, as a proxy's page."""
+    objects = read_objects(text)
     try:
-        return kind.model_validate_json(text)
-    except pydantic.ValidationError as error:
-        return not_an_answer(200, text, error.errors(include_url=False, include_input=False)[0]["msg"])
+        return kind.model_validate(objects[0]) if objects else not_an_answer(200, text)
+    except pydantic.ValidationError:
+        return not_an_answer(200, text)
 
 
 async def split_lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
@@ -235,3 +282,22 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
+
+
+def _headers(address: Address, key: str, dialect: Dialect) -> dict[str, Any]:
+    """What a call's header holds beside the SDK's own, and what of the environment's it does not.
+
+    A password of the address's goes here. What the environment holds for the provider (an organisation, a gateway's
+    headers) goes to no server that the pipeline file names.
+    """
+    provider = dialect.sdk.__name__
+    headers: dict[str, Any] = {}
+    if not address.is_own and address.variable is None:
+        custom = os.environ.get(_CUSTOM_HEADERS[provider], "")
+        names = {line.partition(":")[0].strip() for line in custom.splitlines()} | set(_ACCOUNT_HEADERS)
+        headers = dict.fromkeys(names - {""}, dialect.sdk.Omit())
+        signed = {"authorization": f"Bearer {key}", "x-api-key": key}
+        headers |= {name: signed[name.lower()] for name in names if name.lower() in signed}
+    if address.login:
+        headers["Authorization"] = f"Basic {address.basic}"
+    return headers

@@ -13,12 +13,12 @@ from autointerp.collect.shards import load_part, save_part
 from autointerp.collect.tokens import top_tokens
 from autointerp.collect.windows import without_entries
 from autointerp.corpus import load_shard
-from autointerp.records import Collected, SampledWindows, SourceRecord
+from autointerp.errors import ShardError
+from autointerp.records import Collected, SourceRecord
 from autointerp.run.feature_table import FeatureColumns
 from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.session import Session
 from autointerp.run.workers.executor import CollectProgress, collect_shards
-from autointerp.run.workers.parts import SourceParts
 from autointerp.subject.source import Source
 
 _N_NEIGHBORS = 20
@@ -36,6 +36,11 @@ def run_collect(session: Session, reporter: Reporter) -> None:
     if session.is_collected:
         _remove_parts(session)
         reporter.finished(StageSummary("collect", 0, n_skipped=len(manifest.shards)))
+        return
+    if _is_kept(session):
+        _store(session)
+        seconds, note = time.monotonic() - started, "put into a new store"
+        reporter.finished(StageSummary("collect", 0, n_skipped=len(manifest.shards), seconds=seconds, note=note))
         return
     n_tokens = n_resumed = 0
 
@@ -58,7 +63,10 @@ def run_collect(session: Session, reporter: Reporter) -> None:
         sources=sources,
     )
     seconds = time.monotonic() - started
-    _store(session, parts)
+    for source, of_source in zip(sources.sources, parts, strict=True):
+        part = ShardPart(0, of_source.result())
+        save_part(folder.collected_file(source.source_id), part, session.contexts_fingerprint)
+    _store(session)
     (folder.collect / "finished").touch()
     _remove_parts(session)
     note = f"{n_tokens:,} tokens now, {n_tokens / seconds:,.0f} a second" if n_tokens else "all shards were there"
@@ -76,15 +84,26 @@ def _remove_parts(session: Session) -> None:
                 file.unlink()
 
 
-def _store(session: Session, parts: Sequence[SourceParts]) -> None:
+def _is_kept(session: Session) -> bool:
+    """Whether an earlier run has kept all that a pass keeps: then only the store was lost."""
+    if not (session.folder.collect / "finished").exists():
+        return False
+    try:
+        for source in session.subject_sources.sources:
+            load_part(session.folder.collected_file(source.source_id), session.contexts_fingerprint)
+    except ShardError:
+        return False
+    return True
+
+
+def _store(session: Session) -> None:
+    """Put what the pass has kept of all sources into the store."""
     fingerprint, writer, sources = session.contexts_fingerprint, session.writer, session.subject_sources
+    files = {source.source_id: session.folder.collected_file(source.source_id) for source in sources.sources}
     writer.set_stage("collect", fingerprint, "running", cost_usd=0.0)
-    fired: list[SampledWindows] = []
-    for source, of_source in zip(sources.sources, parts, strict=True):
-        collected = of_source.result()
-        save_part(session.folder.collected_file(source.source_id), ShardPart(0, collected), fingerprint)
-        fired.append(without_entries(collected.fired))  # samples of many sources may be more than memory holds
-    texts = token_texts(session.pieces, len(session.tokenizer))
+    # Samples of many sources may be more than memory holds.
+    fired = [without_entries(load_part(file, fingerprint).collected.fired) for file in files.values()]
+    texts = token_texts(session.pieces)
     effects = gather_effects(
         sources.subject,
         [source.coder for source in sources.sources],
@@ -95,7 +114,7 @@ def _store(session: Session, parts: Sequence[SourceParts]) -> None:
     )
     del fired
     for source, its_effects in zip(sources.sources, effects, strict=True):
-        collected = load_part(session.folder.collected_file(source.source_id), fingerprint).collected
+        collected = load_part(files[source.source_id], fingerprint).collected
         _store_source(session, source, collected, its_effects, texts)
     n_features = sum(source.n_features for source in sources.sources)
     writer.set_stage("collect", fingerprint, "done", n_asked=n_features, cost_usd=0.0)

@@ -22,10 +22,12 @@ def run_contexts(session: Session, chosen: ChosenFeatures, reporter: Reporter) -
     }
     n_asked, n_pending = count_features(chosen), count_features(pending)
     writer.set_stage("contexts", fingerprint, "running", n_asked=n_asked, cost_usd=0.0)
-    n_done = n_failed = 0
+    n_done = n_failed = n_never_silent = 0
     built: list[FeatureContexts] = []
     failed: list[Failure] = []
     for source in session.each_source():
+        if "silent_similar" in session.pipeline.contexts.negatives:
+            reporter.progress("contexts", n_done + n_failed, n_pending, "embedding the pool")
         for outcome in _build(source, pending.get(source.source_id, ())):
             if isinstance(outcome, Failure):
                 failed.append(outcome)
@@ -33,6 +35,7 @@ def run_contexts(session: Session, chosen: ChosenFeatures, reporter: Reporter) -
             else:
                 built.append(outcome)
                 n_done += 1
+                n_never_silent += not outcome.of("score", active=False)
             if len(built) + len(failed) == _FEATURES_PER_TRANSACTION:
                 writer.add_contexts(built, fingerprint)
                 writer.add_failures(failed)
@@ -42,8 +45,9 @@ def run_contexts(session: Session, chosen: ChosenFeatures, reporter: Reporter) -
         writer.add_failures(failed)
         built, failed = [], []
     writer.set_stage("contexts", fingerprint, "done", n_asked=n_asked, cost_usd=0.0)
+    note = f"{n_never_silent} fire nearly everywhere and have no silent contexts" if n_never_silent else ""
     reporter.finished(
-        StageSummary("contexts", n_done, n_failed, n_asked - n_pending, seconds=time.monotonic() - started)
+        StageSummary("contexts", n_done, n_failed, n_asked - n_pending, seconds=time.monotonic() - started, note=note)
     )
 
 

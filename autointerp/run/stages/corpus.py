@@ -4,9 +4,12 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Iterator
 
-from autointerp.corpus import DocumentCounts, cut_shards, iter_documents, save_shard
+from autointerp.corpus import DocumentCounts, cut_shards, iter_documents, iter_tokenized, save_shard
 from autointerp.corpus.special import describe_special_tokens
+from autointerp.records import Document
+from autointerp.records.corpus import TokenizedDocument
 from autointerp.run.manifest import CorpusManifest, has_manifest, read_manifest, write_manifest
 from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.session import Session
@@ -27,7 +30,11 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
     names: list[str] = []
     n_tokens = n_blocks = 0
     tokenizer, prepend_bos, counts = session.tokenizer, session.prepends_bos, DocumentCounts()
-    documents = iter_documents(config, tokenizer, counts=counts)
+    documents: Iterator[Document | TokenizedDocument] = (
+        iter_documents(config, tokenizer, counts=counts)
+        if config.token_column is None
+        else iter_tokenized(config, tokenizer, counts=counts)
+    )
     for shard in cut_shards(documents, tokenizer, config, prepend_bos=prepend_bos, counts=counts):
         names.append(f"shard-{shard.shard_index:05d}.npz")
         save_shard(shard, folder / names[-1])
@@ -43,13 +50,18 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
         shards=tuple(names),
         n_documents=counts.n_documents,
         n_tails=counts.n_tails,
+        n_mended=counts.n_mended,
         rejections=counts.rejections,
         special_tokens=describe_special_tokens(tokenizer, config, prepend_bos=prepend_bos),
     )
     write_manifest(manifest, folder)
     seconds = time.monotonic() - started
     note = f"{n_tokens:,} tokens in {n_blocks:,} blocks"
+    if config.token_column is not None:
+        note += f"; nothing in {config.token_column!r} tells whose tokens they are: taken for the subject's"
     if counts.rejections:
         reasons = ", ".join(f"{rejection.n_documents:,} {rejection.reason}" for rejection in counts.rejections)
         note += f"; {counts.n_rejected:,} documents left out ({reasons})"
+    if counts.n_mended:
+        note += f"; half a surrogate pair is U+FFFD now (documents: {counts.n_mended:,})"
     reporter.finished(StageSummary("corpus", len(names), seconds=seconds, note=note))

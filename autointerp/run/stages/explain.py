@@ -11,7 +11,7 @@ from autointerp.run.asking import ask_all
 from autointerp.run.features import ChosenFeatures, count_features
 from autointerp.run.language_models import Spending
 from autointerp.run.participants import Participants
-from autointerp.run.progress import Reporter, StageSummary
+from autointerp.run.progress import Reporter, StageSummary, told_meanwhile
 from autointerp.run.session import Session, SourceSession
 from autointerp.run.stage_row import StageRow
 
@@ -33,6 +33,10 @@ async def run_explain(
         for source_id, features in chosen.items()
     }
 
+    def tell() -> None:
+        n_told = counts["done"] + counts["failed"]
+        reporter.progress("explain", n_told, count_features(pending), spending.spent("explain"))
+
     def keep(outcomes: list[Explanation | Failure]) -> None:
         labels = [o for o in outcomes if isinstance(o, Explanation)]
         failures = [o for o in outcomes if isinstance(o, Failure)]
@@ -42,13 +46,13 @@ async def run_explain(
         shown_fewer.extend(o.n_contexts for o in labels if o.n_contexts and "n_contexts_wanted" in o.detail)
         counts["done"] += len(labels)
         counts["failed"] += len(failures)
-        n_told = counts["done"] + counts["failed"]
-        reporter.progress("explain", n_told, count_features(pending), spending.spent("explain"))
+        tell()
 
     try:
-        for source in session.each_source():
-            if features := pending.get(source.source_id):
-                await _explain_source(source, participants, features, keep)
+        async with told_meanwhile(tell):
+            for source in session.each_source():
+                if features := pending.get(source.source_id):
+                    await _explain_source(source, participants, features, keep)
     except LanguageModelError:
         row.record("running", spending.usage("explain"))  # with calls that were paid for and came too late for a label
         raise

@@ -12,7 +12,7 @@ from autointerp.run.asking import ask_all
 from autointerp.run.features import ChosenFeatures, count_features
 from autointerp.run.language_models import Spending
 from autointerp.run.participants import Participants
-from autointerp.run.progress import Reporter, StageSummary
+from autointerp.run.progress import Reporter, StageSummary, told_meanwhile
 from autointerp.run.session import Session, SourceSession
 from autointerp.run.stage_row import StageRow
 from autointerp.score.base import BaseScorer
@@ -20,6 +20,7 @@ from autointerp.score.baseline import shuffled_explanations
 from autointerp.score.trials import ScoreContexts
 from autointerp.store.results import StageState
 
+_BEFORE_LABELS = frozenset({"contexts", "explain"})
 _FEATURES_PER_READ = 128
 _SCORES_PER_TRANSACTION = 512
 
@@ -87,6 +88,9 @@ async def run_score(
     n_pending = sum(of_source.n_scores for of_source in pending.values())
     counts = {"done": 0, "failed": 0}
 
+    def tell() -> None:
+        reporter.progress("score", counts["done"] + counts["failed"], n_pending, spending.spent("score"))
+
     def keep(outcomes: list[ScoreWithTrials | Failure]) -> None:
         scores = [o for o in outcomes if isinstance(o, ScoreWithTrials)]
         failures = [o for o in outcomes if isinstance(o, Failure)]
@@ -95,12 +99,13 @@ async def run_score(
         rows.record("running")
         counts["done"] += len(scores)
         counts["failed"] += len(failures)
-        reporter.progress("score", counts["done"] + counts["failed"], n_pending, spending.spent("score"))
+        tell()
 
     try:
-        for source in session.each_source():
-            if source.source_id in pending:
-                await _score_source(source, participants, pending[source.source_id], keep)
+        async with told_meanwhile(tell):
+            for source in session.each_source():
+                if source.source_id in pending:
+                    await _score_source(source, participants, pending[source.source_id], keep)
     except LanguageModelError:
         rows.record("running")  # with calls that were paid for and came too late for a score
         raise
@@ -119,7 +124,7 @@ def _no_label(session: Session, chosen: ChosenFeatures) -> RunError:
         failure
         for source_id, features in chosen.items()
         for failure in session.reader.failures(list(features), source_id=source_id)
-        if failure.stage == "explain"
+        if failure.stage in _BEFORE_LABELS
     ]
     if failures:
         last = max(failures, key=lambda failure: failure.created_at)

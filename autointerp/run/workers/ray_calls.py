@@ -15,10 +15,10 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from autointerp.errors import AutointerpError, RunError
+from autointerp.errors import AutointerpError, LanguageModelError, RunError
 from autointerp.llm.connect import connect_provider
 from autointerp.llm.protocol import AnswerT, Repair, Request, Sent, Trouble
-from autointerp.llm.providers.errors import Posted
+from autointerp.llm.providers.problem import Posted
 from autointerp.run.workers.ray_cluster import import_ray, one_line, running
 
 if TYPE_CHECKING:
@@ -36,10 +36,16 @@ Outcome = Posted | AutointerpError
 
 
 class CallWorker:
-    """Posts calls, in a process of its own."""
+    """Posts calls, in a process of its own.
 
-    def __init__(self, config: "ModelConfig") -> None:
+    Args:
+        config: The model.
+        base_url: Where the calls go, as the driver has it: the environment here may say something else.
+    """
+
+    def __init__(self, config: "ModelConfig", base_url: str) -> None:
         self._config = config
+        self._base_url = base_url
         self._provider: SdkProvider | None = None
         self._outcomes: list[tuple[int, Outcome]] = []
         self._posting: set[asyncio.Task[None]] = set()
@@ -56,13 +62,23 @@ class CallWorker:
 
     async def _post(self, number: int, body: Body) -> None:
         try:
-            self._provider = self._provider or connect_provider(self._config)
+            self._provider = self._provider or self._connect()
             outcome: Outcome = await self._provider.post(body)
         except AutointerpError as error:
             outcome = error
         except Exception as error:  # whoever waits must learn of it
             outcome = Posted(Trouble("ServerError", f"the worker failed ({error!r})", retriable=True))
         self._outcomes.append((number, outcome))
+
+    def _connect(self) -> "SdkProvider":
+        provider = connect_provider(self._config)
+        if provider.base_url != self._base_url:
+            raise LanguageModelError(
+                f"a worker's environment sends the calls of {self._config.model} to {provider.base_url}, and the"
+                f" driver's to {self._base_url}",
+                "set the variable alike on all machines, or name the address by `base_url`",
+            )
+        return provider
 
 
 class RayCalls:
@@ -91,7 +107,9 @@ class RayCalls:
         # They wait for the network most of the time: so they take no CPU from those who collect.
         options = {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": "SPREAD"}
         actors = self._ray.remote(**options)(CallWorker)
-        return RayProvider(self._ray, [actors.remote(config) for _ in range(self._config.n_llm_workers)], here)
+        return RayProvider(
+            self._ray, [actors.remote(config, here.base_url) for _ in range(self._config.n_llm_workers)], here
+        )
 
     def close(self) -> None:
         """Leave Ray, and stop it if it was started here."""

@@ -50,6 +50,7 @@ class FuzzingScorer(BaseScorer):
     metric = "balanced accuracy"
     interval = "MOVER of neutral posterior intervals of sensitivity and specificity"
     classes = ("contexts to mark truly", "contexts to mark falsely")
+    needs_silence = False
 
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
         """The firing contexts of the score split, marked."""

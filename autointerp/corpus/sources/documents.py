@@ -1,0 +1,200 @@
+"""Text sources to documents, each with an id that a person can find it by.
+
+| kind        | `path`                                   | document            | id                            |
+|-------------|------------------------------------------|---------------------|-------------------------------|
+| docstrings  |                                          | one definition      | `json.decoder:JSONDecoder`    |
+| text        | a txt or md file; a folder of any files  | one file            | `notes/a.txt`                 |
+|             | a txt or md file of 3,000 characters     | one section         | `notes/a.txt#2`, from 1       |
+| jsonl       | a file, or a folder of jsonl files       | one line            | `a.jsonl#12`, from 1          |
+| parquet     | a file, or a folder of parquet files     | one row             | `a.parquet#12`, from 0        |
+| huggingface | a dataset's name, or its folder          | one row             | `name/train#12`, from 0       |
+
+A folder is read in sorted order, with the folders in it. Where `CorpusConfig.chat` is set, the column holds
+conversations, and each is one document, as the template of `corpus.sources.chat` writes it.
+
+A row that does not fit (no text, a number, a conversation that the template refuses) is left out and counted with its
+reason in the counts. What can't be read at all stops the run, and so does a file whose first row lacks the column, so
+that no part of a corpus goes missing unseen.
+
+Where `CorpusConfig.token_column` is set the rows hold tokens, and no text. Each is a document then, as nothing tells
+where in it one ends.
+
+Half a surrogate pair in a text, which UTF-8 can't hold, becomes U+FFFD; such documents are counted too.
+
+A document is on one side of the split between explaining and scoring, so a book must not be a single one: a long txt or
+md file is cut into sections by `corpus.sources.sections`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from autointerp.config import CorpusConfig
+from autointerp.corpus.counts import DocumentCounts, Unfit
+from autointerp.corpus.sources.chat import ChatTemplate, looks_like_conversation
+from autointerp.corpus.sources.docstrings import iter_docstring_documents
+from autointerp.corpus.sources.files import kind_suffix, list_files, open_text
+from autointerp.corpus.sources.rows import Row, read_huggingface, read_jsonl, read_parquet
+from autointerp.corpus.sources.sections import cut_text
+from autointerp.corpus.vocabulary import count_ids
+from autointerp.errors import CorpusError
+from autointerp.records import Document
+from autointerp.records.corpus import TokenizedDocument
+from autointerp.valid_text import valid_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_ValueT = TypeVar("_ValueT")
+
+# A stream has no end to wait for where the column is a wrong one.
+_MOST_UNFIT_ROWS = 10_000
+
+_SUFFIXES = {
+    "text": frozenset({".txt", ".md", ".jsonl", ".parquet"}),
+    "jsonl": frozenset({".jsonl"}),
+    "parquet": frozenset({".parquet"}),
+}
+
+
+def iter_documents(
+    config: CorpusConfig, tokenizer: PreTrainedTokenizerBase | None = None, *, counts: DocumentCounts | None = None
+) -> Iterator[Document]:
+    """Yield the corpus's documents, in a fixed order, none of them empty.
+
+    Args:
+        config: The source.
+        tokenizer: The subject's, whose template renders conversations; needed where `config.chat` is set.
+        counts: Gets the rows that are left out, and those whose text had to be made valid, as far as they were read.
+
+    Raises:
+        CorpusError: If the source is missing or can't be read, or lacks the column, or holds no text at all, or (with
+            `config.chat`) there is no template.
+    """
+    counts = counts or DocumentCounts()
+    for row in _iter_fitting(config, _value_reader(config, tokenizer), counts):
+        yield _document(row.document_id, row.value, counts)
+
+
+def iter_tokenized(
+    config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, counts: DocumentCounts | None = None
+) -> Iterator[TokenizedDocument]:
+    """Yield the rows of a corpus that is tokenized already, without padding, none of them empty.
+
+    Args:
+        config: The source, with its `token_column`.
+        tokenizer: The subject's, which must have made the tokens. Nothing in such a corpus tells whether it has.
+        counts: Gets the rows that are left out, as far as they were read.
+
+    Raises:
+        CorpusError: As `iter_documents`, and if a token is not in the vocabulary.
+    """
+    n_ids = count_ids(tokenizer)
+    for row in _iter_fitting(config, partial(_read_tokens, tokenizer), counts or DocumentCounts()):
+        token_ids = row.value
+        if not 0 <= min(token_ids) <= max(token_ids) < n_ids:
+            strange = next(token_id for token_id in token_ids if not 0 <= token_id < n_ids)
+            raise CorpusError(
+                f"{row.document_id} has the token {strange}, and the subject's tokenizer {n_ids:,} tokens",
+                "give tokens that this tokenizer made, or the text itself by corpus.column",
+            )
+        yield TokenizedDocument(row.document_id, token_ids)
+
+
+class _Fitting(NamedTuple, Generic[_ValueT]):
+    document_id: str
+    value: _ValueT
+
+
+def _iter_fitting(
+    config: CorpusConfig, read_value: Callable[[object], _ValueT | Unfit], counts: DocumentCounts
+) -> Iterator[_Fitting[_ValueT]]:
+    n_rows = n_documents = 0
+    first_unfit: tuple[str, Unfit] | None = None
+    for row in _iter_source(config):
+        n_rows += 1
+        value = row.value if isinstance(row.value, Unfit) else read_value(row.value)
+        if not isinstance(value, Unfit):
+            n_documents += 1
+            yield _Fitting(row.document_id, value)
+            continue
+        counts.reject(value.reason, f"{row.document_id} {value.detail}")
+        if first_unfit is None and value != Unfit.empty():
+            first_unfit = row.document_id, value
+        if n_documents == 0 and first_unfit is not None and n_rows >= _MOST_UNFIT_ROWS:
+            break
+    if n_documents == 0:
+        raise _nothing_fits(config, n_rows, first_unfit)
+
+
+def _document(document_id: str, text: str, counts: DocumentCounts) -> Document:
+    valid = valid_text(text)
+    counts.n_mended += valid is not text
+    return Document(document_id, valid)
+
+
+def _value_reader(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase | None) -> Callable[[object], str | Unfit]:
+    if not config.chat:
+        return _read_value
+    assert tokenizer is not None, "conversations are rendered by a tokenizer"
+    return ChatTemplate(tokenizer, config).render
+
+
+def _read_value(value: object) -> str | Unfit:
+    if value is None or value == "":
+        return Unfit.empty()
+    if isinstance(value, str):
+        return Unfit.empty() if value.isspace() else value
+    if looks_like_conversation(value):
+        return Unfit("not text", "is a list of messages, not text", "set corpus.chat = true")
+    return Unfit("not text", f"is {type(value).__name__}, not text", "set corpus.column to the one with the text")
+
+
+def _read_tokens(tokenizer: PreTrainedTokenizerBase, value: object) -> tuple[int, ...] | Unfit:
+    if value is None:
+        return Unfit.empty()
+    strange = [item for item in value if type(item) is not int] if isinstance(value, list) else [value]
+    if strange:
+        kind = type(strange[0]).__name__ if strange[0] is value else f"a list with {type(strange[0]).__name__}"
+        return Unfit("not token ids", f"is {kind}, not a list of token ids", "set corpus.token_column to one of them")
+    assert isinstance(value, list)
+    padding = tokenizer.pad_token_id
+    kept = [place for place, token_id in enumerate(value) if token_id != padding]
+    return tuple(value[kept[0] : kept[-1] + 1]) if kept else Unfit.empty()
+
+
+def _nothing_fits(config: CorpusConfig, n_rows: int, first_unfit: tuple[str, Unfit] | None) -> CorpusError:
+    name = config.path or config.kind
+    if first_unfit is None:
+        return CorpusError(f"the corpus {name} holds no text", Unfit.empty().remedy)
+    document_id, unfit = first_unfit
+    rows = "the one row" if n_rows == 1 else f"none of {n_rows:,} rows"
+    verb = "can't be used" if n_rows == 1 else "can be used"
+    return CorpusError(f"of the corpus {name} {rows} {verb} ({document_id} {unfit.detail})", unfit.remedy)
+
+
+def _iter_source(config: CorpusConfig) -> Iterator[Row]:
+    if config.kind == "docstrings":
+        for document in iter_docstring_documents():
+            yield Row(document.document_id, document.text)
+    elif config.kind == "huggingface":
+        yield from read_huggingface(config)
+    else:
+        assert config.path is not None, "CorpusConfig requires a path for this kind"
+        for path, name in list_files(Path(config.path), _SUFFIXES[config.kind]):
+            yield from _read_file(path, name, config)
+
+
+def _read_file(path: Path, name: str, config: CorpusConfig) -> Iterator[Row]:
+    suffix = kind_suffix(path)
+    if config.kind == "jsonl" or suffix == ".jsonl":
+        yield from read_jsonl(path, name, config)
+    elif config.kind == "parquet" or suffix == ".parquet":
+        yield from read_parquet(path, name, config)
+    else:
+        with open_text(path) as text:
+            for section in cut_text(name, text):
+                yield Row(section.document_id, section.text)

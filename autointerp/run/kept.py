@@ -1,0 +1,74 @@
+"""What the pass over the corpus kept of a feature's firing, as contexts: more than any stage takes, and before it.
+
+1. The feature's rows of the top set and of the uniform sample, a block once, strongest first.
+2. Each with its quantile among the uniform sample, as the contexts stage tells it.
+3. Cut from the corpus, and read by the subject's tokenizer: neither the model nor the coder is loaded.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from autointerp.collect.windows import join_rows, take_rows
+from autointerp.config import Pipeline
+from autointerp.contexts.choose import quantiles_among
+from autointerp.contexts.windows import cut_windows, window_context
+from autointerp.records import Context, ContextKind
+from autointerp.run.folder import RunFolder, read_run_file
+from autointerp.run.session import Session, SourceSession
+
+
+class KeptWindows:
+    """Reads the windows that a run's pass kept.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._sources: dict[str, SourceSession] = {}
+
+    @cached_property
+    def _session(self) -> Session:
+        content = read_run_file(self._folder)
+        pipeline = Pipeline.model_validate(content["pipeline"])
+        return Session(pipeline, RunFolder(self._folder, content["settings"]))
+
+    def contexts(self, feature_index: int, source_id: str) -> list[Context]:
+        """The windows in which one feature fires, strongest first; kind `top` or `quantile`, of no split.
+
+        Args:
+            feature_index: The feature.
+            source_id: Its source.
+
+        Raises:
+            RunError: If there is no run in the folder.
+            ShardError: If a file is damaged.
+            SubjectError: If the tokenizer can't be loaded.
+        """
+        source = self._sources.setdefault(source_id, SourceSession(self._session, source_id))
+        samples = source.collected
+        top = take_rows(samples.top, np.flatnonzero(samples.top.feature == feature_index))
+        fired = take_rows(samples.fired, np.flatnonzero(samples.fired.feature == feature_index))
+        both = join_rows([top, fired])
+        _, first = np.unique(both.block_index, return_index=True)
+        order = first[np.lexsort((both.block_index[first], -both.peak[first]))]
+        n_quantiles = self._session.pipeline.contexts.n_quantiles
+        chosen = take_rows(both, order)
+        windows = cut_windows(chosen, self._session.blocks)
+        quantiles = quantiles_among(chosen.peak, chosen.block_index, fired.peak, fired.block_index, n_quantiles)
+        kinds: list[ContextKind] = ["top" if row < len(top.feature) else "quantile" for row in order.tolist()]
+        return [
+            window_context(
+                windows,
+                row,
+                source_id=source_id,
+                kind=kind,
+                split=None,
+                quantile=quantile,
+                pieces=self._session.pieces,
+            )
+            for row, (kind, quantile) in enumerate(zip(kinds, quantiles.tolist(), strict=True))
+        ]

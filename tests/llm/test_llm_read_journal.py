@@ -1,0 +1,61 @@
+"""What a run has paid is read from its journal wherever it lies, and the journal is left as it is."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from autointerp.run.paid import paid_usd
+from autointerp.store.results import RunRecord
+from autointerp.store.writer import Writer
+from tests.unprivileged import run_unprivileged
+
+PAY = """
+import os, sys
+from pathlib import Path
+from autointerp.llm.journal import Journal, Payment
+from autointerp.llm.protocol import RawAnswer
+journal = Journal(Path(sys.argv[1]))
+journal.put("key", RawAnswer("yes", "complete", "m", 1, 0, 1, 0), Payment("", "m", 10, 0.5)).result()
+if sys.argv[2] == "killed":
+    os._exit(0)
+journal.close()
+"""
+
+
+def pay(folder: Path, *, killed: bool) -> None:
+    """Have another process pay half a dollar, and close its journal or not."""
+    command = [sys.executable, "-c", PAY, str(folder / "journal.sqlite"), "killed" if killed else "closed"]
+    subprocess.run(command, check=True)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_was_paid_is_told_of_a_copy_that_can_only_be_read(tmp_path: Path, killed: bool) -> None:
+    folder = tmp_path / "run"
+    Writer(folder).set_run(RunRecord("run", {"llm": {"journal": None}}, "0", datetime.now(UTC)))
+    pay(folder, killed=killed)
+    before = sorted(path.name for path in folder.iterdir())
+    for path in folder.iterdir():
+        path.chmod(0o444)
+    folder.chmod(0o555)
+    result = run_unprivileged([sys.executable, "-m", "autointerp", "status", str(folder)])
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "paid in all, as the journal says: $0.5000\n" in result.stdout
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_a_damaged_journal_does_not_keep_the_status_from_being_told(tmp_path: Path) -> None:
+    Writer(tmp_path).set_run(RunRecord("run", {"llm": {"journal": None}}, "0", datetime.now(UTC)))
+    (tmp_path / "journal.sqlite").write_bytes(b"no database" * 1000)
+    result = run_unprivileged([sys.executable, "-m", "autointerp", "status", str(tmp_path)])
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "paid in all: unknown (the journal " in result.stdout
+
+
+def test_without_a_journal_nothing_is_said_to_be_paid(tmp_path: Path) -> None:
+    assert paid_usd("run", tmp_path, None) is None
+    pay(tmp_path, killed=False)
+    assert paid_usd("run", tmp_path, None) == 0.5
+    assert paid_usd("another", tmp_path, str(tmp_path / "journal.sqlite")) == 0.0
