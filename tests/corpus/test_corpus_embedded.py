@@ -1,7 +1,6 @@
 """Documents with tokens that the subject has no embedding for: an added token written out, a tokenizer of another size."""
 
 import pytest
-from tests.corpus.small_tokenizers import bytelevel_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from autointerp.config import CorpusConfig
@@ -10,6 +9,7 @@ from autointerp.corpus import blocks as blocks_module
 from autointerp.errors import CorpusError
 from autointerp.records import BlockShard, Document
 from autointerp.records.corpus import Rejection, TokenizedDocument
+from tests.corpus.small_tokenizers import bytelevel_tokenizer
 
 TEXT = "a river flows past the old town"
 CONFIG = CorpusConfig(block_length=16, min_block_tokens=4)

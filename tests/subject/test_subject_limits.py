@@ -72,7 +72,7 @@ def test_a_block_longer_than_the_learnt_positions_is_an_error(
 ) -> None:
     sources = load_sources(saved_subject(family), [CoderConfig(path=str(saved_coder()))])
     check_text(sources.subject, N_POSITIONS)
-    with pytest.raises(SubjectError, match="has 64 positions, and a block 65: set corpus.block_length to 64 or less"):
+    with pytest.raises(SubjectError, match=r"has 64 positions, and a block 65: set corpus\.block_length to 64 or less"):
         check_text(sources.subject, N_POSITIONS + 1)
     ids = torch.zeros((1, N_POSITIONS + 1), dtype=torch.long)
     with pytest.raises(SubjectError, match="has 64 positions, and a block 65"):
