@@ -2,8 +2,8 @@
 
 from autointerp.corpus.blocks import cut_shards, load_shard, save_shard
 from autointerp.corpus.counts import DocumentCounts
-from autointerp.corpus.documents import iter_documents, iter_tokenized
 from autointerp.corpus.pieces import TokenPieces
+from autointerp.corpus.sources.documents import iter_documents, iter_tokenized
 
 __all__ = [
     "DocumentCounts",

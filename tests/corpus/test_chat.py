@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus import DocumentCounts, cut_shards, iter_documents
-from autointerp.corpus.chat import ChatTemplate, read_messages
 from autointerp.corpus.counts import Unfit
+from autointerp.corpus.sources.chat import ChatTemplate, read_messages
 from autointerp.errors import CorpusError
 from autointerp.records import Document
 from tests.corpus.small_tokenizers import CHATML, bytelevel_tokenizer, chatml_tokenizer, llama_like

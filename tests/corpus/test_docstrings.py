@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from autointerp.corpus import docstrings
-from autointerp.corpus.docstrings import iter_docstring_documents, list_source_files
+from autointerp.corpus.sources.docstrings import iter_docstring_documents, list_source_files
 
 PROSE = "This is what the {} of the package is for, and it is told in one sentence of plain words."
 CIRCLE = "A shape with the same distance to its centre at each of the points on it."
@@ -28,7 +28,7 @@ def tiny_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     monkeypatch.setattr(docstrings, "PACKAGES", ("tiny_corpus_package",))
     empty = tmp_path / "stdlib"
     empty.mkdir()
-    monkeypatch.setattr("autointerp.corpus.docstrings.sysconfig.get_path", lambda _: str(empty))
+    monkeypatch.setattr("autointerp.corpus.sources.docstrings.sysconfig.get_path", lambda _: str(empty))
     yield folder
     assert "tiny_corpus_package" not in sys.modules, "the corpus must be read without importing it"
 

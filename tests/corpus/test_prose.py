@@ -2,7 +2,7 @@
 
 import pytest
 
-from autointerp.corpus.prose import extract_prose, is_prose
+from autointerp.corpus.sources.prose import extract_prose, is_prose
 
 SENTENCE = "Return the number of times that the value occurs in the list."
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus import iter_documents, sections
-from autointerp.corpus.sections import cut_text
+from autointerp.corpus.sources.sections import cut_text
 from autointerp.records import Document
 
 

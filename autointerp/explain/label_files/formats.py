@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from autointerp.corpus.files import kind_suffix, open_text
+from autointerp.corpus.sources.files import kind_suffix, open_text
 from autointerp.errors import CorpusError, PipelineError
 from autointerp.explain.label_files.columns import COLUMNS, FEATURE, LABEL, column_fault, has_columns, is_export
 from autointerp.explain.label_files.faults import Faults

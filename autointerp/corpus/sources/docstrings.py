@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from autointerp.corpus.prose import extract_prose
+from autointerp.corpus.sources.prose import extract_prose
 from autointerp.records import Document
 
 logger = logging.getLogger(__name__)

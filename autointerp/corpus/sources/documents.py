@@ -10,7 +10,7 @@
 | huggingface | a dataset's name, or its folder          | one row             | `name/train#12`, from 0       |
 
 A folder is read in sorted order, with the folders in it. Where `CorpusConfig.chat` is set, the column holds
-conversations, and each is one document, as the template of `corpus.chat` writes it.
+conversations, and each is one document, as the template of `corpus.sources.chat` writes it.
 
 A row that does not fit (no text, a number, a conversation that the template refuses) is left out and counted with its
 reason in the counts. What can't be read at all stops the run, and so does a file whose first row lacks the column, so
@@ -22,7 +22,7 @@ where in it one ends.
 Half a surrogate pair in a text, which UTF-8 can't hold, becomes U+FFFD; such documents are counted too.
 
 A document is on one side of the split between explaining and scoring, so a book must not be a single one: a long txt or
-md file is cut into sections by `corpus.sections`.
+md file is cut into sections by `corpus.sources.sections`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus.chat import ChatTemplate, looks_like_conversation
 from autointerp.corpus.counts import DocumentCounts, Unfit
-from autointerp.corpus.docstrings import iter_docstring_documents
-from autointerp.corpus.files import kind_suffix, list_files, open_text
-from autointerp.corpus.rows import Row, read_huggingface, read_jsonl, read_parquet
-from autointerp.corpus.sections import cut_text
+from autointerp.corpus.sources.chat import ChatTemplate, looks_like_conversation
+from autointerp.corpus.sources.docstrings import iter_docstring_documents
+from autointerp.corpus.sources.files import kind_suffix, list_files, open_text
+from autointerp.corpus.sources.rows import Row, read_huggingface, read_jsonl, read_parquet
+from autointerp.corpus.sources.sections import cut_text
 from autointerp.corpus.vocabulary import count_ids
 from autointerp.errors import CorpusError
 from autointerp.records import Document

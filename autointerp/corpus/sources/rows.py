@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus.chat import CONVERSATION_KEYS
 from autointerp.corpus.counts import Unfit
-from autointerp.corpus.files import first_line, open_text, unreadable
+from autointerp.corpus.sources.chat import CONVERSATION_KEYS
+from autointerp.corpus.sources.files import first_line, open_text, unreadable
 from autointerp.errors import CorpusError
 from autointerp.json_text import parse_json
 

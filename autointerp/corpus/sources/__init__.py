@@ -1,0 +1,1 @@
+"""Text of any kind on disk or from the hub, to documents."""
