@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus import iter_documents, sections
+from autointerp.corpus import iter_documents
+from autointerp.corpus.sources import sections
 from autointerp.corpus.sources.sections import cut_text
 from autointerp.records import Document
 
