@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autointerp.corpus import docstrings
+from autointerp.corpus.sources import docstrings
 from autointerp.corpus.sources.docstrings import iter_docstring_documents, list_source_files
 
 PROSE = "This is what the {} of the package is for, and it is told in one sentence of plain words."
