@@ -198,7 +198,11 @@ class ModelConfig(_Frozen):
         None, description="environment variable with the key; unset: the provider's, sent to it alone"
     )
     temperature: float | None = Field(None, ge=0, le=2, description="unset: the provider's default")
-    max_output_tokens: int = Field(4096, gt=0, description="per call, a reasoning model's thoughts included")
+    max_output_tokens: int = Field(
+        4096,
+        gt=0,
+        description="per call at most, a reasoning model's thoughts included; less where the window is small",
+    )
     timeout_s: float = Field(60.0, gt=0, description="per attempt")
     max_attempts: int = Field(6, gt=0, description="of one call, on 500, timeouts, dropped connections")
     concurrency: int = Field(64, gt=0, description="calls in flight at most; fewer while the server is overloaded")

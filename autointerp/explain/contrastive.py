@@ -44,4 +44,4 @@ class ContrastiveExplainer(LlmExplainer):
         label, excludes = answer.label.strip(), _BUT_NOT.sub("", answer.excludes.strip(" ."))
         if excludes.casefold() in _NOTHING or not any(c.isalnum() for c in label):
             return Label(label)
-        return Label(f"{label.rstrip('.,;')}, but not {excludes}", excludes=excludes)
+        return Label(f"{label.rstrip('.,;')}, but not {excludes}", said=label, excludes=excludes)

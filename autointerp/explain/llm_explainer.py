@@ -4,9 +4,10 @@
    for an explainer that shows them (`shown`).
 2. The subclass renders them as the variables of its prompt. Whatever comes from the corpus it must pass through
    `llm.prompts.quoted`, so that it can't pose as instructions.
-3. Where the prompt is too long for the model's window, half as many contexts are shown, chosen anew from all, and so on
-   down to a few. How many were shown at last is recorded. What was too long for one feature is not remembered for the
-   next, so that what is shown of a feature never depends on which came first.
+3. Where the prompt leaves no room for an answer in the model's window (`llm.window`), half as many contexts are shown,
+   chosen anew from all, and so on down to a few. How many were shown at last is recorded, and how many would have been.
+   What was too long for one feature is not remembered for the next, so that what is shown of a feature never depends on
+   which came first.
 4. What is no label (`not_a_label`) is a failure, kept with what the model wrote.
 """
 
@@ -22,7 +23,7 @@ from autointerp.explain.not_a_label import label_problem
 from autointerp.explain.shown import choose_contexts, choose_silent
 from autointerp.llm.prompts import Prompt, load_prompt, read_prompt
 from autointerp.llm.protocol import AnswerModel, Reply, Request
-from autointerp.llm.tokens import check_window, too_long
+from autointerp.llm.window import ask_in_window, check_window
 from autointerp.plugins import source_file
 from autointerp.records import Explanation, Failure, FeatureEvidence, Side, Usage
 
@@ -42,12 +43,14 @@ class Label:
 
     Attributes:
         text: The label, with all that a judge must know, as a judge reads nothing else.
+        said: The label as the model wrote it, where `text` says more.
         side: As in `Explanation`.
         excludes: As in `Explanation`.
         detail: As in `Explanation`.
     """
 
     text: str
+    said: str | None = None
     side: Side | None = None
     excludes: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
@@ -155,10 +158,10 @@ class LlmExplainer(BaseExplainer):
                 max_output_tokens=self._settings.max_output_tokens,
                 temperature=self._settings.temperature,
             )
-            said = too_long(request, self._settings) or await self._model.ask(request)
+            said = await ask_in_window(self._model, request, self._settings)
             paid = paid + said.usage
             if isinstance(said, Reply):
-                return self._explanation(shown, request, said, paid)
+                return self._explanation(shown, request, said, paid, self._n_wanted(evidence))
             message = said.message
             if said.error_type == "TooLong":
                 message = f"{message}, with {len(shown.active)} contexts, the fewest to show"
@@ -168,10 +171,12 @@ class LlmExplainer(BaseExplainer):
         assert outcome is not None, "something is always shown"
         return outcome
 
+    def _n_wanted(self, evidence: FeatureEvidence) -> int:
+        return min(len(evidence.active), self.config.n_contexts)
+
     def _ever_fewer(self, evidence: FeatureEvidence) -> Iterator[FeatureEvidence]:
         """The feature with the contexts to show: at first all that are wanted, then half of them, and so on."""
-        n_wanted = min(len(evidence.active), self.config.n_contexts)
-        n_shown = n_wanted
+        n_shown = n_wanted = self._n_wanted(evidence)
         while True:
             n_silent = self.config.n_silent * n_shown // n_wanted if self.shows_silent else 0
             yield replace(
@@ -186,10 +191,16 @@ class LlmExplainer(BaseExplainer):
             n_shown = max(n_shown // 2, _FEWEST_CONTEXTS)
 
     def _explanation(
-        self, shown: FeatureEvidence, request: Request[AnswerModel], reply: Reply[AnswerModel], paid: Usage
+        self,
+        shown: FeatureEvidence,
+        request: Request[AnswerModel],
+        reply: Reply[AnswerModel],
+        paid: Usage,
+        n_wanted: int,
     ) -> Explanation | Failure:
         label = self.read(reply.answer)
-        if problem := label_problem(label.text, f"{request.system}\n{request.user}"):
+        read = f"{request.system}\n{request.user}"
+        if problem := (label.said is not None and label_problem(label.said, read)) or label_problem(label.text, read):
             error_type, message = problem
             return self.failure(shown, error_type, message, reply.text, cost_usd=paid.cost_usd)
         return self.explanation(
@@ -201,5 +212,5 @@ class LlmExplainer(BaseExplainer):
             side=label.side,
             n_contexts=len(shown.active),
             excludes=label.excludes,
-            detail=label.detail,
+            detail={**label.detail, **({"n_contexts_wanted": n_wanted} if len(shown.active) < n_wanted else {})},
         )

@@ -1,19 +1,44 @@
-"""What is no label, though it came as one: nothing, a paragraph, a refusal in words, the prompt repeated.
+"""What is no label, though it came as one: nothing, a paragraph, a refusal, a word for nothing, the prompt repeated.
 
-A label is lost only where it is sure to be none. So a refusal is told by its whole form, in English: its writer says
-"I", and that it can't do what was asked. Where the prompt holds the same words it is none: it may name what it was
-shown, for example of a feature that fires on refusals in chats.
+A label is lost only where it is sure to be none:
+
+- A refusal is told by its whole form (`refusals`), not by a word in it.
+- A word for nothing ("N/A", "None", "unknown", in other languages too) is told where it is all that was written, and
+  where no marked token holds it: a feature that fires on `None` may well be called so. So is what stands for a label in
+  instructions ("your label here").
+- Tags without a word between them are told in the same way.
+- What the prompt holds as well, refusals for example, may be named from it, and is passed.
 """
 
 import re
+import unicodedata
+
+from autointerp.explain.refusals import is_refusal
 
 _MAX_LENGTH = 200
 _MIN_REPEATED_WORDS = 6
-_REFUSAL = re.compile(
-    r"(?:(?:i am |i m )?sorry (?:but )?|unfortunately |as an ai(?: \w+){0,3} )*"
-    r"i (?:can ?not|can t|could not|couldn t|am unable to|m unable to|am not able to|m not able to|won t|will not) "
-    r"(?:help|assist|answer|comply|provide|determine|identify|label|explain|describe|fulfill|fulfil|do (?:that|this))\b"
+_NOTHING = frozenset(
+    phrase.strip()
+    for phrase in re.split(
+        r"[;\n]",
+        """
+    n a;na;none;null;nil;nan;unknown;unclear;undetermined;not applicable;not available;not sure;no idea;no label
+    no answer;no explanation;no description;i don t know;don t know;cannot determine;can not determine;can t determine
+    cannot be determined;can not be determined;unable to determine;could not determine;tbd;to be determined;placeholder
+    label;the label;your label;label here;your label here;insert label here;short label;a short label;short phrase
+    a short phrase;one short phrase;your answer here;answer here
+    inconnu;inconnue;aucun;aucune;rien;non applicable;indéterminé;desconocido;ninguno;ninguna;no aplicable
+    indeterminado;unbekannt;keine;keines;nichts;nicht zutreffend;unklar;sconosciuto;nessuno;nessuna;desconhecido
+    nenhum;nenhuma;não aplicável;onbekend;geen;niet van toepassing;okänd;ukendt;ukjent;nieznane;nieznany;brak;neznámé
+    ismeretlen;necunoscut;неизвестно;неизвестный;нет;нет данных;невідомо;немає;bilinmiyor;yok;未知;不明;未知的;不确定
+    无;無;没有;不适用;無し;なし;不明です;わかりません;該当なし;없음;알 수 없음;해당 없음;모름
+    غير معروف;لا شيء;لا يوجد;không rõ;không có;tidak diketahui;tidak ada
+        """.strip(),
+    )
 )
+_MARKED = re.compile(r"(\w*)<<(.+?)>>(\w*)")
+_TAGS = re.compile(r"\A(?:\s*(?:<[^<>]*>|\[/?\w+\]|```\w*))+\s*\Z")
+"""Nothing but tags, as of HTML, of chat templates, or of thoughts."""
 
 
 def label_problem(label: str, prompt: str) -> tuple[str, str] | None:
@@ -35,11 +60,25 @@ def label_problem(label: str, prompt: str) -> tuple[str, str] | None:
     words, read = _words(plain), _words(prompt)
     if len(plain.split()) >= _MIN_REPEATED_WORDS and words in read:
         return "PromptRepeated", "the label repeats the prompt"
-    if (refusal := _REFUSAL.match(words)) and refusal.group() not in read:
+    if is_refusal(words, read):
         return "Refusal", "the label is a refusal in words"
+    says_nothing = words in _NOTHING or _TAGS.match(plain) is not None
+    if says_nothing and f" {words} " not in f" {_words(_marked(prompt))} ":
+        return "Refusal", f"the label says nothing: {plain}"
     return None
 
 
+def _marked(prompt: str) -> str:
+    """The marked words of a prompt, whole; all of a prompt that marks none."""
+    return " ".join("".join(parts) for parts in _MARKED.findall(prompt)) or prompt
+
+
 def _words(text: str) -> str:
-    """The words of a text between single spaces, without marks and punctuation, in lower case."""
-    return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
+    """The words of a text between single spaces, without punctuation, in small letters."""
+    plain = unicodedata.normalize("NFC", text.casefold())
+    return " ".join("".join(c if _is_of_words(c) else " " for c in plain).split())
+
+
+def _is_of_words(character: str) -> bool:
+    # Vowel signs of many scripts are marks, and no letters.
+    return character.isalnum() or unicodedata.category(character).startswith("M")

@@ -22,6 +22,35 @@ PROMPT = 'Say in one short phrase what makes it fire.\n1: "from <<May>> to July 
         ("Sorry, I cannot determine what these contexts share", "Refusal"),
         ("Unfortunately, I am unable to identify a pattern", "Refusal"),
         ("As an AI language model, I won't label this", "Refusal"),
+        ("I'm sorry, but I can't", "Refusal"),
+        ("Label: I apologize, but I do not see a pattern", "Refusal"),
+        ("I don't have enough information.", "Refusal"),
+        ("The neuron does not activate on anything specific", "Refusal"),
+        ("This feature has no clear meaning", "Refusal"),
+        ("It's unclear what these contexts share", "Refusal"),
+        ("This content violates our policies", "Refusal"),
+        ("Je suis d\u00e9sol\u00e9, mais je ne peux pas vous aider.", "Refusal"),
+        ("Je ne suis pas en mesure de r\u00e9pondre", "Refusal"),
+        ("Lo siento, no puedo ayudar con eso", "Refusal"),
+        ("Es tut mir leid, aber ich kann das nicht beantworten", "Refusal"),
+        ("Mi dispiace, non posso", "Refusal"),
+        ("Desculpe, mas n\u00e3o posso ajudar", "Refusal"),
+        ("Przepraszam, nie mog\u0119 pom\u00f3c", "Refusal"),
+        ("\u041a сожалению, я не могу", "Refusal"),
+        ("抱歉\uff0c我无法提供标签", "Refusal"),
+        ("作为一个AI语言模型\uff0c我无法回答", "Refusal"),
+        ("申し訳ありませんが、お答えできません", "Refusal"),
+        ("죄송하지만 도와드릴 수 없습니다", "Refusal"),
+        ("عذراً، لا أستطيع المساعدة", "Refusal"),
+        ("मुझे खेद है, मैं मदद नहीं कर सकता", "Refusal"),
+        ("N/A", "Refusal"),
+        ("None.", "Refusal"),
+        ("unknown", "Refusal"),
+        ("无", "Refusal"),
+        ("<your label here>", "Refusal"),
+        ("a short phrase", "Refusal"),
+        ("</think>", "Refusal"),
+        ("<|im_start|><|im_end|>", "Refusal"),
     ],
 )
 def test_what_is_no_label_is_named(label: str, error_type: str) -> None:
@@ -54,6 +83,21 @@ def test_punctuation_is_a_label_where_the_feature_was_seen_to_fire_on_it(label: 
         "no common pattern",
         "unable to determine a type, in error messages",
         "the pass is open",
+        'apologies such as "I\'m sorry"',
+        "sorry, but",
+        "unfortunately, and other words of regret",
+        "None in Python code",
+        "unknown values",
+        "the feature flag of a program",
+        "impossible tasks",
+        "insufficient funds",
+        "d\u00e9sol\u00e9, excuses en fran\u00e7ais",
+        "lo siento",
+        "ich und andere Pronomen",
+        "items in a system",
+        "道歉用语",
+        "<div> and other tags of HTML",
+        "names in <angle brackets>",
     ],
 )
 def test_what_may_be_a_label_is_one(label: str) -> None:
@@ -64,3 +108,18 @@ def test_words_of_refusal_that_the_contexts_hold_may_name_what_they_show() -> No
     chats = '1: "assistant: <<I can\'t help>> with that." help 9'
     assert label_problem("I can't help", chats) is None
     assert label_problem("I can't help", PROMPT) is not None
+
+
+def test_a_word_for_nothing_may_name_the_tokens_that_are_marked_and_no_others() -> None:
+    assert label_problem("None", '1: "x = <<None>> if y" None 9') is None
+    assert label_problem("None", '1: "x = <<No>>ne if y" No 9') is None
+    assert label_problem("</s>", '1: "the end<</s>>>" </s> 9') is None
+    assert label_problem("None", '1: "x = None <<if>> y" if 9') == ("Refusal", "the label says nothing: None")
+    assert label_problem("na", '1: "a <<banana>>" banana 9') is not None
+    assert label_problem("unknown", "shown: an unknown word") is None, "a prompt without marks"
+
+
+@pytest.mark.parametrize("label", ["Je ne peux pas", "抱歉\uff0c我无法", "the feature is not"])
+def test_words_of_refusal_in_any_language_may_name_what_the_contexts_show(label: str) -> None:
+    assert label_problem(label, f'1: "she said: <<{label}>> dormir" 9') is None
+    assert label_problem(label, PROMPT) is not None

@@ -73,9 +73,44 @@ def test_a_window_that_is_known_is_kept_to_without_asking(journal: Journal) -> N
     assert "context_window = 300" in small.failure.message
 
 
-def test_a_window_that_the_answer_alone_would_fill_is_told_at_once() -> None:
-    with pytest.raises(PipelineError, match=r"max_output_tokens = 4096 leaves no room.*context_window = 4096.*lower"):
-        ExamplesExplainer.settings_fingerprint(config(context_window=4096))
+def test_the_default_room_for_an_answer_does_not_cost_a_small_window_its_labels(journal: Journal) -> None:
+    """A server with a window of 4,096, which the default `max_output_tokens` alone would fill."""
+
+    def reply(call: Call) -> Outcome:
+        assert call.max_output_tokens is not None
+        n_input = (len(call.system) + len(call.user)) // 4
+        if n_input + call.max_output_tokens <= 4096:
+            return Say('{"label": "b"}')
+        n_asked = n_input + call.max_output_tokens
+        said = f"However, you requested {n_asked} tokens ({n_input} in the messages, {call.max_output_tokens} in the"
+        return Http(400, f"This model's maximum context length is 4096 tokens. {said} completion).")
+
+    shown = evidence(peaks(50))
+    asked = ask(ExamplesExplainer, Always(reply), journal, shown)
+    assert asked.explanation.n_contexts == 40
+    assert [call.max_output_tokens for call in asked.calls][:1] == [4096]
+    assert len(asked.calls) == 2
+    known = ask(ExamplesExplainer, Always(reply), journal, shown, context_window=4096)
+    assert known.explanation.n_contexts == 40
+    assert len(known.calls) == 1
+
+
+def test_labels_from_fewer_contexts_say_how_many_were_wanted(journal: Journal) -> None:
+    fewer = ask(ExamplesExplainer, at_most(12), journal, evidence(peaks(50)))
+    assert fewer.explanation.detail == {"n_contexts_wanted": 40}
+    few = ask(ExamplesExplainer, at_most(12), journal, evidence(peaks(8)))
+    assert (few.explanation.n_contexts, few.explanation.detail) == (8, {})
+
+
+def test_an_answer_that_the_window_cuts_off_says_so(journal: Journal) -> None:
+    asked = ask(ExamplesExplainer, Always(Say('{"la', stop="truncated")), journal, context_window=1500)
+    assert asked.failure.error_type == "Truncated"
+    assert "the prompt leaves no more in the model's window" in asked.failure.message
+
+
+def test_a_window_without_room_for_any_question_is_told_at_once() -> None:
+    with pytest.raises(PipelineError, match=r"explain.model.context_window = 256 leaves no room for a question"):
+        ExamplesExplainer.settings_fingerprint(config(context_window=256))
 
 
 def test_what_was_paid_before_it_was_too_long_is_counted(journal: Journal) -> None:

@@ -10,8 +10,8 @@ from autointerp.cli import main
 from autointerp.config import Pipeline
 from autointerp.errors import PipelineError
 from autointerp.run.pipeline import Stage
-from tests.loopback.server import Always, Call, LoopbackServer, Outcome, Say
-from tests.loopback.truth import TruthOracle
+from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Say
+from tests.loopback.truth import TruthOracle, shown_contexts
 from tests.run.planted import Planted
 from tests.run.prepared import WithContexts
 
@@ -79,6 +79,21 @@ def test_an_explainer_that_is_none_is_told_before_anything_is_read(
     assert caught.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "broken.py can't be imported (ZeroDivisionError: division by zero): mend that file" in line
+
+
+def test_labels_from_fewer_contexts_than_were_asked_for_are_told_in_the_stage_s_line(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def reply(call: Call) -> Outcome:
+        if len(shown_contexts(call.user)) > 12:
+            return Http(400, "This model's maximum context length is 99 tokens")
+        return Say('{"label": "ships"}')
+
+    with LoopbackServer(Always(reply)) as server, caplog.at_level("INFO"):
+        run_pipeline(with_contexts(pipeline_with(planted, tmp_path, "examples", server.openai_url)), ("explain",))
+    (line,) = (record.message for record in caplog.records if record.message.startswith("explain "))
+    assert "2 labels rest on 10 contexts instead of explain.n_contexts: more don't fit" in line
+    assert "explain.model.context_window" in line
 
 
 def test_exclusions_and_sides_reach_the_store(planted: Planted, with_contexts: WithContexts, tmp_path: Path) -> None:

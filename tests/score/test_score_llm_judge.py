@@ -175,24 +175,25 @@ def test_one_context_that_is_too_long_is_unanswered_and_the_others_are_answered(
 def test_a_window_that_is_known_is_kept_to_without_asking(journal: Journal) -> None:
     prompt = load_prompt("judge_detection")
     parts = (prompt.system, render_batch(prompt, LABEL, questions(12)[:6]), json.dumps(answer_schema(Verdicts)))
-    most = sum(map(estimated_tokens, parts)) + 1200 + 5
+    n_input = sum(map(estimated_tokens, parts)) + 5
     oracle = TruthOracle({LABEL: is_about_months})
     answers, calls = judge(
-        oracle, journal, questions(12), contexts_per_prompt=12, context_window=most, max_output_tokens=1200
+        oracle, journal, questions(12), contexts_per_prompt=12, context_window=n_input * 4 // 3, max_output_tokens=1200
     )
     assert [a.verdict for a in answers] == [i % 3 == 0 for i in range(12)]
     assert [len(shown_contexts(call.user)) for call in calls] == [6, 6]
-    answers, calls = judge(oracle, journal, questions(3), context_window=1300, max_output_tokens=1200)
+    assert all(call.max_output_tokens is not None and call.max_output_tokens < 1200 for call in calls)
+    answers, calls = judge(oracle, journal, questions(3), context_window=300, max_output_tokens=1200)
     assert calls == []
     assert len(answers) == 3
     assert all(a.unanswered is not None and a.unanswered.startswith("TooLong: about ") for a in answers)
 
 
-def test_a_window_that_the_answers_alone_would_fill_is_told_at_once(journal: Journal) -> None:
-    settings = config(context_window=4096, max_output_tokens=4096)
-    assert settings.model is not None
-    with pytest.raises(PipelineError, match=r"judge\.model\.max_output_tokens = 4096 leaves no room.* = 4096: lower"):
-        LlmJudge(connect(settings.model, journal), settings)
+def test_the_default_room_for_an_answer_leaves_a_window_of_4096_its_verdicts(journal: Journal) -> None:
+    oracle = TruthOracle({LABEL: is_about_months})
+    answers, calls = judge(oracle, journal, questions(10), context_window=4096)
+    assert [a.verdict for a in answers] == [i % 3 == 0 for i in range(10)]
+    assert len(calls) == 1
 
 
 def test_a_refused_key_is_raised_as_itself(journal: Journal) -> None:

@@ -25,6 +25,7 @@ async def run_explain(
     """Label those of the features that have contexts and no label yet."""
     started = time.monotonic()
     writer, counts = session.writer, {"done": 0, "failed": 0}
+    shown_fewer: list[int] = []
     fingerprint = participants.explain_fingerprint
     row = StageRow(writer, session.reader, "explain", fingerprint, count_features(chosen))
     pending = {
@@ -42,6 +43,7 @@ async def run_explain(
         writer.add_explanations(labels)
         writer.add_failures(failures)
         row.record("running", spending.usage("explain"))
+        shown_fewer.extend(o.n_contexts for o in labels if o.n_contexts and "n_contexts_wanted" in o.detail)
         counts["done"] += len(labels)
         counts["failed"] += len(failures)
         tell()
@@ -66,8 +68,19 @@ async def run_explain(
             n_skipped,
             seconds,
             usage.cost_usd,
-            spending.used("explain"),
+            "; ".join(note for note in (spending.used("explain"), _of_fewer(shown_fewer)) if note),
         )
+    )
+
+
+def _of_fewer(n_contexts: Sequence[int]) -> str:
+    """How many labels rest on fewer contexts than were asked for, because of the model's window."""
+    if not n_contexts:
+        return ""
+    n = str(min(n_contexts)) if min(n_contexts) == max(n_contexts) else f"{min(n_contexts)} to {max(n_contexts)}"
+    return (
+        f"{len(n_contexts)} labels rest on {n} contexts instead of explain.n_contexts: more don't fit into the model's"
+        " window (explain.model.context_window)"
     )
 
 

@@ -27,7 +27,7 @@ from autointerp.errors import PipelineError
 from autointerp.identity import fingerprint, hash_key
 from autointerp.llm.prompts import Prompt, load_prompt, numbered, quoted
 from autointerp.llm.protocol import AnswerModel, CallFailure, LanguageModel, Request
-from autointerp.llm.tokens import check_window, too_long
+from autointerp.llm.window import ask_in_window, check_window
 from autointerp.records import Usage
 from autointerp.score.judge import Answer, Answers, Question, Solved, Task
 
@@ -144,7 +144,8 @@ class LlmJudge:
             max_output_tokens=self._config.max_output_tokens,
             temperature=self._config.temperature,
         )
-        outcome = too_long(request, self._config) or await self._model.ask(request)
+        least = len(batch) * _TOKENS_PER_ANSWER
+        outcome = await ask_in_window(self._model, request, self._config, least_output=least)
         if isinstance(outcome, CallFailure):
             if outcome.error_type == "TooLong" and len(batch) > 1:
                 half = len(batch) // 2
