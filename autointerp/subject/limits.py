@@ -1,7 +1,7 @@
 """What text a model can read at all: tokens that it has an embedding for, in blocks no longer than its positions.
 
-Sizes are those of the weights. A tokenizer or a config may say others: a padding token added to the tokenizer of a model
-that was never resized, a tokenizer of another model, a context that was cut down.
+Sizes are those of the weights. A tokenizer or a config may say others: padding added to the tokenizer of a model that
+was never resized, a tokenizer of another model, a context that was cut down.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Documents with tokens that the subject has no embedding for: an added token written out, a tokenizer of another size."""
+"""Documents with tokens that the subject has no embedding for, such as padding that is written out."""
 
 import pytest
 from transformers import PreTrainedTokenizerFast
