@@ -32,7 +32,8 @@ from autointerp.run.lock import is_under_way
 from autointerp.run.paid import paid_usd
 from autointerp.search.engine import SearchEngine
 from autointerp.store.known import check_count, check_name, shown
-from autointerp.store.reader import LABEL_SPACE, Reader
+from autointerp.store.neighbors import LABEL_SPACE
+from autointerp.store.reader import Reader
 from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus
 
 if TYPE_CHECKING:

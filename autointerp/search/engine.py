@@ -28,7 +28,8 @@ from autointerp.search.exact_index import ExactIndex
 from autointerp.search.word_matches import WordMatches
 from autointerp.store.known import check_count, feature_keys, shown
 from autointerp.store.label_table import LabelTable
-from autointerp.store.reader import LABEL_SPACE, Reader
+from autointerp.store.neighbors import LABEL_SPACE
+from autointerp.store.reader import Reader
 
 WORD_WEIGHT = 0.2
 CONTEXT_WEIGHT = 0.5

@@ -5,20 +5,16 @@ features at once where there are many). "Current" are the records with the finge
 stage; labels of earlier settings stay in the file, and are returned only where `superseded=True` is asked for.
 """
 
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC
 from itertools import groupby
 from json import loads
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import duckdb
 import numpy as np
 from jaxtyping import Int32
 
-from autointerp.errors import FilterError, SearchError, StoreError, UnknownFeatureError
+from autointerp.errors import FilterError, StoreError, UnknownFeatureError
 from autointerp.identity import FeatureKey
 from autointerp.records import (
     EVERY_FEATURE,
@@ -37,10 +33,10 @@ from autointerp.records import (
     Trial,
 )
 from autointerp.store import rows, summary
-from autointerp.store.connection import reading, store_path
 from autointerp.store.digest import content_digest
 from autointerp.store.known import check_count, check_name, one_source, shown, wanted_features
 from autointerp.store.label_table import LabelTable, read_label_table
+from autointerp.store.neighbors import neighbor_matrix, neighbor_spaces, select_neighbors
 from autointerp.store.query import (
     TABLES,
     VIEWS,
@@ -60,18 +56,16 @@ from autointerp.store.results import (
     StageRecord,
     StageStatus,
 )
+from autointerp.store.store_file import StoreFile
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LABEL_SPACE = "label"
-"""The space of neighbors that search finds by its index; the others are stored."""
 
 _BY_FEATURE = ("source_id", "feature_index")
 _FEATURES_PER_READ = 5000
 
 
-class Reader:
+class Reader(StoreFile):
     """Reads the store of one run folder.
 
     Args:
@@ -81,32 +75,6 @@ class Reader:
     Raises:
         StoreError: From every method, where there is no store or it can't be used; StoreBusyError, NewerStoreError.
     """
-
-    def __init__(self, run_folder: str | Path, timeout_s: float = 10.0) -> None:
-        self.path = store_path(run_folder)
-        self._timeout_s = timeout_s
-        self._local = threading.local()
-
-    def __reduce__(self) -> tuple[type[Self], tuple[Path, float]]:
-        # A copy in another process opens the file for itself.
-        return type(self), (self.path, self._timeout_s)
-
-    def __repr__(self) -> str:
-        return f"Reader({str(self.path)!r})"
-
-    @contextmanager
-    def session(self) -> Iterator[Self]:
-        """Keep the file open over several calls of this thread, which then see one state.
-
-        A run that wants to write waits for as long: keep it short.
-        """
-        outer = getattr(self._local, "connection", None)
-        with self._open() as connection:
-            self._local.connection = connection
-            try:
-                yield self
-            finally:
-                self._local.connection = outer
 
     # --- the run ----------------------------------------------------------------------------------------------------
 
@@ -402,38 +370,22 @@ class Reader:
             UnknownFeatureError: If the source has no such feature.
             SearchError: If no neighbors are stored in the space, or `top_k` is no whole number above 0.
         """
-        columns = ["neighbor_index", "space", "similarity"]
         if top_k is not None:
             check_count("top_k", top_k)
-        with self.session():
-            wanted = self._wanted([feature], source_id, of_one_source=True) | {"space": space}
-            found = self._fetch("neighbors", columns, wanted, order=("rank",))
-            if not found:
-                known = self.neighbor_spaces()
-                if space not in known:
-                    raise SearchError(
-                        f"the run has stored no neighbors in the space {shown(space)}",
-                        f"spaces are {', '.join([LABEL_SPACE, *known])}",
-                    )
-        return [Neighbor(row["neighbor_index"], row["space"], row["similarity"]) for row in found[:top_k]]
+        with self.session(), self._open() as connection:
+            wanted = self._wanted([feature], source_id, of_one_source=True)
+            return select_neighbors(connection, wanted, space)[:top_k]
 
     def neighbor_matrix(self, source_id: str, space: str) -> Int32[np.ndarray, "feature rank"]:
         """The stored neighbors of every feature of a source in one space, closest first; -1 where there are fewer."""
         n_features = self.source(source_id).n_features
         with self._open() as connection:
-            found = connection.execute(
-                "SELECT feature_index, rank, neighbor_index FROM neighbors WHERE source_id = ? AND space = ?",
-                [source_id, space],
-            ).fetchnumpy()
-        n_ranks = int(found["rank"].max()) + 1 if len(found["rank"]) else 0
-        matrix = np.full((n_features, n_ranks), -1, dtype=np.int32)
-        matrix[found["feature_index"], found["rank"]] = found["neighbor_index"]
-        return matrix
+            return neighbor_matrix(connection, source_id, space, n_features)
 
     def neighbor_spaces(self) -> list[str]:
         """The spaces for which neighbors are stored."""
         with self._open() as connection:
-            return [s for (s,) in connection.execute("SELECT DISTINCT space FROM neighbors ORDER BY 1").fetchall()]
+            return neighbor_spaces(connection)
 
     # --- plumbing ---------------------------------------------------------------------------------------------------
 
@@ -446,13 +398,3 @@ class Reader:
         if scorer is not None:
             check_name(scorer, self.scorers(), "scorer", FilterError)
         return scorer
-
-    def _open(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
-        held: duckdb.DuckDBPyConnection | None = getattr(self._local, "connection", None)
-        return nullcontext(held) if held is not None else reading(self.path, self._timeout_s)
-
-    def _fetch(
-        self, table: str, columns: Sequence[str], where: Mapping[str, Any] | None = None, order: Sequence[str] = ()
-    ) -> list[dict[str, Any]]:
-        with self._open() as connection:
-            return fetch(connection, table, columns, where, order=order)
