@@ -156,7 +156,12 @@ def test_a_model_that_brings_its_own_program_is_refused_without_a_question(
     saved_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "y")
+
+    def answer(question: str = "") -> str:
+        asked.append(question)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", answer)
     own = {"AutoModel": "own.Own", "AutoConfig": "own.OwnConfig"}
     edit_config(folder := saved_model(), model_type="own", auto_map=own)
     (folder / "own.py").write_text("raise AssertionError('it ran')")
