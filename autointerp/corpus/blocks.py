@@ -4,7 +4,8 @@
    short one is padded on the right.
 2. Special tokens stand around each block by the rule of `corpus.special`. Neither they nor padding are counted.
 3. A tail of fewer than `min_block_tokens` tokens is dropped, and so is one without any counted token. A document of
-   which nothing is left is rejected, with its reason in the counts.
+   which nothing is left is rejected, with its reason in the counts; so is one with a token that the subject has no
+   embedding for, as an added token may be that is written out in a text.
 4. Pieces of the first documents' tokens, as contexts will show them, are compared with their texts: of a tokenizer that
    nobody can read a run would be paid for in vain.
 5. Blocks are gathered into shards of `blocks_per_shard`, until `n_tokens` counted tokens are reached. The cut depends
@@ -29,6 +30,7 @@ from autointerp.corpus.counts import DocumentCounts
 from autointerp.corpus.long_text import MOST_CHARACTERS, PART_CHARACTERS, iter_token_ids
 from autointerp.corpus.pieces import TokenPieces, share_found
 from autointerp.corpus.special import SpecialTokens, find_special_tokens
+from autointerp.corpus.vocabulary import count_ids
 from autointerp.errors import CorpusError, ShardError, file_error, is_of_a_path
 from autointerp.records import BlockShard, Document
 from autointerp.records.corpus import TokenizedDocument
@@ -61,6 +63,7 @@ def cut_shards(
     *,
     prepend_bos: bool | None = None,
     counts: DocumentCounts | None = None,
+    n_embedded: int | None = None,
 ) -> Iterator[BlockShard]:
     """Cut documents into shards of token blocks until `config.n_tokens` counted tokens are reached.
 
@@ -71,16 +74,24 @@ def cut_shards(
         prepend_bos: Whether the coder was trained on blocks that begin with a BOS token, None where it does not say;
             decides where `special_tokens` is "tokenizer".
         counts: Gets the documents that gave blocks and those that are rejected, as far as they were read.
+        n_embedded: Tokens that the subject has an embedding for, those of the ids below; None for all.
 
     Yields:
         Shards of `blocks_per_shard` blocks; the last may be shorter.
 
     Raises:
         CorpusError: If no document is long enough for a block, or a special token is asked for that the tokenizer
-            does not have, or special tokens leave no room in a block.
+            or the subject's embedding does not have, or special tokens leave no room in a block.
     """
     special = find_special_tokens(tokenizer, config, prepend_bos=prepend_bos)
-    cutter = _Cutter(tokenizer, config, special, counts or DocumentCounts())
+    n_embedded = count_ids(tokenizer) if n_embedded is None else n_embedded
+    if strange := [i for i in (*special.before, *special.after) if i >= n_embedded]:
+        raise CorpusError(
+            f"the subject has no embedding for {tokenizer.convert_ids_to_tokens(strange[0])!r} ({strange[0]}), which "
+            f"stands around each block ({special.reason})",
+            'set corpus.special_tokens = "none"',
+        )
+    cutter = _Cutter(tokenizer, config, special, counts or DocumentCounts(), n_embedded)
     blocks = cutter.cut(documents)
     shard_index = n_blocks = n_counted = 0
     while n_counted < config.n_tokens:
@@ -105,12 +116,20 @@ class _Cutter:
     """Cuts documents into blocks, and remembers what became of those that gave none."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, config: CorpusConfig, special: SpecialTokens, counts: DocumentCounts
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        config: CorpusConfig,
+        special: SpecialTokens,
+        counts: DocumentCounts,
+        n_embedded: int,
     ) -> None:
         self._tokenizer = tokenizer
         self._config = config
         self._special = special
         self._counts = counts
+        self._n_embedded = n_embedded
+        self._lacks_embeddings = count_ids(tokenizer) > n_embedded
+        self._example: str | None = None  # of a document left out for a token without an embedding
         self._room = config.block_length - len(special.before) - len(special.after)
         self._n_read = 0
         self._longest = 0
@@ -120,7 +139,9 @@ class _Cutter:
             if isinstance(batch, TokenizedDocument):
                 if self._n_read == 0:
                     self._warn_of_others_tokens(batch)
-                yield from self._cut_one(batch.document_id, [list(batch.token_ids)])
+                token_ids = list(batch.token_ids)
+                if self._is_embedded(batch.document_id, [token_ids]):
+                    yield from self._cut_one(batch.document_id, [token_ids])
                 continue
             if len(batch[0].text) > _CHARACTERS_PER_CALL:
                 yield from self._cut_long(batch[0])
@@ -135,15 +156,34 @@ class _Cutter:
             if self._n_read == 0:
                 self._check_readable(batch, encoded["input_ids"])
             for document, token_ids in zip(batch, encoded["input_ids"], strict=True):
-                yield from self._cut_one(document.document_id, [token_ids])
+                if self._is_embedded(document.document_id, [token_ids]):
+                    yield from self._cut_one(document.document_id, [token_ids])
 
     def _cut_long(self, document: Document) -> Iterator[_Block]:
+        # Read twice, rather than held at once or cut half.
+        if self._lacks_embeddings and not self._is_embedded(
+            document.document_id, iter_token_ids(self._tokenizer, document.text)
+        ):
+            return
         parts = iter_token_ids(self._tokenizer, document.text)
         if self._n_read == 0:
             first = next(parts)
             self._check_readable([document], [first])
             parts = chain([first], parts)
         yield from self._cut_one(document.document_id, parts)
+
+    def _is_embedded(self, document_id: str, parts: Iterable[list[int]]) -> bool:
+        """Whether the subject has an embedding for every token of a document; one that it can't read is rejected."""
+        if not self._lacks_embeddings:
+            return True
+        strange = next((i for part in parts for i in part if i >= self._n_embedded), None)
+        if strange is None:
+            return True
+        token = self._tokenizer.convert_ids_to_tokens(strange)
+        example = f"{document_id} has {token!r} ({strange}), and the subject's embedding {self._n_embedded:,} rows"
+        self._example = self._example or example
+        self._counts.reject("with a token that has no embedding", example)
+        return False
 
     def _check_readable(self, documents: Sequence[Document], token_ids: Sequence[list[int]]) -> None:
         # What stands for no text, or for text that the vocabulary does not have.
@@ -175,6 +215,11 @@ class _Cutter:
     def nothing_left(self) -> CorpusError:
         """Why no document gave a block."""
         least = self._config.min_block_tokens
+        if self._n_read == 0 and self._example is not None:
+            return CorpusError(
+                f"the subject can read no document of the corpus: {self._example}",
+                "give other text, or the tokenizer that the model was trained with",
+            )
         if self._longest >= least:
             return CorpusError(
                 f"no document of the corpus has {least} tokens, special ones aside",

@@ -32,6 +32,8 @@ class Family:
         value_bias: The bias that attention adds to every value; None where TransformerLens never folds it.
         token_embedding: Path in the base model of the module whose output is the token embedding; None where that is
             what the first layer reads.
+        position_embedding: Path in the base model of the module that holds one row for each position; None where
+            positions are computed.
         has_layer_norm: Whether every reader of the residual stream subtracts its mean first, so that
             TransformerLens' `center_writing_weights` changes nothing but the mean.
         has_post_norm: Whether layers normalise after adding, so that their output has a name of its own.
@@ -47,6 +49,7 @@ class Family:
     norm_2: str
     value_bias: ValueBias | None = None
     token_embedding: str | None = None
+    position_embedding: str | None = None
     has_layer_norm: bool = False
     has_post_norm: bool = False
 
@@ -111,6 +114,7 @@ FAMILIES: Mapping[str, Family] = {
         mlp_projection="output.dense",
         norm_1="attention.output.LayerNorm",
         norm_2="output.LayerNorm",
+        position_embedding="embeddings.position_embeddings",
         has_post_norm=True,
     ),
     "gpt2": Family(
@@ -124,6 +128,7 @@ FAMILIES: Mapping[str, Family] = {
         norm_2="ln_2",
         value_bias=_gpt2_value_bias,
         token_embedding="wte",
+        position_embedding="wpe",
         has_layer_norm=True,
     ),
     "gpt_neox": Family(

@@ -63,6 +63,7 @@ from torch import Tensor, nn
 
 from autointerp.errors import SubjectError
 from autointerp.subject.families import FAMILIES, Family, is_parallel
+from autointerp.subject.limits import readable_tokens
 from autointerp.subject.model import Subject
 
 HookKind = Literal["emb", "res", "att", "mlp"]
@@ -317,7 +318,11 @@ def read_hooks(
 
     Returns:
         Activations at each hook, in the order of `hooks`, on the subject's device and in its dtype.
+
+    Raises:
+        SubjectError: If the model has no embedding for a token, or for the last position.
     """
+    token_ids = readable_tokens(subject, token_ids, attention_mask)
     read: dict[int, Tensor] = {}
     try:
         with torch.inference_mode(), _listening(hooks, read):

@@ -13,6 +13,7 @@ from autointerp.records.corpus import TokenizedDocument
 from autointerp.run.manifest import CorpusManifest, has_manifest, read_manifest, write_manifest
 from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.session import Session
+from autointerp.subject.limits import check_text, n_embedded
 
 
 def run_corpus(session: Session, reporter: Reporter) -> None:
@@ -30,12 +31,17 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
     names: list[str] = []
     n_tokens = n_blocks = 0
     tokenizer, prepend_bos, counts = session.tokenizer, session.prepends_bos, DocumentCounts()
+    subject = session.subject_sources.subject
+    check_text(subject, config.block_length)
     documents: Iterator[Document | TokenizedDocument] = (
         iter_documents(config, tokenizer, counts=counts)
         if config.token_column is None
         else iter_tokenized(config, tokenizer, counts=counts)
     )
-    for shard in cut_shards(documents, tokenizer, config, prepend_bos=prepend_bos, counts=counts):
+    shards = cut_shards(
+        documents, tokenizer, config, prepend_bos=prepend_bos, counts=counts, n_embedded=n_embedded(subject)
+    )
+    for shard in shards:
         names.append(f"shard-{shard.shard_index:05d}.npz")
         save_shard(shard, folder / names[-1])
         digest.update(shard.token_ids.tobytes())
