@@ -33,8 +33,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from autointerp.errors import SubjectError
+from autointerp.hub import load_from_hub
 from autointerp.json_text import parse_json
-from autointerp.quiet import quiet_transformers
+from autointerp.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -125,15 +126,16 @@ def load_sentence_model(model: str, device: str) -> SentenceModel:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     path = _model_path(model)
+    remedy = f"set embedder.model to {EMBEDDED_MODEL!r}, a folder, or a sentence-transformers name"
     try:
-        bert = read_usual_bert(Path(path))
-        return MeanBert(bert, device) if bert else LibraryModel(path, device)
+        if bert := read_usual_bert(Path(path)):
+            return MeanBert(bert, device)
+        if Path(path).exists():
+            return LibraryModel(path, device)
+        return load_from_hub(lambda: LibraryModel(path, device), f"the embedder {model!r}", remedy, SubjectError)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise SubjectError(
-            f"the embedder {model!r} can't be loaded ({reason})",
-            f"set embedder.model to {EMBEDDED_MODEL!r}, a folder, or a sentence-transformers name",
-        ) from error
+        raise SubjectError(f"the embedder {model!r} can't be loaded ({reason})", remedy) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +278,7 @@ class LibraryModel:
     def __init__(self, path: str, device: str) -> None:
         from sentence_transformers import SentenceTransformer
 
-        with quiet_transformers():
+        with quiet_libraries():
             self._model: SentenceTransformer = SentenceTransformer(path, device=device)
         dim = self._model.get_embedding_dimension()
         assert dim is not None, "a sentence-transformers model names its dimension"

@@ -27,6 +27,9 @@ class StageClock:
         """Print the stage's times."""
         self.tell(summary.stage, summary.line())
 
+    def say(self, line: str) -> None:
+        """Nobody listens."""
+
     def tell(self, name: str, line: str = "") -> None:
         """Print what was taken since the last time."""
         wall, cpu = time.perf_counter(), time.process_time()

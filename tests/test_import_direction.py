@@ -19,6 +19,7 @@ ORDER = (
     "assets",
     "plugins",
     "quiet",
+    "hub",
     "words",
     "records",
     "config",

@@ -69,17 +69,13 @@ def _load(file: str, overrides: list[str] | None, features: str | None, sample: 
 
 
 def _run(pipeline: "Pipeline", stages: "Sequence[Stage] | None", *, resume: bool) -> None:
-    from autointerp.cli.reporting import ConsoleReporter
+    from autointerp.cli.reporting import ConsoleReporter, tell_missing
     from autointerp.run.pipeline import STAGES, run_pipeline
 
     with ConsoleReporter() as reporter:
         outcome = run_pipeline(pipeline, stages or STAGES, reporter, fresh=not resume)
     typer.echo(f"The run lies in {pipeline.run_folder}")
-    if outcome.n_failed:
-        typer.echo(
-            f"{outcome.n_failed} items have no result; `autointerp status {pipeline.run_folder}` says why", err=True
-        )
-        raise typer.Exit(1)
+    tell_missing(pipeline, outcome)
 
 
 def _tell_cost(pipeline: "Pipeline", *, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from autointerp.cli.reporting import ConsoleReporter
+from autointerp.cli.reporting import ConsoleReporter, tell_missing
 from autointerp.cli.tables import feature_name, hit_rows, label_rows, summary_rows
 from autointerp.config import Pipeline
 from autointerp.library.run import Run, open_run
@@ -25,8 +25,7 @@ def run_demo(pipeline: Pipeline, *, resume: bool = True) -> None:
     typer.echo(f"  autointerp search {folder} 'your words'")
     typer.echo(f"  autointerp show {folder} {_a_feature(run)}")
     typer.echo(f"  autointerp status {folder}")
-    if outcome.n_failed:
-        raise typer.Exit(1)
+    tell_missing(pipeline, outcome)
 
 
 def _a_feature(run: Run) -> str:

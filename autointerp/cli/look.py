@@ -126,7 +126,7 @@ def export(
 
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """Show how far each stage is, what it cost, and why something failed."""
-    from autointerp.cli.tables import feature_name, summary_rows, table
+    from autointerp.cli.tables import feature_name, summary_rows, table, with_words
     from autointerp.library.run import open_run
 
     opened = open_run(run)
@@ -138,7 +138,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         kind = (failure.stage, failure.error_type)
         counts[kind] = counts.get(kind, 0) + 1
         name = feature_name(failure.source_id, failure.feature_index, with_source=with_source)
-        example.setdefault(kind, f"feature {name}: {failure.message}")
+        example.setdefault(kind, f"feature {name}: {with_words(failure)}")
     rows = [
         [
             s.stage,
@@ -160,6 +160,8 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         lines.append(f"paid in all, as the journal says: ${paid_usd:.4f}")
     if scores:
         lines += ["", *summary_rows(scores)]
+        if any(of.judge == "local" for of in scores):
+            lines.append("The judge local compares words: its scores can't be compared with a language model's.")
     if counts:
         failed = [[*kind, str(n), example[kind]] for kind, n in sorted(counts.items())]
         lines += ["", *table(["failed in", "reason", "n", "for example"], failed, left=(0, 1, 3))]

@@ -1,8 +1,10 @@
 """Progress bars and summary lines on standard error, so that what a command prints can be piped."""
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -14,7 +16,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from autointerp.cli.tables import with_words
+from autointerp.config import Pipeline
+from autointerp.run.features import ChosenFeatures, count_features
+from autointerp.run.missing import NOT_TRIED, Missing
+from autointerp.run.pipeline import Outcome
 from autointerp.run.progress import StageSummary, duration, with_time_left
+from autointerp.valid_text import visible
 
 _LINE_EVERY_S = 30.0
 
@@ -76,3 +84,66 @@ class ConsoleReporter:
         if task is not None:
             self._bars.remove_task(task)
         self._console.print(summary.line(), markup=False, soft_wrap=True)
+
+    def say(self, line: str) -> None:
+        """Print it."""
+        self._console.print(line, markup=False, soft_wrap=True)
+
+
+def tell_missing(pipeline: Pipeline, outcome: Outcome) -> None:
+    """Say on standard error what a run has not got and why, and what its scores are worth; end with 1 if it failed.
+
+    Raises:
+        typer.Exit: If something that was asked for is not done.
+    """
+    lines = missing_lines(outcome.missing, outcome.features)
+    if lines:
+        lines.append(f"`autointerp status {pipeline.run_folder}` shows all reasons")
+    for line in lines:
+        typer.echo(visible(line), err=True)
+    if outcome.n_failed:
+        raise typer.Exit(1)
+
+
+def missing_lines(missing: Sequence[Missing], chosen: ChosenFeatures) -> list[str]:
+    """What is missing, why, and what can be done about it, for people; nothing where nothing is missing."""
+    lines = []
+    if labels := [of for of in missing if of.is_label]:
+        n = sum(of.n for of in labels)
+        lines.append(f"{n} of {count_features(chosen)} features have no label: {_counts(labels)}")
+    by_stage: dict[str, list[Missing]] = {}
+    for of in missing:
+        if not of.is_label:
+            by_stage.setdefault(of.stage, []).append(of)
+    lines += [f"{stage} lacks {sum(of.n for of in some)} scores: {_counts(some)}" for stage, some in by_stage.items()]
+    told: set[str] = set()
+    for of in missing:
+        if of.example is not None and of.error_type not in told:
+            told.add(of.error_type)
+            lines.append(f"  {of.error_type}: feature {of.example.feature_index}: {with_words(of.example)}")
+    if missing:
+        lines.append(_what_to_do(missing))
+    return lines
+
+
+def _counts(missing: Sequence[Missing]) -> str:
+    return ", ".join(f"{of.n} {of.error_type}" for of in missing)
+
+
+def _what_to_do(missing: Sequence[Missing]) -> str:
+    n_retried = sum(of.n_retried for of in missing)
+    n_findings = sum(of.n for of in missing if of.is_finding)
+    n_left = sum(of.n for of in missing) - n_retried - n_findings
+    parts = []
+    if n_retried:
+        parts.append(f"the same command tries {n_retried} of them again")
+    if n_findings:
+        parts.append(
+            f"{n_findings} tell of features that this corpus can't label or score, and stay; more text"
+            " (corpus.n_tokens) may change that"
+        )
+    if n_left:
+        is_tried = all(of.error_type != NOT_TRIED for of in missing)
+        why = "would only fail again" if is_tried else "are not tried by this command: run `autointerp explain`"
+        parts.append(f"{n_left} {why}")
+    return "; ".join(parts)

@@ -9,7 +9,7 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 
 from autointerp.contexts.render import shown_activations
 from autointerp.identity import feature_id
-from autointerp.records import Context, Score, SearchHit
+from autointerp.records import Context, Failure, Score, SearchHit
 from autointerp.store.results import ScoredLabel, ScorerSummary
 from autointerp.valid_text import visible
 
@@ -213,3 +213,11 @@ def shorten(text: str, width: int = _LABEL_WIDTH) -> str:
 def _pad(text: str, width: int, left: bool) -> str:
     space = " " * (width - cell_len(text))
     return text + space if left else space + text
+
+
+def with_words(failure: Failure, n_characters: int = 120) -> str:
+    """A failure's message, and the beginning of what came back, if anything did."""
+    raw = " ".join((failure.raw or "").split())
+    if not raw or raw in failure.message:
+        return failure.message
+    return f"{failure.message}; what came back: {raw[:n_characters]}{'…' if len(raw) > n_characters else ''}"

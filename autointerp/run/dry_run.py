@@ -238,3 +238,6 @@ class _PlanningReporter:
 
     def finished(self, summary: StageSummary) -> None:
         """Say nothing."""
+
+    def say(self, line: str) -> None:
+        """Say nothing."""

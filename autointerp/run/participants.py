@@ -105,6 +105,20 @@ def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
             check_budget(config, pipeline.llm)
 
 
+def judged_by_words(pipeline: Pipeline) -> str:
+    """What is to be known of the scores where a language model writes the labels, and none judges them; else empty."""
+    explain = pipeline.explain
+    writes = load_explainer(explain.explainer).asks_model(explain) and explain.model is not None
+    is_judged = any(load_scorer(name).asks_judge for name in pipeline.score.scorers)
+    if not writes or not is_judged or pipeline.judge.kind == "llm":
+        return ""
+    assert explain.model is not None, "it is asked"
+    return (
+        f"{explain.model.model} writes the labels, and the local judge, which compares words, judges them: its scores"
+        " can't be compared with those of a language model (a table [judge] names one)"
+    )
+
+
 class Participants:
     """The explainer, the judge and the scorers of one run, each made when it is first asked for.
 

@@ -22,7 +22,8 @@ from autointerp.run.event_loop import run_to_end
 from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.language_models import LanguageModels
-from autointerp.run.participants import Participants, check_keys, check_participants
+from autointerp.run.missing import Missing, find_missing
+from autointerp.run.participants import Participants, check_keys, check_participants, judged_by_words
 from autointerp.run.progress import LogReporter, Reporter
 from autointerp.run.session import Session
 from autointerp.run.stages.collect import run_collect
@@ -31,8 +32,6 @@ from autointerp.run.stages.corpus import run_corpus
 from autointerp.run.stages.explain import run_explain
 from autointerp.run.stages.index import run_index
 from autointerp.run.stages.score import run_score
-from autointerp.score.registry import load_scorer
-from autointerp.score.trials import NO_SILENT_CONTEXTS
 from autointerp.store.results import RunRecord
 
 Stage = Literal["corpus", "collect", "contexts", "explain", "score", "index"]
@@ -47,14 +46,20 @@ class Outcome:
     Attributes:
         folder: Where it lies.
         features: The features it was asked for, ascending, by source; empty where only text was read.
-        n_failed: Labels and scores of these features that are missing for a reason in `failures`. Features that can't
-            have contexts (dead, too rare), or no silent ones, are recorded there too, and don't count here: that is a
-            finding.
+        missing: Labels and scores that were asked for and are not there, by reason.
     """
 
     folder: RunFolder
     features: ChosenFeatures = field(repr=False)
-    n_failed: int
+    missing: Sequence[Missing] = field(default=(), repr=False)
+
+    @property
+    def n_failed(self) -> int:
+        """Labels and scores that were asked for and are not done.
+
+        Features that can't have contexts (dead, too rare), or no silent ones, don't count: that is a finding.
+        """
+        return sum(of.n for of in self.missing if not of.is_finding)
 
     @property
     def n_features(self) -> int:
@@ -88,6 +93,8 @@ def run_pipeline(
         pipeline, explains=bool(_BEFORE_LABELS & set(stages)), scores=bool({*_BEFORE_LABELS, "score"} & set(stages))
     )
     check_keys(pipeline, explains="explain" in stages, scores="score" in stages)
+    if "score" in stages and (told := judged_by_words(pipeline)):
+        reporter.say(told)
     with hold_run_folder(pipeline, fresh=fresh) as folder:
         session = Session(pipeline, folder)
         try:
@@ -127,7 +134,8 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
         run_to_end(_ask(session, stages, chosen, reporter))
     if "index" in stages:
         run_index(session, reporter)
-    return Outcome(session.folder, chosen, _count_failures(session, stages, chosen))
+    missing = find_missing(session.reader, chosen, stages, session.pipeline.score.scorers) if chosen else ()
+    return Outcome(session.folder, chosen, missing)
 
 
 def _check_indices(session: Session) -> None:
@@ -173,17 +181,3 @@ def _say_which_run(session: Session) -> None:
         created_at=datetime.now(UTC),
     )
     session.writer.set_run(record)
-
-
-def _count_failures(session: Session, stages: Sequence[Stage], chosen: ChosenFeatures) -> int:
-    asked = {"explain"} & set(stages)
-    if "score" in stages:
-        asked |= {f"score:{load_scorer(name).name}" for name in session.pipeline.score.scorers}
-    if not asked:
-        return 0
-    return sum(
-        failure.stage in asked and failure.error_type != NO_SILENT_CONTEXTS
-        for source_id, features in chosen.items()
-        if features
-        for failure in session.reader.failures(features, source_id=source_id)
-    )

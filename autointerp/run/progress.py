@@ -99,6 +99,10 @@ class Reporter(Protocol):
         """Called once at a stage's end."""
         ...
 
+    def say(self, line: str) -> None:
+        """Told what is to be known of the run before it goes on."""
+        ...
+
 
 class LogReporter:
     """Writes each stage's summary, and its progress at most every ten seconds, to the log."""
@@ -117,3 +121,7 @@ class LogReporter:
     def finished(self, summary: StageSummary) -> None:
         """Log the summary."""
         _log.info("%s", summary.line())
+
+    def say(self, line: str) -> None:
+        """Log it."""
+        _log.info("%s", line)

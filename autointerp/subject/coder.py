@@ -21,7 +21,7 @@ says by how much.
 import difflib
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from torch import Tensor
 
 from autointerp.assets import asset_folder
 from autointerp.errors import SubjectError
+from autointerp.hub import load_from_hub
 from autointerp.subject.coder_build import (
     ARCHITECTURES,
     CoderMetadata,
@@ -207,8 +208,8 @@ def _from_release(config: "CoderConfig", device: torch.device) -> tuple[Any, Cod
     with _told_in_one_line(
         origin,
         device,
-        problem=f"the coder {origin} can't be had from the Hugging Face hub",
-        remedy="check the connection, or download it and set coder.path",
+        problem=f"what lies at {origin} on the Hugging Face hub is no coder that SAELens can load",
+        remedy="check coder.release and coder.sae_id, or download it and set coder.path",
     ):
         from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
@@ -218,7 +219,9 @@ def _from_release(config: "CoderConfig", device: torch.device) -> tuple[Any, Cod
             raise SubjectError(f"SAELens knows no release {config.release!r}", _closest(config.release, list(releases)))
         if known is None:
             format_name = "saelens" if config.format == "auto" else config.format
-            sae, said = _load_folder(_download(config, format_name), format_name, config, origin, device)
+            sae, said = _by_name(
+                lambda: _load_folder(_download(config, format_name), format_name, config, origin, device), origin
+            )
             return sae, said, origin
         if config.sae_id not in known.saes_map:
             raise SubjectError(
@@ -232,8 +235,13 @@ def _from_release(config: "CoderConfig", device: torch.device) -> tuple[Any, Cod
             )
         if known.conversion_func == "temporal":
             check_architecture("temporal", origin)
-        sae, said = _load_release(config, origin, device)
+        sae, said = _by_name(lambda: _load_release(config, origin, device), origin)
     return sae, said, origin
+
+
+def _by_name(load: Callable[[], tuple[Any, CoderMetadata]], origin: str) -> tuple[Any, CoderMetadata]:
+    remedy = "check coder.release and coder.sae_id, or download it and set coder.path"
+    return load_from_hub(load, f"the coder {origin}", remedy, SubjectError)
 
 
 @contextmanager

@@ -1,15 +1,22 @@
 """The language model under study, through transformers: the embedded one, a folder, or a name on the hub."""
 
 import logging
+import re
+import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from autointerp.errors import SubjectError
-from autointerp.quiet import quiet_transformers
+from autointerp.hub import load_from_hub
+from autointerp.quiet import quiet_libraries
+from autointerp.subject.checkpoint import check_finite, check_model_config, unreadable_file
 from autointerp.subject.products import product_dtype
 
 if TYPE_CHECKING:
@@ -18,7 +25,12 @@ if TYPE_CHECKING:
 EMBEDDED_MODEL = "all-minilm-l6-v2"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+# A number in a name is that of a layer.
+_IN_A_LAYER = re.compile(r"\.\d+\.")
+
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +59,30 @@ def load_subject(config: "SubjectConfig") -> Subject:
     """Load model and tokenizer.
 
     Raises:
-        SubjectError: If there is no such folder or hub name, no model or tokenizer in it, or no such device.
+        SubjectError: If there is no such folder or hub name, no model or tokenizer in it, or no such device, or if its
+            weights are not all there, of other shapes than its config says, or not finite.
     """
     device = find_device(config.device)
     place = _find_model(config.model)
     tokenizer = load_tokenizer(config)
     from transformers import AutoModel
 
-    with quiet_transformers():
-        try:
-            model = AutoModel.from_pretrained(place, revision=config.revision, dtype=_DTYPES[config.dtype])
-        except _LOAD_ERRORS as error:
-            raise _no_model(config, error) from error
+    def load() -> tuple[Any, dict[str, Any]]:
+        loaded: tuple[Any, dict[str, Any]] = AutoModel.from_pretrained(
+            place,
+            revision=config.revision,
+            dtype=_DTYPES[config.dtype],
+            trust_remote_code=False,  # else it asks on the terminal whether to run what lies in the folder
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+        return loaded
+
+    try:
+        model, info = _load(place, load, config)
+    except _load_errors() as error:
+        raise _no_model(config, error) from error
+    _check_weights(info, config.model)
     dtype = product_dtype(_DTYPES[config.dtype], device)
     if dtype != _DTYPES[config.dtype]:
         logger.warning("this processor does not multiply %s; its numbers are multiplied in float32", config.dtype)
@@ -69,6 +93,7 @@ def load_subject(config: "SubjectConfig") -> Subject:
             f"the model {config.model} does not fit into the memory of {device}",
             "use a smaller subject.dtype or another subject.device",
         ) from error
+    check_finite(model, config.model)
     return Subject(
         name=subject_name(config),
         model=model,
@@ -88,14 +113,18 @@ def load_tokenizer(config: "SubjectConfig") -> Any:
     place = _find_model(config.model)
     from transformers import AutoTokenizer
 
-    is_folder = Path(place).is_dir()
-    with quiet_transformers():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(place, revision=config.revision)
-        except _LOAD_ERRORS as error:
-            if not is_folder or not (Path(place) / "config.json").is_file():
-                raise _no_model(config, error) from error
-            raise _no_tokenizer(config, _first_line(error)) from error
+    if Path(place).is_dir():
+        check_model_config(Path(place))
+    try:
+        tokenizer = _load(
+            place,
+            lambda: AutoTokenizer.from_pretrained(place, revision=config.revision, trust_remote_code=False),
+            config,
+        )
+    except _load_errors() as error:
+        if not (Path(place) / "config.json").is_file():
+            raise _no_model(config, error) from error
+        raise _no_tokenizer(config, _in_one_line(error)) from error
     # Of a model without tokenizer files, transformers makes a tokenizer that knows its special tokens only.
     if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
         raise _no_tokenizer(config, "it would know no words")
@@ -129,7 +158,53 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-_LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError, RuntimeError)
+def _load_errors() -> tuple[type[Exception], ...]:
+    """What transformers raises of a config or of weights that are not what they should be."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    usual = (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError, ArithmeticError)
+    return (*usual, SafetensorError, UnpicklingError, struct.error, StrictDataclassError)
+
+
+def _load(place: str, load: Callable[[], T], config: "SubjectConfig") -> T:
+    """Load from a folder, or from the hub."""
+    if Path(place).is_dir():
+        with quiet_libraries():
+            return load()
+    at = f" at revision {config.revision}" if config.revision else ""
+    return load_from_hub(
+        load, f"the model {config.model}{at}", "check subject.model, or give the folder of a model", SubjectError
+    )
+
+
+def _check_weights(info: Mapping[str, Any], model: str) -> None:
+    """See that a model's weights were all in its files: transformers would draw at random those that were not.
+
+    Args:
+        info: transformers' loading info.
+        model: For messages.
+    """
+    wrong = [
+        f"{name} is {tuple(stored)} in the files, and {tuple(wanted)} by the config"
+        for name, stored, wanted in sorted(info["mismatched_keys"])
+    ]
+    # BERT's pooler comes after all that is read here, and many checkpoints lack it.
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
+    wrong += [f"{name} is missing" for name in missing]
+    if wrong:
+        raise SubjectError(
+            f"the weights of the model {model} are not those that its config asks for: {', '.join(wrong[:3])}"
+            + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""),
+            "give the whole model, as model.save_pretrained writes it",
+        )
+    left_over = sorted(name for name in info["unexpected_keys"] if _IN_A_LAYER.search(name))
+    if left_over:
+        logger.warning(
+            "the config of the model %s has no place for %d of its weights, such as %s; they are left out",
+            model,
+            len(left_over),
+            left_over[0],
+        )
 
 
 def _find_model(model: str) -> str:
@@ -147,16 +222,14 @@ def _find_model(model: str) -> str:
 
 
 def _no_model(config: "SubjectConfig", error: Exception) -> SubjectError:
-    if Path(config.model).expanduser().is_dir():
-        return SubjectError(
-            f"the folder {config.model} holds no model that transformers can load ({_first_line(error)})",
-            "save one there with model.save_pretrained",
+    if (folder := Path(config.model).expanduser()).is_dir():
+        return unreadable_file(folder) or SubjectError(
+            f"the folder {config.model} holds no model that transformers can load ({_in_one_line(error)})",
+            "download it once more, or save one there with model.save_pretrained",
         )
-    at = f" at revision {config.revision}" if config.revision else ""
     return SubjectError(
-        f"the model {config.model}{at} is no folder here and can't be had from the Hugging Face hub "
-        f"({_first_line(error)})",
-        "check subject.model and the connection, or give the folder of a model",
+        f"the model {config.model} on the Hugging Face hub is none that transformers can load ({_in_one_line(error)})",
+        "check subject.model, or give the folder of a model",
     )
 
 
@@ -167,5 +240,6 @@ def _no_tokenizer(config: "SubjectConfig", reason: str) -> SubjectError:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
+def _in_one_line(error: Exception) -> str:
+    said = " ".join(str(error).split()).rstrip(".")[:200]
+    return said if isinstance(error, OSError | ValueError) and said else f"{type(error).__name__}: {said}"

@@ -63,6 +63,9 @@ class Told:
     def finished(self, summary: StageSummary) -> None:
         self.lines[summary.stage] = summary.line()
 
+    def say(self, line: str) -> None:
+        self.lines["said"] = line
+
 
 # As far as a run from the text on is to be had quickly: nothing is embedded before the labels are.
 QUICK = ('contexts.negatives=["silent_random"]', 'score.scorers=["detection"]')

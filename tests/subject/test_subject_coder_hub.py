@@ -51,6 +51,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             raise LocalEntryNotFoundError(f"no {filename} in {repo_id}")
         return str(path)
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # no connection is tried
     monkeypatch.setattr(loaders, "hf_hub_download", download)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     monkeypatch.setattr(

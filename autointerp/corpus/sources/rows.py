@@ -19,6 +19,7 @@ from autointerp.corpus.counts import Unfit
 from autointerp.corpus.sources.chat import CONVERSATION_KEYS
 from autointerp.corpus.sources.files import first_line, open_text, unreadable
 from autointerp.errors import CorpusError
+from autointerp.hub import stream_from_hub
 from autointerp.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -128,14 +129,25 @@ def read_huggingface(config: CorpusConfig) -> Iterator[Row]:
 
     assert config.path is not None, "CorpusConfig requires a path for this kind"
     prefix = "/".join(part for part in (config.path, config.subset, config.dataset_split) if part)
-    try:
+    remedy = (
+        "check corpus.path, subset, dataset_split and the network, or give its files by corpus.kind = 'jsonl' or "
+        "'parquet'"
+    )
+
+    def open_rows() -> Any:
         rows = datasets.load_dataset(
             config.path, config.subset, split=config.dataset_split, revision=config.revision, streaming=True
         )
+        if rows.column_names is None:
+            return rows
+        # Other columns may be images, which cost time to decode.
+        return rows.select_columns(_choose_column(config, rows.column_names, prefix))
+
+    try:
         column: str | None = None
-        if rows.column_names is not None:
-            column = _choose_column(config, rows.column_names, prefix)
-            rows = rows.select_columns(column)  # other columns may be images, which cost time to decode
+        is_folder = Path(config.path).is_dir()
+        what = f"the Hugging Face dataset {prefix}"
+        rows = open_rows() if is_folder else stream_from_hub(open_rows, what, remedy, CorpusError)
         for number, row in enumerate(rows):
             column = column or _choose_column(config, list(row), prefix)
             yield Row(f"{prefix}#{number}", row.get(column, _lacks(config, column)))
@@ -145,11 +157,7 @@ def read_huggingface(config: CorpusConfig) -> Iterator[Row]:
             "install it, or give files that need none",
         ) from error
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise CorpusError(
-            f"the Hugging Face dataset {prefix} can't be loaded ({first_line(error)})",
-            "check corpus.path, subset, dataset_split and the network, or give its files by corpus.kind = 'jsonl' or "
-            "'parquet'",
-        ) from error
+        raise CorpusError(f"the Hugging Face dataset {prefix} can't be loaded ({first_line(error)})", remedy) from error
 
 
 def _choose_column(config: CorpusConfig, columns: list[str], place: str) -> str:
