@@ -16,6 +16,7 @@ from torch import nn
 from autointerp.errors import SubjectError
 from autointerp.hub import load_from_hub
 from autointerp.quiet import quiet_libraries
+from autointerp.subject.checkpoint import check_finite, check_model_config, unreadable_file
 from autointerp.subject.products import product_dtype
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def load_subject(config: "SubjectConfig") -> Subject:
     """Load model and tokenizer.
 
     Raises:
-        SubjectError: If there is no such folder or hub name, no model or tokenizer in it, or no such device.
+        SubjectError: If there is no such folder or hub name, no model or tokenizer in it, or no such device, or if its
+            weights are not all there, of other shapes than its config says, or not finite.
     """
     device = find_device(config.device)
     place = _find_model(config.model)
@@ -91,6 +93,7 @@ def load_subject(config: "SubjectConfig") -> Subject:
             f"the model {config.model} does not fit into the memory of {device}",
             "use a smaller subject.dtype or another subject.device",
         ) from error
+    check_finite(model, config.model)
     return Subject(
         name=subject_name(config),
         model=model,
@@ -110,6 +113,8 @@ def load_tokenizer(config: "SubjectConfig") -> Any:
     place = _find_model(config.model)
     from transformers import AutoTokenizer
 
+    if Path(place).is_dir():
+        check_model_config(Path(place))
     try:
         tokenizer = _load(
             place,
@@ -220,10 +225,10 @@ def _find_model(model: str) -> str:
 
 
 def _no_model(config: "SubjectConfig", error: Exception) -> SubjectError:
-    if Path(config.model).expanduser().is_dir():
-        return SubjectError(
+    if (folder := Path(config.model).expanduser()).is_dir():
+        return unreadable_file(folder) or SubjectError(
             f"the folder {config.model} holds no model that transformers can load ({_in_one_line(error)})",
-            "save one there with model.save_pretrained",
+            "download it once more, or save one there with model.save_pretrained",
         )
     return SubjectError(
         f"the model {config.model} on the Hugging Face hub is none that transformers can load ({_in_one_line(error)})",
