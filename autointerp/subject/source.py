@@ -15,6 +15,7 @@ from autointerp.subject.coder import Coder, load_coder
 from autointerp.subject.encode import firing_encoder
 from autointerp.subject.hooks import HookPoint, parse_hook_name, read_hooks, resolve_hook, weight_processing
 from autointerp.subject.model import Subject, load_subject
+from autointerp.subject.trained_on import tell_of_other_model
 
 if TYPE_CHECKING:
     from autointerp.config import CoderConfig, SubjectConfig
@@ -102,8 +103,13 @@ def load_sources(subject_config: "SubjectConfig", coder_configs: "Sequence[Coder
     """
     subject = load_subject(subject_config)
     sources: list[Source] = []
+    told: set[str | None] = set()
     for config in coder_configs:
-        source = join_source(subject, load_coder(config, subject.device), config.name)
+        coder = load_coder(config, subject.device)
+        if coder.model_name not in told:
+            told.add(coder.model_name)
+            tell_of_other_model(subject, coder)
+        source = join_source(subject, coder, config.name)
         if source.source_id in {other.source_id for other in sources}:
             raise SubjectError(
                 f"two coders make sources of the name {source.source_id}", "give each [[coder]] a `name` of its own"
