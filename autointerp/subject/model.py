@@ -213,8 +213,11 @@ def _find_model(model: str) -> str:
 
         return str(get_model_path())
     folder = Path(model).expanduser()
-    if folder.is_dir():
-        return str(folder)
+    try:
+        if folder.is_dir():
+            return str(folder)
+    except PermissionError as error:
+        raise SubjectError(f"{model} can't be read ({error.strerror})", "check its permissions") from error
     # A hub name is `name` or `owner/name`; anything else can only have been meant as a folder.
     if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise SubjectError(f"there is no folder {model}", "check subject.model")
