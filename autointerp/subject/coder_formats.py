@@ -37,7 +37,6 @@ from autointerp.json_text import parse_json
 from autointerp.subject.coder_build import Loaded
 
 _PLAIN_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
-_SHOWN = 4
 _SAVE_AGAIN = "download or save it once more"
 
 # The files that a folder of each format holds, the weights last.
@@ -68,9 +67,8 @@ def recognise_format(folder: Path, wanted: str) -> str:
             f"the folder {folder} holds coders in several formats", f"set coder.format to one of {', '.join(there)}"
         )
     if within := _coders_within(folder):
-        shown = ", ".join(within[:_SHOWN]) + (", …" if len(within) > _SHOWN else "")
         raise SubjectError(
-            f"the folder {folder} holds no coder itself, but folders with coders: {shown}",
+            f"the folder {folder} holds no coder itself, but folders with coders: {', '.join(within[:4])}",
             f"set coder.path to {folder / within[0]}, or write a table [[coder]] for each",
         )
     asked = "" if wanted == "auto" else f" in the format {wanted}"

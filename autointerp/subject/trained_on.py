@@ -25,10 +25,11 @@ def tell_of_other_model(subject: Subject, coder: Coder) -> None:
     here = _names(subject.name) | _names(str(model.name_or_path))
     if coder.model_name is not None and not here & _names(coder.model_name):
         logger.warning(
-            "the coder %s says that it was trained on the model %s; here it reads %s",
+            "the coder %s was trained on %s, and reads %s here; if that is the same model, set subject.name to %s",
             coder.origin,
             coder.model_name,
             subject.name,
+            _last_part(coder.model_name).lower(),
         )
 
 
@@ -36,9 +37,13 @@ def _names(name: str) -> set[str]:
     """What a model may be called that goes by a name, an alias, a repository or a folder."""
     if cached := _CACHED.search(name):
         name = cached[1].rpartition("--")[2]
-    own = PurePath(name.replace("\\", "/")).name
-    official = (_official_name(known) for known in (name, own))
-    return {re.sub(r"[._]", "-", PurePath(known).name.casefold()) for known in (own, *official)} - {""}
+    own = _last_part(name)
+    known = (own, _official_name(name), _official_name(own))
+    return {re.sub(r"[._]", "-", _last_part(each).casefold()) for each in known} - {""}
+
+
+def _last_part(name: str) -> str:
+    return PurePath(name.replace("\\", "/")).name
 
 
 def _official_name(name: str) -> str:

@@ -64,7 +64,7 @@ def test_another_model_is_told_in_one_line(
 ) -> None:
     put_on(of_coder, of_subject)
     (line,) = caplog.messages
-    assert line.endswith(f"was trained on the model {of_coder}; here it reads {Path(of_subject).name}")
+    assert f"was trained on {of_coder}, and reads {Path(of_subject).name} here; if that is the same model, set" in line
 
 
 def test_another_model_is_told_once_for_several_coders_and_before_widths_that_do_not_fit(
@@ -77,7 +77,7 @@ def test_another_model_is_told_once_for_several_coders_and_before_widths_that_do
     wide = CoderConfig(path=str(saved_coder(d_in=24, metadata={"model_name": "gpt2-medium"})))
     with pytest.raises(WidthMismatchError):
         load_sources(subject, [wide])
-    assert "trained on the model gpt2-medium" in caplog.messages[1]
+    assert "was trained on gpt2-medium" in caplog.messages[1]
 
 
 def test_a_subject_is_also_what_the_pipeline_calls_it(
