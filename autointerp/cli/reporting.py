@@ -91,7 +91,7 @@ class ConsoleReporter:
 
 
 def tell_missing(pipeline: Pipeline, outcome: Outcome) -> None:
-    """Say on standard error what a run has not got and why, and what its scores are worth; end with 1 if it failed.
+    """Say on standard error what a run has not got and why; end with 1 if something that was asked for is not done.
 
     Raises:
         typer.Exit: If something that was asked for is not done.
@@ -110,7 +110,8 @@ def missing_lines(missing: Sequence[Missing], chosen: ChosenFeatures) -> list[st
     lines = []
     if labels := [of for of in missing if of.is_label]:
         n = sum(of.n for of in labels)
-        lines.append(f"{n} of {count_features(chosen)} features have no label: {_counts(labels)}")
+        n_asked = count_features(chosen)
+        lines.append(f"{n} of {n_asked} feature{'' if n_asked == 1 else 's'} without a label: {_counts(labels)}")
     by_stage: dict[str, list[Missing]] = {}
     for of in missing:
         if not of.is_label:

@@ -100,3 +100,7 @@ def test_no_token_ends_its_quotation_or_begins_a_line(hostile: str | None, text:
 def test_the_oracle_that_knows_the_truth_answers_it(journal: Journal) -> None:
     explanation = ask(EvidenceExplainer, TruthOracle(), journal).explanation
     assert (explanation.label, explanation.side) == ("may", "input")
+
+
+def test_a_refusal_is_no_label_whatever_side_it_is_given(journal: Journal) -> None:
+    assert explain(journal, "output", "I'm sorry, but I can't").failure.error_type == "Refusal"

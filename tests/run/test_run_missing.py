@@ -44,17 +44,17 @@ def test_what_a_model_did_not_answer_is_1_with_its_words_and_what_no_corpus_has_
         with_contexts(load_pipeline(file))
         status, said = end_of(capsys, "explain", file, "--features", f"1,{DEAD},{RARE}")
         assert status == 0
-        assert "2 of 3 features have no label: 1 DeadFeature, 1 TooFewContexts" in said
+        assert "2 of 3 features without a label: 1 DeadFeature, 1 TooFewContexts" in said
         assert "DeadFeature: feature 3: it never fires in this corpus" in said
         assert "2 tell of features that this corpus can't label" in said
         status, said = end_of(capsys, "explain", file, "--features", f"0-1,{DEAD}")
         assert status == 1
-        assert "2 of 3 features have no label: 1 DeadFeature, 1 ParseFailure" in said
+        assert "2 of 3 features without a label: 1 DeadFeature, 1 ParseFailure" in said
         assert "holds no JSON object that can be read); what came back: I see <<ship>> everywhere" in said
         assert "the same command tries 1 of them again" in said
         status, shown = end_of(capsys, "score", file, "--features", "0-1,6")
     assert status == 1, "one has no label, and one was never explained"
-    assert "2 of 3 features have no label: 1 NotTried, 1 ParseFailure" in shown
+    assert "2 of 3 features without a label: 1 NotTried, 1 ParseFailure" in shown
     assert "m writes the labels, and the local judge, which compares words, judges them" in shown
     with pytest.raises(SystemExit):
         main(["status", str(tmp_path / "runs" / "missing")])

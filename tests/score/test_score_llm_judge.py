@@ -243,6 +243,19 @@ def test_a_judge_on_another_scale_is_asked_once_more_and_then_gives_no_verdict(j
     assert all(a.verdict is None and "no percentage passes 1" in (a.unanswered or "") for a in answers)
 
 
+def test_a_judge_that_counts_from_0_is_asked_once_more_and_then_gives_no_verdict(journal: Journal) -> None:
+    from_0 = Say('{"answers": [[0, 90], [1, 10], [2, 80]]}')
+    answers, calls = judge(Always(from_0), journal, questions(3))
+    assert len(calls) == 2
+    assert "though the first is 1" in calls[1].turns[-1][1]
+    assert all(a.verdict is None and "number 0" in (a.unanswered or "") for a in answers)
+
+
+def test_a_judge_that_counts_from_1_when_told_is_heard(journal: Journal) -> None:
+    answers, _ = judge(Script(Say('{"answers": [[0, 90], [1, 10]]}'), then=Always(yes_to_all)), journal, questions(2))
+    assert [a.verdict for a in answers] == [True, True]
+
+
 def test_a_judge_that_changes_its_scale_when_told_is_heard(journal: Journal) -> None:
     in_shares = Say('{"answers": [[1, 1], [2, 0]]}')
     answers, _ = judge(Script(in_shares, then=Always(yes_to_all)), journal, questions(2))

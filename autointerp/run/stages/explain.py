@@ -78,9 +78,10 @@ def _of_fewer(n_contexts: Sequence[int]) -> str:
     if not n_contexts:
         return ""
     n = str(min(n_contexts)) if min(n_contexts) == max(n_contexts) else f"{min(n_contexts)} to {max(n_contexts)}"
+    rest = "1 label rests" if len(n_contexts) == 1 else f"{len(n_contexts)} labels rest"
     return (
-        f"{len(n_contexts)} labels rest on {n} contexts instead of explain.n_contexts: more don't fit into the model's"
-        " window (explain.model.context_window)"
+        f"{rest} on {n} contexts instead of explain.n_contexts: more don't fit into the model's window"
+        " (explain.model.context_window)"
     )
 
 

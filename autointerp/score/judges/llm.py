@@ -50,10 +50,12 @@ class Verdicts(AnswerModel):
     ]
 
     def problem(self) -> str | None:
-        """What is wrong where its entries are of another form, or its percentages of another scale."""
+        """What is wrong where its entries are of another form, its numbers count from 0, or its percentages have another scale."""
         said = [rest for _, rest in _pairs(self)]
         if self.answers and not said:
             return "answers holds no pair [number, percent]"
+        if any(number == 0 for number, _ in _pairs(self)):
+            return "it answers number 0, though the first is 1: give each answer the number of its context"
         percents = [rest[0] for rest in said if len(rest) == 1 and _is_number(rest[0])]
         if said and not any(0 <= percent <= 100 for percent in percents):
             return f"{_told(said[0])} is no percentage, nor is another of the answers"
