@@ -119,6 +119,8 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
     _ = session.writer  # a store that can't be made is told before hours of collecting
     if "collect" in stages and not session.is_collected:
         _check_indices(session)
+        if "index" in stages:
+            _ = session.embedder.dim  # so is an embedder that can't be loaded
     if "corpus" in stages:
         run_corpus(session, reporter)
     if "collect" in stages:
