@@ -16,7 +16,8 @@ from autointerp import hub
 from autointerp.config import CoderConfig, CorpusConfig, SubjectConfig
 from autointerp.corpus import iter_documents
 from autointerp.devices import find_device
-from autointerp.errors import AutointerpError, CorpusError, SubjectError
+from autointerp.errors import AutointerpError, CorpusError, PipelineError, SubjectError
+from autointerp.llm.tokens import TokenizerCount
 from autointerp.sentence_model import load_sentence_model
 from autointerp.subject.coder import load_coder
 from autointerp.subject.model import load_subject, load_tokenizer
@@ -29,6 +30,7 @@ BY_NAME: dict[str, Callable[[], object]] = {
     ),
     "repository": lambda: load_coder(CoderConfig(release="owner/coder", sae_id="one"), find_device("cpu")),
     "embedder": lambda: load_sentence_model("owner/embedder", "cpu"),
+    "llm tokenizer": lambda: TokenizerCount("owner/tokenizer"),
     "dataset": lambda: list(iter_documents(CorpusConfig(kind="huggingface", path="owner/data"))),
 }
 
@@ -97,7 +99,7 @@ def use_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callabl
 
 
 def complaint(load: Callable[[], object]) -> str:
-    with pytest.raises((SubjectError, CorpusError)) as caught:
+    with pytest.raises((SubjectError, CorpusError, PipelineError)) as caught:
         load()
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -11,11 +11,13 @@ the server refuses.
 """
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 
 from autointerp.errors import PipelineError
+from autointerp.hub import load_from_hub
 from autointerp.llm.protocol import AnswerT, Repair, Request
 
 BYTES_PER_TOKEN = 4.0
@@ -86,14 +88,22 @@ class TokenizerCount:
     def __init__(self, location: str) -> None:
         from transformers import AutoTokenizer  # slow to import, and seldom needed
 
+        def load() -> Any:
+            return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+
         self.location = location
+        remedy = "name a folder or a repository with a tokenizer, or leave `tokenizer` out: tokens are then estimated"
+        is_here = Path(location).is_absolute() or Path(location).exists()
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(location)
+            self._tokenizer: Any = (
+                load() if is_here else load_from_hub(load, f"the tokenizer {location!r}", remedy, PipelineError)
+            )
+        except PipelineError:
+            raise
         except Exception as error:  # a hub, a file or a format may be at fault, each with exceptions of its own
             said = " ".join(str(error).split())
             raise PipelineError(
-                f"the tokenizer {location!r} can't be loaded ({type(error).__name__}: {said[:200]})",
-                "name a folder or a repository with a tokenizer, or leave `tokenizer` out: tokens are then estimated",
+                f"the tokenizer {location!r} can't be loaded ({type(error).__name__}: {said[:200]})", remedy
             ) from error
         self._has_template = bool(getattr(self._tokenizer, "chat_template", None))
         self._of_fixed = lru_cache(self.text)

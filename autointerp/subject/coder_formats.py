@@ -189,8 +189,10 @@ def _gemma_scope_2(folder: Path, device: str, overrides: dict[str, Any]) -> Load
     if kind is None:
         kind, layer = "resid_post", "layer_0"
         overrides |= {"hook_name": "", "hf_hook_name": None, "model_name": None}
-    affine = "_affine" if "affine" in Path(place).name else ""
     size = re.search(r"gemma-scope-2-\w+-(?:pt|it)", place)
+    if size is None and not config_file.is_file():
+        overrides |= {"model_name": None}
+    affine = "_affine" if "affine" in Path(place).name else ""
     config, weights, _ = _loaders_of(folder).gemma_3_sae_huggingface_loader(
         size[0] if size else "gemma-scope-2", f"{kind}/{layer}{affine}", device, False, overrides
     )
@@ -220,7 +222,9 @@ def _sparsify(folder: Path, device: str, overrides: dict[str, Any]) -> Loaded:
     overrides |= {
         "apply_b_dec_to_input": not is_transcoder,
         "hook_name": reads,
-        "hook_layer": None,  # the loader reads it off the staged folder's name
+        # The loader reads these two off where the folder is staged.
+        "hook_layer": None,
+        "model_name": _read_object(run).get("model") if (run := folder.parent / "config.json").is_file() else None,
         "hook_name_out": writes,
         "prepend_bos": None,  # the loader says True of every coder; the files don't say
     }

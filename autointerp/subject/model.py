@@ -17,6 +17,7 @@ from autointerp.devices import find_device
 from autointerp.errors import SubjectError
 from autointerp.hub import load_from_hub
 from autointerp.quiet import quiet_libraries
+from autointerp.subject.checkpoint import check_finite, check_model_config, unreadable_file
 from autointerp.subject.products import product_dtype
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def load_subject(config: "SubjectConfig") -> Subject:
     """Load model and tokenizer.
 
     Raises:
-        SubjectError: If there is no such folder or hub name, no model or tokenizer in it, or no such device.
+        SubjectError: If there is no such folder or hub name, no model or tokenizer in it, or no such device, or if its
+            weights are not all there, of other shapes than its config says, or not finite.
     """
     device = find_device(config.device)
     place = _find_model(config.model)
@@ -92,6 +94,7 @@ def load_subject(config: "SubjectConfig") -> Subject:
             f"the model {config.model} does not fit into the memory of {device}",
             "use a smaller subject.dtype or another subject.device",
         ) from error
+    check_finite(model, config.model)
     return Subject(
         name=subject_name(config),
         model=model,
@@ -111,6 +114,8 @@ def load_tokenizer(config: "SubjectConfig") -> Any:
     place = _find_model(config.model)
     from transformers import AutoTokenizer
 
+    if Path(place).is_dir():
+        check_model_config(Path(place))
     try:
         tokenizer = _load(
             place,
@@ -187,8 +192,11 @@ def _find_model(model: str) -> str:
 
         return str(get_model_path())
     folder = Path(model).expanduser()
-    if folder.is_dir():
-        return str(folder)
+    try:
+        if folder.is_dir():
+            return str(folder)
+    except PermissionError as error:
+        raise SubjectError(f"{model} can't be read ({error.strerror})", "check its permissions") from error
     # A hub name is `name` or `owner/name`; anything else can only have been meant as a folder.
     if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise SubjectError(f"there is no folder {model}", "check subject.model")
@@ -196,10 +204,10 @@ def _find_model(model: str) -> str:
 
 
 def _no_model(config: "SubjectConfig", error: Exception) -> SubjectError:
-    if Path(config.model).expanduser().is_dir():
-        return SubjectError(
+    if (folder := Path(config.model).expanduser()).is_dir():
+        return unreadable_file(folder) or SubjectError(
             f"the folder {config.model} holds no model that transformers can load ({_in_one_line(error)})",
-            "save one there with model.save_pretrained",
+            "download it once more, or save one there with model.save_pretrained",
         )
     return SubjectError(
         f"the model {config.model} on the Hugging Face hub is none that transformers can load ({_in_one_line(error)})",

@@ -1,8 +1,11 @@
 """A source: one coder at one hook point of one model; and several of one model, which share its forward passes."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +21,8 @@ from autointerp.subject.model import Subject, load_subject
 
 if TYPE_CHECKING:
     from autointerp.config import CoderConfig, SubjectConfig
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +133,13 @@ def join_source(subject: Subject, coder: Coder, name: str | None = None) -> Sour
     one_token = torch.zeros((1, 1), dtype=torch.long)
     width = read_hooks(subject, [hook], one_token, torch.ones_like(one_token))[0].shape[-1]
     if width != coder.d_in:
+        of = f" of {coder.model_name}" if coder.model_name else ""
         raise WidthMismatchError(
-            f"the coder {coder.origin} reads activations of width {coder.d_in}, but {hook.name} of {subject.name} "
+            f"the coder {coder.origin} reads activations{of} of width {coder.d_in}, but {hook.name} of {subject.name} "
             f"has width {width}",
             "use the model and the hook point that the coder was trained on",
         )
+    _tell_of_another_model(subject, coder)
     return Source(
         source_id=source_id(subject.name, name or default_name(coder)),
         subject=subject,
@@ -140,6 +147,31 @@ def join_source(subject: Subject, coder: Coder, name: str | None = None) -> Sour
         hook=hook,
         encoder=firing_encoder(coder),
     )
+
+
+def _tell_of_another_model(subject: Subject, coder: Coder) -> None:
+    """Say so if a coder names another model than it is put on, where its features may mean nothing."""
+    if coder.model_name is None:
+        return
+    model: Any = subject.model
+    names = {_plain_name(subject.name), _plain_name(str(model.config.name_or_path))}
+    if _plain_name(coder.model_name) not in names:
+        logger.warning(
+            "the coder %s was trained on %s, and reads %s here; if that is the same model, set subject.name to %s",
+            coder.origin,
+            coder.model_name,
+            subject.name,
+            _plain_name(coder.model_name),
+        )
+
+
+def _plain_name(model: str) -> str:
+    """A model's name without its owner or folder, as the hub has it: TransformerLens' gpt2-small is gpt2 there."""
+    from transformer_lens.loading_from_pretrained import get_official_model_name
+
+    with suppress(ValueError):  # it is not one that TransformerLens knows
+        model = get_official_model_name(model)
+    return PurePath(model).name.lower()
 
 
 def default_name(coder: Coder) -> str:

@@ -33,7 +33,7 @@ FEATURES: tuple[tuple[str, ...], ...] = (
     ("forest",),
 )
 DEAD, EVERYWHERE, RARE = 3, 4, 5
-LABELLED = tuple(index for index in range(len(FEATURES)) if index not in {DEAD, EVERYWHERE, RARE})
+LABELLED = tuple(index for index in range(len(FEATURES)) if index not in {DEAD, RARE})
 _FILLERS = (
     "and of to in a is was it for on with as at by from that this they she he we you all not but had were when out "
     "said up no more some could them then its about so into only other new two may first any my now such like our "

@@ -170,7 +170,7 @@ def test_a_finished_run_costs_nothing_more_and_neither_does_one_whose_answers_ar
     finished = plan_cost(pipeline)
     run_pipeline(pipeline, ("corpus", "collect"), fresh=True)
     forgotten = plan_cost(pipeline)
-    assert [stage.stage for stage in finished.stages] == ["explain", "score:detection"]
+    assert [stage.stage for stage in forgotten.stages] == ["explain", "score:detection"]
     assert finished.total == forgotten.total == Usage()
 
 

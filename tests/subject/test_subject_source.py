@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,60 @@ def test_a_coder_of_another_width_is_an_error_that_names_both(
 ) -> None:
     with pytest.raises(WidthMismatchError, match=r"width 24, but blocks\.1\.hook_resid_post of gpt2 has width 16"):
         _load(saved_model("gpt2"), saved_coder(d_in=24))
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "is_told"),
+    [
+        ("gpt2-small", False),
+        ("openai-community/gpt2", False),
+        ("GPT2", False),
+        (None, False),
+        ("gpt2-medium", True),
+        ("google/gemma-2-2b", True),
+    ],
+)
+def test_a_coder_that_names_another_model_is_told_whatever_the_owners_name(
+    trained_on: str | None,
+    is_told: bool,
+    saved_model: Callable[..., Path],
+    saved_coder: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model, coder = saved_model("gpt2"), saved_coder(metadata={"model_name": trained_on})
+    _load(model, coder)
+    assert [f"was trained on {trained_on}, and reads gpt2 here" in line for line in caplog.messages] == [True] * is_told
+    caplog.clear()
+    renamed = model.rename(model.with_name("mine"))
+    load_sources(SubjectConfig(model=str(renamed), name="gemma-2-2b"), [CoderConfig(path=str(coder))])
+    assert bool(caplog.messages) == (trained_on not in (None, "google/gemma-2-2b"))
+
+
+def test_a_coder_of_another_width_names_the_model_that_it_was_trained_on(
+    saved_model: Callable[..., Path], saved_coder: Callable[..., Path]
+) -> None:
+    with pytest.raises(WidthMismatchError, match=r"reads activations of gemma-2-2b of width 24, but .* has width 16"):
+        _load(saved_model("gpt2"), saved_coder(d_in=24, metadata={"model_name": "gemma-2-2b"}))
+
+
+def test_what_may_not_be_read_is_an_error_that_says_so(
+    saved_model: Callable[..., Path], saved_coder: Callable[..., Path]
+) -> None:
+    model, coder = saved_model("gpt2"), saved_coder()
+    _load(model, coder)  # all that is imported is, before rights are given up
+    (coder / "cfg.json").chmod(0)
+    model.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may read everything
+        os.seteuid(65534)
+    try:
+        with pytest.raises(SubjectError, match=r"can't be read \(Permission denied\): check its permissions"):
+            load_coder(CoderConfig(path=str(coder)), CPU)
+        with pytest.raises(SubjectError, match=r"Permission denied|can't be read|holds no model"):
+            load_subject(SubjectConfig(model=str(model), device="cpu"))
+    finally:
+        os.seteuid(user)
+        model.chmod(0o700)
 
 
 def test_a_missing_model_folder_is_an_error(tmp_path: Path) -> None:
