@@ -125,6 +125,22 @@ def test_without_a_connection_one_line_names_the_address_and_the_cache(
     assert huggingface_hub.constants.HF_HUB_OFFLINE is datasets.config.HF_HUB_OFFLINE is False
 
 
+def test_a_hub_that_does_not_answer_is_asked_no_further(
+    use_hub: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "_PROBE_TIMEOUT_S", 0.2)
+    is_over = threading.Event()
+
+    def keep_waiting(_: BaseHTTPRequestHandler) -> None:
+        is_over.wait(30)
+
+    server = Hub(keep_waiting)
+    use_hub(server.url)
+    assert f"no connection to {server.url}: ReadTimeout" in complaint(BY_NAME["model"])
+    assert server.n_requests == 2
+    is_over.set()
+
+
 @pytest.mark.parametrize("what", BY_NAME)
 def test_a_hub_that_breaks_off_is_asked_again_and_then_told_in_one_line(
     what: str, use_hub: Callable[[str], None], caplog: pytest.LogCaptureFixture

@@ -97,6 +97,11 @@ def build_sae(loaded: Loaded, origin: str, device: torch.device) -> tuple[Any, C
     from sae_lens.registry import get_sae_class
 
     said, weights = loaded
+    # A file may say null of what it says nothing of.
+    said = {key: value for key, value in said.items() if value is not None or key != "metadata"}
+    for key in ("metadata", "activation_fn_kwargs"):
+        if not isinstance(said.get(key), Mapping | None):
+            raise _wrong_config(f"{key} is {said[key]!r}, no JSON object", origin)
     _check_activation_function(said, origin)
     check_architecture(str(said.get("architecture", "standard")), origin)
     # Its own layer is left out where SAELens brings an older config to its present form.
