@@ -15,11 +15,12 @@ import pytest
 from autointerp import hub
 from autointerp.config import CoderConfig, CorpusConfig, SubjectConfig
 from autointerp.corpus import iter_documents
+from autointerp.devices import find_device
 from autointerp.errors import AutointerpError, CorpusError, PipelineError, SubjectError
 from autointerp.llm.tokens import TokenizerCount
 from autointerp.sentence_model import load_sentence_model
 from autointerp.subject.coder import load_coder
-from autointerp.subject.model import find_device, load_subject, load_tokenizer
+from autointerp.subject.model import load_subject, load_tokenizer
 
 BY_NAME: dict[str, Callable[[], object]] = {
     "model": lambda: load_subject(SubjectConfig(model="owner/model", device="cpu")),
