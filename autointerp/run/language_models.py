@@ -139,6 +139,10 @@ class LanguageModels:
             )
         return self._connected[stage]
 
+    def has_answers(self, config: ModelConfig) -> bool:
+        """Whether the journal has an answer of a model."""
+        return self._open_journal().paid_so_far(config.model).n_answers > 0
+
     def usage(self, stage: str) -> Usage:
         """What a stage's language models were paid for in this process."""
         return sum((model.usage for model in self._of(stage)), Usage())

@@ -83,13 +83,13 @@ def _check_scorers(pipeline: Pipeline) -> None:
             scorer.task.read_prompt()
 
 
-def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
-    """See that the environment holds the keys that a run will want, before hours of work that lead up to them.
+def asked_models(pipeline: Pipeline, *, explains: bool, scores: bool) -> list[ModelConfig]:
+    """The language models that a run will ask, the explainer's before the judge's.
 
-    Raises:
-        NoKeyError: If one is missing.
-        LanguageModelError: If there is a budget, and a model's prices are unknown.
-        PipelineError: If the file of prices can't be used.
+    Args:
+        pipeline: Names them.
+        explains: Whether labels are to be written.
+        scores: Whether labels are to be scored.
     """
     explainer = load_explainer(pipeline.explain.explainer)
     asks_judge = scores and any(load_scorer(name).asks_judge for name in pipeline.score.scorers)
@@ -99,10 +99,20 @@ def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
         asked += [pipeline.explain.model] if explainer.asks_model(pipeline.explain) else []
     if asks_judge and pipeline.judge.kind == "llm":
         asked.append(pipeline.judge.model)
-    for config in asked:
-        if config is not None:
-            read_key(config)
-            check_budget(config, pipeline.llm)
+    return [config for config in asked if config is not None]
+
+
+def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
+    """See that the environment holds the keys that a run will want, before hours of work that lead up to them.
+
+    Raises:
+        NoKeyError: If one is missing.
+        LanguageModelError: If there is a budget, and a model's prices are unknown.
+        PipelineError: If the file of prices can't be used.
+    """
+    for config in asked_models(pipeline, explains=explains, scores=scores):
+        read_key(config)
+        check_budget(config, pipeline.llm)
 
 
 def judged_by_words(pipeline: Pipeline) -> str:

@@ -18,12 +18,19 @@ from autointerp.config import Pipeline, parse_indices
 from autointerp.config.file import load_pipeline
 from autointerp.errors import AutointerpError, PipelineError
 from autointerp.explain.registry import load_explainer
+from autointerp.run.check_models import check_models
 from autointerp.run.event_loop import run_to_end
 from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
 from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.language_models import LanguageModels
 from autointerp.run.missing import Missing, find_missing
-from autointerp.run.participants import Participants, check_keys, check_participants, judged_by_words
+from autointerp.run.participants import (
+    Participants,
+    asked_models,
+    check_keys,
+    check_participants,
+    judged_by_words,
+)
 from autointerp.run.progress import LogReporter, Reporter
 from autointerp.run.session import Session
 from autointerp.run.stages.collect import run_collect
@@ -36,6 +43,7 @@ from autointerp.store.results import RunRecord
 
 Stage = Literal["corpus", "collect", "contexts", "explain", "score", "index"]
 STAGES: tuple[Stage, ...] = ("corpus", "collect", "contexts", "explain", "score", "index")
+_FEW_CONTEXTS = 20
 _BEFORE_LABELS = {"corpus", "collect", "contexts", "explain"}
 
 
@@ -117,8 +125,12 @@ def _check_stages(stages: Sequence[Stage]) -> None:
 
 def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -> Outcome:
     _ = session.writer  # a store that can't be made is told before hours of collecting
-    if "collect" in stages and not session.is_collected:
+    collects = "collect" in stages and not session.is_collected
+    if collects:
         _check_indices(session)
+        if "index" in stages:
+            _ = session.embedder.dim  # so is an embedder that can't be loaded
+        _check_models(session, stages, reporter)
     if "corpus" in stages:
         run_corpus(session, reporter)
     if "collect" in stages:
@@ -129,6 +141,8 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
     if {"contexts", "explain", "score"} & set(stages):
         chosen = choose_features(session)
     if "contexts" in stages:
+        if not collects and _lacks_many_contexts(session, chosen):
+            _check_models(session, stages, reporter)
         run_contexts(session, chosen, reporter)
     if {"explain", "score"} & set(stages):
         run_to_end(_ask(session, stages, chosen, reporter))
@@ -148,6 +162,23 @@ def _check_indices(session: Session) -> None:
         return
     widest = max(session.subject_sources.sources, key=lambda source: source.n_features)
     check_width(widest.source_id, parse_indices(indices), widest.n_features)
+
+
+def _check_models(session: Session, stages: Sequence[Stage], reporter: Reporter) -> None:
+    """See that the language models answer, before the work that leads up to the first question to them."""
+    asked = asked_models(session.pipeline, explains="explain" in stages, scores="score" in stages)
+    if asked:
+        run_to_end(check_models(session.pipeline, asked, session.folder.journal, reporter))
+
+
+def _lacks_many_contexts(session: Session, chosen: ChosenFeatures) -> bool:
+    """Whether making contexts takes long: else the first question itself tells as soon whether it is answered."""
+    fingerprint = session.contexts_fingerprint
+    pending = (
+        session.writer.pending_features("contexts", fingerprint, features, source_id)
+        for source_id, features in chosen.items()
+    )
+    return sum(map(len, pending)) > _FEW_CONTEXTS
 
 
 def choose_features(session: Session) -> ChosenFeatures:

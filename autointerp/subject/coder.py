@@ -19,6 +19,7 @@ says by how much.
 """
 
 import difflib
+import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autointerp.assets import asset_folder
+from autointerp.devices import find_device
 from autointerp.errors import SubjectError
 from autointerp.hub import load_from_hub
 from autointerp.subject.coder_build import (
@@ -42,11 +44,12 @@ from autointerp.subject.coder_build import (
     check_layer,
 )
 from autointerp.subject.coder_formats import FORMAT_FILES, load_files, recognise_format
-from autointerp.subject.hooks import trained_hook_name
-from autointerp.subject.model import find_device
+from autointerp.subject.hooks import is_hook_name, trained_hook_name
 
 if TYPE_CHECKING:
     from autointerp.config import CoderConfig
+
+logger = logging.getLogger(__name__)
 
 _FOLDED_AFTER_TRAINING = frozenset({"expected_average_only_in", "covariance_whitening"})
 _SCALER_FILE = "activation_scaler.json"
@@ -138,8 +141,13 @@ def load_coder(config: "CoderConfig", device: torch.device) -> Coder:
             f"the coder {origin} does not say which hook point it reads",
             "set coder.hook, for example to blocks.3.hook_resid_post",
         )
+    trained_hook = trained_hook_name(said.hook_name or "", said.hf_hook_name)
     if not config.hook:
         check_layer(said, origin)
+    elif config.hook != trained_hook and is_hook_name(trained_hook):
+        logger.warning(
+            "the coder %s says that it reads %s; coder.hook = %s is followed", origin, trained_hook, config.hook
+        )
     # Hook points are read with the heads of hook_z side by side already.
     sae.turn_off_forward_pass_hook_z_reshaping()
     _normalise_without_memory(sae)
@@ -147,7 +155,7 @@ def load_coder(config: "CoderConfig", device: torch.device) -> Coder:
         sae=sae.eval().requires_grad_(False),
         origin=origin,
         architecture=str(sae.cfg.architecture()),
-        hook_name=config.hook or trained_hook_name(said.hook_name or "", said.hf_hook_name),
+        hook_name=config.hook or trained_hook,
         hook_name_out=said.hook_name_out or None,
         d_in=int(sae.cfg.d_in),
         d_out=int(sae.W_dec.shape[1]),
@@ -196,6 +204,11 @@ def _from_folder(config: "CoderConfig", device: torch.device) -> tuple[Any, Code
     ):
         folder = coder_folder(config.path)
         if not folder.is_dir():
+            if folder.is_file():
+                raise SubjectError(
+                    f"coder.path = {config.path} is a file that no format of coders has",
+                    f"give the coder's folder, or its weights file ({', '.join(sorted(_FILE_NAMES))})",
+                )
             raise SubjectError(f"there is no coder folder {config.path}", "check coder.path")
         sae, said = _load_folder(folder, recognise_format(folder, config.format), config, config.path, device)
     return sae, said, config.path

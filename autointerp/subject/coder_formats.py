@@ -66,12 +66,24 @@ def recognise_format(folder: Path, wanted: str) -> str:
         raise SubjectError(
             f"the folder {folder} holds coders in several formats", f"set coder.format to one of {', '.join(there)}"
         )
+    if within := _coders_within(folder):
+        raise SubjectError(
+            f"the folder {folder} holds no coder itself, but folders with coders: {', '.join(within[:4])}",
+            f"set coder.path to {folder / within[0]}, or write a table [[coder]] for each",
+        )
     asked = "" if wanted == "auto" else f" in the format {wanted}"
     raise SubjectError(
         f"the folder {folder} holds no coder that SAELens can load{asked}",
         "give a folder with the files of one format: "
         + ", ".join(f"{name} ({' and '.join(files)})" for name, files in FORMAT_FILES.items()),
     )
+
+
+def _coders_within(folder: Path) -> list[str]:
+    """Folders in a folder that hold the weights of a coder."""
+    weights = [files[-1] for files in FORMAT_FILES.values()]
+    inner = sorted(path for path in folder.iterdir() if path.is_dir())
+    return [path.name for path in inner if any((path / file).is_file() for file in weights)]
 
 
 def load_files(name: str, folder: Path, device: str, dtype: str) -> Loaded:

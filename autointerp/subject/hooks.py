@@ -207,6 +207,11 @@ def parse_hook_name(name: str) -> tuple[int, HookKind]:
     return int(match[1]), _KINDS[match[2]]
 
 
+def is_hook_name(name: str) -> bool:
+    """Whether a name is one of TransformerLens', not of transformers' modules (`model.layers.8`)."""
+    return name == _EMBEDDING or _NAME.match(name) is not None
+
+
 def trained_hook_name(hook_name: str, transformers_name: str | None) -> str:
     """The name of the point that a coder was trained on, where SAELens gives it another's.
 

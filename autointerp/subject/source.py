@@ -1,11 +1,8 @@
 """A source: one coder at one hook point of one model; and several of one model, which share its forward passes."""
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,11 +15,10 @@ from autointerp.subject.coder import Coder, load_coder
 from autointerp.subject.encode import firing_encoder
 from autointerp.subject.hooks import HookPoint, parse_hook_name, read_hooks, resolve_hook, weight_processing
 from autointerp.subject.model import Subject, load_subject
+from autointerp.subject.trained_on import tell_of_other_model
 
 if TYPE_CHECKING:
     from autointerp.config import CoderConfig, SubjectConfig
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +103,13 @@ def load_sources(subject_config: "SubjectConfig", coder_configs: "Sequence[Coder
     """
     subject = load_subject(subject_config)
     sources: list[Source] = []
+    told: set[str | None] = set()
     for config in coder_configs:
-        source = join_source(subject, load_coder(config, subject.device), config.name)
+        coder = load_coder(config, subject.device)
+        if coder.model_name not in told:
+            told.add(coder.model_name)
+            tell_of_other_model(subject, coder)
+        source = join_source(subject, coder, config.name)
         if source.source_id in {other.source_id for other in sources}:
             raise SubjectError(
                 f"two coders make sources of the name {source.source_id}", "give each [[coder]] a `name` of its own"
@@ -139,7 +140,6 @@ def join_source(subject: Subject, coder: Coder, name: str | None = None) -> Sour
             f"has width {width}",
             "use the model and the hook point that the coder was trained on",
         )
-    _tell_of_another_model(subject, coder)
     return Source(
         source_id=source_id(subject.name, name or default_name(coder)),
         subject=subject,
@@ -147,31 +147,6 @@ def join_source(subject: Subject, coder: Coder, name: str | None = None) -> Sour
         hook=hook,
         encoder=firing_encoder(coder),
     )
-
-
-def _tell_of_another_model(subject: Subject, coder: Coder) -> None:
-    """Say so if a coder names another model than it is put on, where its features may mean nothing."""
-    if coder.model_name is None:
-        return
-    model: Any = subject.model
-    names = {_plain_name(subject.name), _plain_name(str(model.config.name_or_path))}
-    if _plain_name(coder.model_name) not in names:
-        logger.warning(
-            "the coder %s was trained on %s, and reads %s here; if that is the same model, set subject.name to %s",
-            coder.origin,
-            coder.model_name,
-            subject.name,
-            _plain_name(coder.model_name),
-        )
-
-
-def _plain_name(model: str) -> str:
-    """A model's name without its owner or folder, as the hub has it: TransformerLens' gpt2-small is gpt2 there."""
-    from transformer_lens.loading_from_pretrained import get_official_model_name
-
-    with suppress(ValueError):  # it is not one that TransformerLens knows
-        model = get_official_model_name(model)
-    return PurePath(model).name.lower()
 
 
 def default_name(coder: Coder) -> str:

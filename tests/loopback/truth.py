@@ -68,6 +68,8 @@ class TruthOracle:
         self._error_rate = error_rate
 
     def reply(self, call: Call) -> Outcome:
+        if call.system == load_prompt("check").system:
+            return Say('{"ok": true}')
         contexts = shown_contexts(call.user)
         for name, more in _EXPLANATIONS.items():
             if call.system == load_prompt(name).system:

@@ -41,7 +41,7 @@ def test_an_unknown_feature_is_told_with_the_valid_range(reader: Reader) -> None
 
 
 def test_an_unknown_source_is_told_with_those_there_are(reader: Reader) -> None:
-    with pytest.raises(StoreError, match=f"there is no source nobody@1 in the run: it holds {make.source_id}"):
+    with pytest.raises(StoreError, match=f"there is no source 'nobody@1' in the run: it holds {make.source_id}"):
         reader.source("nobody@1")
 
 
