@@ -50,7 +50,7 @@ class Verdicts(AnswerModel):
     ]
 
     def problem(self) -> str | None:
-        """What is wrong where its entries have another form, its numbers another beginning, its percentages another scale."""
+        """What is wrong where entries have another form, numbers another beginning, or percentages another scale."""
         said = [rest for _, rest in _pairs(self)]
         if self.answers and not said:
             return "answers holds no pair [number, percent]"
