@@ -1,7 +1,7 @@
 """What is had by name from the Hugging Face hub: from the cache if there is no connection, and by a few attempts.
 
-1. Where HF_HUB_OFFLINE is set, or no connection to the hub comes about at all (no such host, refused), the libraries
-   are told to look into the cache alone. Else they would try for half a minute, a file at a time.
+1. Where HF_HUB_OFFLINE is set, or the hub can't be asked at all (no such host, refused, no answer), the libraries are
+   told to look into the cache alone. Else they would try for half a minute, or minutes, a file at a time.
 2. An attempt that breaks off (a lost connection, a timeout, 429, 5xx) is made again after a second, and once more after
    five, if no more than a minute has passed: the libraries try single requests again themselves.
 3. What the libraries print of it is dropped. What went wrong in the end is one line with the address.
@@ -27,7 +27,7 @@ _WAITS_S = (1.0, 5.0)
 _PATIENCE_S = 60.0
 # datasets has tried a minute or more before it gives up a file.
 _STREAM_WAITS_S = (1.0, 5.0, 20.0, 60.0)
-_PROBE_TIMEOUT_S = 5.0
+_PROBE_TIMEOUT_S = 10.0
 # The packages whose errors are about a connection; huggingface_hub and datasets have used one and another.
 _HTTP_PACKAGES = frozenset({"httpx", "httpx2", "requests", "urllib3", "aiohttp", "socket"})
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -144,7 +144,7 @@ def _why_no_connection() -> str | None:
         try:
             huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=_PROBE_TIMEOUT_S)
         except _errors_of_loading() as error:
-            if not type(error).__name__.startswith(("Connect", "Proxy")):
+            if not type(error).__name__.startswith(("Connect", "Proxy", "ReadTimeout")):
                 return None  # there is a server, and it breaks off
             trouble = f"no connection to {huggingface_hub.constants.ENDPOINT}: {_in_one_line(error)}"
         else:

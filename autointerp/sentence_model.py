@@ -32,6 +32,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
+from autointerp.devices import find_device
 from autointerp.errors import SubjectError
 from autointerp.hub import load_from_hub
 from autointerp.json_text import parse_json
@@ -125,14 +126,21 @@ def load_sentence_model(model: str, device: str) -> SentenceModel:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = str(find_device(device, "embedder.device"))
     path = _model_path(model)
     remedy = f"set embedder.model to {EMBEDDED_MODEL!r}, a folder, or a sentence-transformers name"
     try:
+        loaded: SentenceModel
         if bert := read_usual_bert(Path(path)):
-            return MeanBert(bert, device)
-        if Path(path).exists():
-            return LibraryModel(path, device)
-        return load_from_hub(lambda: LibraryModel(path, device), f"the embedder {model!r}", remedy, SubjectError)
+            loaded = MeanBert(bert, device)
+        elif Path(path).exists():
+            loaded = LibraryModel(path, device)
+        else:
+            named = f"the embedder {model!r}"
+            loaded = load_from_hub(lambda: LibraryModel(path, device), named, remedy, SubjectError)
+        # Weights of other shapes than the configuration says are told here, not at the first text of hours of work.
+        loaded.vectors(loaded.token_ids(["one text"]))
+        return loaded
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise SubjectError(f"the embedder {model!r} can't be loaded ({reason})", remedy) from error
@@ -216,11 +224,14 @@ class MeanBert:
         self.is_on_cpu: bool = words.is_cpu
         self._tokenizer = Tokenizer.from_file(str(bert.folder / "tokenizer.json"))
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(bert.max_tokens)
+        positions = self._weights["embeddings.position_embeddings.weight"]
+        self._tokenizer.enable_truncation(min(bert.max_tokens, len(positions)))
+        self._n_embedded = len(words)
+        _check_words(self._tokenizer.get_vocab(with_added_tokens=False), self._n_embedded)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of each text with the special ones around it, cut at the model's limit."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+        return _embedded([encoding.ids for encoding in self._tokenizer.encode_batch(texts)], self._n_embedded)
 
     @torch.inference_mode()
     def vectors(self, token_ids: Sequence[Sequence[int]]) -> Float32[np.ndarray, "text dim"]:
@@ -285,12 +296,21 @@ class LibraryModel:
         self.dim: int = dim
         self.is_on_cpu: bool = self._model.device.type == "cpu"
         self.prompt: str = self._model.prompts.get(self._model.default_prompt_name or "", "") or ""
+        # A static model is not transformers'; neither has it positions.
+        inner = next((module for module in self._model.modules() if hasattr(module, "get_input_embeddings")), None)
+        self._n_embedded: int | None = None if inner is None else len(inner.get_input_embeddings().weight)
+        limits = [self._model.max_seq_length, None if inner is None else _n_positions(inner)]
+        self._max_tokens = min((limit for limit in limits if limit is not None), default=None)
+        if self._n_embedded is not None:
+            tokenizer = self._model.tokenizer
+            added = set(tokenizer.added_tokens_decoder)
+            words = {token: i for token, i in tokenizer.get_vocab().items() if i not in added}
+            _check_words(words, self._n_embedded)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of each text with the special ones around it, cut at the model's limit."""
-        encoded = self._model.tokenizer(list(texts), truncation=True, max_length=self._model.max_seq_length)
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids
+        encoded = self._model.tokenizer(list(texts), truncation=True, max_length=self._max_tokens)
+        return _embedded(encoded["input_ids"], self._n_embedded)
 
     @torch.inference_mode()
     def vectors(self, token_ids: Sequence[Sequence[int]]) -> Float32[np.ndarray, "text dim"]:
@@ -301,6 +321,33 @@ class LibraryModel:
             functional.normalize(features["sentence_embedding"].float(), dim=1).cpu().numpy()
         )
         return unit
+
+
+def _n_positions(model: torch.nn.Module) -> int | None:
+    """Tokens that a model has positions for; None where it computes them."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            # RoBERTa counts positions from behind the one of its padding.
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return None
+
+
+def _check_words(vocabulary: Mapping[str, int], n_embedded: int) -> None:
+    """See that each word of a vocabulary has an embedding: ValueError else."""
+    beyond = [token for token, i in vocabulary.items() if i >= n_embedded]
+    if beyond:
+        raise ValueError(f"its embedding has {n_embedded:,} rows, none for {beyond[0]!r} of its tokenizer")
+
+
+def _embedded(token_ids: list[list[int]], n_embedded: int | None) -> list[list[int]]:
+    """Token ids, each of which has an embedding; an added token may lack one, and is met where a text writes it out."""
+    highest = max((i for ids in token_ids for i in ids), default=0)
+    if n_embedded is not None and highest >= n_embedded:
+        raise SubjectError(
+            f"the embedder has an embedding of {n_embedded:,} rows, none for the token {highest} that a text holds",
+            "set embedder.model to a model whose embedding was made as long as its tokenizer",
+        )
+    return token_ids
 
 
 def _has_usual_weights(file: Path, n_layers: int) -> bool:

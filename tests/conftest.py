@@ -19,3 +19,9 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def planted(shared_folder: Path) -> Planted:
     return Planted(make_once(shared_folder / "planted", plant))
+
+
+@pytest.fixture(autouse=True)
+def no_width_of_whoever_runs_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables keep to COLUMNS, which the shell of whoever runs the tests, or pytest-xdist, may have set."""
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -226,3 +226,23 @@ def test_what_is_written_as_toml_is_read_back_as_a_file_and_as_an_override(value
 @pytest.mark.parametrize("text", ["é 🙂/texts", 'a "b"\\c', "tab\there", "del\x7f", "unset", "7", "# 1"])
 def test_a_path_given_as_an_option_comes_through(text: str) -> None:
     assert load_pipeline("demo", (f"runs={as_toml(text)}",)).runs == text
+
+
+@pytest.mark.parametrize(
+    "key", ["corpus.path", "corpus.column", "coder.hook", "subject.name", "embedder.model", "runs"]
+)
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_text_is_no_name(tmp_path: Path, key: str, empty: str) -> None:
+    overrides = (f"{key}={empty!r}", *(["corpus.kind='text'"] if key.startswith("corpus") else []))
+    with pytest.raises(PipelineError, match=f"{key}: is empty"):
+        load_pipeline(write(tmp_path, MINIMAL), overrides)
+
+
+@pytest.mark.parametrize("key", ["subset", "dataset_split", "revision"])
+def test_what_names_a_part_of_a_hub_dataset_is_refused_of_a_file(tmp_path: Path, key: str) -> None:
+    of_a_file = ("corpus.kind='jsonl'", "corpus.path='texts.jsonl'", f"corpus.{key}='test'")
+    with pytest.raises(PipelineError, match=f"corpus.{key} needs the kind huggingface"):
+        load_pipeline(write(tmp_path, MINIMAL), of_a_file)
+    assert (
+        load_pipeline(write(tmp_path, MINIMAL), (*of_a_file, "corpus.kind='huggingface'")).corpus.path == "texts.jsonl"
+    )

@@ -15,11 +15,12 @@ import pytest
 from autointerp import hub
 from autointerp.config import CoderConfig, CorpusConfig, SubjectConfig
 from autointerp.corpus import iter_documents
+from autointerp.devices import find_device
 from autointerp.errors import AutointerpError, CorpusError, PipelineError, SubjectError
 from autointerp.llm.tokens import TokenizerCount
 from autointerp.sentence_model import load_sentence_model
 from autointerp.subject.coder import load_coder
-from autointerp.subject.model import find_device, load_subject, load_tokenizer
+from autointerp.subject.model import load_subject, load_tokenizer
 
 BY_NAME: dict[str, Callable[[], object]] = {
     "model": lambda: load_subject(SubjectConfig(model="owner/model", device="cpu")),
@@ -122,6 +123,22 @@ def test_without_a_connection_one_line_names_the_address_and_the_cache(
     assert "owner/" in line or "gpt2-small-res-jb/blocks.8" in line
     assert (caplog.messages, capfd.readouterr().err) == ([], "")
     assert huggingface_hub.constants.HF_HUB_OFFLINE is datasets.config.HF_HUB_OFFLINE is False
+
+
+def test_a_hub_that_does_not_answer_is_asked_no_further(
+    use_hub: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "_PROBE_TIMEOUT_S", 0.2)
+    is_over = threading.Event()
+
+    def keep_waiting(_: BaseHTTPRequestHandler) -> None:
+        is_over.wait(30)
+
+    server = Hub(keep_waiting)
+    use_hub(server.url)
+    assert f"no connection to {server.url}: ReadTimeout" in complaint(BY_NAME["model"])
+    assert server.n_requests == 2
+    is_over.set()
 
 
 @pytest.mark.parametrize("what", BY_NAME)

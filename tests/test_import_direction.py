@@ -23,6 +23,7 @@ ORDER = (
     "words",
     "records",
     "config",
+    "devices",
     "sentence_model",
     "embedder",
     "corpus",

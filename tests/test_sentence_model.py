@@ -167,11 +167,57 @@ def test_another_layout_is_loaded_all_the_same(tmp_path: Path) -> None:
     assert np.linalg.norm(model.vectors(model.token_ids(["a dog barks"]))) == pytest.approx(1.0)
 
 
-def test_a_broken_file_or_device_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_broken_file_is_a_clear_error(tmp_path: Path) -> None:
     folder = copied(tmp_path / "broken", "config.json", lambda content: None)
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(SubjectError, match="can't be loaded"):
         load_sentence_model(str(folder), "cpu")
+
+
+def test_a_text_is_cut_at_the_positions_that_the_weights_have_whatever_limit_is_told(tmp_path: Path) -> None:
+    def longer(config: Any) -> None:
+        config.update(max_seq_length=4096)
+
+    folder = copied(tmp_path / "longer", "sentence_bert_config.json", longer)
+    model = load_sentence_model(str(folder), "cpu")
+    assert isinstance(model, MeanBert)
+    for reading in (model, LibraryModel(str(folder), "cpu")):
+        ids = reading.token_ids(["word " * 900])
+        assert len(ids[0]) == 512
+        assert reading.vectors(ids).shape == (1, 384)
+
+
+def without_last_row(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    name = "embeddings.word_embeddings.weight"
+    return weights | {name: weights[name][:-1].clone()}
+
+
+def test_a_word_without_an_embedding_is_told_when_the_model_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(SubjectError, match=r"30,521 rows, none for '##.' of its tokenizer"):
+        load_sentence_model(str(rewritten(tmp_path / "shorter", without_last_row)), "cpu")
+
+
+def test_an_added_token_without_an_embedding_is_told_where_a_text_writes_it_out(tmp_path: Path) -> None:
+    def with_padding(tokenizer: Any) -> None:
+        pad = tokenizer["added_tokens"][0]
+        tokenizer["added_tokens"].append(pad | {"id": 30_522, "content": "[FILL]"})
+
+    model = load_sentence_model(str(copied(tmp_path / "added", "tokenizer.json", with_padding)), "cpu")
+    assert len(model.token_ids(["a dog"])[0]) == 4
+    with pytest.raises(SubjectError, match="none for the token 30522"):
+        model.token_ids(["a dog [FILL]"])
+
+
+def test_heads_that_do_not_divide_the_width_are_told_when_the_model_is_loaded(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "heads", "config.json", lambda config: config.update(num_attention_heads=5))
     with pytest.raises(SubjectError, match="can't be loaded"):
-        load_sentence_model("all-minilm-l6-v2", "cuda:77")
+        load_sentence_model(str(folder), "cpu")
+
+
+@pytest.mark.parametrize("device", ["cdua", "cuda:77", "meta"])
+def test_a_device_that_is_not_there_is_told_by_the_embedders_own_key(device: str) -> None:
+    with pytest.raises(SubjectError) as caught:
+        load_sentence_model("all-minilm-l6-v2", device)
+    assert device in str(caught.value)
+    assert "embedder.device" in caught.value.remedy

@@ -1,5 +1,6 @@
 """What a pipeline file says: one frozen model per stage (`tables`), and reading it (`file`)."""
 
+from autointerp.config.indices import parse_indices
 from autointerp.config.tables import (
     CoderConfig,
     CollectConfig,
@@ -16,7 +17,6 @@ from autointerp.config.tables import (
     RayConfig,
     ScoreConfig,
     SubjectConfig,
-    parse_indices,
 )
 
 __all__ = [

@@ -10,12 +10,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from autointerp.config.indices import parse_indices
 from autointerp.config.secrets import check_address, check_variable
 
 NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbor", "silent_token"]
-
-_MOST_DIGITS = 18
-_SHOWN = 60
 
 
 class _Frozen(BaseModel):
@@ -24,9 +22,11 @@ class _Frozen(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _usable_as_a_path(cls, value: object) -> object:
+    def _usable_as_a_name_or_path(cls, value: object) -> object:
         if isinstance(value, str) and "\0" in value:
             raise ValueError("holds the character NUL, which no name or path can")
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("is empty, and an empty text names nothing: take the key away, or say what it is")
         if isinstance(value, str) and value.startswith("~") and "/" in value:
             try:
                 Path(value).expanduser()
@@ -68,6 +68,13 @@ class CorpusConfig(_Frozen):
         if (self.kind == "docstrings") != (self.path is None):
             wanted = "takes no `path`" if self.kind == "docstrings" else "needs a `path`"
             raise ValueError(f"corpus.kind = {self.kind!r} {wanted}")
+        return self
+
+    @model_validator(mode="after")
+    def _of_the_hub_where_it_is_read(self) -> Self:
+        for key in ("subset", "dataset_split", "revision"):
+            if self.kind != "huggingface" and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"corpus.{key} needs the kind huggingface, not {self.kind!r}")
         return self
 
     @model_validator(mode="after")
@@ -371,33 +378,3 @@ class Pipeline(_Frozen):
     def run_folder(self) -> Path:
         """The run's folder."""
         return Path(self.runs) / self.name
-
-
-def parse_indices(text: str) -> tuple[range, ...]:
-    """Read "0-99,650" as ascending ranges of feature indices that don't touch, none of them empty.
-
-    Raises:
-        ValueError: If a part is neither an index nor an ascending range.
-    """
-    parts: list[range] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ValueError(f"{_excerpt(part)!r} is not a feature index or a range such as 0-99")
-        if max(len(first), len(last)) > _MOST_DIGITS:
-            raise ValueError(f"{_excerpt(part)!r} is beyond the index of any feature")
-        if dash and int(last) < int(first):
-            raise ValueError(f"the range {_excerpt(part)!r} ends before it begins")
-        parts.append(range(int(first), int(last or first) + 1))
-    merged: list[range] = []
-    for indices in sorted(parts, key=lambda indices: indices.start):
-        if merged and indices.start <= merged[-1].stop:
-            merged[-1] = range(merged[-1].start, max(merged[-1].stop, indices.stop))
-        else:
-            merged.append(indices)
-    return tuple(merged)
-
-
-def _excerpt(part: str) -> str:
-    shown = part.strip()
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

@@ -7,6 +7,8 @@ stands, and never corrected:
    without a beginning, which the server's template has written. Thoughts that don't end hold drafts, and no answer.
 2. Of the rest every JSON object is taken, whatever stands before it, between or behind: sentences, fences, lines. A
    comma behind a last entry is passed over. Where an object doesn't end, the answer was cut off, and none is read.
+   After a thousand braces that begin no object only an answer behind the last thoughts is looked for: each costs a look
+   at the whole text.
 3. An object is the answer where it has every field that is wanted, with its type. The case of names does not matter,
    nor what stands beside the fields. An object, list or string around it, with nothing else in that, is an envelope
    too.
@@ -36,12 +38,16 @@ _BEGIN = (
     r"|\Aanalysis(?=.*assistantfinal)"
 )
 _END = (
-    rf"</{_THOUGHTS}>|\[/THINK\]|<\|END_THINKING\|>|◁/think▷|<channel\|>|<\|channel\|>final[^{{]*?<\|message\|>"
+    rf"</{_THOUGHTS}>|\[/THINK\]|<\|END_THINKING\|>|◁/think▷|<channel\|>|<\|channel\|>final[^{{]{{0,200}}?<\|message\|>"
     r"|assistantfinal"
 )
 _MARK = re.compile(rf"(?P<begin>{_BEGIN})|(?P<end>{_END})|\{{", re.IGNORECASE | re.DOTALL)
 _ENDS = re.compile(_END, re.IGNORECASE)
 _LAST_COMMA = re.compile(r",(?=\s*[}\]])")
+_STRING_OR_BRACKET = re.compile(
+    r'"[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z)|(?P<open>[{\[])|(?P<close>[}\]])|(?P<comma>,(?=\s*[}\]]))', re.DOTALL
+)
+_MOST_BROKEN = 1000
 
 
 @cache
@@ -73,23 +79,25 @@ def parse_answer(text: str, answer: type[AnswerT]) -> AnswerT | str:
     """
     try:
         values = _objects(_decoded(text.strip()))
-    except _CutOffError as error:
+    except _UnreadableError as error:
         return str(error)
-    found: list[AnswerT] = []
+    found: dict[str, AnswerT] = {}
     problem = "it holds no JSON object that can be read" if text.strip() else "it is empty"
     for value in values:
         parsed = _read(value, answer)
         if isinstance(parsed, str):
             problem = parsed
-        elif parsed not in found:
-            found.append(parsed)
+        else:
+            found.setdefault(parsed.model_dump_json(), parsed)
     if len(found) > 1:
         return f"it holds {len(found)} different answers"
-    return (found[0].problem() or found[0]) if found else problem
+    for only in found.values():
+        return only.problem() or only
+    return problem
 
 
-class _CutOffError(Exception):
-    """The text ends before its answer does."""
+class _UnreadableError(Exception):
+    """The text ends before its answer does, or is a heap of brackets."""
 
 
 class _SameNameError(ValueError):
@@ -110,21 +118,27 @@ def _objects(text: str) -> list[dict[str, Any]]:
     """The JSON objects of a text that stand outside of thoughts, in order.
 
     Raises:
-        _CutOffError: If one does not end, or thoughts that no object stands before.
+        _UnreadableError: If one does not end, or thoughts that no object stands before; or of too many broken ones.
     """
     found: list[dict[str, Any]] = []
-    place = 0
+    place = n_broken = 0
     while mark := _MARK.search(text, place):
         if mark["end"]:
             found, place = [], mark.end()
         elif mark["begin"]:
             end = _ENDS.search(text, mark.end())
             if end is None and not found:
-                raise _CutOffError("its thoughts don't end, and no answer follows them")
+                raise _UnreadableError("its thoughts don't end, and no answer follows them")
             place = len(text) if end is None else end.end()
         else:
             value, place = _decode(text, mark.start())
-            found += [] if value is None else [value]
+            if value is not None:
+                found.append(value)
+            elif (n_broken := n_broken + 1) > _MOST_BROKEN:
+                ends = [end.end() for end in _ENDS.finditer(text, place)]  # long thoughts hold many, of formulas
+                if not ends:
+                    raise _UnreadableError(f"it holds more than {_MOST_BROKEN} braces that begin no JSON object")
+                found, place, n_broken = [], ends[-1], 0
     return found
 
 
@@ -132,26 +146,40 @@ def _decode(text: str, start: int) -> tuple[dict[str, Any] | None, int]:
     """The object that begins at a place, and where to look on: behind it, or from where it proves to be none.
 
     Raises:
-        _CutOffError: If it does not end.
+        _UnreadableError: If it does not end.
     """
-    while True:
+    try:
         try:
             return _DECODER.raw_decode(text, start)
         except json.JSONDecodeError as error:
             # Python's versions differ in whether they point at the comma or behind it.
-            comma = _LAST_COMMA.search(text, len(text[: error.pos].rstrip(" \t\r\n,")), error.pos + 1)
-            if comma is not None:
-                text = f"{text[: comma.start()]} {text[comma.end() :]}"
-                continue
-            if error.msg.startswith("Unterminated string") or not text[error.pos :].strip():
-                raise _CutOffError("it is cut off") from error
-            # What a broken object holds is no answer; thoughts end in one all the same.
-            end = _ENDS.search(text, start, error.pos)
-            return None, end.start() if end else max(error.pos, start + 1)
-        except RecursionError:
-            return None, len(text)
-        except ValueError:  # two values of one name; a number of thousands of digits
-            return None, start + 1
+            if not _LAST_COMMA.search(text, len(text[: error.pos].rstrip(" \t\r\n,")), error.pos + 1):
+                raise
+        text = _without_last_commas(text, start)
+        return _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        if error.msg.startswith("Unterminated string") or not text[error.pos :].strip():
+            raise _UnreadableError("it is cut off") from error
+        # What a broken object holds is no answer; thoughts end in one all the same.
+        end = _ENDS.search(text, start, error.pos)
+        return None, end.start() if end else max(error.pos, start + 1)
+    except RecursionError:
+        return None, len(text)
+    except ValueError:  # two values of one name; a number of thousands of digits
+        return None, start + 1
+
+
+def _without_last_commas(text: str, start: int) -> str:
+    """The text with a blank for each comma behind a last entry of the object that begins at a place."""
+    pieces, behind, depth = [], 0, 0
+    for token in _STRING_OR_BRACKET.finditer(text, start):
+        if token["comma"]:
+            pieces += [text[behind : token.start()], " "]
+            behind = token.end()
+        depth += bool(token["open"]) - bool(token["close"])
+        if depth == 0:
+            break
+    return "".join(pieces) + text[behind:]
 
 
 def _decoded(text: str) -> str:

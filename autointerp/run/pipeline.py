@@ -128,6 +128,8 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
     collects = "collect" in stages and not session.is_collected
     if collects:
         _check_indices(session)
+        if "index" in stages:
+            _ = session.embedder.dim  # so is an embedder that can't be loaded
         _check_models(session, stages, reporter)
     if "corpus" in stages:
         run_corpus(session, reporter)

@@ -99,7 +99,7 @@ def one_source(sources: Sequence[SourceRecord], source_id: str | None) -> Source
         raise StoreError("the run holds no source yet", "wait until the collect stage has finished, or run it")
     known = ", ".join(source.source_id for source in sources)
     if source_id is not None:
-        raise StoreError(f"there is no source {source_id} in the run", f"it holds {known}")
+        raise StoreError(f"there is no source {shown(source_id)} in the run", f"it holds {known}")
     raise StoreError(
         f"the run holds several sources: {known}",
         f"name the feature with its source, for example {sources[0].source_id}:5, or in Python by source_id=",

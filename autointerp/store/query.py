@@ -10,6 +10,7 @@ import duckdb
 from autointerp.records import Context, Explanation, Failure, FeatureRecord, Score, SourceRecord
 from autointerp.store import rows
 from autointerp.store.results import LabelledFeature
+from autointerp.valid_text import valid_text
 
 TABLES = (
     "run",
@@ -57,14 +58,14 @@ def fetch(
             bound += [value.start, value.stop - 1]
         elif isinstance(value, list):
             conditions.append(f"{name} IN (SELECT unnest(?))")
-            bound.append(value)
+            bound.append([valid_text(one) if isinstance(one, str) else one for one in value])
             if value and isinstance(value[0], int):
                 # A plain range prunes row groups, which the list alone does not.
                 conditions.append(f"{name} BETWEEN ? AND ?")
                 bound += [min(value), max(value)]
         elif value is not None:
             conditions.append(f"{name} = ?")
-            bound.append(value)
+            bound.append(valid_text(value) if isinstance(value, str) else value)
     sql = f"SELECT {', '.join(columns)} FROM {table}"
     if conditions:
         sql += f" WHERE {' AND '.join(conditions)}"

@@ -30,7 +30,9 @@ from autointerp.records import (
     Usage,
 )
 from autointerp.store.results import StageRecord
+from autointerp.valid_text import valid_text
 
+_ESCAPED_SURROGATE = "\\ud"
 _TEXT = pa.string()
 _INT = pa.int32()
 _LONG = pa.int64()
@@ -316,7 +318,11 @@ def json_text(value: Mapping[str, Any], what: str) -> str:
         StoreError: If a number is not finite.
     """
     try:
-        return json.dumps(value, sort_keys=True, allow_nan=False, default=_plain)
+        text = json.dumps(value, sort_keys=True, allow_nan=False, default=_plain)
+        if _ESCAPED_SURROGATE in text:
+            as_it_is = json.dumps(value, allow_nan=False, default=_plain, ensure_ascii=False)
+            text = json.dumps(json.loads(valid_text(as_it_is)), sort_keys=True)
+        return text
     except ValueError as error:
         raise StoreError(
             f"{what} holds a number that is not finite", "an undefined measure is None; report this as a bug"
@@ -339,7 +345,15 @@ def _struct_lists(lists: Sequence[Sequence[Any]], kind: pa.ListType) -> pa.ListA
 
 def _table(schema: pa.Schema, records: Sequence[Any], extra: Mapping[str, Sequence[Any]]) -> pa.Table:
     columns = {name: extra[name] if name in extra else list(map(attrgetter(name), records)) for name in schema.names}
-    return pa.table(columns, schema=schema)
+    try:
+        return pa.table(columns, schema=schema)
+    except UnicodeEncodeError:
+        # A label or a message of a user's own class; what comes from files and models is valid by now.
+        mended = {
+            name: [valid_text(value) if isinstance(value, str) else value for value in column]
+            for name, column in columns.items()
+        }
+        return pa.table(mended, schema=schema)
 
 
 def _naive(moment: datetime) -> datetime:

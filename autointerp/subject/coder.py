@@ -33,6 +33,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autointerp.assets import asset_folder
+from autointerp.devices import find_device
 from autointerp.errors import SubjectError
 from autointerp.hub import load_from_hub
 from autointerp.subject.coder_build import (
@@ -44,7 +45,6 @@ from autointerp.subject.coder_build import (
 )
 from autointerp.subject.coder_formats import FORMAT_FILES, load_files, recognise_format
 from autointerp.subject.hooks import is_hook_name, trained_hook_name
-from autointerp.subject.model import find_device
 
 if TYPE_CHECKING:
     from autointerp.config import CoderConfig

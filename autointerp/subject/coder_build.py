@@ -109,6 +109,8 @@ def build_sae(loaded: Loaded, origin: str, device: torch.device) -> tuple[Any, C
     settings = handle_config_defaulting(said)
     architecture = settings["architecture"]
     check_architecture(architecture, origin)
+    if "topk" in (said.get("activation_fn"), said.get("activation_fn_str")) and architecture not in _WITH_K:
+        raise _wrong_config(f"the activation function topk does not go with the architecture {architecture}", origin)
     metadata = _read_metadata({"hook_layer": layer, **settings["metadata"]}, origin)
     sae_class, config_class = get_sae_class(architecture)
     _fold_finetuning(weights)
@@ -143,13 +145,15 @@ def check_architecture(name: str, origin: str) -> None:
 
 def _check_activation_function(said: Mapping[str, Any], origin: str) -> None:
     """See that the activation function is one that SAELens carries out: it takes any other for ReLU."""
-    name = said.get("activation_fn_str", said.get("activation_fn")) or "relu"
+    names = [said[key] for key in ("activation_fn", "activation_fn_str") if said.get(key)]
     arguments = said.get("activation_fn_kwargs") or {}
-    if name not in ("relu", "topk"):
-        raise SubjectError(
-            f"the coder {origin} has the activation function {name!r}, which SAELens no longer carries out",
-            "use a coder with relu or topk, or of an architecture that has a function of its own",
-        )
+    for name in names:
+        if name not in ("relu", "topk"):
+            raise SubjectError(
+                f"the coder {origin} has the activation function {name!r}, which SAELens no longer carries out",
+                "use a coder with relu or topk, or of an architecture that has a function of its own",
+            )
+    name = "topk" if "topk" in names else "relu"
     for key, value in arguments.items():
         if key != "k" and value:
             raise SubjectError(

@@ -129,21 +129,24 @@ _NORMS: Mapping[str, _Norms] = {
 def find_unembedding(subject: Subject) -> Unembedding | NoLogits:
     """The subject's final norm and language-model head.
 
-    The subject is a base model without its head. A tied head is the input embedding; another is read by its name out of
-    the checkpoint's safetensors files, without loading the model again.
+    The subject is a base model without its head. Where the checkpoint's safetensors files hold one, it is read by its
+    name, without loading the model again; where not, and the config says so, it is the input embedding.
     """
     norms = _NORMS.get(subject.family)
     if norms is None:
         return NoLogits(f"a model of type {subject.family} has no language-model head that reads the residual stream")
     model: Any = subject.model
     norm: Any = model.get_submodule(norms.final)
-    weights: Tensor | None
-    if model.config.get_text_config().tie_word_embeddings:
+    weights = _head_weights(model)
+    if weights is None and model.config.get_text_config().tie_word_embeddings:
         weights = model.get_input_embeddings().weight.detach()
-    else:
-        weights = _head_weights(model)
     if weights is None:
         return NoLogits(f"no safetensors file of the model {subject.name} holds {' or '.join(_HEADS)}")
+    if weights.shape[1:] != norm.weight.shape:
+        return NoLogits(
+            f"the language-model head of the model {subject.name} is {' x '.join(map(str, weights.shape))}, and its "
+            f"residual stream {norm.weight.shape[0]} wide"
+        )
     return Unembedding(
         weights=weights.to(subject.device),
         scale=norm.weight.detach().float() + norms.offset,
@@ -266,6 +269,8 @@ def _head_weights(model: Any) -> Float[Tensor, "token d_model"] | None:
 def _checkpoint_file(model: Any, name: str) -> str | None:
     from transformers.utils.hub import cached_file
 
+    if not model.name_or_path:  # it was made, not loaded
+        return None
     # Loading the model has put every file of its weights into the cache.
     path: str | None = cached_file(
         model.name_or_path,

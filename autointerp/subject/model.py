@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from autointerp.devices import find_device
 from autointerp.errors import SubjectError
 from autointerp.hub import load_from_hub
 from autointerp.quiet import quiet_libraries
@@ -134,28 +135,6 @@ def load_tokenizer(config: "SubjectConfig") -> Any:
 def subject_name(config: "SubjectConfig") -> str:
     """The model's name in source ids: `subject.name`, or the last part of `subject.model`."""
     return config.name or Path(config.model).name
-
-
-def find_device(name: str) -> torch.device:
-    """The device of a config's `device`; `auto` takes a GPU where there is one.
-
-    Raises:
-        SubjectError: If this machine has no such device.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SubjectError(
-            f"there is no kind of device called {name!r}", "use auto, cpu, cuda, cuda:1 or mps"
-        ) from error
-    n_devices = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if (device.index or 0) >= n_devices.get(device.type, 0):
-        raise SubjectError(f"this machine has no device {name!r}", "set subject.device to auto or cpu")
-    return device
 
 
 def _load_errors() -> tuple[type[Exception], ...]:

@@ -198,7 +198,7 @@ def test_a_bare_index_is_answered_with_what_to_write(
     )
     assert complaint(capsys, command, str(run), "1") == f"autointerp: {told}"
     assert complaint(capsys, command, str(run), "tiny@3:1") == (
-        f"autointerp: there is no source tiny@3 in the run: it holds {SOURCE}, {OTHER}"
+        f"autointerp: there is no source 'tiny@3' in the run: it holds {SOURCE}, {OTHER}"
     )
 
 

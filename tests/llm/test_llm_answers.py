@@ -1,5 +1,7 @@
 """What is read of a model's words: the answer wherever it stands, and nothing that would be a guess."""
 
+import time
+
 import pytest
 
 from autointerp.llm import Reply
@@ -118,6 +120,40 @@ def test_nothing_is_guessed(text: str, problem: str) -> None:
 def test_nothing_is_read_of_an_answer_that_is_cut_off(text: str) -> None:
     said = parse_answer(text.replace("DRAFT", DRAFT), Label)
     assert said in ("it is cut off", "its thoughts don't end, and no answer follows them")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{" * 200_000, "more than 1000 braces that begin no JSON object"),
+        ('{"a" 1} ' * 50_000, "more than 1000 braces that begin no JSON object"),
+        ('{"a":' * 50_000, "no JSON object"),
+        ("<think>" * 50_000, "its thoughts don't end"),
+        ("<|channel|>final " * 20_000, "no JSON object"),
+        ('{"label": "months"' + ", " * 100_000, "no JSON object"),
+        ("".join(f'{{"label": "{n}"}}' for n in range(20_000)), "20000 different answers"),
+    ],
+    ids=["braces", "broken objects", "nested", "thoughts", "channels", "commas", "answers"],
+)
+def test_a_heap_of_brackets_is_refused_at_once(text: str, problem: str) -> None:
+    began = time.monotonic()
+    said = parse_answer(text, Label)
+    assert time.monotonic() - began < 5
+    assert isinstance(said, str)
+    assert problem in said
+
+
+def test_an_answer_with_many_commas_too_many_is_read_at_once() -> None:
+    began = time.monotonic()
+    said = f'{{"why": [{"[1,], " * 100_000}], "label": "months, ]",}}'
+    assert parse_answer(said, Label) == Label(label="months, ]")
+    assert time.monotonic() - began < 5
+
+
+def test_broken_braces_before_an_answer_do_not_cost_it() -> None:
+    assert parse_answer("{x} " * 900 + MONTHS, Label) == Label(label="months")
+    assert parse_answer("{x} " * 5000 + "</think>" + MONTHS, Label) == Label(label="months")
+    assert parse_answer(f'{{"a": [1,], b}} {MONTHS}', Label) == Label(label="months")
 
 
 def test_a_model_that_thinks_aloud_is_asked_once(asker: Asker) -> None:

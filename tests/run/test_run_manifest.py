@@ -11,7 +11,7 @@ import pytest
 from autointerp import load_pipeline, open_run, run_pipeline
 from autointerp.config import Pipeline
 from autointerp.corpus import load_shard
-from autointerp.errors import CorpusError, RunError
+from autointerp.errors import CorpusError, RunError, SubjectError
 from autointerp.records.corpus import Rejection, SpecialToken, SpecialTokenRule
 from autointerp.run.folder import read_run_file
 from autointerp.run.manifest import CorpusManifest, has_manifest, read_manifest, write_manifest
@@ -132,3 +132,10 @@ def test_the_corpus_of_an_earlier_version_is_used_as_it_is(planted: Planted, tmp
     run_pipeline(pipeline, stages=("corpus", "collect"))
     assert np.array_equal(load_shard(folder / old["shards"][0]).token_ids, before.token_ids)
     assert read_manifest(folder).rejections is None
+
+
+def test_an_embedder_that_cannot_be_had_is_told_before_anything_is_collected(planted: Planted, tmp_path: Path) -> None:
+    pipeline = planted_pipeline(planted, tmp_path, [{"text": "a boat"}], "embedder.device='cdua'")
+    with pytest.raises(SubjectError, match="there is no kind of device called 'cdua'"):
+        run_pipeline(pipeline)
+    assert not has_manifest(pipeline.run_folder / "corpus")

@@ -49,7 +49,7 @@ def test_a_feature_is_named_by_any_whole_number_or_its_text(run: Run, feature: A
         ("y" * 1000, "yyy… is not a feature"),
         (-1, "has no feature -1: its features are 0 to 7"),
         (10**30, "its features are 0 to 7"),
-        ("a@b:1", f"there is no source a@b in the run: it holds {SOURCE}"),
+        ("a@b:1", f"there is no source 'a@b' in the run: it holds {SOURCE}"),
     ],
 )
 def test_what_is_no_feature_is_told_by_whoever_is_asked(run: Run, feature: Any, told: str) -> None:
@@ -120,7 +120,7 @@ def test_a_filter_asks_for_what_there_is(run: Run, where: FeatureFilter, told: s
         (lambda run: run.reader.worst(0), "n can't be 0: ask for 1 or more"),
         (lambda run: run.reader.trials("typo"), "the store has no explanation 'typo'"),
         (lambda run: run.reader.failures(stage="typo"), "there is no stage 'typo': stages are collect, contexts,"),
-        (lambda run: run.reader.explanations(source_id="typo"), "there is no source typo in the run"),
+        (lambda run: run.reader.explanations(source_id="typo"), "there is no source 'typo' in the run"),
         (lambda run: run.reader.neighbors(1, "typo"), "no neighbors in the space 'typo': spaces are label"),
         (lambda run: run.contexts(1, split="typo"), "there is no split 'typo': splits are explain, select, score"),
         (lambda run: run.contexts(1, kind="typo"), "there is no kind 'typo': kinds are top, quantile"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from autointerp.errors import AutointerpError, StoreError, UnknownFeatureError
+from autointerp.errors import AutointerpError, SearchError, StoreError, UnknownFeatureError
 from autointerp.records import Usage
 from autointerp.store.reader import Reader
 from autointerp.store.results import ScorerSummary
@@ -41,8 +41,21 @@ def test_an_unknown_feature_is_told_with_the_valid_range(reader: Reader) -> None
 
 
 def test_an_unknown_source_is_told_with_those_there_are(reader: Reader) -> None:
-    with pytest.raises(StoreError, match=f"there is no source nobody@1 in the run: it holds {make.source_id}"):
+    with pytest.raises(StoreError, match=f"there is no source 'nobody@1' in the run: it holds {make.source_id}"):
         reader.source("nobody@1")
+
+
+def test_a_name_that_utf8_cannot_hold_is_a_name_that_is_not_there(reader: Reader) -> None:
+    for ask in (
+        lambda: reader.source("\ud83d"),
+        lambda: reader.trials("\ud83d"),
+        lambda: reader.failures(stage="\ud83d"),
+    ):
+        with pytest.raises(StoreError, match=r"'\\ud83d'"):
+            ask()
+    with pytest.raises(SearchError, match=r"the space '\\ud83d'"):
+        reader.neighbors(1, "\ud83d")
+    assert reader.scores(explanation_ids=["\ud83d"]) == []
 
 
 def test_a_feature_without_its_source_is_told_of_the_sources_where_there_are_several(

@@ -54,6 +54,17 @@ def test_every_record_comes_back_as_it_was(writer: Writer, reader: Reader) -> No
     assert reader.failures() == [failure]
 
 
+def test_half_a_surrogate_pair_of_a_users_own_explainer_is_mended(writer: Writer, reader: Reader) -> None:
+    label = replace(make.explanation(3, "half \ud83d"), detail={"why\udc00": ["\ud83d", "\ud83d\ude00", 1]})
+    writer.add_source(make.source())
+    writer.add_features([make.feature(3)])
+    writer.add_explanations([label])
+    writer.add_failures([replace(make.failure(4), message="half \ud83d")])
+    (read,) = reader.explanations()
+    assert (read.label, read.detail) == ("half \ufffd", {"why\ufffd": ["\ufffd", "\U0001f600", 1]})
+    assert [failure.message for failure in reader.failures()] == ["half \ufffd"]
+
+
 def test_the_public_tables_have_the_columns_of_the_contract(writer: Writer, tmp_path: Path) -> None:
     contract = {
         "sources": "source_id, model, hook, coder, n_features, corpus, n_tokens",

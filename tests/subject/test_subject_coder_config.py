@@ -129,6 +129,11 @@ def test_a_k_of_the_whole_width_keeps_all_that_is_above_zero(saved_coder: Save) 
         ({"architecture": "no-such"}, "of the architecture no-such, which is not known here"),
         ({"architecture": "temporal"}, "makes features of what came before a token"),
         ({"activation_fn": "tanh-relu"}, "activation function 'tanh-relu'"),
+        ({"activation_fn": "relu", "activation_fn_str": "tanh-relu"}, "activation function 'tanh-relu'"),
+        (
+            {"activation_fn": "topk", "activation_fn_kwargs": {"k": 3}},
+            "topk does not go with the architecture jumprelu",
+        ),
         ({"rescale_acts_by_decoder_norm": True}, "does not go with the architecture jumprelu"),
         ({"metadata": 5}, "metadata is 5, no JSON object"),
         ({"metadata": ["hook_name"]}, "metadata is ['hook_name'], no JSON object"),

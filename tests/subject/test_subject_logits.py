@@ -185,6 +185,21 @@ def test_a_head_that_the_checkpoint_does_not_hold_is_a_reason(tiny_model: Callab
     assert find_unembedding(subject) == found
 
 
+def test_a_head_in_the_files_counts_whatever_the_config_says_of_tying(
+    tiny_model: Callable[[str], Any], tmp_path: Path
+) -> None:
+    saved(tiny_model("gpt2"), tmp_path)
+    file = tmp_path / "model.safetensors"
+    head = torch.randn(50, 16)
+    save_file(load_file(file) | {"lm_head.weight": head}, file, metadata={"format": "pt"})
+    subject = load_subject(SubjectConfig(model=str(tmp_path), name="tiny", device="cpu"))
+    assert torch.equal(unembedding_of(subject).weights, head)
+    save_file(load_file(file) | {"lm_head.weight": head[:, :5].contiguous()}, file, metadata={"format": "pt"})
+    assert find_unembedding(subject) == NoLogits(
+        "the language-model head of the model tiny is 50 x 5, and its residual stream 16 wide"
+    )
+
+
 def test_a_model_without_a_language_model_head_is_a_reason(tiny_model: Callable[[str], Any]) -> None:
     found = find_unembedding(subject_of(tiny_model("bert")))
     assert isinstance(found, NoLogits)

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from autointerp.config import CoderConfig, SubjectConfig
+from autointerp.devices import find_device
 from autointerp.errors import SubjectError, WidthMismatchError
 from autointerp.records import RowFirings
 from autointerp.subject.coder import coder_folder, load_coder
-from autointerp.subject.model import find_device, load_subject, load_tokenizer
+from autointerp.subject.model import load_subject, load_tokenizer
 from autointerp.subject.source import Source, Sources, load_sources, short_width
 
 CPU = torch.device("cpu")
