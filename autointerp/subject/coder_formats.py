@@ -115,6 +115,7 @@ def _check_file(file: Path) -> None:
     if file.suffix == ".json":
         _read_object(file)
     if file.suffix == ".safetensors":
+        file.open("rb").close()  # safetensors takes one that may not be read for one that is not there
         with _opened(file) as tensors:
             names = tensors.keys()
             for name in names:
