@@ -48,6 +48,7 @@ _STRING_OR_BRACKET = re.compile(
     r'"[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z)|(?P<open>[{\[])|(?P<close>[}\]])|(?P<comma>,(?=\s*[}\]]))', re.DOTALL
 )
 _MOST_BROKEN = 1000
+_COMMA_LOOK = 100
 
 
 @cache
@@ -131,10 +132,10 @@ def _objects(text: str) -> list[dict[str, Any]]:
                 raise _UnreadableError("its thoughts don't end, and no answer follows them")
             place = len(text) if end is None else end.end()
         else:
-            value, place = _decode(text, mark.start())
+            value, place, n_looks = _decode(text, mark.start())
             if value is not None:
                 found.append(value)
-            elif (n_broken := n_broken + 1) > _MOST_BROKEN:
+            elif (n_broken := n_broken + n_looks) > _MOST_BROKEN:
                 ends = [end.end() for end in _ENDS.finditer(text, place)]  # long thoughts hold many, of formulas
                 if not ends:
                     raise _UnreadableError(f"it holds more than {_MOST_BROKEN} braces that begin no JSON object")
@@ -142,31 +143,36 @@ def _objects(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def _decode(text: str, start: int) -> tuple[dict[str, Any] | None, int]:
-    """The object that begins at a place, and where to look on: behind it, or from where it proves to be none.
+def _decode(text: str, start: int) -> tuple[dict[str, Any] | None, int, int]:
+    """The object that begins at a place, where to look on, and how many looks at its place it has taken.
+
+    One looks on behind it, or from where it proves to be none. A look for commas reads to the object's end, though the
+    object may break soon, and counts for _COMMA_LOOK others.
 
     Raises:
         _UnreadableError: If it does not end.
     """
+    n_looks = 1
     try:
         try:
-            return _DECODER.raw_decode(text, start)
+            return *_DECODER.raw_decode(text, start), n_looks
         except json.JSONDecodeError as error:
             # Python's versions differ in whether they point at the comma or behind it.
             if not _LAST_COMMA.search(text, len(text[: error.pos].rstrip(" \t\r\n,")), error.pos + 1):
                 raise
+        n_looks = _COMMA_LOOK
         text = _without_last_commas(text, start)
-        return _DECODER.raw_decode(text, start)
+        return *_DECODER.raw_decode(text, start), n_looks
     except json.JSONDecodeError as error:
         if error.msg.startswith("Unterminated string") or not text[error.pos :].strip():
             raise _UnreadableError("it is cut off") from error
         # What a broken object holds is no answer; thoughts end in one all the same.
         end = _ENDS.search(text, start, error.pos)
-        return None, end.start() if end else max(error.pos, start + 1)
+        return None, end.start() if end else max(error.pos, start + 1), n_looks
     except RecursionError:
-        return None, len(text)
+        return None, len(text), n_looks
     except ValueError:  # two values of one name; a number of thousands of digits
-        return None, start + 1
+        return None, start + 1, n_looks
 
 
 def _without_last_commas(text: str, start: int) -> str:

@@ -128,12 +128,13 @@ def test_nothing_is_read_of_an_answer_that_is_cut_off(text: str) -> None:
         ("{" * 200_000, "more than 1000 braces that begin no JSON object"),
         ('{"a" 1} ' * 50_000, "more than 1000 braces that begin no JSON object"),
         ('{"a":' * 50_000, "no JSON object"),
+        ('{"a":[1,],x ' * 20_000 + "}" * 20_000, "more than 1000 braces that begin no JSON object"),
         ("<think>" * 50_000, "its thoughts don't end"),
         ("<|channel|>final " * 20_000, "no JSON object"),
         ('{"label": "months"' + ", " * 100_000, "no JSON object"),
         ("".join(f'{{"label": "{n}"}}' for n in range(20_000)), "20000 different answers"),
     ],
-    ids=["braces", "broken objects", "nested", "thoughts", "channels", "commas", "answers"],
+    ids=["braces", "broken objects", "nested", "nested with commas", "thoughts", "channels", "commas", "answers"],
 )
 def test_a_heap_of_brackets_is_refused_at_once(text: str, problem: str) -> None:
     began = time.monotonic()
