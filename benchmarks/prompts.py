@@ -37,7 +37,7 @@ from autointerp.llm.dry_run.planned_answer import plan_answer
 from autointerp.llm.protocol import AnswerT, Reply, Request
 from autointerp.llm.tokens import TokenizerCount
 from autointerp.records import Explanation, FeatureContexts, Usage
-from autointerp.run.folder import RunFolder, read_run_file
+from autointerp.run.on_disk.folder import RunFolder, read_run_file
 from autointerp.run.session import Session, SourceSession
 from autointerp.score.base import ScoreTools
 from autointerp.score.judge import Question, Task

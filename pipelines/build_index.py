@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from autointerp import AutointerpError, Pipeline, open_run, run_pipeline
-from autointerp.run.folder import read_run_file
+from autointerp.run.on_disk.folder import read_run_file
 
 
 def main() -> int:

@@ -28,8 +28,8 @@ from autointerp.records import (
     SourceRecord,
     Split,
 )
-from autointerp.run.lock import is_under_way
-from autointerp.run.paid import paid_usd
+from autointerp.run.on_disk.lock import is_under_way
+from autointerp.run.on_disk.paid import paid_usd
 from autointerp.search.engine import SearchEngine
 from autointerp.store.known import check_count, check_name, shown
 from autointerp.store.neighbors import LABEL_SPACE
@@ -39,7 +39,7 @@ from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus
 if TYPE_CHECKING:
     import pandas as pd
 
-    from autointerp.run.kept import KeptWindows
+    from autointerp.run.on_disk.kept import KeptWindows
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -268,7 +268,7 @@ class Run:
 
     @cached_property
     def _kept(self) -> "KeptWindows":
-        from autointerp.run.kept import KeptWindows  # looking a feature up needs no tokenizer
+        from autointerp.run.on_disk.kept import KeptWindows  # looking a feature up needs no tokenizer
 
         return KeptWindows(self.reader.path.parent)
 

@@ -25,8 +25,8 @@ from autointerp.llm.protocol import LanguageModel
 from autointerp.llm.tokens import TokenizerCount
 from autointerp.records import Usage
 from autointerp.run.event_loop import run_to_end
-from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.language_models import payer_of
+from autointerp.run.on_disk.folder import RunFolder, hold_run_folder
 from autointerp.run.participants import Participants, check_participants
 from autointerp.run.pipeline import Stage, choose_features, run_pipeline
 from autointerp.run.progress import LogReporter, Reporter, StageSummary

@@ -19,7 +19,7 @@ from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import AnswerT, CallFailure, LanguageModel, Provider, Reply, Request
 from autointerp.llm.providers.manner import Learned
 from autointerp.records import Usage
-from autointerp.run.paid import payer
+from autointerp.run.on_disk.paid import payer
 
 if TYPE_CHECKING:
     from autointerp.run.workers.ray_calls import RayCalls

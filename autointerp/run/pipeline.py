@@ -21,9 +21,9 @@ from autointerp.explain.registry import load_explainer
 from autointerp.run.check_models import check_models
 from autointerp.run.event_loop import run_to_end
 from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
-from autointerp.run.folder import RunFolder, hold_run_folder
 from autointerp.run.language_models import LanguageModels
 from autointerp.run.missing import Missing, find_missing
+from autointerp.run.on_disk.folder import RunFolder, hold_run_folder
 from autointerp.run.participants import (
     Participants,
     asked_models,

@@ -21,8 +21,8 @@ from autointerp.embedder import Embedder
 from autointerp.errors import RunError, SubjectError
 from autointerp.records import Collected
 from autointerp.run.fingerprints import contexts_fingerprint
-from autointerp.run.folder import RunFolder
-from autointerp.run.manifest import CorpusManifest, read_manifest
+from autointerp.run.on_disk.folder import RunFolder
+from autointerp.run.on_disk.manifest import CorpusManifest, read_manifest
 from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
 from autointerp.subject.model import load_tokenizer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autointerp.run.paid import paid_usd
+from autointerp.run.on_disk.paid import paid_usd
 from autointerp.store.results import RunRecord
 from autointerp.store.writer import Writer
 from tests.unprivileged import run_unprivileged

@@ -13,7 +13,7 @@ import pytest
 
 from autointerp import open_run, run_pipeline
 from autointerp.errors import RunError, StoreError
-from autointerp.run.lock import hold, is_under_way
+from autointerp.run.on_disk.lock import hold, is_under_way
 from tests.loopback.server import LoopbackServer
 from tests.run.planted import Planted
 from tests.run.prepared import WithContexts

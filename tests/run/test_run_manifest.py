@@ -13,8 +13,8 @@ from autointerp.config import Pipeline
 from autointerp.corpus import load_shard
 from autointerp.errors import CorpusError, RunError, SubjectError
 from autointerp.records.corpus import Rejection, SpecialToken, SpecialTokenRule
-from autointerp.run.folder import read_run_file
-from autointerp.run.manifest import CorpusManifest, has_manifest, read_manifest, write_manifest
+from autointerp.run.on_disk.folder import read_run_file
+from autointerp.run.on_disk.manifest import CorpusManifest, has_manifest, read_manifest, write_manifest
 from tests.run.planted import FEATURES, Planted
 
 RULE = SpecialTokenRule(

@@ -9,7 +9,7 @@ import pytest
 from autointerp import load_pipeline, open_run, run_pipeline
 from autointerp.config import Pipeline
 from autointerp.embedder import Embedder
-from autointerp.run.folder import hold_run_folder
+from autointerp.run.on_disk.folder import hold_run_folder
 from autointerp.run.session import Session
 from tests.run.planted import LABELLED, Planted
 

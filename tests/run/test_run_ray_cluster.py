@@ -15,7 +15,7 @@ from autointerp.collect.merge import ShardPart
 from autointerp.collect.shards import save_part
 from autointerp.config import Pipeline, RayConfig
 from autointerp.errors import CollectError, PipelineError, ShardError
-from autointerp.run.manifest import read_manifest
+from autointerp.run.on_disk.manifest import read_manifest
 from autointerp.run.workers import ray_worker
 from autointerp.run.workers.executor import collect_shards
 from tests.run.planted import Planted

@@ -10,7 +10,7 @@ from autointerp.corpus import DocumentCounts, cut_shards, iter_documents, iter_t
 from autointerp.corpus.special import describe_special_tokens
 from autointerp.records import Document
 from autointerp.records.corpus import TokenizedDocument
-from autointerp.run.manifest import CorpusManifest, has_manifest, read_manifest, write_manifest
+from autointerp.run.on_disk.manifest import CorpusManifest, has_manifest, read_manifest, write_manifest
 from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.session import Session
 from autointerp.subject.limits import check_text, n_embedded

@@ -22,8 +22,8 @@ from autointerp.config import Pipeline
 from autointerp.errors import RunError, RunMismatchError, file_error, is_of_a_path
 from autointerp.json_text import parse_json
 from autointerp.run.fingerprints import identity_settings
-from autointerp.run.lock import LOCK_FILE, hold
-from autointerp.run.manifest import has_manifest
+from autointerp.run.on_disk.lock import LOCK_FILE, hold
+from autointerp.run.on_disk.manifest import has_manifest
 from autointerp.whole_file import whole_file
 
 _RUN_FILE = "run.json"

@@ -15,7 +15,7 @@ from autointerp.config import Pipeline
 from autointerp.contexts.choose import quantiles_among
 from autointerp.contexts.windows import cut_windows, window_context
 from autointerp.records import Context, ContextKind
-from autointerp.run.folder import RunFolder, read_run_file
+from autointerp.run.on_disk.folder import RunFolder, read_run_file
 from autointerp.run.session import Session, SourceSession
 
 
