@@ -151,13 +151,15 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         for s in stages
     ]
     lines = table(["stage", "state", "done", "failed", "pending", "cost"], rows, left=(0, 1))
-    paid_usd = None
+    paid = None
     try:
-        paid_usd = opened.paid_usd()
+        paid = opened.paid()
     except RunError as error:
         lines.append(f"paid in all: unknown ({error.problem})")
-    if paid_usd is not None:
-        lines.append(f"paid in all, as the journal says: ${paid_usd:.4f}")
+    if paid is not None:
+        besides = "" if paid.is_all else ", and calls besides whose price is unknown"
+        lines.append(f"paid in all, as the journal says: ${paid.known_usd:.4f}{besides}")
+    paid_usd = paid.known_usd if paid is not None and paid.is_all else None
     if scores:
         lines += ["", *summary_rows(scores)]
         if any(of.judge == "local" for of in scores):

@@ -29,7 +29,7 @@ from autointerp.records import (
     Split,
 )
 from autointerp.run.on_disk.lock import is_under_way
-from autointerp.run.on_disk.paid import paid_usd
+from autointerp.run.on_disk.paid import find_paid
 from autointerp.search.engine import SearchEngine
 from autointerp.store.known import check_count, check_name, shown
 from autointerp.store.neighbors import LABEL_SPACE
@@ -39,6 +39,7 @@ from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus
 if TYPE_CHECKING:
     import pandas as pd
 
+    from autointerp.llm.read_journal import Paid
     from autointerp.run.on_disk.kept import KeptWindows
 
 
@@ -252,7 +253,7 @@ class Run:
             stages = [_killed(stage) if stage.status == "running" else stage for stage in self.reader.status()]
         return stages
 
-    def paid_usd(self) -> float | None:
+    def paid(self) -> "Paid | None":
         """What the run's calls of language models have cost by its journal; None where it keeps none.
 
         That is more than the stages' costs where a run was killed before it had used an answer, or started over.
@@ -260,7 +261,7 @@ class Run:
         if self._record is None:
             return None
         llm = self._record.pipeline.get("llm") or {}
-        return paid_usd(self._record.name, self.reader.path.parent, llm.get("journal"))
+        return find_paid(self._record.name, self.reader.path.parent, llm.get("journal"))
 
     def score_summary(self) -> list[ScorerSummary]:
         """Each scorer over all labels, beside shuffled labels."""

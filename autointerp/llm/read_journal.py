@@ -3,11 +3,24 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from autointerp.llm.journal import JournalReader, bring_up_to_date, unusable
 
 
-def spent_usd(path: Path, payer: str) -> float:
+class Paid(NamedTuple):
+    """What a run's calls have cost.
+
+    Attributes:
+        known_usd: Of those whose price is known.
+        is_all: Whether that is every call.
+    """
+
+    known_usd: float
+    is_all: bool
+
+
+def read_paid(path: Path, payer: str) -> Paid:
     """What a run's calls have cost, by a journal that is read and left as it is.
 
     Raises:
@@ -15,7 +28,7 @@ def spent_usd(path: Path, payer: str) -> float:
     """
     try:
         with closing(JournalReader(path, open_read_only(path))) as journal:
-            return journal.spent_usd(payer)
+            return Paid(journal.spent_usd(payer), not journal.unpriced(payer))
     except sqlite3.Error as error:
         raise unusable(path, error) from error
 

@@ -1,5 +1,6 @@
 """What a run has paid is read from its journal wherever it lies, and the journal is left as it is."""
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autointerp.run.on_disk.paid import paid_usd
+from autointerp.cli import main
+from autointerp.run.on_disk.paid import find_paid
 from autointerp.store.results import RunRecord
 from autointerp.store.writer import Writer
 from tests.unprivileged import run_unprivileged
@@ -18,16 +20,17 @@ from pathlib import Path
 from autointerp.llm.journal import Journal, Payment
 from autointerp.llm.protocol import RawAnswer
 journal = Journal(Path(sys.argv[1]))
-journal.put("key", RawAnswer("yes", "complete", "m", 1, 0, 1, 0), Payment("", "m", 10, 0.5)).result()
+journal.put("key", RawAnswer("yes", "complete", "m", 1, 0, 1, 0), Payment("", "m", 10, eval(sys.argv[3]))).result()
 if sys.argv[2] == "killed":
     os._exit(0)
 journal.close()
 """
 
 
-def pay(folder: Path, *, killed: bool) -> None:
+def pay(folder: Path, *, killed: bool, cost_usd: float | None = 0.5) -> None:
     """Have another process pay half a dollar, and close its journal or not."""
-    command = [sys.executable, "-c", PAY, str(folder / "journal.sqlite"), "killed" if killed else "closed"]
+    end = "killed" if killed else "closed"
+    command = [sys.executable, "-c", PAY, str(folder / "journal.sqlite"), end, repr(cost_usd)]
     subprocess.run(command, check=True)
 
 
@@ -54,8 +57,21 @@ def test_a_damaged_journal_does_not_keep_the_status_from_being_told(tmp_path: Pa
     assert "paid in all: unknown (the journal " in result.stdout
 
 
+def test_calls_whose_price_is_not_known_are_not_told_as_free(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Writer(tmp_path).set_run(RunRecord("run", {"llm": {"journal": None}}, "0", datetime.now(UTC)))
+    pay(tmp_path, killed=False, cost_usd=None)
+    with pytest.raises(SystemExit):
+        main(["status", str(tmp_path)])
+    assert "says: $0.0000, and calls besides whose price is unknown\n" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["status", str(tmp_path), "--json"])
+    assert json.loads(capsys.readouterr().out)["paid_usd"] is None
+
+
 def test_without_a_journal_nothing_is_said_to_be_paid(tmp_path: Path) -> None:
-    assert paid_usd("run", tmp_path, None) is None
+    assert find_paid("run", tmp_path, None) is None
     pay(tmp_path, killed=False)
-    assert paid_usd("run", tmp_path, None) == 0.5
-    assert paid_usd("another", tmp_path, str(tmp_path / "journal.sqlite")) == 0.0
+    assert find_paid("run", tmp_path, None) == (0.5, True)
+    assert find_paid("another", tmp_path, str(tmp_path / "journal.sqlite")) == (0.0, True)

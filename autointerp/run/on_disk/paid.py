@@ -1,6 +1,10 @@
 """Who pays for a run's calls, and what they have cost."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autointerp.llm.read_journal import Paid
 
 
 def payer(name: str, folder: Path, journal: str | None) -> str:
@@ -14,8 +18,8 @@ def payer(name: str, folder: Path, journal: str | None) -> str:
     return "" if journal is None else f"{name} in {folder.absolute()}"
 
 
-def paid_usd(name: str, folder: Path, journal: str | None) -> float | None:
-    """What a run's calls have cost as far as their prices were known, those too whose answers no result has used yet.
+def find_paid(name: str, folder: Path, journal: str | None) -> "Paid | None":
+    """What a run's calls have cost, those too whose answers no result has used yet.
 
     Args:
         name: The run's.
@@ -31,6 +35,6 @@ def paid_usd(name: str, folder: Path, journal: str | None) -> float | None:
     path = folder / "journal.sqlite" if journal is None else Path(journal).expanduser()
     if not path.exists():
         return None
-    from autointerp.llm.read_journal import spent_usd  # most runs that are looked at have none
+    from autointerp.llm.read_journal import read_paid  # most runs that are looked at have none
 
-    return spent_usd(path, payer(name, folder, journal))
+    return read_paid(path, payer(name, folder, journal))
