@@ -20,7 +20,7 @@ from pathlib import Path
 from autointerp.llm.journal import Journal, Payment
 from autointerp.llm.protocol import RawAnswer
 journal = Journal(Path(sys.argv[1]))
-journal.put("key", RawAnswer("yes", "complete", "m", 1, 0, 1, 0), Payment("", "m", 10, eval(sys.argv[3]))).result()
+journal.put("key", RawAnswer("yes", "complete", "m", 1, 0, 1, 0), Payment("", "m", 10, float(sys.argv[3]) if sys.argv[3] else None)).result()
 if sys.argv[2] == "killed":
     os._exit(0)
 journal.close()
@@ -30,7 +30,7 @@ journal.close()
 def pay(folder: Path, *, killed: bool, cost_usd: float | None = 0.5) -> None:
     """Have another process pay half a dollar, and close its journal or not."""
     end = "killed" if killed else "closed"
-    command = [sys.executable, "-c", PAY, str(folder / "journal.sqlite"), end, repr(cost_usd)]
+    command = [sys.executable, "-c", PAY, str(folder / "journal.sqlite"), end, str(cost_usd or "")]
     subprocess.run(command, check=True)
 
 
