@@ -20,7 +20,8 @@ from pathlib import Path
 from autointerp.llm.journal import Journal, Payment
 from autointerp.llm.protocol import RawAnswer
 journal = Journal(Path(sys.argv[1]))
-journal.put("key", RawAnswer("yes", "complete", "m", 1, 0, 1, 0), Payment("", "m", 10, float(sys.argv[3]) if sys.argv[3] else None)).result()
+cost_usd = float(sys.argv[3]) if sys.argv[3] else None
+journal.put("key", RawAnswer("yes", "complete", "m", 1, 0, 1, 0), Payment("", "m", 10, cost_usd)).result()
 if sys.argv[2] == "killed":
     os._exit(0)
 journal.close()
