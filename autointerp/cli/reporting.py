@@ -68,7 +68,9 @@ class ConsoleReporter:
             self._tasks[stage] = self._bars.add_task(stage, total=n_total, note=note)
         self._bars.update(self._tasks[stage], completed=n_done, total=n_total, note=note)
         now = time.monotonic()
-        began, n_before = self._began.setdefault(stage, (now, n_done))
+        if n_done:  # the first item may have waited for what all share, as for the pool's embedding
+            self._began.setdefault(stage, (now, n_done))
+        began, n_before = self._began.get(stage, (now, n_done))
         if not self._console.is_terminal and now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
             a_second = (n_done - n_before) / (now - began) if now > began else 0.0
