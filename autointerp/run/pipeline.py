@@ -130,7 +130,9 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
         _check_indices(session)
         if "index" in stages:
             _ = session.embedder.dim  # so is an embedder that can't be loaded
-        _check_models(session, stages, reporter)
+        # A store that was lost is made anew from what was collected, and asks nothing that is paid for already.
+        if not (session.folder.collect / "finished").exists():
+            _check_models(session, stages, reporter)
     if "corpus" in stages:
         run_corpus(session, reporter)
     if "collect" in stages:
