@@ -1,9 +1,10 @@
 """One cheap call of each language model, before hours of work that lead up to the first question to it.
 
 A wrong key, model or address would be found only then. What is answered does not matter: a refusal of the key or the
-model stops the run, and so does a server that gives no answer for as long as calls wait for one, unless the journal has
-answers of the model, which may be all that is needed; odd words do not. The journal keeps the call, and its cost stands
-in the line of the stage `check`; it is never answered from there, since a key may have ended since.
+model stops the run, and so does an address where nothing answers for as long as calls wait for it, unless the journal
+has answers of the model, which may be all that is needed. Odd words don't, nor does a server that is overloaded: it is
+there, and may have room when the work before the first question is done. The journal keeps the call, and its cost
+stands in the line of the stage `check`; it is never answered from there, since a key may have ended since.
 """
 
 import time
@@ -21,7 +22,8 @@ from autointerp.run.progress import Reporter, StageSummary, told_meanwhile
 
 STAGE = "check"
 _MOST_OUTPUT = 256
-_NO_ANSWER: tuple[CallErrorType, ...] = ("ConnectionDropped", "Timeout", "RateLimited", "ServerError")
+_NO_ANSWER: tuple[CallErrorType, ...] = ("ConnectionDropped", "Timeout")
+_NOT_NOW: tuple[CallErrorType, ...] = ("RateLimited", "ServerError")
 
 
 class Arrived(AnswerModel):
@@ -91,5 +93,7 @@ async def _check(config: ModelConfig, models: LanguageModels, number: int) -> st
             f"{config.model} at {_where(config)} gives no answer ({outcome.message})",
             "see that the server runs there and `base_url` is its address, and run the same command again",
         )
+    if outcome.error_type in _NOT_NOW:
+        return f"has no answer now ({outcome.message}), and is asked again later"
     is_refused = outcome.error_type in ("BadRequest", "TooLong")
     return f"refuses a first question ({outcome.message})" if is_refused else "answers"

@@ -89,6 +89,14 @@ def test_a_question_that_is_refused_as_it_stands_is_told_and_stops_nothing(tmp_p
     assert note.endswith("refuses a first question (HTTP 400: no such tool)")
 
 
+@pytest.mark.parametrize("status", [429, 500, 503, 529])
+def test_a_server_that_is_overloaded_is_told_and_stops_nothing(tmp_path: Path, status: int) -> None:
+    with LoopbackServer(Always(Http(status, "overloaded"))) as server:
+        note = check(pipeline_of(server.openai_url), tmp_path).note
+    assert f"has no answer now (HTTP {status}: overloaded" in note
+    assert note.endswith("is asked again later")
+
+
 def test_by_batches_too_the_check_is_a_single_call(tmp_path: Path) -> None:
     with LoopbackServer(Always(OK)) as server:
         check(pipeline_of(server.openai_url, batch=True), tmp_path)
