@@ -31,15 +31,16 @@ from autointerp.valid_text import valid_text
 
 _DROPPED = frozenset({"title", "description", "default"})
 _THOUGHTS = r"(?:\w+:)?(?:think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad)"
-# Tags of many names; Mistral's, Cohere's, Kimi's and Gemma's; the channels of gpt-oss, also where a server leaves
-# nothing of them but their names.
+# Tags of many names; those of Mistral, Cohere, Kimi, Gemma, MedGemma and Apertus; the channels of gpt-oss,
+# also where a server leaves nothing of them but their names.
 _BEGIN = (
     rf"<{_THOUGHTS}>|\[THINK\]|<\|START_THINKING\|>|◁think▷|<\|channel>thought|<\|channel\|>(?!final)"
+    r"|<unused94>|<\|inner_prefix\|>"
     r"|\Aanalysis(?=.*assistantfinal)"
 )
 _END = (
     rf"</{_THOUGHTS}>|\[/THINK\]|<\|END_THINKING\|>|◁/think▷|<channel\|>|<\|channel\|>final[^{{]{{0,200}}?<\|message\|>"
-    r"|assistantfinal"
+    r"|<unused95>|<\|inner_suffix\|>|assistantfinal"
 )
 _MARK = re.compile(rf"(?P<begin>{_BEGIN})|(?P<end>{_END})|\{{", re.IGNORECASE | re.DOTALL)
 _ENDS = re.compile(_END, re.IGNORECASE)
@@ -246,9 +247,10 @@ def read_answer(
         paid: Of those that were paid now.
         from_journal: Whether all of them were paid before.
     """
-    if answer.stop == "refusal":
-        return CallFailure("Refusal", "the model refuses to answer", answer.text, usage, paid)
     parsed = parse_answer(answer.text, request.answer)
+    # A filter that runs beside the model may speak up behind an answer that is whole.
+    if answer.stop == "refusal" and isinstance(parsed, str):
+        return CallFailure("Refusal", "the model refuses to answer", answer.text, usage, paid)
     # A model that was asked for JSON may end it, and go on with blanks to the limit.
     is_cut = isinstance(parsed, str) or not answer.text.rstrip("` \t\r\n").endswith("}")
     if answer.stop == "truncated" and is_cut:

@@ -25,6 +25,8 @@ AROUND = {
     "a namespace": "<seed:think>DRAFT</seed:think>GOOD",
     "mistral": "[THINK]DRAFT[/THINK]GOOD",
     "cohere": "<|START_THINKING|>DRAFT<|END_THINKING|><|START_RESPONSE|>GOOD<|END_RESPONSE|>",
+    "medgemma": "<unused94>thought\nDRAFT<unused95>GOOD",
+    "apertus": "<|inner_prefix|>DRAFT<|inner_suffix|>GOOD",
     "kimi": "\u25c1think\u25b7DRAFT\u25c1/think\u25b7GOOD",
     "gpt-oss": "<|channel|>analysis<|message|>DRAFT<|end|><|start|>assistant<|channel|>final<|message|>GOOD<|return|>",
     "gpt-oss, constrained": "<|channel|>analysis<|message|>a<|end|><|channel|>final <|constrain|>JSON<|message|>GOOD",

@@ -163,6 +163,14 @@ def test_a_form_that_the_model_refuses_is_changed_for_the_next_batch(asker: Aske
         assert sizes(server) == [4, 4]
 
 
+def test_an_answer_that_a_batch_holds_back_is_read(asker: Asker) -> None:
+    error = {"message": "no JSON", "code": "json_validate_failed", "failed_generation": 'Yes: {"label": "feature 1"}.'}
+    held_back = Raw(json.dumps({"error": error}), status=400)
+    with BatchServer(Moody(held_back, "feature 1")) as server:
+        assert labels(asker.ask(server, *requests_of(*range(2)), batch=True)) == features(*range(2))
+        assert sizes(server) == [2]
+
+
 ODD = {
     "openai": [
         {"choices": [{"message": {"content": [{"type": "text", "text": '{"label": "odd \ud83d"}'}]}}], "usage": []},

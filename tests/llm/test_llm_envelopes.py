@@ -70,6 +70,16 @@ OPENAI_ENVELOPES = {
     "line break in a string": completion(id="a\nb").replace("\\n", "\n"),
     "message without a field": completion(choices=[{"message": GOOD}]),
     "huge figure": completion(created=0).replace('"created": 0', '"created": ' + "9" * 5000),
+    "wrapped": json.dumps({"code": 200, "message": "success", "data": json.loads(completion())}),
+    "wrapped with its errors": json.dumps({"result": json.loads(completion()), "success": True, "errors": []}),
+    "wrapped as text": json.dumps({"statusCode": 200, "body": completion()}),
+    "written as a string": json.dumps(completion()),
+    "one choice of two is empty": completion(choices=[{"message": {"content": ""}}, {"message": {"content": GOOD}}]),
+    "choices by number": completion(choices={"0": {"message": {"content": GOOD}, "finish_reason": "stop"}}),
+    "choices of text": completion(choices=[GOOD]),
+    "parsed": completion({"content": None, "parsed": json.loads(GOOD)}),
+    "a type in capitals": completion({"content": [{"type": "TEXT", "text": GOOD}]}),
+    "stream of another line end": in_stream(json.loads(completion())).replace("\n", "\r"),
     "odd thoughts": completion({"content": GOOD, "reasoning_content": "\ud83d"}),
 }
 ANTHROPIC_ENVELOPES = {
@@ -79,6 +89,8 @@ ANTHROPIC_ENVELOPES = {
     "tool call": message([{"type": "tool_use", "name": "answer", "input": json.loads(GOOD)}], stop_reason="tool_use"),
     "where thoughts stand": message([{"type": "thinking", "thinking": GOOD}, {"type": "text", "text": ""}]),
     "no reason to stop": message(stop_reason=None),
+    "wrapped": json.dumps({"code": 200, "message": "success", "data": json.loads(message())}),
+    "wrapped as text": json.dumps({"statusCode": 200, "body": message()}),
     "comments": ": ping\n\n" + message(),
     "stream": in_stream(
         {"type": "message_start", "message": {"model": "m", "content": [], "usage": {"input_tokens": 10}}},
@@ -212,6 +224,8 @@ BUSY = {
     "googles": '[{"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE"}}]',
     "beside its words": '{"message": "busy", "code": 503}',
     "vllms": '{"object": "error", "message": "busy", "type": "ServiceUnavailable", "code": 503}',
+    "without an error": '{"choices": null, "base_resp": {"status_code": 1002, "status_msg": "rate limit exceeded"}}',
+    "in words only": '{"error_code": 336501, "error_msg": "The server is busy, please try again later"}',
     "in an event": 'data: {"choices": [{"delta": {"content": "{\\"la"}}]}\n\ndata: {"error": {"code": 529}}\n\n',
     "page": "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
     "heading": "<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>",
@@ -228,11 +242,38 @@ def test_a_busy_server_is_waited_for_also_where_it_says_so_with_200(
         assert len(server.calls) == 4
 
 
+def test_an_error_that_says_it_is_none_costs_no_answer(asker: Asker) -> None:
+    body = completion(error="ok", choices=[{"message": {"content": f"Here it is: {GOOD}"}}])
+    with LoopbackServer(Always(Raw(body))) as server:
+        assert isinstance(asker.ask_one(server), Reply)
+        assert len(server.calls) == 1
+
+
 def test_an_error_beside_a_whole_answer_costs_nothing(asker: Asker) -> None:
     body = completion({"content": f"Here it is: {GOOD}"}, error={"message": "logging failed", "code": 500})
     with LoopbackServer(Always(Raw(body, content_type="application/json"))) as server:
         assert isinstance(asker.ask_one(server), Reply)
         assert len(server.calls) == 1
+
+
+def test_a_filter_that_speaks_up_behind_a_whole_answer_takes_nothing_back(asker: Asker) -> None:
+    whole, cut = ([{"message": {"content": text}, "finish_reason": "content_filter"}] for text in (GOOD, '{"la'))
+    with LoopbackServer(Always(Raw(completion(choices=whole)))) as server:
+        assert isinstance(asker.ask_one(server), Reply)
+    with LoopbackServer(Always(Raw(completion(choices=cut)))) as server:
+        outcome = asker.ask_one(server)
+    assert isinstance(outcome, CallFailure)
+    assert outcome.error_type == "Refusal"
+
+
+def test_an_answer_is_read_as_utf_8_whatever_charset_is_declared(asker: Asker) -> None:
+    body = completion({"content": '{"label": "août ☀"}'}).replace("\\u2600", "☀")
+    latin = Raw(body, content_type="application/json; charset=ISO-8859-1")
+    with LoopbackServer(Always(latin)) as server:
+        outcome = asker.ask_one(server)
+    assert isinstance(outcome, Reply)
+    assert isinstance(outcome.answer, Label)
+    assert outcome.answer.label == "août ☀"
 
 
 def test_an_error_in_a_choice_is_no_answer_cut_short(asker: Asker) -> None:

@@ -9,7 +9,7 @@ from autointerp.errors import LanguageModelError
 from autointerp.llm import CallFailure, Reply
 from autointerp.llm.providers.refusals import is_too_long, words_of
 from tests.llm.asking import Asker, label_request
-from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Provider, Raw, Say
+from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Provider, Raw, Say, Script
 
 GOOD = Say('{"label": "months"}')
 TOO_LONG = {
@@ -154,6 +154,7 @@ def test_a_limit_above_the_models_own_is_lowered_to_it(asker: Asker, provider: P
         (400, "Conversation roles must alternate user/assistant/user/assistant/..."),
         (400, "Only user and assistant roles are supported!"),
         (400, "Unsupported value: 'messages[0].role' does not support 'system' with this model."),
+        (400, "This model doesn't support system messages. Try again without including system messages."),
         (400, "Developer instruction is not enabled for models/gemma-3-27b-it"),
     ],
 )
@@ -174,13 +175,14 @@ def test_a_template_without_a_system_role_is_given_its_text_before_the_users(
     ("status", "said"),
     [
         (400, "Unknown name \"additionalProperties\" at 'generation_config.response_schema': Cannot find field."),
+        (400, "The specified schema produces a constraint that has too many states for serving."),
         (400, "Unsupported JSON schema fields: {'maxItems'}"),
         (400, "Grammar error: Unimplemented keys"),
         (404, "No endpoints found that can handle the requested parameters."),
         (422, "Guided decoding is not enabled"),
         (500, "failed to parse grammar"),
     ],
-    ids=["google", "cerebras", "vllm", "openrouter", "vllm, guided", "llama.cpp"],
+    ids=["google", "google, states", "cerebras", "vllm", "openrouter", "vllm, guided", "llama.cpp"],
 )
 def test_a_schema_that_is_refused_in_any_words_is_left_out(asker: Asker, status: int, said: str) -> None:
     def plain(call: Call) -> Outcome:
@@ -235,6 +237,74 @@ def test_calls_in_flight_learn_from_each_other(asker: Asker, caplog: pytest.LogC
         assert all(isinstance(outcome, Reply) for outcome in outcomes)
         assert sum("max_tokens" in call.body for call in server.calls) <= 10, "no more than were in flight at first"
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 1
+
+
+PASSING = {
+    "groq, no room": (498, "Over capacity, please try again later"),
+    "tgi": (424, "Request failed during generation: Server error: CANCELLED"),
+    "a gateway hung up": (499, "context canceled"),
+    "lm studio, crash": (
+        400,
+        "The model has crashed without additional information. (Exit code: 18446744072635812000)",
+    ),
+    "lm studio, another model": (400, "Model unloaded."),
+    "bedrock": (400, "Model is not ready for inference. Please wait and try your request again."),
+    "vertex": (400, "litellm.BadRequestError: VertexAI: RESOURCE_EXHAUSTED: Resource has been exhausted"),
+    "moonshot": (400, "The engine is currently overloaded, please try again later"),
+    "groq, no json": (400, "Failed to generate JSON. Please adjust your prompt. See 'failed_generation' for details."),
+}
+
+
+@pytest.mark.parametrize(("status", "said"), PASSING.values(), ids=PASSING.keys())
+def test_a_refusal_that_passes_by_its_own_words_is_asked_again(asker: Asker, status: int, said: str) -> None:
+    with LoopbackServer(Script(Http(status, said), then=Always(GOOD))) as server:
+        assert isinstance(asker.ask_one(server, max_attempts=2), Reply)
+        assert len(server.calls) == 2
+
+
+def test_a_refusal_that_repeats_the_prompt_is_not_taken_at_the_prompts_words(asker: Asker) -> None:
+    prompt = "The label printer: please wait, it is not ready, try again later. " * 30
+    with LoopbackServer(Always(Http(400, f"invalid value in: {prompt}"))) as server:
+        outcome = asker.ask_one(server, max_attempts=2)
+        assert isinstance(outcome, CallFailure)
+        assert outcome.error_type == "BadRequest"
+        assert len(server.calls) == 1
+
+
+def test_an_answer_that_a_server_holds_back_is_read(asker: Asker) -> None:
+    error = {"message": "no JSON", "code": "json_validate_failed", "failed_generation": 'Yes: {"label": "months"}.'}
+    with LoopbackServer(Always(Raw(json.dumps({"error": error}), status=400))) as server:
+        outcome = asker.ask_one(server)
+        assert len(server.calls) == 1
+    assert isinstance(outcome, Reply)
+    assert outcome.usage.cost_usd is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "parameter.enable_thinking must be set to false for non-streaming calls",
+        "This model only support stream mode, please enable the stream parameter to access the model.",
+        "enable thinking can not be support when `stream=False`.",
+        "Streaming is required for this model",
+    ],
+)
+def test_a_server_that_only_streams_is_asked_for_a_stream(asker: Asker, provider: Provider, said: str) -> None:
+    def streaming(call: Call) -> Outcome:
+        return GOOD if call.body.get("stream") else Http(400, said)
+
+    with LoopbackServer(Always(streaming)) as server:
+        outcomes = asker.ask(server, label_request("a"), label_request("b"), provider=provider, concurrency=1)
+        assert [isinstance(outcome, Reply) for outcome in outcomes] == [True] * 2
+        assert len(server.calls) == 3
+
+
+def test_an_empty_answer_is_sent_back_as_a_turn_that_is_not_empty(asker: Asker, provider: Provider) -> None:
+    with LoopbackServer(Script(Say(""), then=Always(GOOD))) as server:
+        assert isinstance(asker.ask_one(server, provider=provider), Reply)
+        assert [turn["content"] for turn in server.calls[1].body["messages"] if turn["role"] == "assistant"] == [
+            "(nothing)"
+        ]
 
 
 def test_a_parameter_that_can_not_be_done_without_stops_the_run(asker: Asker) -> None:

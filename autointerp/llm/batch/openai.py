@@ -17,7 +17,7 @@ from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
 from autointerp.llm.providers.body import count
 from autointerp.llm.providers.manner import Manner
 from autointerp.llm.providers.openai import OPENAI, completion_body, read_completion
-from autointerp.llm.providers.problem import HttpProblem
+from autointerp.llm.providers.problem import HttpProblem, rejected_answer
 from autointerp.llm.providers.sdk import read_json
 
 _ENDPOINT = "/v1/chat/completions"
@@ -136,7 +136,10 @@ def _outcome(line: _Line) -> RawAnswer | HttpProblem | Trouble | NotDone:
     status = 0 if line.response is None else count(line.response.status_code)
     if line.response is not None and status != 0:
         body = _as_text(line.response.body)
-        return read_completion(status, body) if status == 200 else HttpProblem(status, body)
+        if status == 200:
+            return read_completion(status, body)
+        problem = HttpProblem(status, body)
+        return rejected_answer(problem) or problem
     code = str((line.error and line.error.code) or "")
     if code in ("batch_expired", "batch_cancelled"):
         return NotDone(code.removeprefix("batch_"))

@@ -16,15 +16,17 @@ from autointerp.llm.providers.body import (
     Stop,
     arguments_of,
     count,
+    holder_of,
     is_whole,
     mapping,
     paid_answer,
     read_objects,
     text_of,
     thoughts_of,
+    turn_of,
 )
 from autointerp.llm.providers.manner import Manner
-from autointerp.llm.providers.problem import HttpProblem, error_in, not_an_answer, page_problem
+from autointerp.llm.providers.problem import HttpProblem, busy_instead, error_in, not_an_answer, page_problem
 from autointerp.llm.providers.sdk import Dialect
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ def message_body(
     if manner.structure != "none":
         wanted = {"type": "json_schema", "schema": answer_schema(request.answer)}
         body["output_config"] = {"format": wanted}
+    if manner.is_stream:
+        body["stream"] = True
     if request.temperature is not None:
         body["temperature"] = request.temperature
     return body
@@ -67,8 +71,7 @@ def message_body(
 def _messages(request: Request[AnswerT], repair: Repair | None, manner: Manner) -> "list[MessageParam]":
     messages: list[MessageParam] = [{"role": "user", "content": manner.user_turn(request)}]
     if repair is not None:
-        # The provider refuses an empty turn.
-        messages.append({"role": "assistant", "content": repair.bad_answer.strip() or "(nothing)"})
+        messages.append({"role": "assistant", "content": turn_of(repair.bad_answer)})
         messages.append({"role": "user", "content": repair.complaint})
     return messages
 
@@ -79,6 +82,7 @@ def read_message(status: int, body: str) -> RawAnswer | Trouble | HttpProblem:
     if not objects:
         return page_problem(body) or not_an_answer(status, body)
     message = objects[0] if len(objects) == 1 else _of_stream(objects)
+    message = holder_of("content", message) or message
     content = message.get("content")
     text, usage = _text(content), mapping(message.get("usage"))
     n_output = count(usage.get("output_tokens"))
@@ -86,7 +90,7 @@ def read_message(status: int, body: str) -> RawAnswer | Trouble | HttpProblem:
     if problem is not None and not is_whole(text):
         return problem
     if content is None and not n_output:
-        return not_an_answer(status, body)
+        return busy_instead(body) or not_an_answer(status, body)
     # This provider counts cached tokens apart from the rest.
     n_cached = count(usage.get("cache_read_input_tokens"))
     n_written = count(usage.get("cache_creation_input_tokens"))

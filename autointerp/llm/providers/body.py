@@ -16,8 +16,9 @@ _LONGEST_NUMBER = 300
 _DECODER = json.JSONDecoder(
     strict=False, parse_int=lambda digits: int(digits) if len(digits) < _LONGEST_NUMBER else inf
 )
-_EVENT = re.compile(r"^data:[ \t]*(?=\{)", re.MULTILINE)
+_EVENT = re.compile(r"(?:^|\r)data:[ \t]*(?=\{)", re.MULTILINE)
 _TEXTS = ("text", "output_text")
+_NO_ERROR = frozenset({"ok", "success", "none", "null", "false", "0"})
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 _MOST_TOKENS = 2**40
 Json = dict[str, Any]
@@ -28,12 +29,38 @@ def read_objects(body: str) -> list[Json]:
     """The JSON objects in a body: one, or the events of a stream that nobody asked for; empty if there is none.
 
     A byte order mark, blanks and the comments by which a router keeps a connection open are passed over. A page holds
-    none, whatever stands in its styles and scripts.
+    none, whatever stands in its styles and scripts. A gateway may have written all of it as one JSON string.
     """
+    if body.lstrip().startswith('"'):
+        body = _unquoted(body)
     if body.lstrip("\ufeff \t\r\n").startswith("<"):
         return []
     starts = [event.end() for event in _EVENT.finditer(body)] or [body.find("{")]
     return [found for start in starts if start >= 0 and (found := _object_at(body, start)) is not None]
+
+
+def _unquoted(body: str) -> str:
+    try:
+        found = json.loads(body, strict=False)
+    except (ValueError, RecursionError):
+        return body
+    return found if isinstance(found, str) else body
+
+
+def holder_of(name: str, found: Json, depth: int = 3) -> Json:
+    """The object that holds something by a name: this, or one that a gateway has wrapped in it, also as text.
+
+    Empty if there is none. An error is no wrapping: it may repeat what was sent.
+    """
+    if found.get(name):
+        return found
+    if error_of(found) or not depth:
+        return {}
+    inner = (
+        read_objects(part) if isinstance(part, str) and part.lstrip().startswith("{") else [mapping(part)]
+        for part in found.values()
+    )
+    return next((held for parts in inner for part in parts if (held := holder_of(name, part, depth - 1))), {})
 
 
 def _object_at(body: str, start: int) -> Json | None:
@@ -52,6 +79,12 @@ def is_whole(text: str) -> bool:
         return False
 
 
+def error_of(content: Json) -> Any:
+    """What an object says of an error; None where it has none, or says that there is none."""
+    error = content.get("error")
+    return None if not error or str(error).strip().lower() in _NO_ERROR else error
+
+
 def mapping(value: Any) -> Json:
     """An object, empty where something else stands in its place."""
     return value if isinstance(value, dict) else {}
@@ -60,6 +93,17 @@ def mapping(value: Any) -> Json:
 def first(value: Any) -> Json:
     """The first of a list of objects, empty where something else stands in its place."""
     return mapping(value[0]) if isinstance(value, list) and value else {}
+
+
+def choices_of(value: Any) -> list[Json]:
+    """A completion's choices: a list, or an object of them by their numbers; a choice may be no more than its text."""
+    if isinstance(value, dict):
+        value = [value] if "message" in value else list(value.values())
+    return (
+        [{"text": part} if isinstance(part, str) else mapping(part) for part in value]
+        if isinstance(value, list)
+        else []
+    )
 
 
 def text_of(content: Any) -> str:
@@ -71,7 +115,7 @@ def text_of(content: Any) -> str:
     if not isinstance(content, dict):
         return ""
     if "type" in content or "text" in content:
-        return text_of(content.get("text")) if content.get("type", "text") in _TEXTS else ""
+        return text_of(content.get("text")) if str(content.get("type", "text")).lower() in _TEXTS else ""
     return json.dumps(content, ensure_ascii=False) if content else ""
 
 
@@ -89,6 +133,11 @@ def arguments_of(call: Json) -> str:
     """The arguments of a tool call: an answer, where a server asks for structured ones by a tool."""
     found = call.get("arguments", call.get("input"))
     return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False) if found else ""
+
+
+def turn_of(bad_answer: str) -> str:
+    """What a model is told that it has answered: servers refuse an empty turn."""
+    return bad_answer if bad_answer.strip() else "(nothing)"
 
 
 def count(value: Any) -> int:

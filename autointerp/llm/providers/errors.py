@@ -8,7 +8,8 @@ than between protocols. An error in the body of a success has the status that it
   for a flagged prompt is a refusal of that prompt only (OpenRouter).
 - What says that the model can't read as much: this request is too long for the model, whatever the status.
 - 404, and 400 that says the model is unknown: the model is not served, the run stops.
-- 408, 409, 425, 429, 5xx, and 400 or 403 that speaks of a rate limit: another attempt may succeed.
+- 408, 409, 424, 425, 429, 498, 499, 5xx, 400 or 403 that speaks of a rate limit, and 400 or 422 that says it passes:
+  another attempt may succeed.
 - Any other 4xx: this request is refused as it stands; if it is for a parameter that every request has, the run stops.
 """
 
@@ -24,11 +25,11 @@ from autointerp.llm.protocol import CallErrorType, Trouble
 from autointerp.llm.providers.address import find_address
 from autointerp.llm.providers.keys import what_to_do_without
 from autointerp.llm.providers.problem import RAW_LENGTH, HttpProblem, said
-from autointerp.llm.providers.refusals import is_too_long, speaks_of_a_rate, words_of
+from autointerp.llm.providers.refusals import is_too_long, passing_status, speaks_of_a_rate, words_of
 
 _REFUSED_KEY = frozenset({401, 402, 403})
-_AGAIN = frozenset({408, 409, 425, 429})
-_OVERLOAD = frozenset({429, 502, 503, 504, 521, 522, 523, 529})
+_AGAIN = frozenset({408, 409, 424, 425, 429, 498, 499})  # 498: Groq has no room; 499: a gateway hung up
+_OVERLOAD = frozenset({429, 498, 502, 503, 504, 521, 522, 523, 529})
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit", "credit balance is too low", "insufficient credits")
 _NO_KEY = ("api key not valid", "invalid api key", "invalid_api_key", "incorrect api key", "api_key_invalid")
 _UNKNOWN_MODEL = ("model_not_found", "unknown_model", "does not exist", "no models loaded", "not a valid model")
@@ -80,6 +81,8 @@ def read_problem(problem: HttpProblem, config: ModelConfig) -> Trouble:
         raise LanguageModelError(
             f"{config.model} refuses a setting ({message})", "change it in the model's table of the pipeline file"
         )
+    if status in (400, 422):
+        status = passing_status(words) or status
     retriable = status in _AGAIN or status >= 500
     kind: CallErrorType = "RateLimited" if status == 429 else "ServerError" if retriable else "BadRequest"
     return Trouble(kind, message, raw, retriable, retry_after_s(problem.headers), is_overload=status in _OVERLOAD)

@@ -7,6 +7,7 @@ teaches, and the same call is sent again at once; it is told once, and later cal
 2. The answer's limit has two names, and few servers know both. One larger than the model's own is lowered to it.
 3. The fixed part has a turn of its own, or goes before the user's: some chat templates know no system role.
 4. The mark for Anthropic's cache, which servers that imitate it may not know.
+5. The answer comes as a stream where a server gives none otherwise (Qwen's thinking models); it is read all the same.
 
 What is asked stays the same. A temperature that is refused is another matter: it was set for what it does to the
 answers, so the run stops and says so.
@@ -29,15 +30,21 @@ _OF_THE_LIMIT = frozenset({400, 422})
 _STRUCTURE = re.compile(
     r"response.?(?:format|schema)|json.?(?:schema|object|mode)|(?:invalid|unsupported) schema|schema feature"
     r"|additionalproperties|structured.?output|guided.(?:decoding|json)|output_(?:config|format)"
+    r"|schema.{0,40}too (?:many|complex|large|deep)"
     r"|(?:parse|compile) grammar|grammar (?:error|compil)|requested parameters"
 )
 _SYSTEM = re.compile(
-    r"(?:system|developer) (?:role|message|prompt|instruction)s?\b.{0,60}(?:not|n't|unsupported|only|unknown)"
+    r"(?:not|n't) support(?:ed)? (?:the |a )?(?:system|developer) (?:role|message|prompt|instruction)"
+    r"|(?:system|developer) (?:role|message|prompt|instruction)s?\b.{0,60}(?:not|n't|unsupported|only|unknown)"
     r"|(?:unsupported|unknown|unexpected|invalid).{0,20}\brole\b.{0,40}(?:system|developer)"
     r"|\brole\b.{0,40}(?:system|developer).{0,60}(?:not|n't|unsupported|unknown|unexpected)"
     r"|\brole\b.{0,40}not (?:support|allow|know).{0,20}(?:system|developer)"
     r"|roles must alternate|only user.{0,20}assistant.{0,10}roles|first message must (?:be|have).{0,20}user",
     re.DOTALL,
+)
+_STREAM = re.compile(
+    r"non.?stream|only supports? (?:the )?stream|stream ?= ?false|stream\b.{0,30}\b(?:be|to) true"
+    r"|stream(?:ing)? (?:is required|mode only)|非流式"
 )
 _REFUSED = re.compile(
     r"unsupported|not supported|n't support|not support|unrecogni[sz]ed|unknown|unexpected|extra|not permitted"
@@ -59,6 +66,7 @@ class Manner:
         most_output_tokens: The model's own limit; None where none was heard of.
         has_system: Whether the fixed part has a turn of its own.
         marks_cache: Whether the fixed part is marked for the provider's cache.
+        is_stream: Whether the answer is asked for as a stream.
     """
 
     structure: Literal["schema", "object", "none"] = "schema"
@@ -66,6 +74,7 @@ class Manner:
     most_output_tokens: int | None = None
     has_system: bool = True
     marks_cache: bool = True
+    is_stream: bool = False
 
     def output_tokens(self, wanted: int) -> int:
         """The limit of an answer for which so many tokens are wanted."""
@@ -137,6 +146,8 @@ def _otherwise(asked: Manner, words: str, provider: str) -> _Change | None:
         return replace(asked, has_system=False), ("a system message", "with the system message before the user's")
     if asked.marks_cache and "cache_control" in words:
         return replace(asked, marks_cache=False), ("the mark for its cache", "without")
+    if not asked.is_stream and _STREAM.search(words):
+        return replace(asked, is_stream=True), ("answers in one piece", "for a stream")
     return None
 
 

@@ -4,6 +4,7 @@ The answer's envelope is read here, since servers that imitate the protocol diff
 does not check what it is given.
 """
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -16,17 +17,21 @@ from autointerp.llm.providers.body import (
     Json,
     Stop,
     arguments_of,
+    choices_of,
     count,
+    error_of,
     first,
+    holder_of,
     is_whole,
     mapping,
     paid_answer,
     read_objects,
     text_of,
     thoughts_of,
+    turn_of,
 )
 from autointerp.llm.providers.manner import Manner
-from autointerp.llm.providers.problem import HttpProblem, error_in, not_an_answer, page_problem, status_of
+from autointerp.llm.providers.problem import HttpProblem, busy_instead, error_in, not_an_answer, page_problem, status_of
 from autointerp.llm.providers.sdk import Dialect
 
 if TYPE_CHECKING:
@@ -50,6 +55,8 @@ def completion_body(
     body: dict[str, Any] = {"model": config.model, "messages": _messages(request, repair, manner)}
     if manner.limits:
         body[manner.limits[0]] = manner.output_tokens(request.max_output_tokens)
+    if manner.is_stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
     if request.temperature is not None:
         body["temperature"] = request.temperature
     if manner.structure == "schema":
@@ -65,7 +72,7 @@ def _messages(request: Request[AnswerT], repair: Repair | None, manner: Manner) 
     if manner.has_system:
         messages.insert(0, {"role": "system", "content": request.system})
     if repair is not None:
-        messages.append({"role": "assistant", "content": repair.bad_answer})
+        messages.append({"role": "assistant", "content": turn_of(repair.bad_answer)})
         messages.append({"role": "user", "content": repair.complaint})
     return messages
 
@@ -76,19 +83,21 @@ def read_completion(status: int, body: str) -> RawAnswer | Trouble | HttpProblem
     if not objects:
         return page_problem(body) or not_an_answer(status, body)
     completion = objects[0] if len(objects) == 1 else _of_stream(objects)
-    choice = first(completion.get("choices"))
-    message = _message(choice)
-    text = _text(message) or text_of(choice.get("text"))
+    completion = holder_of("choices", completion) or completion
+    # One answer is asked for; a gateway that has split it leaves the others empty.
+    choices = choices_of(completion.get("choices")) or [{}]
+    choice = next((found for found in choices if _words(found).strip()), choices[0])
+    message, text = _message(choice), _words(choice)
     usage = mapping(completion.get("usage"))
     n_input, n_output = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     reason = str(choice.get("finish_reason")).lower()
     problem = error_in(completion, body)
-    if problem is None and (choice.get("error") or reason == "error"):
+    if problem is None and (error_of(choice) or reason == "error"):
         problem = HttpProblem(status_of(choice), body)
     if problem is not None and not is_whole(text) and not (text and reason == "stop"):
         return problem
     if not choice and not n_output:
-        return not_an_answer(status, body)
+        return busy_instead(body) or not_an_answer(status, body)
     details = mapping(usage.get("prompt_tokens_details"))
     n_cached, n_written = count(details.get("cached_tokens")), count(details.get("cache_write_tokens"))
     refusal = _refusal(message)
@@ -102,10 +111,20 @@ def _message(choice: Json) -> Json:
     return found if isinstance(found, dict) else {"content": found}
 
 
+def _words(choice: Json) -> str:
+    return _text(_message(choice)) or text_of(choice.get("text"))
+
+
 def _text(message: Json) -> str:
     """The model's words, wherever the server has put them."""
     call = first(message.get("tool_calls")).get("function", message.get("function_call"))
-    found = (text_of(message.get("content")), arguments_of(mapping(call)), thoughts_of(message))
+    parsed = mapping(message.get("parsed"))
+    found = (
+        text_of(message.get("content")),
+        json.dumps(parsed, ensure_ascii=False) if parsed else "",
+        arguments_of(mapping(call)),
+        thoughts_of(message),
+    )
     return next((text for text in found if text.strip()), "")
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autointerp.llm.protocol import RawAnswer, ServerLimits, Trouble
-from autointerp.llm.providers.body import Json, first, mapping, read_objects
+from autointerp.llm.providers.body import Json, error_of, first, mapping, read_objects, text_of
+from autointerp.llm.providers.refusals import passing_status, speaks_of_a_rate, words_of
 from autointerp.valid_text import valid_text
 
 RAW_LENGTH = 500
@@ -58,7 +59,7 @@ def error_in(content: Json, body: str) -> HttpProblem | None:
         content: The object that may hold it: `error` as an object or a text, or with the words beside their status.
         body: The whole body.
     """
-    return HttpProblem(status_of(content), body) if content.get("error") or _is_error(content) else None
+    return HttpProblem(status_of(content), body) if error_of(content) or _is_error(content) else None
 
 
 def status_of(content: Json) -> int:
@@ -71,6 +72,23 @@ def status_of(content: Json) -> int:
         if _STATUS.fullmatch(number):
             return int(number)
     return _UNSAID
+
+
+def busy_instead(body: str) -> HttpProblem | None:
+    """The error that a body without an answer tells of by its words only, if it says that it passes."""
+    words = words_of(body)
+    status = 429 if speaks_of_a_rate(words) else passing_status(words)
+    return None if status is None else HttpProblem(status, body)
+
+
+def rejected_answer(problem: HttpProblem) -> RawAnswer | None:
+    """The answer that a server holds back since it is not the JSON that was promised (Groq); None if there is none.
+
+    It is read like any other, and sent back if it does not fit. What it cost is not said.
+    """
+    error = next((mapping(found.get("error")) for found in read_objects(problem.body)), {})
+    text = text_of(error.get("failed_generation"))
+    return RawAnswer(valid_text(text), "complete", "", 0, 0, 0, 0) if text.strip() else None
 
 
 def page_problem(body: str) -> HttpProblem | None:

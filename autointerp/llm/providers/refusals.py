@@ -40,11 +40,22 @@ _BY_TIME = re.compile(
     r"rate.?limit|per.?min|per.?day|per.?hour|\btpm\b|\brpm\b|\btpd\b|quota|throttl|too many requests"
 )
 _RATE = re.compile(r"rate.?limit|throttl|too many requests")
+_BUSY = re.compile(
+    r"try again (?:later|in )|please wait|not ready|over.?loaded|over capacity|capacity.?exceeded|server is busy"
+    r"|(?:is|currently|still) (?:being )?loading|loading model|temporarily"
+    r"|resource.?(?:has been )?exhausted|service.?unavailable"
+)
+_BROKEN = re.compile(
+    r"(?:model|engine|runner|worker|process)\b.{0,30}(?:crashed|unloaded|terminated|died)|operation canceled"
+    r"|failed_generation|json_validate_failed"
+)
 _ALONE = re.compile(r"request too large|must be reduced|request is too large|body too large")
 _OF_THE_ANSWER = re.compile(r"(?:completion|output|generated|new) tokens")
 _ANSWERS_LIMIT = re.compile(r"max_(?:completion_|output_)?tokens\W+must be (?:less|at most|<)")
 _NEVER = frozenset({401, 402, 403, 404, 408, 502, 503, 504, 529})
 _OF_A_TIMEOUT = re.compile(r"context (?:deadline|cancel)\w*")  # as Go's gateways say
+# A refusal of more characters than that may repeat the prompt, and its words are not the server's.
+_MOST_OF_ITS_OWN = 1000
 _N_READ = 4000  # of what a refusal says: what it is about stands at its beginning
 
 
@@ -68,6 +79,20 @@ def _texts(value: Any) -> list[str]:
 def speaks_of_a_rate(words: str) -> bool:
     """Whether a refusal says that too much is asked in too short a time: some servers say so with 400 or 403."""
     return _RATE.search(words) is not None
+
+
+def passing_status(words: str) -> int | None:
+    """The status that a refusal would have if it said by it that it passes: some servers say so with 400, or with 200.
+
+    Returns:
+        503 of a server that is busy or not ready; 500 where something broke at this call, as a model that crashed, or
+        an answer that did not come out as the server itself had promised; None of what stays refused.
+    """
+    if len(words) > _MOST_OF_ITS_OWN:
+        return None
+    if _BUSY.search(words):
+        return 503
+    return 500 if _BROKEN.search(words) else None
 
 
 def is_too_long(status: int, words: str) -> bool:

@@ -23,7 +23,7 @@ from autointerp.llm.providers.body import read_objects
 from autointerp.llm.providers.errors import read_problem
 from autointerp.llm.providers.keys import blotted, blotted_body
 from autointerp.llm.providers.manner import Learned, Manner
-from autointerp.llm.providers.problem import HttpProblem, Posted, not_an_answer
+from autointerp.llm.providers.problem import HttpProblem, Posted, not_an_answer, rejected_answer
 
 _OutcomeT = TypeVar("_OutcomeT")
 _ModelT = TypeVar("_ModelT", bound=pydantic.BaseModel)
@@ -132,7 +132,7 @@ class SdkClient:
 
     def text(self, response: Response | Trouble | HttpProblem) -> str | Trouble | HttpProblem:
         """The body of a response."""
-        return response.text if isinstance(response, Response) else response
+        return _text_of(response) if isinstance(response, Response) else response
 
     async def close(self) -> None:
         """Close the connections."""
@@ -221,8 +221,8 @@ class SdkProvider:
             return Posted(response)
         limits = self._dialect.limits(response.headers)
         if isinstance(response, HttpProblem):
-            return Posted(response, limits)
-        outcome = self._client.blot(self._dialect.read(response.status_code, response.text))
+            return Posted(rejected_answer(response) or response, limits)
+        outcome = self._client.blot(self._dialect.read(response.status_code, _text_of(response)))
         if isinstance(outcome, HttpProblem):
             outcome = replace(outcome, headers=dict(response.headers))
         return Posted(outcome, limits)
@@ -254,6 +254,14 @@ async def split_lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
                 yield line
     if rest.strip():
         yield rest
+
+
+def _text_of(response: Response) -> str:
+    """A body's text: JSON is UTF-8, also where a server's framework declares another charset by habit."""
+    try:
+        return response.content.decode("utf-8")
+    except UnicodeDecodeError:
+        return response.text
 
 
 def _broken_connection(error: Exception, timeout_s: float, *, was_reached: bool) -> Trouble:
