@@ -148,7 +148,8 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
         run_contexts(session, chosen, reporter)
     if {"explain", "score"} & set(stages):
         run_to_end(_ask(session, stages, chosen, reporter))
-    if "index" in stages:
+    # Where labels were wanted and there is none, the run's end says why.
+    if "index" in stages and (session.reader.explanations() or not {"explain", "score"} & set(stages)):
         run_index(session, reporter)
     missing = find_missing(session.reader, chosen, stages, session.pipeline.score.scorers) if chosen else ()
     return Outcome(session.folder, chosen, missing)

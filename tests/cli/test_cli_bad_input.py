@@ -121,8 +121,9 @@ def test_a_stage_before_its_time(planted: Planted, tmp_path: Path, capsys: pytes
 
 
 def test_labels_are_asked_for_before_there_are_any(collected: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("score", "index"):
-        assert "`autointerp explain`" in complaint(capsys, command, str(collected))
+    assert "`autointerp explain`" in complaint(capsys, "index", str(collected))
+    assert main_quietly("score", str(collected)) == 1
+    assert "are not tried by this command: run `autointerp explain`" in capsys.readouterr().err
 
 
 def test_what_was_lost_of_a_finished_stage_is_made_again(planted: Planted, tmp_path: Path) -> None:

@@ -47,6 +47,13 @@ def test_what_a_model_did_not_answer_is_1_with_its_words_and_what_no_corpus_has_
         assert "2 of 3 features without a label: 1 DeadFeature, 1 TooFewContexts" in said
         assert "DeadFeature: feature 3: it never fires in this corpus" in said
         assert "2 tell of features that this corpus can't label" in said
+        for command in ("run", "score"):
+            status, said = end_of(capsys, command, file, "--features", f"{DEAD},{RARE}")
+            assert status == 0, "an array job's slice of features that can't be labelled is done"
+            assert "2 of 2 features without a label: 1 DeadFeature, 1 TooFewContexts" in said
+        status, said = end_of(capsys, "run", file, "--features", "0")
+        assert status == 1, "the only feature that was asked for has no label, as the model gave none"
+        assert "1 of 1 feature without a label: 1 ParseFailure" in said
         status, said = end_of(capsys, "explain", file, "--features", f"0-1,{DEAD}")
         assert status == 1
         assert "2 of 3 features without a label: 1 DeadFeature, 1 ParseFailure" in said

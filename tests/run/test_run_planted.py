@@ -9,7 +9,7 @@ import pytest
 
 from autointerp import load_pipeline, open_run, run_pipeline
 from autointerp.config import Pipeline
-from autointerp.errors import KeyRefusedError, NoKeyError, RunError, RunMismatchError, UnknownFeatureError
+from autointerp.errors import KeyRefusedError, NoKeyError, RunMismatchError, UnknownFeatureError
 from autointerp.llm import load_prompt
 from autointerp.run.progress import StageSummary
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Oracle, Outcome, Provider, Say, Script
@@ -167,9 +167,12 @@ def test_features_that_cannot_be_labelled_are_recorded_with_the_reason(
 
 
 @pytest.mark.slow
-def test_where_no_feature_has_contexts_the_reason_is_told(planted: Planted, tmp_path: Path) -> None:
-    with LoopbackServer(knowing()) as server, pytest.raises(RunError, match="DeadFeature: it never fires"):
-        run_pipeline(asked_pipeline(planted, tmp_path, server.url + "/v1", f'features.indices="{DEAD}"', *QUICK))
+def test_features_of_which_none_can_be_labelled_are_a_finding_and_no_failure(planted: Planted, tmp_path: Path) -> None:
+    with LoopbackServer(knowing()) as server:
+        asked = f'features.indices="{DEAD},{RARE}"'
+        outcome = run_pipeline(asked_pipeline(planted, tmp_path, server.url + "/v1", asked, *QUICK))
+    assert outcome.n_failed == 0
+    assert {(of.error_type, of.n) for of in outcome.missing} == {("DeadFeature", 1), ("TooFewContexts", 1)}
 
 
 @pytest.mark.slow

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from autointerp.errors import LanguageModelError, RunError
+from autointerp.errors import LanguageModelError
 from autointerp.identity import fingerprint
 from autointerp.plugins import called_by_us
 from autointerp.records import Explanation, Failure, ScoreWithTrials, Usage
 from autointerp.run.asking import ask_all
-from autointerp.run.features import ChosenFeatures, count_features
+from autointerp.run.features import ChosenFeatures
 from autointerp.run.language_models import Spending
 from autointerp.run.participants import Participants
 from autointerp.run.progress import Reporter, StageSummary, told_meanwhile
@@ -20,7 +20,6 @@ from autointerp.score.baseline import shuffled_explanations
 from autointerp.score.trials import ScoreContexts
 from autointerp.store.results import StageState
 
-_BEFORE_LABELS = frozenset({"contexts", "explain"})
 _FEATURES_PER_READ = 128
 _SCORES_PER_TRANSACTION = 512
 
@@ -81,8 +80,9 @@ async def run_score(
     scorers = participants.scorers
     explanations = _with_baseline(session, chosen)
     n_explanations = sum(len(of_source) for of_source in explanations.values())
-    if n_explanations == 0:
-        raise _no_label(session, chosen)
+    if n_explanations == 0:  # the run's end says why, and whether that is a failure (`run.missing`)
+        reporter.finished(StageSummary("score", 0))
+        return
     rows = _Rows(session, participants, spending, n_explanations)
     pending = {source_id: _find_pending(session, scorers, of_source) for source_id, of_source in explanations.items()}
     n_pending = sum(of_source.n_scores for of_source in pending.values())
@@ -115,26 +115,6 @@ async def run_score(
     cost_usd = spending.usage("score").cost_usd
     reporter.finished(
         StageSummary("score", counts["done"], counts["failed"], n_skipped, seconds, cost_usd, spending.used("score"))
-    )
-
-
-def _no_label(session: Session, chosen: ChosenFeatures) -> RunError:
-    n_asked = count_features(chosen)
-    failures = [
-        failure
-        for source_id, features in chosen.items()
-        for failure in session.reader.failures(list(features), source_id=source_id)
-        if failure.stage in _BEFORE_LABELS
-    ]
-    if failures:
-        last = max(failures, key=lambda failure: failure.created_at)
-        return RunError(
-            f"none of the {n_asked} features asked for could be labelled; the last: {last.error_type}: {last.message}",
-            "mend the cause and run the same command again",
-        )
-    return RunError(
-        f"none of the {n_asked} features asked for has a label in {session.folder.path}",
-        "run `autointerp explain` first; `autointerp status` says why a feature has none",
     )
 
 
