@@ -43,7 +43,7 @@ from autointerp.subject.coder_build import (
     check_architecture,
     check_layer,
 )
-from autointerp.subject.coder_formats import FORMAT_FILES, load_files, recognise_format
+from autointerp.subject.coder_formats.formats import FORMAT_FILES, load_files, recognise_format
 from autointerp.subject.hooks import is_hook_name, trained_hook_name
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from torch import Tensor
 from autointerp.config import CoderConfig
 from autointerp.errors import SubjectError
 from autointerp.subject.coder import Coder, load_coder
-from autointerp.subject.coder_formats import tensor_shapes
+from autointerp.subject.coder_formats.files import tensor_shapes
 from tests.subject.coder_layouts import (
     D_IN,
     N_FEATURES,

@@ -1,0 +1,1 @@
+"""Coders in the files of several libraries."""
