@@ -1,6 +1,6 @@
 """Calls by a provider's batch endpoint: half the price, and an answer within a day.
 
-1. Requests gather until a batch is full, or nobody has asked for a moment; then they go off as one batch.
+1. Requests gather until a batch is full, or nobody has asked for a moment (`gathering`); then they go off as one.
 2. Before that the batch is written into the ledger (`ledger`), so that it is not forgotten when this process dies.
 3. The batch is looked at every `batch_poll_s` (`poller`). When it is over, all that it has brought goes to the journal
    (`results`), also what nobody waits for any more; then those who wait are told. What brought no answer goes into the
@@ -17,14 +17,13 @@ import asyncio
 import logging
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from autointerp.config import ModelConfig
 from autointerp.errors import AutointerpError, LanguageModelError
+from autointerp.llm.batch.gathering import Asked, Gathering
 from autointerp.llm.batch.ledger import BatchedCall, BatchEntry, BatchLedger, Held, Served
 from autointerp.llm.batch.poller import STAYS, Poller
 from autointerp.llm.batch.results import Accounts, Batch, ResultReader
@@ -37,29 +36,6 @@ if TYPE_CHECKING:
     from autointerp.llm.batch.sdk import SdkBatches
 
 _LOG = logging.getLogger(__name__)
-_IDLE_S = 1.0
-_SHARE_OF_THE_BYTES = 0.95
-
-
-@dataclass(slots=True, eq=False)
-class _Asked:
-    """A request that somebody waits for.
-
-    Attributes:
-        key: The request's.
-        request: What is asked.
-        repair: The second turn, if this is one.
-        call: Its size and its most, for the ledger.
-        told: What it came to.
-        n_attempts: Batches that have held it and brought no answer.
-    """
-
-    key: str
-    request: Request[Any]
-    repair: Repair | None
-    call: BatchedCall
-    told: "asyncio.Future[RawAnswer | Trouble]"
-    n_attempts: int = 0
 
 
 class BatchClient:
@@ -99,14 +75,11 @@ class BatchClient:
         self._served = served
         self._payer = payer
         self._accounts = accounts
-        self._sleep = sleep
         self._on_stop = on_stop
         self._poller = Poller(config, service, ledger, retries, sleep)
         self._results = ResultReader(config, service, ledger, accounts, self._poller)
-        self._asked: dict[str, _Asked] = {}
-        self._gathered: deque[_Asked] = deque()
-        self._n_gathered = 0
-        self._has_gathered = asyncio.Event()
+        self._asked: dict[str, Asked] = {}
+        self._gathering = Gathering(service, self._poller, sleep)
         self._batches: dict[str, Batch] = {}
         self._brought: dict[str, str] = {}  # who paid for answers that nobody waited for, by key
         self._starting: asyncio.Task[None] | None = None
@@ -175,9 +148,9 @@ class BatchClient:
         """
         self._raise_if_stopped()
         call = BatchedCall(prompt_bytes(request, repair), most_usd)
-        asked = _Asked(key, request, repair, call, asyncio.get_running_loop().create_future())
+        asked = Asked(key, request, repair, call, asyncio.get_running_loop().create_future())
         self._asked[key] = asked
-        self._gather([asked])
+        self._gathering.add([asked])
         try:
             return await asked.told
         finally:
@@ -261,56 +234,21 @@ class BatchClient:
         if stopped is not None:
             raise type(stopped)(stopped.problem, stopped.remedy)
 
-    # --- gathering and sending --------------------------------------------------------------------------------------
-
-    def _gather(self, calls: Sequence[_Asked]) -> None:
-        self._gathered.extend(calls)
-        self._n_gathered += len(calls)
-        if calls:
-            self._has_gathered.set()
+    # --- sending ----------------------------------------------------------------------------------------------------
 
     async def _send_all(self) -> None:
         while True:
-            await self._has_gathered.wait()
-            n_before = -1
-            while len(self._gathered) < self._poller.most_requests and n_before != self._n_gathered:
-                n_before = self._n_gathered
-                await self._sleep(_IDLE_S)
-            calls, lines = self._pack()
-            if not self._gathered:
-                self._has_gathered.clear()
+            calls, lines = await self._gathering.next_batch()
             if calls:
                 entry = BatchEntry(self._served, uuid.uuid4().hex, None, self._payer, len(calls), time.time())
                 batch = Batch(entry, calls, self._poller.learned.manner, is_under_way=True)
                 self._add(batch)
                 self._begin(self._carry(batch, lines))
 
-    def _pack(self) -> tuple[dict[str, BatchedCall], list[bytes]]:
-        """Take the next batch from what has gathered, in order; what nobody waits for any more is dropped.
-
-        Returns:
-            The calls by key, and the line of each.
-        """
-        calls: dict[str, BatchedCall] = {}
-        lines: list[bytes] = []
-        n_bytes = 0
-        while self._gathered and len(calls) < self._poller.most_requests:
-            asked = self._gathered.popleft()
-            if asked.told.done():
-                continue
-            line = self._service.line(asked.key, asked.request, asked.repair, self._poller.learned.manner)
-            n_bytes += len(line) + 1
-            if calls and n_bytes > _SHARE_OF_THE_BYTES * self._service.most_bytes:
-                self._gathered.appendleft(asked)
-                break
-            calls[asked.key] = asked.call
-            lines.append(line)
-        return calls, lines
-
     def _add(self, batch: Batch) -> None:
         self._batches[batch.entry.name] = batch
 
-    def _waiting_for(self, keys: Iterable[str]) -> list[_Asked]:
+    def _waiting_for(self, keys: Iterable[str]) -> list[Asked]:
         return [asked for key in keys if (asked := self._asked.get(key)) is not None and not asked.told.done()]
 
     def _tell(self, payer: str, answers: Mapping[str, RawAnswer]) -> None:
@@ -368,13 +306,13 @@ class BatchClient:
                 end.cancel()
         else:
             self._poller.lower_for(look, entry)
-        self._gather(calls)
+        self._gathering.add(calls)
 
     async def _collect(self, batch: Batch, batch_id: str, results: Sequence[str]) -> None:
         """Take in what a batch has brought, tell who waits, and ask again for what it has not brought."""
         await self._results.take_in(batch, batch_id, results, partial(self._tell, batch.entry.payer))
-        again: list[_Asked] = []
-        troubles: list[tuple[_Asked, Trouble]] = []
+        again: list[Asked] = []
+        troubles: list[tuple[Asked, Trouble]] = []
         fatal: LanguageModelError | None = None
         for asked in self._waiting_for(batch.calls):
             try:
@@ -396,11 +334,11 @@ class BatchClient:
         if again:
             _LOG.info("batch %s: %d calls are asked again", batch_id, len(again))
 
-    async def _end(self, batch: Batch, again: Sequence[_Asked]) -> None:
+    async def _end(self, batch: Batch, again: Sequence[Asked]) -> None:
         """Nothing more comes of a batch: note it, and ask again for some of its calls."""
         await asyncio.wrap_future(self._ledger.end(batch.entry.name))
         del self._batches[batch.entry.name]
         if batch.is_resumed and batch.entry.payer == self._payer:
             await self._accounts.settle(batch.most_usd, batch.paid_usd)
         batch.over.set()
-        self._gather(again)
+        self._gathering.add(again)

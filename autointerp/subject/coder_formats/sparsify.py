@@ -19,7 +19,7 @@ _SPARSIFY_NAME = re.compile(r"(?:^|\.)(?:layers?|h)[._](\d+)(?:\.(mlp|self_attn|
 
 
 def load_sparsify(folder: Path, device: str, overrides: dict[str, Any]) -> Loaded:
-    """Read `cfg.json` and `sae.safetensors`; arguments as of `formats.load_files`, overrides of what the loader says."""
+    """Read `cfg.json` and `sae.safetensors`; arguments as of `formats.load_files`, overrides of the loader's words."""
     from sae_lens.loading.pretrained_sae_loaders import sparsify_disk_loader
 
     folder = folder.resolve()
