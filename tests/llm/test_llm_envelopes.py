@@ -310,7 +310,10 @@ def test_an_error_in_a_success_is_read_as_if_it_were_the_status(
 
 def test_an_account_without_credit_stops_the_run_also_with_200(asker: Asker) -> None:
     spent = Raw('{"error": {"message": "Insufficient credits", "code": 402}}', content_type="application/json")
-    with LoopbackServer(Always(spent)) as server, pytest.raises(KeyRefusedError, match="credit or quota is used up"):
+    with (
+        LoopbackServer(Always(spent)) as server,
+        pytest.raises(KeyRefusedError, match=r"credit or quota is used up.*: add credit"),
+    ):
         asker.ask_one(server)
 
 

@@ -4,8 +4,8 @@ Both providers, and the servers that imitate them, are read by the same rules, s
 than between protocols. An error in the body of a success has the status that it names:
 
 - A redirection is not followed: another server would be sent the prompts, and some keys.
-- 401, 402, 403, and any status whose body says that credit or quota is gone: the key is refused, the run stops. A 403
-  for a flagged prompt is a refusal of that prompt only (OpenRouter).
+- 401 and 403: the key is refused, the run stops; 402, and any status whose body says that credit or quota is gone: so
+  it does. A 403 for a flagged prompt is a refusal of that prompt only (OpenRouter).
 - What says that the model can't read as much: this request is too long for the model, whatever the status.
 - 404, and 400 that says the model is unknown: the model is not served, the run stops.
 - 408, 409, 424, 425, 429, 498, 499, 5xx, 400 or 403 that speaks of a rate limit, and 400 or 422 that says it passes:
@@ -27,7 +27,7 @@ from autointerp.llm.providers.keys import what_to_do_without
 from autointerp.llm.providers.problem import RAW_LENGTH, HttpProblem, said
 from autointerp.llm.providers.refusals import is_too_long, passing_status, speaks_of_a_rate, words_of
 
-_REFUSED_KEY = frozenset({401, 402, 403})
+_REFUSED_KEY = frozenset({401, 403})
 _AGAIN = frozenset({408, 409, 424, 425, 429, 498, 499})  # 498: Groq has no room; 499: a gateway hung up
 _OVERLOAD = frozenset({429, 498, 502, 503, 504, 521, 522, 523, 529})
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit", "credit balance is too low", "insufficient credits")
@@ -61,10 +61,14 @@ def read_problem(problem: HttpProblem, config: ModelConfig) -> Trouble:
         return Trouble("Refusal", message, raw)
     if status in (400, 403) and speaks_of_a_rate(words):
         status = 429
-    is_spent = _says(words, _NO_CREDIT)
+    is_spent = status == 402 or _says(words, _NO_CREDIT)
     if status in _REFUSED_KEY or is_spent or (status == 400 and _says(words, _NO_KEY)):
-        why = "refuses the key: its credit or quota is used up" if is_spent else "refuses the key"
-        raise KeyRefusedError(f"{server_of(config)} {why} ({message})", what_to_do_without(config))
+        if is_spent:
+            raise KeyRefusedError(
+                f"{server_of(config)} answers nothing more: the account's credit or quota is used up ({message})",
+                "add credit or raise the quota there, and run the same command again, which goes on from here",
+            )
+        raise KeyRefusedError(f"{server_of(config)} refuses the key ({message})", what_to_do_without(config))
     if is_too_long(status, words):
         return Trouble("TooLong", message, raw)
     if status == 404 or (status == 400 and _says(words, _UNKNOWN_MODEL)):
