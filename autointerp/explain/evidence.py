@@ -44,8 +44,9 @@ class EvidenceExplainer(LlmExplainer):
         assert isinstance(answer, SidedAnswer)
         label = answer.label.strip()
         says_input_only = not label.casefold().startswith(_SAYS_OUTPUT) and any(c.isalnum() for c in label)
-        text = f"predicts {label}" if answer.side == "output" and says_input_only else label
-        return Label(text, said=label, side=answer.side)
+        if answer.side == "output" and says_input_only:
+            return Label(f"predicts {label}", said=label, side=answer.side)
+        return Label(label, side=answer.side)
 
 
 def render_facts(evidence: FeatureEvidence) -> str:

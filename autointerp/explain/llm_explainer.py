@@ -27,6 +27,8 @@ from autointerp.llm.window import ask_in_window, check_window
 from autointerp.plugins import source_file
 from autointerp.records import Explanation, Failure, FeatureEvidence, Side, Usage
 
+N_CONTEXTS_WANTED = "n_contexts_wanted"
+"""In a label's detail: how many contexts would have been shown if the model's window had room for them."""
 _FEWEST_CONTEXTS = 5
 """As many as a feature needs to be explained at all, unless the pipeline says otherwise."""
 
@@ -212,5 +214,5 @@ class LlmExplainer(BaseExplainer):
             side=label.side,
             n_contexts=len(shown.active),
             excludes=label.excludes,
-            detail={**label.detail, **({"n_contexts_wanted": n_wanted} if len(shown.active) < n_wanted else {})},
+            detail={**label.detail, **({N_CONTEXTS_WANTED: n_wanted} if len(shown.active) < n_wanted else {})},
         )

@@ -57,7 +57,8 @@ def label_problem(label: str, prompt: str) -> tuple[str, str] | None:
         return ("EmptyLabel", "the label is empty") if is_empty else None
     if len(plain) > _MAX_LENGTH:
         return "LabelTooLong", f"the label has {len(plain)} characters; at most {_MAX_LENGTH} were expected"
-    words, read = _words(plain), _words(prompt)
+    # A mark may stand within a word.
+    words, read = _words(plain), _words(prompt.replace("<<", "").replace(">>", ""))
     if len(plain.split()) >= _MIN_REPEATED_WORDS and words in read:
         return "PromptRepeated", "the label repeats the prompt"
     if is_refusal(words, read):

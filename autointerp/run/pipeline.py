@@ -131,7 +131,7 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
         if "index" in stages:
             _ = session.embedder.dim  # so is an embedder that can't be loaded
         # A store that was lost is made anew from what was collected, and asks nothing that is paid for already.
-        if not (session.folder.collect / "finished").exists():
+        if not session.folder.keeps_pass(len(session.pipeline.coder)):
             _check_models(session, stages, reporter)
     if "corpus" in stages:
         run_corpus(session, reporter)

@@ -110,6 +110,12 @@ def test_words_of_refusal_that_the_contexts_hold_may_name_what_they_show() -> No
     assert label_problem("I can't help", PROMPT) is not None
 
 
+def test_a_mark_within_a_word_does_not_hide_it() -> None:
+    marked = '1: "assistant: I apolog<<ize>>, but I can\'t do that." ize 9'
+    assert label_problem("I apologize, but I can't", marked) is None
+    assert label_problem("I apologize, but I can't", marked.replace("ize", "ies")) is not None
+
+
 def test_a_word_for_nothing_may_name_the_tokens_that_are_marked_and_no_others() -> None:
     assert label_problem("None", '1: "x = <<None>> if y" None 9') is None
     assert label_problem("None", '1: "x = <<No>>ne if y" No 9') is None

@@ -74,6 +74,7 @@ def _csv_rows(path: Path, faults: Faults) -> Iterator[Row]:
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
         _check_columns(path, names)
         lines = csv.reader(file, delimiter=delimiter, strict=True)
+        is_ours = is_export(names)
         while True:
             try:
                 cells = next(lines, None)
@@ -88,7 +89,7 @@ def _csv_rows(path: Path, faults: Faults) -> Iterator[Row]:
                 faults.add(place, "more cells than the header has", "put text with commas into double quotes")
             elif cells:
                 # What our exports put before a text that a spreadsheet would run is no part of the text.
-                as_meant = [_ESCAPED.sub("", cell) for cell in cells] if is_export(names) else cells
+                as_meant = [_ESCAPED.sub("", cell) for cell in cells] if is_ours else cells
                 yield Row(place, dict(zip(names, as_meant, strict=False)))
 
 

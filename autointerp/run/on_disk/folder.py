@@ -26,6 +26,7 @@ from autointerp.run.on_disk.lock import LOCK_FILE, hold
 from autointerp.run.on_disk.manifest import has_manifest
 from autointerp.whole_file import whole_file
 
+COLLECTED = "collected.safetensors"
 _RUN_FILE = "run.json"
 # What a run writes before it has a whole run.json, or leaves when it starts over.
 _OWN_FILES = (LOCK_FILE, f".{_RUN_FILE}.*", "journal.sqlite*")
@@ -59,7 +60,12 @@ class RunFolder:
 
     def collected_file(self, source_id: str) -> Path:
         """What the pass over the whole corpus kept of one source."""
-        return self.source_folder(source_id) / "collected.safetensors"
+        return self.source_folder(source_id) / COLLECTED
+
+    def keeps_pass(self, n_sources: int) -> bool:
+        """Whether what a pass over the whole corpus keeps is here for so many sources, whatever the store holds."""
+        kept = sum(1 for _ in self.collect.glob(f"*/{COLLECTED}"))
+        return (self.collect / "finished").exists() and kept == n_sources
 
     def pool_file(self, source_id: str) -> Path:
         """The embeddings of one source's pool."""

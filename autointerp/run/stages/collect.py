@@ -1,5 +1,6 @@
 """The collect stage: one pass over the corpus, shard by shard, then what was kept of all shards put together."""
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -14,13 +15,14 @@ from autointerp.collect.tokens import top_tokens
 from autointerp.collect.windows import without_entries
 from autointerp.corpus import load_shard
 from autointerp.errors import ShardError
-from autointerp.records import Collected, SourceRecord
+from autointerp.records import Collected, SampledWindows, SourceRecord
 from autointerp.run.feature_table import FeatureColumns
 from autointerp.run.progress import Reporter, StageSummary
 from autointerp.run.session import Session
 from autointerp.run.workers.executor import CollectProgress, collect_shards
 from autointerp.subject.source import Source
 
+_LOG = logging.getLogger(__name__)
 _N_NEIGHBORS = 20
 _FEATURES_PER_TRANSACTION = 50_000
 
@@ -37,8 +39,8 @@ def run_collect(session: Session, reporter: Reporter) -> None:
         _remove_parts(session)
         reporter.finished(StageSummary("collect", 0, n_skipped=len(manifest.shards)))
         return
-    if _is_kept(session):
-        _store(session)
+    if (fired := _kept_firings(session)) is not None:
+        _store(session, fired)
         seconds, note = time.monotonic() - started, "put into a new store"
         reporter.finished(StageSummary("collect", 0, n_skipped=len(manifest.shards), seconds=seconds, note=note))
         return
@@ -63,10 +65,13 @@ def run_collect(session: Session, reporter: Reporter) -> None:
         sources=sources,
     )
     seconds = time.monotonic() - started
+    fired = []
     for source, of_source in zip(sources.sources, parts, strict=True):
         part = ShardPart(0, of_source.result())
         save_part(folder.collected_file(source.source_id), part, session.contexts_fingerprint)
-    _store(session)
+        fired.append(without_entries(part.collected.fired))
+        del part  # samples of many sources may be more than memory holds
+    _store(session, fired)
     (folder.collect / "finished").touch()
     _remove_parts(session)
     note = f"{n_tokens:,} tokens now, {n_tokens / seconds:,.0f} a second" if n_tokens else "all shards were there"
@@ -84,25 +89,28 @@ def _remove_parts(session: Session) -> None:
                 file.unlink()
 
 
-def _is_kept(session: Session) -> bool:
-    """Whether an earlier run has kept all that a pass keeps: then only the store was lost."""
-    if not (session.folder.collect / "finished").exists():
-        return False
+def _kept_firings(session: Session) -> list[SampledWindows] | None:
+    """Where each source's features fire, if an earlier run has kept all that a pass keeps: only the store was lost."""
+    if not session.folder.keeps_pass(len(session.pipeline.coder)):
+        return None
+    files = [session.folder.collected_file(source.source_id) for source in session.subject_sources.sources]
     try:
-        for source in session.subject_sources.sources:
-            load_part(session.folder.collected_file(source.source_id), session.contexts_fingerprint)
-    except ShardError:
-        return False
-    return True
+        return [without_entries(load_part(file, session.contexts_fingerprint).collected.fired) for file in files]
+    except ShardError as error:
+        _LOG.warning("%s; what the pass keeps is collected again", error.problem)
+        return None
 
 
-def _store(session: Session) -> None:
-    """Put what the pass has kept of all sources into the store."""
+def _store(session: Session, fired: Sequence[SampledWindows]) -> None:
+    """Put what the pass has kept of all sources into the store.
+
+    Args:
+        session: The run.
+        fired: Where each source's features fire, in the order of the sources, without the activations.
+    """
     fingerprint, writer, sources = session.contexts_fingerprint, session.writer, session.subject_sources
     files = {source.source_id: session.folder.collected_file(source.source_id) for source in sources.sources}
     writer.set_stage("collect", fingerprint, "running", cost_usd=0.0)
-    # Samples of many sources may be more than memory holds.
-    fired = [without_entries(load_part(file, fingerprint).collected.fired) for file in files.values()]
     texts = token_texts(session.pieces)
     effects = gather_effects(
         sources.subject,
@@ -112,7 +120,6 @@ def _store(session: Session) -> None:
         len(texts),
         session.pipeline.collect,
     )
-    del fired
     for source, its_effects in zip(sources.sources, effects, strict=True):
         collected = load_part(files[source.source_id], fingerprint).collected
         _store_source(session, source, collected, its_effects, texts)

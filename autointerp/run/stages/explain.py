@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from autointerp.contexts.evidence import feature_evidence
 from autointerp.errors import LanguageModelError
+from autointerp.explain.llm_explainer import N_CONTEXTS_WANTED
 from autointerp.plugins import called_by_us
 from autointerp.records import Explanation, Failure, FeatureEvidence
 from autointerp.run.asking import ask_all
@@ -43,7 +44,7 @@ async def run_explain(
         writer.add_explanations(labels)
         writer.add_failures(failures)
         row.record("running", spending.usage("explain"))
-        shown_fewer.extend(o.n_contexts for o in labels if o.n_contexts and "n_contexts_wanted" in o.detail)
+        shown_fewer.extend(o.n_contexts for o in labels if o.n_contexts and N_CONTEXTS_WANTED in o.detail)
         counts["done"] += len(labels)
         counts["failed"] += len(failures)
         tell()
