@@ -257,11 +257,15 @@ class Run:
         """What the run's calls of language models have cost by its journal; None where it keeps none.
 
         That is more than the stages' costs where a run was killed before it had used an answer, or started over.
+
+        Raises:
+            RunError: If the journal can't be read, or is shared with other runs and not where it was.
         """
         if self._record is None:
             return None
         llm = self._record.pipeline.get("llm") or {}
-        return find_paid(self._record.name, self.reader.path.parent, llm.get("journal"))
+        has_paid = any(stage.usage is not None and stage.usage.n_calls > 0 for stage in self.reader.stages())
+        return find_paid(self._record.name, self.reader.path.parent, llm.get("journal"), has_paid=has_paid)
 
     def score_summary(self) -> list[ScorerSummary]:
         """Each scorer over all labels, beside shuffled labels."""
