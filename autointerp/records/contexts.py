@@ -35,6 +35,9 @@ class Context:
         document_id: Document of the block.
         block_index: Block of the corpus.
         start: Position of the first token in its block.
+        group_id: What its document belongs to (source file, package, conversation); itself where nothing is known.
+        decoy: Offsets of tokens on which another feature fires and this one doesn't, alike in how they may be marked;
+            empty where none was looked for or found.
     """
 
     context_id: str
@@ -51,6 +54,8 @@ class Context:
     document_id: str
     block_index: int
     start: int
+    group_id: str = ""
+    decoy: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         split = f", {self.split}" if self.split else ""

@@ -140,6 +140,7 @@ class Trial:
         marked: Offsets of the marked tokens (fuzzing); empty elsewhere.
         weight: 1 / probability with which the context was drawn (recall); 1 elsewhere.
         unanswered: Why there is no answer; None where there is one.
+        prompt: Names the prompt that it was put in; None where no language model was asked.
     """
 
     explanation_id: str
@@ -152,6 +153,7 @@ class Trial:
     marked: tuple[int, ...] = ()
     weight: float = 1.0
     unanswered: str | None = None
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
