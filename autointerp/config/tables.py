@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from autointerp.config.indices import parse_indices
 from autointerp.config.secrets import check_address, check_variable
 
-NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbor", "silent_token"]
+NegativeKind = Literal["silent_peak", "silent_random", "silent_similar", "silent_neighbor", "silent_token"]
 
 
 class _Frozen(BaseModel):
@@ -137,7 +137,7 @@ class CollectConfig(_Frozen):
     n_fired: int = Field(100, gt=0, description="blocks kept per feature as a uniform sample of those where it fires")
     n_pool_blocks: int = Field(2048, gt=0, description="blocks of which every firing is kept")
     context_length: int = Field(32, ge=4, le=65_536, description="tokens in a context")
-    peak_fraction: float = Field(0.75, ge=0, le=1, description="where in the context the peak stands")
+    peak_fraction: float = Field(0.75, ge=0, le=1, description="where the peak stands in what the explainer sees")
     n_token_candidates: int = Field(
         256, gt=0, description="tokens counted per feature; exact for a feature that fires on no more different ones"
     )
@@ -178,7 +178,7 @@ class ContextsConfig(_Frozen):
     min_score: int = Field(5, gt=0, description="fewer active score contexts: the feature has too few")
     n_quantiles: int = Field(10, gt=0, description="activation quantiles of the feature's firing blocks")
     negatives: tuple[NegativeKind, ...] = Field(
-        ("silent_random", "silent_similar"), min_length=1, description="kinds of silent contexts, in equal shares"
+        ("silent_peak", "silent_similar"), min_length=1, description="kinds of silent contexts, in equal shares"
     )
     n_explain_silent: int = Field(20, gt=0, description="silent contexts at most on the explain side, for thresholds")
     n_similar_to: int = Field(

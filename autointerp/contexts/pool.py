@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float32, Int32, Int64
 
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
+from autointerp.contexts.pool_windows import PoolWindows, cut_spans, draw_peak_windows
 from autointerp.contexts.splits import DuplicateIndex, context_trigrams, document_split, trigram_sets
 from autointerp.contexts.windows import Pieces, make_context
 from autointerp.corpus.reader import BlockReader, Blocks
@@ -55,9 +56,9 @@ class _Firings:
 
 @dataclass(frozen=True, eq=False)
 class PoolTiles:
-    """Windows drawn uniformly from the pool's blocks, with every feature's activations on them.
+    """Windows of the pool's blocks, with every feature's activations on them.
 
-    Tiles are in corpus order. Make one with `PoolTiles.build`.
+    Tiles are in corpus order. Make one with `PoolTiles.build`, which draws them uniformly, or `PoolTiles.build_peaks`.
 
     Attributes:
         source_id: `model@source`.
@@ -130,13 +131,62 @@ class PoolTiles:
             ShardError: If a block is not in the corpus.
         """
         blocks = reader.read(pool.block_index)
-        pool_block, start, length = _cut(blocks, collect.context_length)
+        cut = cut_spans(blocks, collect.context_length)
         key = hash_key(seed, "pool tiles")
-        order = np.argsort(keyed_hash(key, pool.block_index[pool_block], start), kind="stable")
-        drawn = np.sort(order[: config.n_pool_tiles])
-        n_windows = start.size
-        pool_block, start, length = pool_block[drawn], start[drawn], length[drawn]
+        order = np.argsort(keyed_hash(key, pool.block_index[cut.pool_block], cut.start), kind="stable")
+        drawn = cut.take(np.sort(order[: config.n_pool_tiles]))
+        return cls._of(drawn, cut.start.size, pool, blocks, pieces, config, collect, seed, source_id, kept)
 
+    @classmethod
+    def build_peaks(
+        cls,
+        pool: Pool,
+        reader: BlockReader,
+        pieces: Pieces,
+        config: ContextsConfig,
+        collect: CollectConfig,
+        *,
+        seed: int,
+        source_id: str,
+        n_active_blocks: Int64[np.ndarray, " feature"],
+        kept: KeptEmbeddings | None = None,
+    ) -> "PoolTiles":
+        """Draw windows of the pool in which features peak, and index the firings by feature; see `pool_windows`.
+
+        Args:
+            pool: Sampled blocks with every firing.
+            reader: The corpus that the pool was sampled from.
+            pieces: Of the subject's vocabulary.
+            config: Number of windows, at most; split of documents.
+            collect: Length of a context.
+            seed: Of the draw and of the split.
+            source_id: `model@source`.
+            n_active_blocks: Blocks of the corpus in which each feature fires.
+            kept: Where the run's embedder's embeddings of these windows are kept.
+
+        Raises:
+            ShardError: If a block is not in the corpus.
+        """
+        blocks = reader.read(pool.block_index)
+        is_alike = n_active_blocks >= config.min_explain + config.min_score
+        drawn = draw_peak_windows(pool, blocks, collect.context_length, config.n_pool_tiles, is_alike, seed)
+        return cls._of(drawn, drawn.start.size, pool, blocks, pieces, config, collect, seed, source_id, kept)
+
+    @classmethod
+    def _of(
+        cls,
+        drawn: PoolWindows,
+        n_windows: int,
+        pool: Pool,
+        blocks: Blocks,
+        pieces: Pieces,
+        config: ContextsConfig,
+        collect: CollectConfig,
+        seed: int,
+        source_id: str,
+        kept: KeptEmbeddings | None,
+    ) -> "PoolTiles":
+        pool_block, start, length = drawn.pool_block, drawn.start, drawn.length
         offsets = np.arange(collect.context_length)[None, :]
         inside = offsets < length[:, None]
         positions = np.where(inside, start[:, None] + offsets, 0)
@@ -286,23 +336,6 @@ class PoolTiles:
         computed = embedder.embed(self.texts) if kept is None else kept.of(self.texts, embedder)
         self._embeddings.append((embedder, computed))
         return computed
-
-
-def _cut(
-    blocks: Blocks, context_length: int
-) -> tuple[Int32[np.ndarray, " window"], Int32[np.ndarray, " window"], Int32[np.ndarray, " window"]]:
-    """Cut counted spans into windows: row of the block, first position and length of each, in corpus order.
-
-    Window j begins `j * context_length` tokens into its span, or earlier where it would not end within it.
-    """
-    span = (blocks.span_end - blocks.span_start).astype(np.int64)
-    n_windows = -(-span // context_length)
-    length = np.minimum(span, context_length)
-    block = np.repeat(np.arange(span.size), n_windows)
-    number = np.arange(block.size) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
-    first = np.minimum(number * context_length, (span - length)[block])
-    start = blocks.span_start[block] + first
-    return block.astype(np.int32), start.astype(np.int32), length[block].astype(np.int32)
 
 
 def _index(

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
-from autointerp.corpus.reader import BlockReader
+from autointerp.corpus.reader import Blocks
 from autointerp.identity import feature_id, stable_uuid
 from autointerp.records import SILENT_KINDS, Context, ContextKind, SampledWindows, Split
 
@@ -50,21 +50,17 @@ class Windows:
     document_ids: tuple[str, ...]
 
 
-def cut_windows(samples: SampledWindows, reader: BlockReader) -> Windows:
-    """Read the tokens of sampled windows and clip them to the counted span of their blocks.
+def cut_windows(samples: SampledWindows, blocks: Blocks) -> Windows:
+    """Clip sampled windows to the counted span of their blocks, and add their tokens.
 
     Args:
         samples: Windows around a peak.
-        reader: The corpus that they were sampled from.
+        blocks: The block of each.
 
     Returns:
         One row a sample, in the same order.
-
-    Raises:
-        ShardError: If a block is not in the corpus.
     """
     n_offsets = samples.context_length
-    blocks = reader.read(samples.block_index)
     start = np.maximum(samples.window_start, blocks.span_start)
     end = np.minimum(samples.window_start + n_offsets, blocks.span_end)
     length = end - start
@@ -89,7 +85,15 @@ def cut_windows(samples: SampledWindows, reader: BlockReader) -> Windows:
 
 
 def window_context(
-    windows: Windows, row: int, *, source_id: str, kind: ContextKind, split: Split | None, quantile: int, pieces: Pieces
+    windows: Windows,
+    row: int,
+    *,
+    source_id: str,
+    kind: ContextKind,
+    split: Split | None,
+    quantile: int,
+    pieces: Pieces,
+    decoy: Sequence[int] = (),
 ) -> Context:
     """Make the context of one window."""
     length = int(windows.length[row])
@@ -106,6 +110,7 @@ def window_context(
         block_index=int(windows.block_index[row]),
         start=int(windows.start[row]),
         tokens=pieces.pieces(token_ids),
+        decoy=decoy,
     )
 
 
@@ -122,6 +127,7 @@ def make_context(
     block_index: int,
     start: int,
     tokens: Sequence[str],
+    decoy: Sequence[int] = (),
 ) -> Context:
     """Make a context, with the id that any other run gives to the same one."""
     assert len(token_ids) == len(activations) == len(tokens) > 0
@@ -143,4 +149,5 @@ def make_context(
         document_id=document_id,
         block_index=block_index,
         start=start,
+        decoy=tuple(decoy),
     )

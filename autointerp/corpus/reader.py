@@ -39,6 +39,11 @@ class Blocks:
     span_end: Int32[np.ndarray, " block"]
     document_ids: tuple[str, ...]
 
+    def take(self, rows: Int64[np.ndarray, " row"]) -> "Blocks":
+        """Some of the blocks."""
+        arrays = {name: getattr(self, name)[rows] for name in ("token_ids", "counted", "span_start", "span_end")}
+        return Blocks(**arrays, document_ids=tuple(self.document_ids[row] for row in rows.tolist()))
+
 
 class BlockReader(Protocol):
     """What gives blocks by their index."""

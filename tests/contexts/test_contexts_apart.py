@@ -19,7 +19,7 @@ from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, World, jaccard, make
 
 COMMON = 3
 EVERY_KIND = CONTEXTS.model_copy(
-    update={"negatives": ("silent_random", "silent_similar", "silent_neighbor", "silent_token")}
+    update={"negatives": ("silent_peak", "silent_similar", "silent_neighbor", "silent_token")}
 )
 NEIGHBORS: Mapping[int, Sequence[int]] = {1: [2, 3], 2: [3], 3: [1, 2]}
 
@@ -111,7 +111,7 @@ def test_select_contexts_are_stratified_like_those_that_grade_and_have_as_many_s
     outcome = outcomes(make_world(5, n_documents=300), config, collect=collect)[COMMON]
     assert Counter((c.split, c.kind) for c in of_split(outcome, "select")) == {
         ("select", "quantile"): 8,
-        ("select", "silent_random"): 4,
+        ("select", "silent_peak"): 4,
         ("select", "silent_similar"): 4,
     }
     assert isinstance(outcome, FeatureContexts)

@@ -123,9 +123,13 @@ class World:
 
     def _context(self, feature: int, kind: ContextKind, block: int, start: int, quantile: int | None) -> Context:
         ids = self.token_ids[block, start : start + WINDOW].tolist()
+        activations = self.activations(feature)[block, start : start + WINDOW].tolist()
+        # Another feature could be any that fires on one word: here the words take turns.
+        silent = [offset for offset, activation in enumerate(activations) if activation == 0]
+        turn = block % max(1, len(silent))
         return make_context(
             ids,
-            self.activations(feature)[block, start : start + WINDOW].tolist(),
+            activations,
             source_id=SOURCE,
             feature_index=feature,
             kind=kind,
@@ -135,6 +139,7 @@ class World:
             block_index=block,
             start=start,
             tokens=Pieces().pieces(ids),
+            decoy=(*silent[turn:], *silent[:turn]),
         )
 
     def given(self, feature: int, pool: PoolTiles, n: int = 20) -> ScoreContexts:
