@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
@@ -33,6 +34,7 @@ from autointerp.collect.windows import join_rows, narrowed, take_rows
 from autointerp.config import ContextsConfig
 from autointerp.contexts.choose import ActiveChoices, ApartChoices, Candidates, Choice, choose_active, choose_apart
 from autointerp.contexts.lacking import why_too_few
+from autointerp.contexts.look_alikes import crowding, look_alike
 from autointerp.contexts.negatives import (
     NegativeHints,
     Ranking,
@@ -237,7 +239,7 @@ class _Builder:
     def _similarities(
         self, chunk: _Chunk, explain: Mapping[int, Sequence[Choice]]
     ) -> dict[int, Float32[np.ndarray, " tile"]]:
-        """Similarity of each tile to the mean of some of each feature's explain contexts."""
+        """How much each window of a peak looks like some of each feature's explain contexts."""
         if "silent_similar" not in self._config.negatives or not explain:
             return {}
         texts: list[str] = []
@@ -250,11 +252,13 @@ class _Builder:
                 texts.append("".join(self._inputs.pieces.pieces(token_ids)).strip())
             n_texts.append(spread.size)
         embedded = self._inputs.embedder.embed(texts)
-        first = np.cumsum([0, *n_texts[:-1]])
-        means = np.add.reduceat(embedded, first, axis=0) / np.array(n_texts, dtype=np.float32)[:, None]
-        tiles = self._inputs.pools.peaks.embeddings(self._inputs.embedder)
-        # Feature by feature and not by BLAS, whose rounding may change with the size of a product and with threads.
-        return {feature: np.einsum("td,d->t", tiles, mean) for feature, mean in zip(explain, means, strict=True)}
+        looked_up = np.split(embedded, np.cumsum(n_texts)[:-1])
+        windows = self._inputs.pools.peaks.embeddings(self._inputs.embedder)
+        return {f: look_alike(windows, self._crowding, own) for f, own in zip(explain, looked_up, strict=True)}
+
+    @cached_property
+    def _crowding(self) -> Float32[np.ndarray, " tile"]:
+        return crowding(self._inputs.pools.peaks.embeddings(self._inputs.embedder))
 
     def _with_silent(
         self,

@@ -6,8 +6,8 @@ it is (it has more function words, for one): so all kinds but `silent_random` ar
 feature, placed like those that fire. They differ in the order in which windows are considered:
 
 - `silent_peak`: by keyed hash of feature and window, a uniform sample.
-- `silent_similar`: by similarity of the window's text to the mean of the feature's explain contexts, first of a quarter
-  of the windows that is drawn for each feature, so that none that is similar to everything serves everywhere.
+- `silent_similar`: by how much the window looks like one of the feature's explain contexts (`look_alikes`), first of a
+  quarter of the windows that is drawn for each feature, so that none serves everywhere.
 - `silent_neighbor`: windows where a feature with a close decoder direction fires, strongest first, neighbors in turn.
 - `silent_token`: windows that hold a token on which this feature peaks most, in random order.
 - `silent_random`: tiles, the corpus as it comes, by keyed hash.
@@ -76,8 +76,7 @@ class NegativeHints:
     """What is known of a feature from its explain split and its decoder, for finding hard negatives.
 
     Attributes:
-        similarity: Similarity of the text of each window of `peaks` to the feature's explain contexts; None unless
-            asked for.
+        similarity: How much each window of `peaks` looks like the feature's explain contexts; None unless asked for.
         neighbors: Features with a close decoder direction, closest first.
         peak_tokens: Tokens on which the feature peaks, most often first.
     """

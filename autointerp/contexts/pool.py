@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float32, Int32, Int64
 
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
-from autointerp.contexts.pool_windows import PoolWindows, cut_spans, draw_peak_windows
+from autointerp.contexts.pool_windows import PeakSettings, PoolWindows, cut_spans, draw_peak_windows
 from autointerp.contexts.splits import DuplicateIndex, context_trigrams, document_split, trigram_sets
 from autointerp.contexts.windows import Pieces, make_context
 from autointerp.corpus.reader import BlockReader, Blocks
@@ -168,8 +168,12 @@ class PoolTiles:
             ShardError: If a block is not in the corpus.
         """
         blocks = reader.read(pool.block_index)
-        is_alike = n_active_blocks >= config.min_explain + config.min_score
-        drawn = draw_peak_windows(pool, blocks, collect.context_length, config.n_pool_tiles, is_alike, seed)
+        settings = PeakSettings(
+            context_length=collect.context_length,
+            is_alike=n_active_blocks >= config.min_explain + config.min_score,
+            n_per_feature=max(1, round(collect.n_fired * pool.block_index.size / reader.n_blocks)),
+        )
+        drawn = draw_peak_windows(pool, blocks, pieces, config.n_pool_tiles, settings, seed)
         return cls._of(drawn, drawn.start.size, pool, blocks, pieces, config, collect, seed, source_id, kept)
 
     @classmethod
