@@ -92,23 +92,24 @@ class Poller:
         may_have_arrived = False
         try:
             await asyncio.wrap_future(self._ledger.open(entry, calls))
-            for number in count(1):
-                async with self._uploading:
-                    may_have_arrived = True
-                    outcome = await self._attempt(entry, lines)
-                if outcome is None or isinstance(outcome, str):
-                    self.silence.ends()
-                    return outcome
-                if isinstance(outcome, Unsure):
-                    _LOG.info("the reply to a batch was lost (%s); looking for it", outcome.trouble.message)
-                    found = await self.find(entry, calls)
-                    if found is not None:
-                        return found
-                    outcome = outcome.trouble
-                may_have_arrived = False
-                if outcome.error_type == "RateLimited" and has_company():
-                    waited_s = 0.0
-                waited_s = await self._wait("sending a batch", outcome, number, waited_s, entry.name)
+            with self.silence.waited():
+                for number in count(1):
+                    async with self._uploading:
+                        may_have_arrived = True
+                        outcome = await self._attempt(entry, lines)
+                    if outcome is None or isinstance(outcome, str):
+                        self.silence.ends()
+                        return outcome
+                    if isinstance(outcome, Unsure):
+                        _LOG.info("the reply to a batch was lost (%s); looking for it", outcome.trouble.message)
+                        found = await self.find(entry, calls)
+                        if found is not None:
+                            return found
+                        outcome = outcome.trouble
+                    may_have_arrived = False
+                    if outcome.error_type == "RateLimited" and has_company():
+                        waited_s = 0.0
+                    waited_s = await self._wait("sending a batch", outcome, number, waited_s, entry.name)
         except (asyncio.CancelledError, LanguageModelError):
             if not may_have_arrived:  # nobody need look for it
                 self._ledger.end(entry.name)
@@ -184,13 +185,14 @@ class Poller:
             know a batch of these days is asked again: to take that for an answer would be to pay twice.
         """
         waited_s = 0.0
-        for number in count(1):
-            outcome = await attempt()
-            read = self._read_problem(outcome, entry) if isinstance(outcome, HttpProblem) else outcome
-            if not isinstance(read, Trouble):
-                self.silence.ends()
-                return read
-            waited_s = await self._wait(what, read, number, waited_s, entry.name)
+        with self.silence.waited():
+            for number in count(1):
+                outcome = await attempt()
+                read = self._read_problem(outcome, entry) if isinstance(outcome, HttpProblem) else outcome
+                if not isinstance(read, Trouble):
+                    self.silence.ends()
+                    return read
+                waited_s = await self._wait(what, read, number, waited_s, entry.name)
         raise AssertionError("count has no end")
 
     def _read_problem(self, problem: HttpProblem, entry: BatchEntry) -> Trouble | None:
