@@ -95,6 +95,7 @@ class Learned:
         config: The model.
 
     Attributes:
+        at_first: In which the first call is asked: with all that a server may take.
         manner: In which the next call is asked.
     """
 
@@ -102,7 +103,7 @@ class Learned:
         self._config = config
         # OpenAI's reasoning models refuse `max_tokens`; most compatible servers know only that.
         is_openais = config.base_url is None or find_address(config).is_own
-        self.manner = Manner(limits=_LIMITS[::-1] if is_openais else _LIMITS)
+        self.at_first = self.manner = Manner(limits=_LIMITS[::-1] if is_openais else _LIMITS)
 
     def learn(self, asked: Manner, problem: HttpProblem, output_tokens: int) -> bool:
         """Take in a refusal.
