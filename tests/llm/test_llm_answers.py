@@ -61,6 +61,8 @@ def test_an_answer_is_read_wherever_it_stands(around: str) -> None:
         '{"Label": "months"}',
         '{" label": "months", "confidence": [0.9,], "why": {"label": "the marks"}}',
         '"{\\"label\\": \\"months\\"}"',
+        '"{\\"label\\":\n\\"months\\"}"',
+        '\ufeff"{\\"label\\": \\"months\\"}"',
         '{"answer": "{\\"label\\": \\"months\\"}"}',
     ],
 )

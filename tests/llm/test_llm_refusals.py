@@ -115,6 +115,23 @@ def test_a_limit_that_is_refused_goes_by_its_other_name_from_then_on(
     assert told[0].endswith("asked with `max_completion_tokens` from now on")
 
 
+@pytest.mark.parametrize(
+    ("base_url", "variable", "name"),
+    [
+        (None, "", "max_completion_tokens"),
+        (None, "https://eu.api.openai.com/v1", "max_completion_tokens"),
+        (None, "http://127.0.0.1:8000/v1", "max_tokens"),
+        ("https://api.openai.com/v1", "http://127.0.0.1:8000/v1", "max_completion_tokens"),
+        ("http://127.0.0.1:8000/v1", "", "max_tokens"),
+    ],
+)
+def test_the_limit_has_the_name_that_the_server_knows_whoever_names_the_server(
+    monkeypatch: pytest.MonkeyPatch, base_url: str | None, variable: str, name: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", variable)
+    assert Learned(ModelConfig(model="m", base_url=base_url)).manner.limits[0] == name
+
+
 def test_a_server_that_knows_neither_name_is_asked_without_a_limit(asker: Asker) -> None:
     def strict(call: Call) -> Outcome:
         name = next((name for name in call.body if name.startswith("max_")), None)

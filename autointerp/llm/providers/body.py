@@ -16,6 +16,7 @@ _LONGEST_NUMBER = 300
 _DECODER = json.JSONDecoder(
     strict=False, parse_int=lambda digits: int(digits) if len(digits) < _LONGEST_NUMBER else inf
 )
+_BEFORE = "\ufeff \t\r\n"
 _EVENT = re.compile(r"(?:^|\r)data:[ \t]*(?=\{)", re.MULTILINE)
 _TEXTS = ("text", "output_text")
 _NO_ERROR = frozenset({"ok", "success", "none", "null", "false", "0"})
@@ -32,20 +33,22 @@ def read_objects(body: str) -> list[Json]:
     A byte order mark, blanks and the comments by which a router keeps a connection open are passed over. A page holds
     none, whatever stands in its styles and scripts. A gateway may have written all of it as one JSON string.
     """
-    if body.lstrip().startswith('"'):
-        body = _unquoted(body)
-    if body.lstrip("\ufeff \t\r\n").startswith("<"):
+    body = unquoted(body)
+    if body.lstrip(_BEFORE).startswith("<"):
         return []
     starts = [event.end() for event in _EVENT.finditer(body)] or [body.find("{")]
     return [found for start in starts if start >= 0 and (found := _object_at(body, start)) is not None]
 
 
-def _unquoted(body: str) -> str:
+def unquoted(text: str) -> str:
+    """The text of a JSON string, or the text itself where it is none."""
+    begin = text.lstrip(_BEFORE)
+    if not begin.startswith('"'):
+        return text
     try:
-        found = json.loads(body, strict=False)
-    except (ValueError, RecursionError):
-        return body
-    return found if isinstance(found, str) else body
+        return str(json.loads(begin, strict=False))
+    except ValueError:
+        return text
 
 
 def holder_of(name: str, found: Json, depth: int = 3) -> Json:

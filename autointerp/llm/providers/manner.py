@@ -94,6 +94,9 @@ class Learned:
     Args:
         config: The model.
 
+    Raises:
+        LanguageModelError: If its address is none.
+
     Attributes:
         at_first: In which the first call is asked: with all that a server may take.
         manner: In which the next call is asked.
@@ -102,8 +105,8 @@ class Learned:
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
         # OpenAI's reasoning models refuse `max_tokens`; most compatible servers know only that.
-        is_openais = config.base_url is None or find_address(config).is_own
-        self.at_first = self.manner = Manner(limits=_LIMITS[::-1] if is_openais else _LIMITS)
+        limits = _LIMITS[::-1] if find_address(config).is_own else _LIMITS
+        self.at_first = self.manner = Manner(limits=limits)
 
     def learn(self, asked: Manner, problem: HttpProblem, output_tokens: int) -> bool:
         """Take in a refusal.
