@@ -58,9 +58,14 @@ OPENAI = {
     "text of old": [{"model": "m", "choices": [{"text": half}]} for half in HALVES] + [*END],
     "the reason twice": [*WORDS, END[0], *END],
 }
-START = {"type": "message_start", "message": {"model": "m", "content": [], "usage": {"input_tokens": 10}}}
-TEXTS = [{"type": "content_block_delta", "delta": {"type": "text_delta", "text": half}} for half in HALVES]
-STOP = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}}
+START: dict[str, Any] = {
+    "type": "message_start",
+    "message": {"model": "m", "content": [], "usage": {"input_tokens": 10}},
+}
+TEXTS: list[dict[str, Any]] = [
+    {"type": "content_block_delta", "delta": {"type": "text_delta", "text": half}} for half in HALVES
+]
+STOP: dict[str, Any] = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}}
 ANTHROPIC = {
     "delta is null": [START, {"type": "content_block_delta", "delta": None}, *TEXTS, STOP],
     "text is null": [START, {"type": "content_block_delta", "delta": {"text": None}}, *TEXTS, STOP],
