@@ -1,11 +1,14 @@
 """Tables have the columns of what is stored, whatever scorers there are."""
 
+import re
+from dataclasses import replace
+
 import pytest
 from rich.cells import cell_len
 
-from autointerp.cli.tables import hit_rows, label_rows, table
+from autointerp.cli.tables import hit_rows, label_rows, summary_rows, table
 from autointerp.records import SearchHit
-from autointerp.store.results import ScoredLabel
+from autointerp.store.results import ScoredLabel, ScorerSummary
 from tests.store.making import SOURCE, make
 
 
@@ -30,6 +33,38 @@ def test_labels_stand_beside_the_shuffled_ones_of_the_same_scorer() -> None:
         ["feature", "label", "simulation"],
         ["1", "heat", ".75", "[.65", ".85]", ".25"],
     ]
+
+
+def summary(**changes: object) -> ScorerSummary:
+    values = (0.97, 0.68, 0.8, 0.9, 0.91, 0), (100, 0.54, 0.5, 0.5, 0.61, 0.12, 0), (100, 0.95, 0.88)
+    return replace(ScorerSummary("fuzzing", "local", "balanced accuracy", 0.5, 518, *sum(values, ())), **changes)
+
+
+def test_a_summary_sets_the_shuffled_labels_mean_and_share_above_chance_below_the_true_ones() -> None:
+    assert [line.split("  ") for line in squeezed(summary_rows([summary()]))] == [
+        ["scorer", "labels", "judge", "n", "median", "mean", "quartiles", "chance"]
+        + ["> chance", "> shuffled", "true label wins", "metric"],
+        ["fuzzing", "true", "local", "518", ".80", ".97", ".68-.90", ".50"]
+        + ["91 %", "88 %", "95 % of 100", "balanced accuracy"],
+        ["", "shuffled", "100", ".50", ".54", ".50-.61", "12 %"],
+    ]
+
+
+def test_a_summary_counts_labels_that_got_one_answer_where_there_are_any() -> None:
+    lines = squeezed(summary_rows([summary(baseline_n_uninformative=68)]))
+    assert "one answer" in lines[0]
+    assert lines[2].endswith("  12 %  68")
+
+
+def test_a_scorer_without_shuffled_labels_and_without_a_chance_has_one_row() -> None:
+    of = summary(chance=None, share_above_chance=None, n_baseline=0, n_paired=0, win_rate=None, share_above_shuffled=None)
+    assert squeezed(summary_rows([of]))[1:] == [
+        "fuzzing  true  local  518  .80  .97  .68-.90  -  -  -  -  balanced accuracy"
+    ]
+
+
+def squeezed(lines: list[str]) -> list[str]:
+    return [re.sub(" {2,}", "  ", line) for line in lines]
 
 
 HOSTILE = (
