@@ -94,10 +94,14 @@ class Judge(Protocol):
 
     Attributes:
         name: For example `local` or the language model's name; stands in `trials.judge`.
+        is_free: Whether an answer costs nothing, so that a scorer may ask as much as there is to ask.
     """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def is_free(self) -> bool: ...
 
     def fingerprint(self, task: Task) -> str:
         """Of the settings, the prompt's text and the model that decide its answers to a task."""

@@ -82,6 +82,7 @@ class Words:
     """A judge that says yes where the label is a word of the context, but answers nothing about some labels."""
 
     name = "words"
+    is_free = True
 
     def __init__(self, mute: Mapping[str, bool] | None = None) -> None:
         self.mute = mute or {}

@@ -149,6 +149,7 @@ class Scripted:
     says: Callable[[str, Task, Question], Answer]
     name: str = "scripted"
     made_of: str = "scripted"
+    is_free: bool = True
 
     def fingerprint(self, task: Task) -> str:
         return f"{self.made_of} {task.name}"

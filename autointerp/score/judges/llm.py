@@ -76,6 +76,8 @@ class LlmJudge:
         PromptError: If a prompt file is missing or malformed.
     """
 
+    is_free = False
+
     def __init__(self, model: LanguageModel, config: JudgeConfig) -> None:
         assert config.model is not None, "the config is validated"
         self._model = model

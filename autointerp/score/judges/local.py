@@ -59,6 +59,7 @@ class LocalJudge:
     """
 
     name = "local"
+    is_free = True
 
     def __init__(self, embedder: LabelEmbedder) -> None:
         self._embedder = embedder

@@ -27,6 +27,8 @@ class SimilarityJudge:
         embedder: Gives the similarities; its name is the judge's.
     """
 
+    is_free = True
+
     def __init__(self, embedder: LabelEmbedder) -> None:
         self._embedder = embedder
         self.name = embedder.name
