@@ -170,11 +170,12 @@ def test_chance_is_each_features_own_where_a_scorer_tells_it_and_unknown_where_n
     labels = [make.explanation(i) for i in range(3)]
     writer.add_explanations(labels)
     # The intervals begin at .2: above a chance of .1, not above one of .3, and of the third nothing is known.
-    for label, detail in zip(labels, ({"chance": 0.1}, {"chance": 0.3}, {"chance": None}), strict=True):
+    for label, chance in zip(labels, (0.1, 0.3, None), strict=True):
         graded = make.graded(label, "recall", value=0.3)
-        writer.add_scores([replace(graded, score=replace(graded.score, metric="F1", detail=detail))])
+        writer.add_scores([replace(graded, score=replace(graded.score, metric="F1", detail={"chance": chance}))])
     (of,) = reader.score_summary()
-    assert (of.chance, of.share_above_chance) == (pytest.approx(0.2), 0.5)
+    assert of.chance == pytest.approx(0.2)
+    assert of.share_above_chance == 0.5
 
     other = make.graded(labels[0], "mine", value=0.9)
     writer.add_scores([replace(other, score=replace(other.score, metric="my own"))])
@@ -185,10 +186,9 @@ def test_chance_is_each_features_own_where_a_scorer_tells_it_and_unknown_where_n
 def test_labels_on_which_the_judge_gave_one_answer_are_counted(writer: Writer, reader: Reader) -> None:
     own, other = make.explanation(1), make.explanation(1, label_from=2)
     writer.add_explanations([own, other])
-    said = {"uninformative": "the judge said no to every question"}
-    for label, detail in ((own, {"uninformative": None}), (other, said)):
+    for label, said in ((own, None), (other, "the judge said no to every question")):
         graded = make.graded(label, value=0.5)
-        writer.add_scores([replace(graded, score=replace(graded.score, detail=detail))])
+        writer.add_scores([replace(graded, score=replace(graded.score, detail={"uninformative": said}))])
     (of,) = reader.score_summary()
     assert (of.n_uninformative, of.baseline_n_uninformative) == (0, 1)
 
