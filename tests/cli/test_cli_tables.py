@@ -75,8 +75,14 @@ def test_a_summary_counts_labels_that_got_one_answer_where_there_are_any() -> No
 
 
 def test_a_scorer_without_shuffled_labels_and_without_a_chance_has_one_row() -> None:
-    of = summary(
-        chance=None, share_above_chance=None, n_baseline=0, n_paired=0, win_rate=None, share_above_shuffled=None
+    of = replace(
+        SUMMARY,
+        chance=None,
+        share_above_chance=None,
+        n_baseline=0,
+        n_paired=0,
+        win_rate=None,
+        share_above_shuffled=None,
     )
     assert squeezed(summary_rows([of]))[1:] == [
         "fuzzing  true  local  518  .80  .78  .68-.90  -  -  -  -  balanced accuracy"
