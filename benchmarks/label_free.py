@@ -1,4 +1,4 @@
-"""How well a run's questions are answered without their labels: each attack's mean AUROC, on one trial and whole prompts.
+"""How well a run's questions are answered without labels: each attack's mean AUROC, on one trial and on whole prompts.
 
     python -m benchmarks.label_free RUN [--features 200] [--embed]
 
@@ -18,32 +18,30 @@ from autointerp.embedder import Embedder
 from benchmarks.label_free_solvers import (
     Guessed,
     best,
-    grade,
-    learn_one_trial,
-    learn_prompt,
+    learned_prompt_solver,
+    learned_solvers,
     plain_prompt_solvers,
     plain_solvers,
 )
-from benchmarks.label_free_trials import Shown, TokenRates, read_trials, tabulate
+from benchmarks.label_free_trials import Shown, Table, read_run, tabulate
 
 # Recall takes firing and silent windows at their natural rates, so telling a window that fires is part of the task.
 SCORERS = ("detection", "fuzzing", "embedding")
 _N_PLAIN = 6
 
 
-def attack(trials: Sequence[Shown], rates: TokenRates, embedder: Embedder | None) -> list[tuple[str, list[Guessed]]]:
-    """Every solver's result, for one trial and each kind of prompt."""
-    table = tabulate(trials, rates)
-    learned = learn_one_trial(table, embedder)
-    alone = [*plain_solvers(table), *(grade(name, table, guess) for name, guess in learned.by_solver.items())]
-    settings = [("one trial", alone)]
+def attack(table: Table, embedder: Embedder | None) -> list[tuple[str, list[Guessed]]]:
+    """Every solver's result, on one trial and on each kind of prompt."""
     prompts = {"prompt of one feature": table.of_one_feature(), "mixed prompt": table.mixed()}
-    if all(trial.prompt for trial in trials):
-        prompts["prompt as asked"] = table
-    for name, of in prompts.items():
-        together = grade("prompt, all", of, learn_prompt(of, learned))
-        settings.append((name, [*plain_prompt_solvers(of), together]))
-    return settings
+    return [
+        ("one trial", [*plain_solvers(table), *learned_solvers(table, embedder)]),
+        *((name, attack_prompts(of, embedder)) for name, of in prompts.items()),
+    ]
+
+
+def attack_prompts(table: Table, embedder: Embedder | None) -> list[Guessed]:
+    """The result of every solver that sees whole prompts."""
+    return [*plain_prompt_solvers(table), learned_prompt_solver(table, embedder)]
 
 
 def main() -> None:
@@ -54,31 +52,32 @@ def main() -> None:
     parser.add_argument("--embed", action="store_true", help="learn from embeddings too")
     arguments = parser.parse_args()
     began = time.perf_counter()
-    by_scorer, rates = read_trials(open_run(arguments.run).reader, arguments.features)
+    run = read_run(open_run(arguments.run).reader, arguments.features)
     embedder = Embedder(EmbedderConfig(device="cpu")) if arguments.embed else None
     done: dict[frozenset[Shown], str] = {}
     print("| scorer | setting | solver | mean AUROC | 95 % | features |\n|---|---|---|---|---|---|")
     for scorer in SCORERS:
-        trials = by_scorer.get(scorer, [])
-        if not trials:
-            continue
-        if (same := done.get(frozenset(trials))) is not None:
-            print(f"| {scorer} | as {same}: the same trials | | | | |")
-            continue
-        done[frozenset(trials)] = scorer
-        for setting, guessed in attack(trials, rates, embedder):
-            for of in _told(guessed):
-                bold = "**" if of is best(guessed) else ""
-                figures = f"{of.auroc:.3f} | {of.low:.3f} to {of.high:.3f} | {of.n_features}"
-                print(f"| {scorer} | {setting} | {bold}{of.solver}{bold} | {figures} |", flush=True)
+        trials = frozenset(run.by_scorer.get(scorer, ()))
+        if trials in done:
+            print(f"| {scorer} | the trials of {done[trials]} | | | | |")
+        elif trials:
+            done[trials] = scorer
+            for setting, guessed in attack(tabulate(run.by_scorer[scorer], run.rates), embedder):
+                _tell(scorer, setting, guessed)
+        if asked := run.asked.get(scorer):
+            table = tabulate(asked, run.rates)
+            _tell(scorer, "prompt as asked", attack_prompts(table, embedder))
     print(f"{time.perf_counter() - began:.0f} s")
 
 
-def _told(guessed: Sequence[Guessed]) -> list[Guessed]:
-    """The plain solvers farthest from chance, and all that put several together."""
+def _tell(scorer: str, setting: str, guessed: Sequence[Guessed]) -> None:
+    """Print the plain solvers farthest from chance, and all that put several together; the farthest of all in bold."""
     joint = [of for of in guessed if of.solver.endswith(("learned", "all"))]
-    plain = [of for of in guessed if of not in joint]
-    return sorted(plain, key=lambda of: -abs(of.auroc - 0.5))[:_N_PLAIN] + joint
+    plain = sorted((of for of in guessed if of not in joint), key=lambda of: -abs(of.auroc - 0.5))
+    for of in plain[:_N_PLAIN] + joint:
+        name = f"**{of.solver}**" if of is best(guessed) else of.solver
+        figures = f"{of.auroc:.3f} | {of.low:.3f} to {of.high:.3f} | {of.n_features}"
+        print(f"| {scorer} | {setting} | {name} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":

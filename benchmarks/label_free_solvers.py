@@ -8,14 +8,14 @@
    trials of both truths; its 95 % interval treats features as drawn independently.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
@@ -67,8 +67,7 @@ def grade(solver: str, table: Table, guess: Numbers) -> Guessed:
 
 def plain_solvers(table: Table) -> list[Guessed]:
     """Statistics of one trial, each alone."""
-    found = statistics.place_statistics(table) | statistics.text_statistics(table) | statistics.mark_statistics(table)
-    return [grade(name, table, values) for name, values in found.items()]
+    return [grade(name, table, values) for name, values in _surface(table).items()]
 
 
 def plain_prompt_solvers(table: Table) -> list[Guessed]:
@@ -76,19 +75,7 @@ def plain_prompt_solvers(table: Table) -> list[Guessed]:
     return [grade(name, table, values) for name, values in statistics.prompt_statistics(table).items()]
 
 
-@dataclass(frozen=True)
-class LearnedGuesses:
-    """What learned solvers guess of one trial alone, as log-odds, by the solver's name."""
-
-    by_solver: Mapping[str, Numbers]
-
-    @property
-    def columns(self) -> Float64[np.ndarray, "trial solver"]:
-        """A column a solver."""
-        return np.stack(list(self.by_solver.values()), axis=1)
-
-
-def learn_one_trial(table: Table, embedder: TextEmbedder | None = None) -> LearnedGuesses:
+def learned_solvers(table: Table, embedder: TextEmbedder | None = None) -> list[Guessed]:
     """Everything that can be learnt of trials one by one, and all of it put together.
 
     Args:
@@ -97,30 +84,27 @@ def learn_one_trial(table: Table, embedder: TextEmbedder | None = None) -> Learn
     """
     folds = Folds.of(table)
     place = statistics.place_statistics(table)
-    surface = place | statistics.text_statistics(table) | statistics.mark_statistics(table)
     profile = statistics.profile_statistics(table)
-    found: dict[str, Numbers] = {}
+    surface = _stacked(_surface(table) | profile)
+    bags = _bags(table, embedder)
+    found = {
+        "rarity at each place, learned": folds.guess(_linear, _standard(_stacked(profile))),
+        "surface, learned": folds.guess_both_ways(surface),
+        **{f"{name}, learned": folds.guess(_linear, columns) for name, columns in bags.items()},
+        "one trial, all": folds.guess_both_ways(surface, bags.values()),
+    }
     if place:
         found["place and number of marks, learned"] = folds.guess_both_ways(_stacked(place))
-        found["identity of marked tokens, learned"] = folds.guess(_linear, _bag(table, table.is_marked))
-    found["rarity at each place, learned"] = folds.guess(_linear, _standard(_stacked(profile)))
-    found["surface, learned"] = folds.guess_both_ways(_stacked(surface | profile))
-    found["bag of tokens, learned"] = folds.guess(_linear, _bag(table, table.is_token))
-    if embedder is not None:
-        name = "embedding of marked words, learned" if place else "embedding of the context, learned"
-        found[name] = folds.guess(_linear, _embeddings(table, embedder))
-    together = np.stack(list(found.values()), axis=1)
-    found["one trial, all"] = folds.guess(_linear, _standard(together))
-    return LearnedGuesses(found)
+    return [grade(name, table, guess) for name, guess in found.items()]
 
 
-def learn_prompt(table: Table, one_trial: LearnedGuesses) -> Numbers:
+def learned_prompt_solver(table: Table, embedder: TextEmbedder | None = None) -> Guessed:
     """All that a whole prompt tells, put together with what each of its trials tells."""
-    surface = statistics.place_statistics(table) | statistics.text_statistics(table) | statistics.mark_statistics(table)
-    shared = _stacked(statistics.prompt_statistics(table))
-    alone = np.concatenate([_stacked(surface), one_trial.columns], axis=1)
-    each = np.concatenate([alone, shared], axis=1)
-    return Folds.of(table).guess_both_ways(np.concatenate([each, statistics.within_prompts(table, each)], axis=1))
+    each = _stacked(_surface(table) | statistics.prompt_statistics(table))
+    relative = statistics.within_prompts(table, each)
+    columns = np.concatenate([each, relative, _stacked(statistics.profile_statistics(table))], axis=1)
+    guess = Folds.of(table).guess_both_ways(columns, _bags(table, embedder).values())
+    return grade("prompt, all", table, guess)
 
 
 @dataclass(frozen=True)
@@ -164,11 +148,33 @@ class Folds:
                     guess[test] = model.decision_function(columns[test])
         return guess
 
-    def guess_both_ways(self, columns: Float64[np.ndarray, "trial column"]) -> Numbers:
-        """The mean of what boosted trees and a linear model guess, each scaled by its spread."""
-        both = np.stack([self.guess(_boosting, columns), self.guess(_linear, _standard(columns))], axis=1)
+    def guess_both_ways(self, columns: Float64[np.ndarray, "trial column"], wide: Iterable[Any] = ()) -> Numbers:
+        """The mean of what boosted trees and a linear model guess, each scaled by its spread.
+
+        Guesses of other models are no columns here: each was taught by trials that are guessed here, and would tell.
+
+        Args:
+            columns: For both.
+            wide: Matrices for the linear model besides.
+        """
+        linear = hstack([csr_matrix(_standard(columns)), *map(csr_matrix, wide)], format="csr")
+        both = np.stack([self.guess(_boosting, columns), self.guess(_linear, linear)], axis=1)
         mean: Numbers = _standard(both).mean(axis=1)
         return mean
+
+
+def _surface(table: Table) -> dict[str, Numbers]:
+    return statistics.place_statistics(table) | statistics.text_statistics(table) | statistics.mark_statistics(table)
+
+
+def _bags(table: Table, embedder: TextEmbedder | None) -> dict[str, Any]:
+    bags = {"bag of tokens": _bag(table, table.is_token)}
+    if table.has_marks:
+        bags["identity of marked tokens"] = _bag(table, table.is_marked)
+    if embedder is not None:
+        of = "marked words" if table.has_marks else "the context"
+        bags[f"embedding of {of}"] = _embeddings(table, embedder)
+    return bags
 
 
 def _dealt(purpose: str, names: Iterable[str]) -> Int64[np.ndarray, " trial"]:

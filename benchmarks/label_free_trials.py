@@ -44,11 +44,11 @@ class Shown:
     place: int = 0
 
 
-def shown(feature: int, context: Context, marked: Sequence[int], truth: bool, prompt: str | None = None) -> Shown:
+def shown(feature: int, context: Context, marked: Sequence[int], truth: bool, prompt: str = "") -> Shown:
     """A trial of a context, as a judge sees it."""
     place = hash_key(_SEED, "place", str(feature), context.context_id, *map(str, marked))
     group = context.group_id or context.document_id
-    return Shown(feature, group, context.tokens, tuple(marked), truth, prompt or "", place)
+    return Shown(feature, group, context.tokens, tuple(marked), truth, prompt, place)
 
 
 class TokenRates:
@@ -56,20 +56,16 @@ class TokenRates:
 
     def __init__(self, contexts: Iterable[Sequence[str]]) -> None:
         self._counts = Counter(token_key(token) for tokens in contexts for token in tokens)
-        self._n = sum(self._counts.values())
+        self._total = sum(self._counts.values()) + 0.5 * (len(self._counts) + 1)
         self._codes: dict[str, int] = {}
 
     def code(self, token: str) -> int:
         """A number for the token, the same at each call."""
         return self._codes.setdefault(token_key(token), len(self._codes))
 
-    @cached_property
-    def _least(self) -> float:
-        return self._n + 0.5 * (len(self._counts) + 1)
-
     def rarity(self, token: str) -> float:
         """Minus the logarithm of its share of the text, in nats; half a token is added to each count."""
-        return float(-np.log((self._counts[token_key(token)] + 0.5) / self._least))
+        return float(-np.log((self._counts[token_key(token)] + 0.5) / self._total))
 
 
 def token_key(token: str) -> str:
@@ -174,25 +170,43 @@ def tabulate(trials: Sequence[Shown], rates: TokenRates) -> Table:
     return Table(tuple(trials), codes, rarity, is_marked)
 
 
-def read_trials(reader: Reader, n_features: int) -> tuple[dict[str, list[Shown]], TokenRates]:
-    """The current trials of one label a feature, by scorer, and how common tokens are in the explain split.
+@dataclass(frozen=True, slots=True)
+class AttackedRun:
+    """The current trials of a run.
+
+    Attributes:
+        by_scorer: Of one label a feature.
+        asked: Those that were put in a prompt, of every label and baseline, so that each prompt is whole.
+        rates: How common tokens are in the contexts of the explain split.
+    """
+
+    by_scorer: Mapping[str, Sequence[Shown]]
+    asked: Mapping[str, Sequence[Shown]]
+    rates: TokenRates
+
+
+def read_run(reader: Reader, n_features: int) -> AttackedRun:
+    """Read the trials of at most so many features, by keyed hash; all that were put in a prompt.
 
     Args:
         reader: Of a run with scores, over one source.
-        n_features: Features to take at most, by keyed hash.
+        n_features: At most.
     """
-    label_of = {e.explanation_id: e.feature_index for e in reversed(reader.explanations())}
-    one_label = {feature: explanation for explanation, feature in label_of.items()}
+    one_label = {e.feature_index: e.explanation_id for e in reversed(reader.explanations())}
     chosen = sorted(one_label, key=lambda feature: hash_key(_SEED, "feature", str(feature)))[:n_features]
     ids = {one_label[feature] for feature in chosen}
     contexts = [context for of in reader.feature_contexts(sorted(one_label)) for context in of.contexts]
-    by_id: Mapping[str, Context] = {context.context_id: context for context in contexts}
-    rows = reader.dataframe("current_trials")
-    rows = rows[rows.explanation_id.isin(ids) & rows.context_id.isin(by_id.keys())]
-    trials: defaultdict[str, list[Shown]] = defaultdict(list)
-    for row in rows.itertuples():
-        prompt = row.prompt if isinstance(row.prompt, str) else None
-        trials[row.scorer].append(
-            shown(row.feature_index, by_id[row.context_id], [int(i) for i in row.marked], bool(row.truth), prompt)
-        )
-    return dict(trials), TokenRates(context.tokens for context in contexts if context.split == "explain")
+    by_id = {context.context_id: context for context in contexts}
+    by_scorer: defaultdict[str, list[Shown]] = defaultdict(list)
+    asked: defaultdict[str, list[Shown]] = defaultdict(list)
+    for row in reader.dataframe("current_trials").itertuples():
+        context = by_id.get(row.context_id)  # none where a scorer drew it from the pool
+        if context is None:
+            continue
+        prompt = row.prompt if isinstance(row.prompt, str) else ""
+        trial = shown(row.feature_index, context, [int(i) for i in row.marked], bool(row.truth), prompt)
+        if row.explanation_id in ids:
+            by_scorer[row.scorer].append(trial)
+        if prompt:
+            asked[row.scorer].append(trial)
+    return AttackedRun(by_scorer, asked, TokenRates(c.tokens for c in contexts if c.split == "explain"))
