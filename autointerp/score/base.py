@@ -11,7 +11,7 @@ face the same questions in the same order, so their scores can be compared pair 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -33,6 +33,8 @@ from autointerp.score.trials import (
     as_solved,
     feature_key,
     missing_class,
+    one_answer,
+    with_every_answer,
 )
 
 
@@ -140,7 +142,8 @@ class BaseScorer(ABC):
         """The headline, and what else the answers tell.
 
         Args:
-            of: The questions that were answered: some of each class and part.
+            of: The questions that were answered: some of each class and part. It is called again with all of them where
+                some were not, these taken to be wrong and to be right: the ends of its interval are those of the two.
             posed: All that were asked.
             contexts: Of the feature.
             key: As in `pose`; for the draws behind intervals.
@@ -162,6 +165,13 @@ class BaseScorer(ABC):
         if isinstance(of, Undefined):
             return self._failure(explanation, of, said.usage)
         headline, detail = self.measure(of, posed, contexts, key)
+        if len(of.posed) < len(posed):
+            ends = [with_every_answer(posed, said.answers, right=right) for right in (False, True)]
+            worst, best = (self.measure(end, posed, contexts, key)[0] for end in ends)
+            detail.add_bounds(min(worst.value, headline.value), max(best.value, headline.value))
+            headline = replace(headline, low=min(worst.low, headline.low), high=max(best.high, headline.high))
+        if note := one_answer(said.answers):
+            detail.add_note("uninformative", note)
         trials = self._trials(explanation, posed, said.answers)
         score = Score(
             explanation_id=explanation.explanation_id,
