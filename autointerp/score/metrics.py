@@ -294,9 +294,8 @@ def recovered(
 ) -> Recovered:
     """Share of mass and of contexts on which the judge said yes, by a Bayesian bootstrap over clusters of trials.
 
-    A draw gives every cluster a weight from Exp(1), which all of its trials have, and adds a yes and a no of a
-    cluster's mean mass and size with weights from Gamma(1/3). Of clusters of one trial and equal masses this is exactly
-    Beta(yes + 1/3, no + 1/3).
+    A draw gives every cluster a weight from Exp(1) and adds a yes and a no of a cluster's mean mass and size with
+    weights from Gamma(1/3). Of clusters of one trial and equal masses this is exactly Beta(yes + 1/3, no + 1/3).
 
     Args:
         verdict: The judge's answer on at least one context in which the feature fires.

@@ -16,7 +16,7 @@ from autointerp.records import SILENT_KINDS, Explanation, FeatureContexts
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer, ScoreTools
 from autointerp.score.detail import Detail
-from autointerp.score.judge import Answer, Answers, Question, Solved, Task
+from autointerp.score.judge import Answer, Answers, Case, Question, Task
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
 
@@ -41,9 +41,12 @@ class SimilarityJudge:
         """Embed the words that are new, all at once."""
         self._embedder.learn_words([*labels, *texts])
 
-    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
+    async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
         """The similarity of each context; `solved` is not needed."""
-        similarity = self._embedder.similarity(label, [q.context.text for q in questions])
+        return [self._answer(case) for case in cases]
+
+    def _answer(self, case: Case) -> Answers:
+        similarity = self._embedder.similarity(case.label, [q.context.text for q in case.questions])
         return Answers([Answer(verdict=None, probability=float(s)) for s in similarity])
 
 
