@@ -1,6 +1,6 @@
 """Records of explaining and scoring: what is shown, labels, trials, scores, failures, and what they cost."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -264,3 +264,22 @@ class Usage:
             output_tokens=self.output_tokens - other.output_tokens,
             cost_usd=None if unknown else (self.cost_usd or 0.0) - (other.cost_usd or 0.0),
         )
+
+    def shared(self, weights: Sequence[int]) -> list["Usage"]:
+        """Parts of it, one a weight and in proportion to them; calls and tokens are whole, and add up to it.
+
+        Args:
+            weights: Not negative, and not all 0.
+        """
+        ends = [sum(weights[: n + 1]) / sum(weights) for n in range(len(weights))]
+        reached = [
+            Usage(
+                n_calls=round(end * self.n_calls),
+                input_tokens=round(end * self.input_tokens),
+                cached_input_tokens=round(end * self.cached_input_tokens),
+                output_tokens=round(end * self.output_tokens),
+                cost_usd=None if self.cost_usd is None else end * self.cost_usd,
+            )
+            for end in ends
+        ]
+        return [after - before for before, after in zip([Usage(), *reached], reached, strict=False)]

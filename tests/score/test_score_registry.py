@@ -48,7 +48,7 @@ class PeaksOnly:
     """Says yes to every marked colour, and wants the example's own prompt."""
 
     def reply(self, call: Call) -> Outcome:
-        assert "this token is what the label is about" in call.system
+        assert "this token is what the\nnumber's label is about" in call.system
         answers = [
             [c.number, 90 if {piece.strip() for piece in c.marked} & set(COLOURS) else 5]
             for c in shown_contexts(call.user)

@@ -22,7 +22,7 @@ from autointerp.corpus.reader import Blocks
 from autointerp.identity import fingerprint, stable_uuid
 from autointerp.records import Context, ContextKind, Explanation, Failure, FeatureContexts, Pool, ScoreWithTrials
 from autointerp.score.base import ScoreTools
-from autointerp.score.judge import Answer, Answers, Judge, Question, Solved, Task
+from autointerp.score.judge import Answer, Answers, Case, Judge, Question, Task
 from autointerp.score.trials import ScoreContexts
 
 COLOURS = ("red", "green", "blue", "black", "white")
@@ -154,6 +154,7 @@ class Scripted:
     says: Callable[[str, Task, Question], Answer]
     name: str = "scripted"
     made_of: str = "scripted"
+    is_free: bool = True
 
     def fingerprint(self, task: Task) -> str:
         return f"{self.made_of} {task.name}"
@@ -161,10 +162,12 @@ class Scripted:
     def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
         """Nothing is to be done before."""
 
-    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
-        assert not {q.context.context_id for q in questions} & {s.question.context.context_id for s in solved}
-        assert all(s.question.context.split == "explain" for s in solved)
-        return Answers([self.says(label, task, question) for question in questions])
+    async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
+        for case in cases:
+            solved = [s.question.context for s in case.solved]
+            assert not {q.context.context_id for q in case.questions} & {c.context_id for c in solved}
+            assert all(context.split == "explain" for context in solved)
+        return [Answers([self.says(case.label, task, question) for question in case.questions]) for case in cases]
 
 
 def read(label: str, task: Task, question: Question) -> Answer:

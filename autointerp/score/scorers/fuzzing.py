@@ -37,7 +37,7 @@ class FuzzingScorer(BaseScorer):
     version = 3
     task = FUZZING
     metric = "balanced accuracy"
-    interval = "MOVER of neutral posterior intervals of sensitivity and specificity"
+    interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
     classes = ("contexts to mark truly", "contexts to mark falsely")
     needs_silence = False
 
