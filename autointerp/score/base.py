@@ -13,7 +13,7 @@ so that a language model's prompts mix them.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -35,6 +35,8 @@ from autointerp.score.trials import (
     as_solved,
     feature_key,
     missing_class,
+    one_answer,
+    with_every_answer,
 )
 
 
@@ -142,7 +144,8 @@ class BaseScorer(ABC):
         """The headline, and what else the answers tell.
 
         Args:
-            of: The questions that were answered: some of each class and part.
+            of: The questions that were answered: some of each class and part. It is called again with all of them where
+                some were not, these taken to be wrong and to be right: the ends of its interval are those of the two.
             posed: All that were asked.
             contexts: Of the feature.
             key: As in `pose`; for the draws behind intervals.
@@ -210,6 +213,13 @@ class BaseScorer(ABC):
             return self._failure(explanation, of, said.usage)
         with self._called(explanation):
             headline, detail = self.measure(of, posed, contexts, self._key(explanation))
+            if len(of.posed) < len(posed):
+                ends = [with_every_answer(posed, said.answers, right=right) for right in (False, True)]
+                worst, best = (self.measure(end, posed, contexts, self._key(explanation))[0] for end in ends)
+                detail.add_bounds(min(worst.value, headline.value), max(best.value, headline.value))
+                headline = replace(headline, low=min(worst.low, headline.low), high=max(best.high, headline.high))
+        if note := one_answer(said.answers):
+            detail.add_note("uninformative", note)
         trials = self._trials(explanation, posed, said.answers)
         score = Score(
             explanation_id=explanation.explanation_id,

@@ -123,7 +123,7 @@ class SelectTrial:
             return UnknownFit(reason, of.retry, said.usage.cost_usd)
         accuracy = metrics.balanced_accuracy(of.confusion)
         assert accuracy is not None, "both classes have answers"
-        auroc = None if of.probability is None else metrics.auroc(of.truth, of.probability)
+        auroc = None if of.probability is None else metrics.auroc(of.truth, of.probability, of.cluster)
         return Fit(
             balanced_accuracy=accuracy.value,
             auroc=None if auroc is None else auroc.value,

@@ -45,10 +45,10 @@ class FuzzingScorer(BaseScorer):
     """Grades by balanced accuracy on truly and falsely marked contexts; see the module's steps."""
 
     name = "fuzzing"
-    version = 2
+    version = 3
     task = FUZZING
     metric = "balanced accuracy"
-    interval = "MOVER of neutral posterior intervals of sensitivity and specificity"
+    interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
     classes = ("contexts to mark truly", "contexts to mark falsely")
     needs_silence = False
 

@@ -57,10 +57,10 @@ class RecallScorer(BaseScorer):
     """
 
     name = "recall"
-    version = 2
+    version = 3
     task = DETECTION
     metric = "F1 at the natural base rate, of activation-mass recall and precision"
-    interval = "Bayesian bootstrap of firing contexts, neutral posteriors of the other rates"
+    interval = "Bayesian bootstrap of firing contexts by document, neutral posteriors of the other rates"
     classes = ("firing contexts", "pool contexts in which the feature is silent")
 
     def __init__(self, tools: ScoreTools) -> None:
@@ -153,7 +153,7 @@ def measure(
     """
     firing = of.where(of.truth)
     mass = np.array([sum(p.question.context.activations) for p in firing.posed], dtype=np.float64)
-    recovered = metrics.recovered(firing.verdict, mass, base_rate.draws.size, rng)
+    recovered = metrics.recovered(firing.verdict, mass, base_rate.draws.size, rng, firing.cluster)
     false_alarm = metrics.stratified_rate(strata, base_rate.draws.size, rng)
     headline = metrics.f1_at_base_rate(recovered.mass, recovered.contexts, false_alarm, base_rate)
     precision = metrics.precision_at_base_rate(recovered.contexts, false_alarm, base_rate)
