@@ -26,8 +26,8 @@ def why_too_few(
     """Tell which of its causes a lack of contexts has.
 
     - `RepeatedContexts`: there are enough windows on both sides, but they nearly repeat each other.
-    - `TooFewDocuments`: it fires in enough blocks, but of fewer groups of documents than it needs contexts, and a group is of
-      one split.
+    - `TooFewDocuments`: it fires in enough blocks, but of fewer groups of documents than it needs contexts, and a
+      group is of one split.
     - `TooFewContexts`: it fires in too few blocks, or they happen to lie on one side.
 
     Args:

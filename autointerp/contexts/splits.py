@@ -1,8 +1,9 @@
 """Which contexts explainers may see, which choose among labels and which only grade, and the proof that they are apart.
 
 1. A group of documents (a source file, a conversation; a document by itself where nothing is known) belongs to one
-   split, by keyed hashes of its id: the same for every feature, source and run of a seed. One hash tells the score split from the rest, another the select split within the rest: so the groups that grade are
-   the same whatever is set apart to select.
+   split, by keyed hashes of its id: the same for every feature, source and run of a seed. One hash tells the score
+   split from the rest, another the select split within the rest: so the groups that grade are the same whatever is set
+   apart to select.
 2. Two contexts are near-duplicates if the Jaccard overlap of their sets of token trigrams reaches a threshold. Of two
    near-duplicates the one that comes first stays.
 3. The finished contexts of a feature are checked again, by another computation: a context that shares a document or

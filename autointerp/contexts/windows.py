@@ -128,10 +128,10 @@ def make_context(
     split: Split | None,
     quantile: int | None,
     document_id: str,
-    group_id: str,
     block_index: int,
     start: int,
     tokens: Sequence[str],
+    group_id: str = "",
     decoy: Sequence[int] = (),
 ) -> Context:
     """Make a context, with the id that any other run gives to the same one."""
@@ -152,7 +152,7 @@ def make_context(
         peak=activations.index(largest),
         quantile=quantile,
         document_id=document_id,
-        group_id=group_id,
+        group_id=group_id or document_id,
         block_index=block_index,
         start=start,
         decoy=tuple(decoy),

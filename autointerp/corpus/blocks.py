@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus.counts import DocumentCounts
@@ -330,7 +331,7 @@ def save_shard(shard: BlockShard, path: Path) -> None:
         DiskFullError: If there is no space left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    names = {name: getattr(shard, name) for name in ("document_ids", "group_ids")}
+    document_ids, group_ids = map(_as_bytes, (shard.document_ids, shard.group_ids))
     with whole_file(path) as unfinished, unfinished.open("wb") as file:
         np.savez(
             file,
@@ -339,11 +340,13 @@ def save_shard(shard: BlockShard, path: Path) -> None:
             n_tokens=shard.n_tokens,
             counted=shard.counted,
             document_index=shard.document_index,
-            **{
-                name: np.frombuffer(json.dumps(ids, ensure_ascii=False).encode(), dtype=np.uint8)
-                for name, ids in names.items()
-            },
+            document_ids=document_ids,
+            group_ids=group_ids,
         )
+
+
+def _as_bytes(ids: tuple[str, ...]) -> UInt8[np.ndarray, " byte"]:
+    return np.frombuffer(json.dumps(ids, ensure_ascii=False).encode(), dtype=np.uint8)
 
 
 def load_shard(path: Path) -> BlockShard:

@@ -168,3 +168,12 @@ def test_the_check_agrees_with_brute_force(explain: list[list[int]], score: list
             check(*contexts)
     else:
         check(*contexts)
+
+
+def test_contexts_of_two_documents_of_one_group_in_two_splits_are_a_leak() -> None:
+    explain, score = (
+        dataclasses.replace(context_of(split, name, tokens), group_id="json.decoder")
+        for split, name, tokens in (("explain", "a", [1, 2, 3, 4]), ("score", "b", [5, 6, 7, 8]))
+    )
+    with pytest.raises(LeakError, match="has group 'json.decoder' in both splits, explain and score"):
+        check(explain, score)

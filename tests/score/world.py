@@ -77,6 +77,7 @@ class World:
             span_start=np.zeros(n, dtype=np.int32),
             span_end=np.full(n, BLOCK, dtype=np.int32),
             document_ids=tuple(f"doc{i}" for i in block_indices),
+            group_ids=tuple(f"doc{i}" for i in block_indices),
         )
 
     def activations(self, feature: int) -> Float32[np.ndarray, "block position"]:

@@ -10,6 +10,7 @@ all are of about one size.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
@@ -64,7 +65,8 @@ def read_jsonl(path: Path, name: str, config: CorpusConfig) -> Iterator[Row]:
             row = _json_object(line, place)
             del line  # which may take as much memory as there is for it once
             column = column or _choose_column(config, list(row), place)
-            value, group_id = row.get(column, _lacks(config, column)), _group_of(row.get(config.group_column or ""), config, place)
+            value = row.get(column, _lacks(config, column))
+            group_id = _group_of(row.get(config.group_column or ""), config, place)
             del row
             yield Row(f"{name}#{number}", value, group_id)
 
@@ -194,7 +196,8 @@ def _wanted(column: str, config: CorpusConfig) -> list[str]:
 def _group_of(value: object, config: CorpusConfig, place: str) -> str:
     """The group that a row names; empty where it names none."""
     column = config.group_column
-    if column is None or value is None or value != value or (isinstance(value, str) and not value.strip()):  # NaN is not itself
+    is_nan = isinstance(value, float) and math.isnan(value)
+    if column is None or value is None or is_nan or (isinstance(value, str) and not value.strip()):
         return ""
     if isinstance(value, (list, dict, bytes, Unfit)):
         kind = "no UTF-8 text" if isinstance(value, Unfit) else f"a {type(value).__name__}"
