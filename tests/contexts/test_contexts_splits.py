@@ -175,5 +175,5 @@ def test_contexts_of_two_documents_of_one_group_in_two_splits_are_a_leak() -> No
         dataclasses.replace(context_of(split, name, tokens), group_id="json.decoder")
         for split, name, tokens in (("explain", "a", [1, 2, 3, 4]), ("score", "b", [5, 6, 7, 8]))
     )
-    with pytest.raises(LeakError, match="has group 'json.decoder' in both splits, explain and score"):
+    with pytest.raises(LeakError, match=r"has group 'json.decoder' in both splits, explain and score"):
         check(explain, score)
