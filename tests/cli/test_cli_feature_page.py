@@ -154,4 +154,4 @@ def test_show_says_what_unanswered_questions_could_change_and_that_one_answer_to
     lines = printed(capsys, "show", str(run), "1").splitlines()
     place = next(i for i, line in enumerate(lines) if "detection" in line)
     assert lines[place].endswith("2 trials, 1 unanswered (between .50 and .88, had they been)")
-    assert lines[place + 1].split() == "uninformative: the judge said no to every question".split()
+    assert lines[place + 1].strip() == "uninformative: the judge said no to every question"
