@@ -233,26 +233,41 @@ def measure(
     recovered = metrics.recovered(
         windows.verdict, windows.mass, base_rate.draws.size, rng, numbered(windows.document), windows.weight
     )
-    neutral = metrics.stratified_rate(strata, base_rate.draws.size, rng)
-    false_alarm = metrics.stratified_rate(strata, base_rate.draws.size, rng, _RARE_YES)
-    cautious = metrics.f1_at_base_rate(recovered.mass, recovered.contexts, neutral, base_rate).estimate
-    headline = metrics.f1_at_base_rate(recovered.mass, recovered.contexts, false_alarm, base_rate)
-    precision = metrics.precision_at_base_rate(recovered.contexts, false_alarm, base_rate)
+    headline, precision, false_alarm = estimate(recovered, strata, base_rate, rng)
 
     detail = Detail()
     detail.add("mass_recall", recovered.mass)
     detail.add("context_recall", recovered.contexts)
-    detail.add("precision", precision and precision.at_median, "the judge never said yes")
+    detail.add("precision", precision, "the judge never said yes")
     detail.add("chance", 2 * base_rate.value / (1 + base_rate.value))
-    detail.add("false_alarm_rate", neutral)
+    detail.add("false_alarm_rate", false_alarm)
     detail.add("base_rate", base_rate)
     detail.add("n_positive", of.confusion.n_positive)
     detail.add("n_negative", of.confusion.n_negative)
     detail.add("n_silent_tiles", sum(s.size for s in strata))
     add_by_quantile(detail, of)
     detail.add_numbers("mass_recall_by_quantile", mass_recall_by_quantile(firing, mass))
-    best = (headline.at_median if headline.value > 0 else headline).estimate
-    return replace(best, low=min(best.low, cautious.low), high=max(best.high, cautious.high)), detail
+    return headline, detail
+
+
+def estimate(
+    recovered: metrics.Recovered, strata: tuple[metrics.Stratum, ...], base_rate: metrics.Rate, rng: np.random.Generator
+) -> tuple[metrics.Estimate, metrics.Rate | None, metrics.Rate]:
+    """The headline, precision, None where there is no yes, and the rate of false alarms; see step 6."""
+    n_draws = base_rate.draws.size
+    neutral = metrics.stratified_rate(strata, n_draws, rng)
+    rare = metrics.stratified_rate(strata, n_draws, rng, _RARE_YES)
+    cautious, likely = (
+        metrics.f1_at_base_rate(recovered.mass, recovered.contexts, rate, base_rate) for rate in (neutral, rare)
+    )
+    # A label that never recovers anything has 0, whatever else may be possible.
+    told, worst = (likely.at_median if likely.value > 0 else likely).estimate, cautious.estimate
+    precision = metrics.precision_at_base_rate(recovered.contexts, rare, base_rate)
+    return (
+        replace(told, low=min(told.low, worst.low), high=max(told.high, worst.high)),
+        precision and precision.at_median,
+        neutral,
+    )
 
 
 def mass_recall_by_quantile(firing: Answered, mass: Float64[np.ndarray, " trial"]) -> dict[str, float]:
