@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float64, Int64
 from autointerp.contexts.pool import PoolTiles
 from autointerp.identity import hash_key, keyed_hash
 from autointerp.records import Context, FeatureContexts
-from autointerp.score import metrics
 from autointerp.score.clusters import numbered
+from autointerp.score.confusion import Confusion, confusion
 from autointerp.score.judge import Answer, Question, Solved
 
 NO_SILENT_CONTEXTS = "NoSilentContexts"
@@ -117,9 +117,9 @@ class Answered:
         return numbered(c.group_id or c.document_id for c in contexts)
 
     @property
-    def confusion(self) -> metrics.Confusion:
+    def confusion(self) -> Confusion:
         """Counts by truth and verdict."""
-        return metrics.confusion(self.truth, self.verdict, self.cluster)
+        return confusion(self.truth, self.verdict, self.cluster)
 
 
 @dataclass(frozen=True, slots=True)
