@@ -13,9 +13,10 @@ silent itself lies from a firing of its block says `silent_margin`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
@@ -256,6 +257,20 @@ class PoolTiles:
         peaks = np.zeros(self.n_tiles, dtype=np.float32)
         np.maximum.at(peaks, tile[inside], self._firings.activation[firings][inside])
         return peaks
+
+    def masses(self, feature_index: int) -> Float64[np.ndarray, " tile"]:
+        """The sum of a feature's activations in each tile, 0 where it does not fire."""
+        firings = self._firings.of(feature_index)
+        tile = self._firings.tile[firings]
+        inside = tile >= 0
+        activations = self._firings.activation[firings][inside]
+        masses: Float64[np.ndarray, " tile"] = np.bincount(tile[inside], activations, minlength=self.n_tiles)
+        return masses
+
+    @cached_property
+    def score_texts(self) -> list[str]:
+        """Texts of the tiles of the score split, in order."""
+        return [text for text, is_score in zip(self.texts, self.is_score, strict=True) if is_score]
 
     def block_is_silent(self, feature_index: int) -> Bool[np.ndarray, " tile"]:
         """Whether a feature is silent on every counted token of each tile's whole block."""

@@ -209,6 +209,11 @@ class Rate:
         low, high = np.quantile(self.draws, _TAILS)
         return _around(self.value, float(low), float(high))
 
+    @property
+    def at_median(self) -> "Rate":
+        """With the median of the draws for its value: a ratio's is nearer to the truth than the ratio of estimates."""
+        return Rate(float(np.median(self.draws)), self.draws)
+
 
 def binomial_rate(n_yes: int, n: int, n_draws: int, rng: np.random.Generator, worth: float = 1.0) -> Rate:
     """A share of n >= 1 trials, with draws from Beta(yes + 1/3, no + 1/3) at the independent trials they are worth."""
@@ -258,6 +263,7 @@ def recovered(
     n_draws: int,
     rng: np.random.Generator,
     cluster: Int64[np.ndarray, " trial"] | None = None,
+    weight: Float[np.ndarray, " trial"] | None = None,
 ) -> Recovered:
     """Share of mass and of contexts on which the judge said yes, by a Bayesian bootstrap over clusters of trials.
 
@@ -270,6 +276,7 @@ def recovered(
         n_draws: Draws.
         rng: Source of the draws.
         cluster: Number of each trial's cluster, from 0 without a gap; None where each has its own.
+        weight: Contexts that each trial stands for, above 0; None where each stands for itself.
     """
     assert verdict.size > 0
     assert bool(np.all(mass > 0))
@@ -285,7 +292,8 @@ def recovered(
         drawn = (weights @ np.append(yes, [pseudo, 0.0])) / (weights @ np.append(every, [pseudo, pseudo]))
         return Rate(float(yes.sum() / every.sum()), drawn)
 
-    return Recovered(mass=rate(mass.astype(np.float64)), contexts=rate(np.ones(verdict.size)))
+    stands_for = np.ones(verdict.size) if weight is None else weight.astype(np.float64)
+    return Recovered(mass=rate(mass * stands_for), contexts=rate(stands_for))
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,26 +302,29 @@ class Stratum:
 
     Attributes:
         size: Members of the part.
-        n_judged: Members with an answer, at least 1.
+        n_judged: Members with an answer, above 0; of members that resemble each other, what they are worth.
         n_yes: Of these, with the answer yes.
     """
 
     size: int
-    n_judged: int
-    n_yes: int
+    n_judged: float
+    n_yes: float
 
 
-def stratified_rate(strata: tuple[Stratum, ...], n_draws: int, rng: np.random.Generator) -> Rate:
+def stratified_rate(
+    strata: tuple[Stratum, ...], n_draws: int, rng: np.random.Generator, pseudo_yes: float = _NEUTRAL
+) -> Rate:
     """Share of a population that a judge says yes to, each part weighted by its size (Horvitz and Thompson 1952).
 
     The estimate is the sum over judged members of yes / inclusion probability, over the population's size. The parts'
-    rates are drawn from their neutral posteriors, also that of a part judged in full: the population is itself a
-    sample of the corpus.
+    rates are drawn from Beta(yes + pseudo_yes, no + 1/3), also that of a part judged in full: the population is itself
+    a sample of the corpus.
     """
     n_all = sum(s.size for s in strata)
-    rates = [binomial_rate(s.n_yes, s.n_judged, n_draws, rng) for s in strata]
-    value = sum(s.size * r.value for s, r in zip(strata, rates, strict=True)) / n_all
-    draws = sum((s.size * r.draws for s, r in zip(strata, rates, strict=True)), start=np.zeros(n_draws)) / n_all
+    value = sum(s.size * s.n_yes / s.n_judged for s in strata) / n_all
+    draws = np.zeros(n_draws)
+    for s in strata:
+        draws += s.size * rng.beta(s.n_yes + pseudo_yes, s.n_judged - s.n_yes + _NEUTRAL, size=n_draws) / n_all
     return Rate(min(1.0, value), draws)
 
 

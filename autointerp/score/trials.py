@@ -93,12 +93,14 @@ class Answered:
         truth: Their true answers.
         verdict: The judge's answers; of no meaning where it gives similarities only.
         probability: That the answer is yes, or the similarity; None unless the judge gave one with every answer.
+        texts: Its verdicts on the texts that it was asked about besides (`BaseScorer.texts`); None where it gave none.
     """
 
     posed: tuple[Posed, ...]
     truth: Bool[np.ndarray, " trial"]
     verdict: Bool[np.ndarray, " trial"]
     probability: Float64[np.ndarray, " trial"] | None
+    texts: Bool[np.ndarray, " text"] | None = None
 
     def where(self, keep: Iterable[Any]) -> "Answered":
         """The answered questions for which `keep` is true."""
