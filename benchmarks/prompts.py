@@ -12,6 +12,9 @@ The answer's schema, which a provider may count as input, is left out.
 - Fuzzing of 100 contexts: its own firing ones, marked as the scorer marks them, filled up with the next features'.
 - Recall: what the scorer asks, as many contexts as it chooses.
 
+Each label is judged by itself. A run mixes labels in its prompts, each beside its context as here, so that a feature
+costs the same on average.
+
 Output is that of a planned answer (`llm.planned_answer`), without thoughts.
 """
 
@@ -40,7 +43,7 @@ from autointerp.records import Explanation, FeatureContexts, Usage
 from autointerp.run.on_disk.folder import RunFolder, read_run_file
 from autointerp.run.session import Session, SourceSession
 from autointerp.score.base import ScoreTools
-from autointerp.score.judge import Question, Task
+from autointerp.score.judge import Case, Question, Task
 from autointerp.score.judges.llm import LlmJudge
 from autointerp.score.scorers import detection, fuzzing
 from autointerp.score.scorers.recall import RecallScorer
@@ -179,7 +182,7 @@ async def judge_all(
     meters = []
     for of_feature, label in zip(questions, labels, strict=True):
         meters.append(Meter(tokenizer()))
-        await judge(meters[-1], n_per_prompt).answer(label, task, of_feature, ())
+        await judge(meters[-1], n_per_prompt).answer(task, [Case(label, of_feature, ())])
     return meters
 
 

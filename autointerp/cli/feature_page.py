@@ -9,7 +9,7 @@ from autointerp.cli.tables import bars, marked, number, percent, shorten, with_i
 from autointerp.errors import AutointerpError
 from autointerp.identity import FeatureKey
 from autointerp.library.run import Run
-from autointerp.records import Context, Failure, FeatureRecord, Neighbor, SourceRecord
+from autointerp.records import Context, Failure, FeatureRecord, Neighbor, Score, SourceRecord
 from autointerp.store.results import ScoredLabel
 
 _TOKENS_SHOWN = 10
@@ -128,16 +128,25 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
         if explanation.excludes:
             lines.append(f"       excludes: {explanation.excludes}")
         for score in scored.scores:
-            unanswered = f", {score.n_unanswered} unanswered" if score.n_unanswered else ""
             lines.append(
                 f"       {score.scorer:<10} {with_interval(score)}  {score.metric}, judge {score.judge}, "
-                f"{score.n_trials} trials{unanswered}"
+                f"{score.n_trials} trials{_unanswered(score)}"
             )
+            if note := score.detail.get("uninformative"):
+                lines.append(f"       {'':<10} uninformative: {note}")
     lines += _every_context(page, are_chosen=choice != ContextChoice())
     if page.failures:
         lines += ["", "failures"]
         lines += [f"  {f.stage}: {f.error_type}: {f.message}" for f in page.failures]
     return lines
+
+
+def _unanswered(score: Score) -> str:
+    if not score.n_unanswered:
+        return ""
+    bounds = score.detail.get("bounds")  # a score of before has none
+    ends = f" (between {number(bounds['low'])} and {number(bounds['high'])}, had they been)" if bounds else ""
+    return f", {score.n_unanswered} unanswered{ends}"
 
 
 def _every_context(page: FeaturePage, *, are_chosen: bool) -> list[str]:

@@ -69,7 +69,7 @@ def _stacked(header: Sequence[str], row: Sequence[str], left: Collection[int], c
     named = (
         f"{name} {cell.strip()}"
         for place, (name, cell) in enumerate(zip(header, row, strict=True))
-        if place not in left
+        if place not in left and cell.strip()
     )
     texts = _GAP.join(row[place] for place in sorted(left) if row[place])
     lines = [*_folded(texts.split(" "), columns), *(f"  {line}" for line in _folded([*named], columns - 2, _GAP))]
@@ -140,22 +140,40 @@ def label_rows(
 
 
 def summary_rows(summaries: Sequence[ScorerSummary]) -> list[str]:
-    """Each scorer's median and quartiles over all labels, beside shuffled labels."""
-    rows = [
-        [
-            s.scorer,
-            s.judge,
-            str(s.n),
-            number(s.median),
-            f"{number(s.lower_quartile)}-{number(s.upper_quartile)}",
-            number(s.baseline_median),
-            "-" if s.win_rate is None else f"{100 * s.win_rate:.0f} % of {s.n_paired}",
-            s.metric,
-        ]
-        for s in summaries
-    ]
-    header = ["scorer", "judge", "labels", "median", "quartiles", "shuffled", "true label wins", "metric"]
-    return table(header, rows, left=(0, 1, 7))
+    """Each scorer over all labels, and in a row of its own over the shuffled labels, with what chance gives.
+
+    Under "> chance" and "> shuffled" stand the shares of labels whose whole interval lies above. Under "one answer"
+    stands on how many labels the judge said the same to every question; the column is there where it did on any.
+    """
+    rows = []
+    for s in summaries:
+        wins = "-" if s.win_rate is None else f"{_share(s.win_rate)} of {s.n_paired}"
+        rows.append(
+            [
+                *(s.scorer, "true", s.judge, str(s.n), number(s.median), number(s.mean)),
+                f"{number(s.lower_quartile)}-{number(s.upper_quartile)}",
+                *(number(s.chance), _share(s.share_above_chance), _share(s.share_above_shuffled), wins),
+                *(str(s.n_uninformative), s.metric),
+            ]
+        )
+        if s.n_baseline:
+            rows.append(
+                [
+                    *("", "shuffled", "", str(s.n_baseline), number(s.baseline_median), number(s.baseline_mean)),
+                    f"{number(s.baseline_lower_quartile)}-{number(s.baseline_upper_quartile)}",
+                    *("", _share(s.baseline_share_above_chance), "", "", str(s.baseline_n_uninformative), ""),
+                ]
+            )
+    header = ["scorer", "labels", "judge", "n", "median", "mean", "quartiles", "chance"]
+    header += ["> chance", "> shuffled", "true label wins", "one answer", "metric"]
+    if not any(s.n_uninformative or s.baseline_n_uninformative for s in summaries):
+        place = header.index("one answer")
+        header, *rows = ([*row[:place], *row[place + 1 :]] for row in (header, *rows))
+    return table(header, rows, left=(0, 1, 2, len(header) - 1))
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
 
 
 def hit_rows(hits: Sequence[SearchHit], *, with_source: bool) -> list[str]:

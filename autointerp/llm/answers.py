@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from autointerp.llm.prompts import load_prompt
 from autointerp.llm.protocol import AnswerModel, AnswerT, CallFailure, RawAnswer, Reply, Request
+from autointerp.llm.providers.body import unquoted
 from autointerp.records import Usage
 from autointerp.valid_text import valid_text
 
@@ -80,7 +81,7 @@ def parse_answer(text: str, answer: type[AnswerT]) -> AnswerT | str:
         The answer, or one line on what is wrong with it.
     """
     try:
-        values = _objects(_decoded(text.strip()))
+        values = _objects(unquoted(text.strip()))
     except _UnreadableError as error:
         return str(error)
     found: dict[str, AnswerT] = {}
@@ -187,15 +188,6 @@ def _without_last_commas(text: str, start: int) -> str:
         if depth == 0:
             break
     return "".join(pieces) + text[behind:]
-
-
-def _decoded(text: str) -> str:
-    """The text of a JSON string, or the text itself where it is none."""
-    try:
-        value = json.loads(text) if text.startswith('"') else text
-    except ValueError:
-        return text
-    return value if isinstance(value, str) else text
 
 
 def _read(value: Any, answer: type[AnswerT]) -> AnswerT | str:

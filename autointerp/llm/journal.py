@@ -13,6 +13,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +30,7 @@ from autointerp.llm.batch.ledger import BatchLedger
 from autointerp.llm.protocol import AnswerT, CallFailure, RawAnswer, Repair, Request
 from autointerp.valid_text import valid_text
 
-_BUSY_TIMEOUT_S = 60.0
+BUSY_TIMEOUT_S = 60.0
 _MOST_ROWS_A_COMMIT = 1000
 _ANSWERS = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -386,7 +387,25 @@ def unusable(path: Path, error: sqlite3.Error) -> RunError | DiskFullError:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    database.execute("PRAGMA journal_mode = WAL")
+    database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    _write_ahead(database)
     database.execute("PRAGMA synchronous = FULL")
     return database
+
+
+def _write_ahead(database: sqlite3.Connection) -> None:
+    """Bring a file into write-ahead mode, where it is not.
+
+    This alone fails at once where another process is about to write, whatever the timeout: so it does where two open a
+    new journal together. A transaction waits.
+    """
+    gives_up_at = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > gives_up_at:
+                raise
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("ROLLBACK")

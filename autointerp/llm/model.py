@@ -300,14 +300,16 @@ class ConnectedModel:
                     # Before another is sent in its place: so a kill costs no more than may be in flight.
                     charged_usd = self._charged_usd(self._prices.usage(sent.outcome), most_usd)
                     await self._keep(key, sent.outcome, n_bytes, charged_usd)
-                    self._silence.ends()
-                elif sent.outcome.retriable:
+                if isinstance(sent.outcome, Trouble) and sent.outcome.retriable:
                     self._silence.goes_on(sent.outcome)
+                else:
+                    self._silence.ends()
             finally:
                 self._gate.leave(n_tokens, sent)
             return sent.outcome
 
-        return await with_retries(attempt, key, self._retries, self._wait)
+        with self._silence.waited():
+            return await with_retries(attempt, key, self._retries, self._wait)
 
     async def _wait(self, seconds: float) -> None:
         """Wait for the next attempt, or until the run stops."""

@@ -39,6 +39,10 @@ class Prompt:
     user_template: str
     sha256: str
 
+    def uses(self, variable: str) -> bool:
+        """Whether the user part has this variable."""
+        return variable in _variables(self.user_template)
+
     def user(self, **variables: str) -> str:
         """Fill in the user part.
 

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from autointerp.llm.journal import JournalReader, bring_up_to_date, unusable
+from autointerp.llm.journal import BUSY_TIMEOUT_S, JournalReader, bring_up_to_date, unusable
 
 
 class Paid(NamedTuple):
@@ -63,4 +63,4 @@ def open_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _connect(address: str) -> sqlite3.Connection:
-    return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(address, BUSY_TIMEOUT_S, uri=True, isolation_level=None, check_same_thread=False)

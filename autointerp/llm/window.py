@@ -19,6 +19,7 @@ from autointerp.config import ModelConfig
 from autointerp.errors import PipelineError
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.protocol import AnswerT, CallFailure, LanguageModel, Reply, Request
+from autointerp.llm.providers.refusals import plain_numbers
 from autointerp.llm.tokens import estimated_tokens
 
 _LEAST_OUTPUT = 256
@@ -104,7 +105,7 @@ def _fitting(request: Request[AnswerT], window: int, n_input: int, least_output:
 
 def _fitting_as_told(request: Request[AnswerT], refusal: CallFailure, least_output: int) -> Request[AnswerT] | None:
     """The request with the room that a refusal leaves for its answer; None where it says none, or too little."""
-    text = f"{refusal.message} {refusal.raw or ''}"
+    text = plain_numbers(f"{refusal.message} {refusal.raw or ''}")
     window, n_input = _first_number(_WINDOW, text), _first_number(_PROMPT, text)
     if window is None:
         return None

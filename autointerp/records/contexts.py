@@ -5,11 +5,19 @@ from typing import Literal
 
 Split = Literal["explain", "select", "score"]
 ContextKind = Literal[
-    "top", "quantile", "silent_random", "silent_similar", "silent_neighbor", "silent_token", "silent_window", "pool"
+    "top",
+    "quantile",
+    "silent_peak",
+    "silent_random",
+    "silent_similar",
+    "silent_neighbor",
+    "silent_token",
+    "silent_window",
+    "pool",
 ]
 ACTIVE_KINDS: frozenset[ContextKind] = frozenset({"top", "quantile"})
 SILENT_KINDS: frozenset[ContextKind] = frozenset(
-    {"silent_random", "silent_similar", "silent_neighbor", "silent_token", "silent_window"}
+    {"silent_peak", "silent_random", "silent_similar", "silent_neighbor", "silent_token", "silent_window"}
 )
 
 
@@ -35,6 +43,9 @@ class Context:
         document_id: Document of the block.
         block_index: Block of the corpus.
         start: Position of the first token in its block.
+        group_id: What its document belongs to (source file, package, conversation); itself where nothing is known.
+        decoy: Offsets of tokens on which another feature fires and this one doesn't, alike in how they may be marked;
+            empty where none was looked for or found.
     """
 
     context_id: str
@@ -51,6 +62,8 @@ class Context:
     document_id: str
     block_index: int
     start: int
+    group_id: str = ""
+    decoy: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         split = f", {self.split}" if self.split else ""

@@ -1,6 +1,6 @@
 """Records of explaining and scoring: what is shown, labels, trials, scores, failures, and what they cost."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -140,6 +140,7 @@ class Trial:
         marked: Offsets of the marked tokens (fuzzing); empty elsewhere.
         weight: 1 / probability with which the context was drawn (recall); 1 elsewhere.
         unanswered: Why there is no answer; None where there is one.
+        prompt: Names the prompt that it was put in; None where no language model was asked.
     """
 
     explanation_id: str
@@ -152,6 +153,7 @@ class Trial:
     marked: tuple[int, ...] = ()
     weight: float = 1.0
     unanswered: str | None = None
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,3 +264,22 @@ class Usage:
             output_tokens=self.output_tokens - other.output_tokens,
             cost_usd=None if unknown else (self.cost_usd or 0.0) - (other.cost_usd or 0.0),
         )
+
+    def shared(self, weights: Sequence[int]) -> list["Usage"]:
+        """Parts of it, one a weight and in proportion to them; calls and tokens are whole, and add up to it.
+
+        Args:
+            weights: Not negative, and not all 0.
+        """
+        ends = [sum(weights[: n + 1]) / sum(weights) for n in range(len(weights))]
+        reached = [
+            Usage(
+                n_calls=round(end * self.n_calls),
+                input_tokens=round(end * self.input_tokens),
+                cached_input_tokens=round(end * self.cached_input_tokens),
+                output_tokens=round(end * self.output_tokens),
+                cost_usd=None if self.cost_usd is None else end * self.cost_usd,
+            )
+            for end in ends
+        ]
+        return [after - before for before, after in zip([Usage(), *reached], reached, strict=False)]

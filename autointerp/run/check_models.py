@@ -17,7 +17,7 @@ from autointerp.errors import BudgetError, LanguageModelError
 from autointerp.llm.prompts import load_prompt
 from autointerp.llm.protocol import AnswerModel, CallErrorType, CallFailure, Request
 from autointerp.llm.providers.address import find_address
-from autointerp.run.language_models import LanguageModels
+from autointerp.run.language_models import LanguageModels, identify_model
 from autointerp.run.progress import Reporter, StageSummary, told_meanwhile
 
 STAGE = "check"
@@ -47,7 +47,7 @@ async def check_models(pipeline: Pipeline, configs: Sequence[ModelConfig], journ
     """
     started = time.monotonic()
     told: list[str] = []
-    distinct = {(of.provider, of.base_url, of.model, of.api_key_env): of for of in configs}
+    distinct = {identify_model(config): config for config in configs}
     # From this process: Ray's workers are started once, where they have more to do.
     from_here = pipeline.model_copy(update={"ray": RayConfig()})
     async with LanguageModels(from_here, journal) as models:

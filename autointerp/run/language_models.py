@@ -182,10 +182,10 @@ class LanguageModels:
 
     def _gate(self, config: ModelConfig) -> Gate:
         """The gate of a model's server: explainer and judge may be one model, whose limits hold for both together."""
-        served = _served(config)
-        if served not in self._gates:
+        identity = identify_model(config)
+        if identity not in self._gates:
             asked = (self._pipeline.explain.model, self._pipeline.judge.model, config)
-            same = [model for model in asked if model is not None and _served(model) == served]
+            same = [model for model in asked if model is not None and identify_model(model) == identity]
             tightest = config.model_copy(
                 update={
                     "concurrency": min(model.concurrency for model in same),
@@ -193,12 +193,12 @@ class LanguageModels:
                     "tokens_per_minute": _least(model.tokens_per_minute for model in same),
                 }
             )
-            self._gates[served] = Gate(tightest, longest_pause_s=self._pipeline.llm.patience_s)
-        return self._gates[served]
+            self._gates[identity] = Gate(tightest, longest_pause_s=self._pipeline.llm.patience_s)
+        return self._gates[identity]
 
     def _provider(self, config: ModelConfig) -> Provider:
         # What one stage's refusals have taught need not be refused to the next.
-        here = connect_provider(config, learned=self._learned.setdefault(_served(config), Learned(config)))
+        here = connect_provider(config, learned=self._learned.setdefault(identify_model(config), Learned(config)))
         if self._pipeline.ray.n_llm_workers == 0:
             return here
         if self._ray is None:
@@ -244,7 +244,8 @@ def payer_of(pipeline: Pipeline) -> str:
     return payer(pipeline.name, pipeline.run_folder, pipeline.llm.journal)
 
 
-def _served(config: ModelConfig) -> tuple[str | None, ...]:
+def identify_model(config: ModelConfig) -> tuple[str | None, ...]:
+    """What tells one model at one server with one key from others: all who ask it share its limits."""
     return (config.provider, config.base_url, config.model, config.api_key_env)
 
 

@@ -5,13 +5,15 @@ It gives `pose` (which contexts are asked about, with the truth), `solve` (like 
 a judge may set a threshold) and `measure` (the headline and what else the answers tell). These are pure; only the judge
 talks to anything.
 
-The order and every other choice is by keyed hash of the feature, never of the label: a label and its shuffled baseline
-face the same questions in the same order, so their scores can be compared pair by pair.
+Every choice is by keyed hash of the feature, never of the label: a label and its shuffled baseline face the same
+questions, so their scores can be compared pair by pair. The labels of many features are judged together (`score_all`),
+so that a language model's prompts mix them.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -19,11 +21,11 @@ from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.embedder import LabelEmbedder
 from autointerp.identity import fingerprint
-from autointerp.plugins import source_digests
+from autointerp.plugins import called_by_us, source_digests
 from autointerp.records import Explanation, Failure, FeatureContexts, Score, ScoreWithTrials, Trial, Usage
 from autointerp.score import metrics
 from autointerp.score.detail import Detail
-from autointerp.score.judge import Answer, Judge, Task
+from autointerp.score.judge import Answer, Answers, Case, Judge, Solved, Task
 from autointerp.score.trials import (
     Answered,
     Posed,
@@ -33,6 +35,8 @@ from autointerp.score.trials import (
     as_solved,
     feature_key,
     missing_class,
+    one_answer,
+    with_every_answer,
 )
 
 
@@ -56,7 +60,7 @@ class ScoreTools:
 
 
 class BaseScorer(ABC):
-    """Grades explanations, one at a time.
+    """Grades explanations, many together.
 
     Attributes:
         name: Stands in `scores.scorer`.
@@ -126,6 +130,13 @@ class BaseScorer(ABC):
             key: Of every choice about this feature.
         """
 
+    def texts(self, contexts: ScoreContexts) -> Sequence[str]:
+        """Whole contexts of the score split that a judge who is free is asked about besides, thousands, without trials.
+
+        The verdicts come to `measure` as `Answered.texts`; what of them decides the score belongs in the detail.
+        """
+        return ()
+
     @abstractmethod
     def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
         """Questions like those of `pose`, of the explain split, on which a judge may set a threshold.
@@ -140,28 +151,91 @@ class BaseScorer(ABC):
         """The headline, and what else the answers tell.
 
         Args:
-            of: The questions that were answered: some of each class and part.
+            of: The questions that were answered: some of each class and part. It is called again with all of them where
+                some were not, these taken to be wrong and to be right: the ends of its interval are those of the two.
             posed: All that were asked.
             contexts: Of the feature.
             key: As in `pose`; for the draws behind intervals.
         """
 
     async def score(self, explanation: Explanation, contexts: ScoreContexts) -> ScoreWithTrials | Failure:
-        """Grade one label.
+        """Grade one label by itself: a language model's prompts then hold nothing but this one (`score_all`).
 
         Raises:
             LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
         """
-        key = feature_key(self.seed, self.name, explanation.source_id, explanation.feature_index)
-        posed = self.pose(explanation, contexts, key)
+        (outcome,) = await self.score_all([(explanation, contexts)])
+        return outcome
+
+    async def score_all(self, jobs: Sequence[tuple[Explanation, ScoreContexts]]) -> list[ScoreWithTrials | Failure]:
+        """Grade labels together, best of as many features as a prompt holds questions, so that it holds one of each.
+
+        Args:
+            jobs: Explanations, each with the contexts of its feature.
+
+        Returns:
+            One outcome a job, in order.
+
+        Raises:
+            LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
+            PipelineError: If a user's scorer raises what it may not.
+        """
+        posed = [self._posed(*job) for job in jobs]
+        cases = [
+            Case(
+                explanation.label,
+                [p.question for p in of_job],
+                self._solved(explanation, contexts),
+                self.texts(contexts) if self.judge.is_free else (),
+            )
+            for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
+            if not isinstance(of_job, Undefined)
+        ]
+        said = iter(await self.judge.answer(self.task, cases) if cases else ())
+        return [
+            self._failure(explanation, of_job, Usage())
+            if isinstance(of_job, Undefined)
+            else self._measured(explanation, contexts, of_job, next(said))
+            for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
+        ]
+
+    def _key(self, explanation: Explanation) -> int:
+        return feature_key(self.seed, self.name, explanation.source_id, explanation.feature_index)
+
+    def _called(self, explanation: Explanation) -> AbstractContextManager[None]:
+        return called_by_us(self, f"the scorer {self.name!r} on feature {explanation.feature_index}")
+
+    def _posed(self, explanation: Explanation, contexts: ScoreContexts) -> Sequence[Posed] | Undefined:
+        """The questions; why there is no score without asking any, where one class has none."""
+        with self._called(explanation):
+            posed = self.pose(explanation, contexts, self._key(explanation))
         if missing := missing_class(posed, *self.classes):
-            return self._failure(explanation, (self.needs_silence and contexts.no_silence) or missing, Usage())
-        solved = as_solved(self.solve(contexts.feature, key))
-        said = await self.judge.answer(explanation.label, self.task, [p.question for p in posed], solved)
+            return (self.needs_silence and contexts.no_silence) or missing
+        return posed
+
+    def _solved(self, explanation: Explanation, contexts: ScoreContexts) -> tuple[Solved, ...]:
+        with self._called(explanation):
+            return as_solved(self.solve(contexts.feature, self._key(explanation)))
+
+    def _measured(
+        self, explanation: Explanation, contexts: ScoreContexts, posed: Sequence[Posed], said: Answers
+    ) -> ScoreWithTrials | Failure:
         of = answered(posed, said.answers)
         if isinstance(of, Undefined):
             return self._failure(explanation, of, said.usage)
-        headline, detail = self.measure(of, posed, contexts, key)
+        with self._called(explanation):
+            of = replace(of, texts=said.texts)
+            headline, detail = self.measure(of, posed, contexts, self._key(explanation))
+            if len(of.posed) < len(posed):
+                ends = [
+                    replace(with_every_answer(posed, said.answers, right=right), texts=said.texts)
+                    for right in (False, True)
+                ]
+                worst, best = (self.measure(end, posed, contexts, self._key(explanation))[0] for end in ends)
+                detail.add_bounds(min(worst.value, headline.value), max(best.value, headline.value))
+                headline = replace(headline, low=min(worst.low, headline.low), high=max(best.high, headline.high))
+        if note := one_answer(said.answers):
+            detail.add_note("uninformative", note)
         trials = self._trials(explanation, posed, said.answers)
         score = Score(
             explanation_id=explanation.explanation_id,
@@ -193,6 +267,7 @@ class BaseScorer(ABC):
                 marked=p.question.marked,
                 weight=p.weight,
                 unanswered=a.unanswered,
+                prompt=a.prompt,
             )
             for p, a in zip(posed, answers, strict=True)
         )

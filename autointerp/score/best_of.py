@@ -26,7 +26,7 @@ from autointerp.explain.registry import load_explainer
 from autointerp.identity import fingerprint
 from autointerp.records import Explanation, Failure, FeatureContexts, FeatureEvidence
 from autointerp.score import metrics
-from autointerp.score.judge import Judge
+from autointerp.score.judge import Case, Judge
 from autointerp.score.scorers.detection import DETECTION, build_questions
 from autointerp.score.trials import Undefined, answered, as_solved, feature_key, missing_class
 
@@ -116,14 +116,14 @@ class SelectTrial:
         if missing := missing_class(posed, "firing select contexts", "silent select contexts"):
             return UnknownFit(missing.message, retry=False)
         solved = as_solved(build_questions(contexts, "explain", key))
-        said = await self._judge.answer(label, DETECTION, [p.question for p in posed], solved)
+        (said,) = await self._judge.answer(DETECTION, [Case(label, [p.question for p in posed], solved)])
         of = answered(posed, said.answers)
         if isinstance(of, Undefined):
             reason = of.message if of.raw is None else f"{of.message} ({of.raw})"
             return UnknownFit(reason, of.retry, said.usage.cost_usd)
         accuracy = metrics.balanced_accuracy(of.confusion)
         assert accuracy is not None, "both classes have answers"
-        auroc = None if of.probability is None else metrics.auroc(of.truth, of.probability)
+        auroc = None if of.probability is None else metrics.auroc(of.truth, of.probability, of.cluster)
         return Fit(
             balanced_accuracy=accuracy.value,
             auroc=None if auroc is None else auroc.value,

@@ -38,6 +38,14 @@ class Detail:
         """Add a mapping of names to numbers."""
         self._measures[name] = dict(numbers)
 
+    def add_bounds(self, low: float, high: float) -> None:
+        """Add what the headline would be, had all unanswered questions been answered wrong, or right."""
+        self._measures["bounds"] = {"low": low, "high": high}
+
+    def add_note(self, name: str, text: str) -> None:
+        """Add what is to be known of the answers, in words."""
+        self._measures[name] = text
+
     def done(self, interval: str) -> Mapping[str, Any]:
         """The mapping for `Score.detail`, with how the headline's interval is made."""
         done = {"interval": interval, **self._measures, "undefined": self._reasons}
@@ -57,7 +65,7 @@ def add_confusion(detail: Detail, of: Answered) -> None:
     if of.probability is None:
         detail.add("auroc", None, "the judge gives no probabilities")
     else:
-        detail.add("auroc", metrics.auroc(of.truth, of.probability), "one class has no answered trial")
+        detail.add("auroc", metrics.auroc(of.truth, of.probability, of.cluster), "one class has no answered trial")
     add_by_quantile(detail, of)
 
 

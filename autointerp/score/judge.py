@@ -1,4 +1,7 @@
-"""What a judge is: it answers questions about a label, each about one context.
+"""What a judge is: it answers questions, each about one label and one context.
+
+It is handed the questions of several features together, so that a language model can be shown them mixed: in a prompt
+of one label alone, what the true answers have in common would tell them without the label.
 
 A judge that fails to answer a question leaves it unanswered, which is never a verdict. What it was paid comes back with
 its answers, so that whoever asked knows what they cost.
@@ -8,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool
 
 from autointerp.llm.prompts import Prompt, read_prompt
 from autointerp.records import Context, Usage
@@ -19,8 +25,8 @@ class Task:
 
     Attributes:
         name: Decides, with the context, in which order a language model is asked.
-        prompt: The prompt for a language model, with the variables `label`, `contexts` and `n_contexts`: one of ours,
-            or a file `NAME.txt` beside `code`.
+        prompt: The prompt for a language model, with the variables `contexts` and `n_contexts`: one of ours, or a file
+            `NAME.txt` beside `code`. One that has `label` too is asked about one label at a time.
         code: The file of the code whose task it is, where the prompt is not ours.
     """
 
@@ -60,12 +66,14 @@ class Answer:
         probability: That the answer is yes, in [0, 1], or the similarity; None where the judge gives none.
         unanswered: Why there is no answer; None where there is one.
         retry: Whether the same question may get an answer another time, where it has none.
+        prompt: Names the prompt that the question was put in; None where no language model was asked.
     """
 
     verdict: bool | None
     probability: float | None = None
     unanswered: str | None = None
     retry: bool = True
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +85,51 @@ class Solved:
 
 
 @dataclass(frozen=True, slots=True)
+class Case:
+    """A label on trial.
+
+    Attributes:
+        label: The label.
+        questions: About it, of the score split.
+        solved: Of the explain split, to set a threshold on. A language model ignores them.
+        texts: Whole contexts of the score split by their text alone, unmarked, that are asked about besides, thousands
+            at a time: none unless the judge is free.
+    """
+
+    label: str
+    questions: Sequence[Question]
+    solved: Sequence[Solved]
+    texts: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
-    """What a judge says.
+    """What a judge says in one case.
 
     Attributes:
         answers: One a question, in order.
-        usage: Of all calls that they took, whenever these were paid.
+        usage: Of all calls that they took, whenever these were paid; of a call for several cases, by their questions.
+        texts: Its verdict on each of the case's `texts`; None where it gives none.
     """
 
     answers: Sequence[Answer]
     usage: Usage = field(default_factory=Usage)
+    texts: Bool[np.ndarray, " text"] | None = None
 
 
 class Judge(Protocol):
-    """Answers questions about one label.
+    """Answers questions about labels.
 
     Attributes:
         name: For example `local` or the language model's name; stands in `trials.judge`.
+        is_free: Whether an answer costs nothing, so that a scorer may ask as much as there is to ask.
     """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def is_free(self) -> bool: ...
 
     def fingerprint(self, task: Task) -> str:
         """Of the settings, the prompt's text and the model that decide its answers to a task."""
@@ -107,17 +139,15 @@ class Judge(Protocol):
         """Get ready for many questions at once; changes nothing but the speed."""
         ...
 
-    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
-        """Answer every question, in order.
+    async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
+        """Answer every question of every case.
 
         Args:
-            label: The label on trial.
             task: What is asked of each question.
-            questions: Of the score split.
-            solved: Of the explain split, to set a threshold on. A language model ignores them.
+            cases: Best of many features, one label of each.
 
         Returns:
-            One answer a question; a call that failed gives answers with `unanswered` set.
+            Answers to each case, in order; a call that failed gives answers with `unanswered` set.
 
         Raises:
             LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.

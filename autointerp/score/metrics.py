@@ -15,6 +15,9 @@ trials never looks certain. The methods, and where each comes from:
    either side, which is the same where all masses are equal. A plain bootstrap has no width where every resampled
    trial agrees, and holds the truth 66 to 83 times in 100 on the counts met here.
 
+Trials of one cluster, a document or a group of documents, are not independent. The closed forms take counts at what the
+trials are worth (`clusters.effective_share`), of each class apart; the bootstrap weighs clusters, not trials.
+
 `benchmarks/score_intervals.py` measures how often each holds the truth, and `benchmarks/score_intervals.md` says it.
 
 What is undefined is None, never NaN and never 0.
@@ -23,9 +26,12 @@ What is undefined is None, never NaN and never 0.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from scipy.optimize import brentq
 from scipy.special import betaincinv, ndtri
+
+from autointerp.score.clusters import effective_share, rates_correlation
+from autointerp.score.confusion import Confusion
 
 Z_95 = float(ndtri(0.975))
 _TAILS = (0.025, 0.975)
@@ -51,89 +57,53 @@ class Estimate:
         assert 0.0 <= self.low <= self.value <= self.high <= 1.0, self
 
 
-@dataclass(frozen=True, slots=True)
-class Confusion:
-    """Answered trials by truth and verdict.
-
-    Attributes:
-        true_positive: The feature fires, the judge said yes.
-        false_negative: It fires, the judge said no.
-        false_positive: It is silent, the judge said yes.
-        true_negative: It is silent, the judge said no.
-    """
-
-    true_positive: int
-    false_negative: int
-    false_positive: int
-    true_negative: int
-
-    @property
-    def n_positive(self) -> int:
-        """Answered trials on which the feature fires."""
-        return self.true_positive + self.false_negative
-
-    @property
-    def n_negative(self) -> int:
-        """Answered trials on which it is silent."""
-        return self.false_positive + self.true_negative
-
-
-def confusion(truth: Bool[np.ndarray, " trial"], verdict: Bool[np.ndarray, " trial"]) -> Confusion:
-    """Count answered trials by truth and verdict."""
-    n_true, n_yes, n_both = (int(np.count_nonzero(these)) for these in (truth, verdict, truth & verdict))
-    return Confusion(
-        true_positive=n_both,
-        false_negative=n_true - n_both,
-        false_positive=n_yes - n_both,
-        true_negative=truth.size - n_true - n_yes + n_both,
-    )
-
-
 # --- closed forms ---------------------------------------------------------------------------------------------------
 
 
-def proportion(n_yes: int, n: int) -> Estimate | None:
-    """A share with Wilson's interval; None of no trials.
+def proportion(n_yes: int, n: int, worth: float = 1.0) -> Estimate | None:
+    """A share with Wilson's interval at what n trials are worth; None of no trials.
 
-    `scipy.stats.binomtest(n_yes, n).proportion_ci(method="wilson")` gives the same limits, with a p-value on the way
-    that costs a hundred times as much.
+    `scipy.stats.binomtest(…).proportion_ci(method="wilson")` gives the same limits at a hundred times the cost.
     """
     if n == 0:
         return None
-    share = n_yes / n
-    centre = (share + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
-    half = Z_95 / (1 + Z_95**2 / n) * np.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
+    share, size = n_yes / n, n * worth
+    centre = (share + Z_95**2 / (2 * size)) / (1 + Z_95**2 / size)
+    half = Z_95 / (1 + Z_95**2 / size) * np.sqrt(share * (1 - share) / size + Z_95**2 / (4 * size**2))
     return _around(share, centre - half, centre + half)
 
 
 def sensitivity(counts: Confusion) -> Estimate | None:
     """Share of firing trials that the judge said yes to; None where none was answered."""
-    return proportion(counts.true_positive, counts.n_positive)
+    return proportion(counts.true_positive, counts.n_positive, counts.positive_worth)
 
 
 def specificity(counts: Confusion) -> Estimate | None:
     """Share of silent trials that the judge said no to; None where none was answered."""
-    return proportion(counts.true_negative, counts.n_negative)
+    return proportion(counts.true_negative, counts.n_negative, counts.negative_worth)
 
 
 def balanced_accuracy(counts: Confusion) -> Estimate | None:
     """Mean of sensitivity and specificity, with a MOVER interval; None where either is undefined.
 
-    Each limit lies a half of `hypot` of the two distances to neutral limits away, so the interval stays in [0, 1].
+    Each limit lies half the root of the sum of both distances' squares away, and of twice their product by the
+    correlation of the two (Zou 2008), so the interval stays in [0, 1].
     """
     if counts.n_positive == 0 or counts.n_negative == 0:
         return None
-    yes = _neutral_interval(counts.true_positive, counts.n_positive)
-    no = _neutral_interval(counts.true_negative, counts.n_negative)
+    yes = _neutral_interval(counts.true_positive, counts.n_positive, counts.positive_worth)
+    no = _neutral_interval(counts.true_negative, counts.n_negative, counts.negative_worth)
     value = (yes.value + no.value) / 2
-    below = np.hypot(yes.value - yes.low, no.value - no.low) / 2
-    above = np.hypot(yes.high - yes.value, no.high - no.value) / 2
+    below, above = (
+        np.sqrt(one**2 + other**2 + 2 * counts.correlation * one * other) / 2
+        for one, other in ((yes.value - yes.low, no.value - no.low), (yes.high - yes.value, no.high - no.value))
+    )
     return _around(value, value - below, value + above)
 
 
-def _neutral_interval(n_yes: int, n: int) -> Estimate:
+def _neutral_interval(n_yes: int, n: int, worth: float) -> Estimate:
     """The central 95 % of Beta(yes + 1/3, no + 1/3), reaching to 0 or 1 at a count of none or all."""
-    low, high = betaincinv(n_yes + _NEUTRAL, n - n_yes + _NEUTRAL, _TAILS)
+    low, high = betaincinv(n_yes * worth + _NEUTRAL, (n - n_yes) * worth + _NEUTRAL, _TAILS)
     return _around(n_yes / n, float(low), float(high))
 
 
@@ -154,12 +124,18 @@ def matthews(counts: Confusion) -> float | None:
     return float((tp * tn - fp * fn) / np.sqrt(product)) if product else None
 
 
-def auroc(truth: Bool[np.ndarray, " trial"], scores: Float[np.ndarray, " trial"]) -> Estimate | None:
+def auroc(
+    truth: Bool[np.ndarray, " trial"],
+    scores: Float[np.ndarray, " trial"],
+    cluster: Int64[np.ndarray, " trial"] | None = None,
+) -> Estimate | None:
     """Probability that a firing trial has a higher score than a silent one, ties counting half.
 
     Args:
         truth: Whether the feature fires.
         scores: Any finite number that grows with belief, for example a probability or a similarity.
+        cluster: Number of each trial's cluster; None where each has its own. A trial's value, for what it is worth, is
+            the share of the other class that it stands on the right side of (DeLong's placement).
 
     Returns:
         The area, with Newcombe's score interval; None where one class has no trial.
@@ -169,19 +145,37 @@ def auroc(truth: Bool[np.ndarray, " trial"], scores: Float[np.ndarray, " trial"]
     if n_positive == 0 or n_negative == 0:
         return None
     # By hand: sklearn's roc_auc_score and a sum of SciPy's ranks give the same, and take many times as long.
-    firing, silent = scores[truth], np.sort(scores[~truth])
-    twice_above = silent.searchsorted(firing, "left").sum() + silent.searchsorted(firing, "right").sum()
-    value = float(twice_above / 2 / (n_positive * n_negative))
-    return _around(value, *auroc_limits(value, n_positive, n_negative))
+    firing, silent = scores[truth], scores[~truth]
+    placed = _share_below(firing, silent)
+    value = float(placed.mean())
+    size_positive, size_negative = float(n_positive), float(n_negative)
+    if cluster is not None:
+        right = np.empty(truth.size)
+        right[truth], right[~truth] = placed, 1 - _share_below(silent, firing)
+        size_positive *= effective_share(placed, cluster[truth])
+        size_negative *= effective_share(right[~truth], cluster[~truth])
+        shared = rates_correlation(right, truth, cluster, (size_positive, size_negative))
+        # The factor on the sum of two variances, 1 / m and 1 / n, that their covariance makes.
+        inflation = 1 + 2 * shared * np.sqrt(size_positive * size_negative) / (size_positive + size_negative)
+        size_positive, size_negative = size_positive / inflation, size_negative / inflation
+    return _around(value, *auroc_limits(value, size_positive, size_negative))
 
 
-def auroc_limits(value: float, n_positive: int, n_negative: int) -> tuple[float, float]:
+def _share_below(
+    values: Float[np.ndarray, " value"], others: Float[np.ndarray, " other"]
+) -> Float64[np.ndarray, " value"]:
+    """For each value the share of the others below it, ties counting half."""
+    others = np.sort(others)
+    return (others.searchsorted(values, "left") + others.searchsorted(values, "right")) / (2 * others.size)
+
+
+def auroc_limits(value: float, n_positive: float, n_negative: float) -> tuple[float, float]:
     """Newcombe's (2006) method 5: the areas that lie 1.96 of their own standard errors from the one seen.
 
     Hanley and McNeil's variance of an area A, with n* = (m + n) / 2 - 1 in place of both m - 1 and n - 1, is
     A (1 - A) (1 + n* (1 - A) / (2 - A) + n* A / (1 + A)) / (m n).
     """
-    n_star = (n_positive + n_negative) / 2 - 1
+    n_star = max(0.0, (n_positive + n_negative) / 2 - 1)
 
     def excess(area: float) -> float:
         spread = 1 + n_star * (1 - area) / (2 - area) + n_star * area / (1 + area)
@@ -215,11 +209,16 @@ class Rate:
         low, high = np.quantile(self.draws, _TAILS)
         return _around(self.value, float(low), float(high))
 
+    @property
+    def at_median(self) -> "Rate":
+        """With the median of the draws for its value: a ratio's is nearer to the truth than the ratio of estimates."""
+        return Rate(float(np.median(self.draws)), self.draws)
 
-def binomial_rate(n_yes: int, n: int, n_draws: int, rng: np.random.Generator) -> Rate:
-    """A share of n >= 1 independent trials, with draws from Beta(yes + 1/3, no + 1/3)."""
+
+def binomial_rate(n_yes: int, n: int, n_draws: int, rng: np.random.Generator, worth: float = 1.0) -> Rate:
+    """A share of n >= 1 trials, with draws from Beta(yes + 1/3, no + 1/3) at the independent trials they are worth."""
     assert n > 0
-    return Rate(n_yes / n, rng.beta(n_yes + _NEUTRAL, n - n_yes + _NEUTRAL, size=n_draws))
+    return Rate(n_yes / n, rng.beta(n_yes * worth + _NEUTRAL, (n - n_yes) * worth + _NEUTRAL, size=n_draws))
 
 
 def firing_rate(n_firing: int, n_drawn: int, expected: float, n_draws: int, rng: np.random.Generator) -> Rate:
@@ -250,7 +249,7 @@ class Recovered:
     """How much of a feature's firing a judge's yes recovers; the draws of both rates belong together.
 
     Attributes:
-        mass: Share of the activation mass: activations in recovered contexts over activations in all.
+        mass: Share of the activation mass.
         contexts: Share of the contexts.
     """
 
@@ -259,34 +258,42 @@ class Recovered:
 
 
 def recovered(
-    verdict: Bool[np.ndarray, " trial"], mass: Float[np.ndarray, " trial"], n_draws: int, rng: np.random.Generator
+    verdict: Bool[np.ndarray, " trial"],
+    mass: Float[np.ndarray, " trial"],
+    n_draws: int,
+    rng: np.random.Generator,
+    cluster: Int64[np.ndarray, " trial"] | None = None,
+    weight: Float[np.ndarray, " trial"] | None = None,
 ) -> Recovered:
-    """Share of mass and of contexts on which the judge said yes, by a Bayesian bootstrap over trials.
+    """Share of mass and of contexts on which the judge said yes, by a Bayesian bootstrap over clusters of trials.
 
-    A draw gives every trial a weight from Exp(1) and adds a yes and a no of mean mass with weights from Gamma(1/3). Of
-    equal masses this is exactly Beta(yes + 1/3, no + 1/3).
+    A draw gives every cluster a weight from Exp(1) and adds a yes and a no of a cluster's mean mass and size with
+    weights from Gamma(1/3). Of clusters of one trial and equal masses this is exactly Beta(yes + 1/3, no + 1/3).
 
     Args:
         verdict: The judge's answer on at least one context in which the feature fires.
         mass: Sum of the feature's activations in each context, above 0.
         n_draws: Draws.
         rng: Source of the draws.
+        cluster: Number of each trial's cluster, from 0 without a gap; None where each has its own.
+        weight: Contexts that each trial stands for, above 0; None where each stands for itself.
     """
     assert verdict.size > 0
     assert bool(np.all(mass > 0))
-    n_trials = verdict.size
-    yes = np.concatenate([verdict.astype(np.float64), [1.0, 0.0]])
-    weighed = np.concatenate([mass.astype(np.float64), np.full(2, mass.mean(dtype=np.float64))])
+    of = np.arange(verdict.size) if cluster is None else cluster
+    n_clusters = int(of.max()) + 1
     weights = np.concatenate(
-        [rng.standard_exponential((n_draws, n_trials)), rng.standard_gamma(_NEUTRAL, (n_draws, 2))], axis=1
+        [rng.standard_exponential((n_draws, n_clusters)), rng.standard_gamma(_NEUTRAL, (n_draws, 2))], axis=1
     )
-    return Recovered(
-        mass=Rate(
-            float(np.dot(weighed[:n_trials], yes[:n_trials]) / weighed[:n_trials].sum()),
-            (weights @ (weighed * yes)) / (weights @ weighed),
-        ),
-        contexts=Rate(float(verdict.mean()), (weights @ yes) / weights.sum(axis=1)),
-    )
+
+    def rate(share: Float64[np.ndarray, " trial"]) -> Rate:
+        pseudo = share.mean() * verdict.size / n_clusters
+        yes, every = (np.bincount(of, weights=values, minlength=n_clusters) for values in (share * verdict, share))
+        drawn = (weights @ np.append(yes, [pseudo, 0.0])) / (weights @ np.append(every, [pseudo, pseudo]))
+        return Rate(float(yes.sum() / every.sum()), drawn)
+
+    stands_for = np.ones(verdict.size) if weight is None else weight.astype(np.float64)
+    return Recovered(mass=rate(mass * stands_for), contexts=rate(stands_for))
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,26 +302,29 @@ class Stratum:
 
     Attributes:
         size: Members of the part.
-        n_judged: Members with an answer, at least 1.
+        n_judged: Members with an answer, above 0; of members that resemble each other, what they are worth.
         n_yes: Of these, with the answer yes.
     """
 
     size: int
-    n_judged: int
-    n_yes: int
+    n_judged: float
+    n_yes: float
 
 
-def stratified_rate(strata: tuple[Stratum, ...], n_draws: int, rng: np.random.Generator) -> Rate:
+def stratified_rate(
+    strata: tuple[Stratum, ...], n_draws: int, rng: np.random.Generator, pseudo_yes: float = _NEUTRAL
+) -> Rate:
     """Share of a population that a judge says yes to, each part weighted by its size (Horvitz and Thompson 1952).
 
     The estimate is the sum over judged members of yes / inclusion probability, over the population's size. The parts'
-    rates are drawn from their neutral posteriors, also that of a part judged in full: the population is itself a
-    sample of the corpus.
+    rates are drawn from Beta(yes + pseudo_yes, no + 1/3), also that of a part judged in full: the population is itself
+    a sample of the corpus.
     """
     n_all = sum(s.size for s in strata)
-    rates = [binomial_rate(s.n_yes, s.n_judged, n_draws, rng) for s in strata]
-    value = sum(s.size * r.value for s, r in zip(strata, rates, strict=True)) / n_all
-    draws = sum((s.size * r.draws for s, r in zip(strata, rates, strict=True)), start=np.zeros(n_draws)) / n_all
+    value = sum(s.size * s.n_yes / s.n_judged for s in strata) / n_all
+    draws = np.zeros(n_draws)
+    for s in strata:
+        draws += s.size * rng.beta(s.n_yes + pseudo_yes, s.n_judged - s.n_yes + _NEUTRAL, size=n_draws) / n_all
     return Rate(min(1.0, value), draws)
 
 

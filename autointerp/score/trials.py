@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float64, Int64
 from autointerp.contexts.pool import PoolTiles
 from autointerp.identity import hash_key, keyed_hash
 from autointerp.records import Context, FeatureContexts
-from autointerp.score import metrics
+from autointerp.score.clusters import numbered
+from autointerp.score.confusion import Confusion, confusion
 from autointerp.score.judge import Answer, Question, Solved
 
 NO_SILENT_CONTEXTS = "NoSilentContexts"
@@ -92,12 +93,14 @@ class Answered:
         truth: Their true answers.
         verdict: The judge's answers; of no meaning where it gives similarities only.
         probability: That the answer is yes, or the similarity; None unless the judge gave one with every answer.
+        texts: Its verdicts on the texts that it was asked about besides (`BaseScorer.texts`); None where it gave none.
     """
 
     posed: tuple[Posed, ...]
     truth: Bool[np.ndarray, " trial"]
     verdict: Bool[np.ndarray, " trial"]
     probability: Float64[np.ndarray, " trial"] | None
+    texts: Bool[np.ndarray, " text"] | None = None
 
     def where(self, keep: Iterable[Any]) -> "Answered":
         """The answered questions for which `keep` is true."""
@@ -110,9 +113,15 @@ class Answered:
         )
 
     @property
-    def confusion(self) -> metrics.Confusion:
+    def cluster(self) -> Int64[np.ndarray, " trial"]:
+        """Numbers of the groups of documents that the contexts are from, from 0 without a gap."""
+        contexts = (p.question.context for p in self.posed)
+        return numbered(c.group_id or c.document_id for c in contexts)
+
+    @property
+    def confusion(self) -> Confusion:
         """Counts by truth and verdict."""
-        return metrics.confusion(self.truth, self.verdict)
+        return confusion(self.truth, self.verdict, self.cluster)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +191,34 @@ def answered(posed: Sequence[Posed], answers: Sequence[Answer]) -> Answered | Un
         verdict=np.array([a.verdict for _, a in pairs], dtype=bool),
         probability=np.array(probabilities, dtype=np.float64) if len(probabilities) == len(pairs) else None,
     )
+
+
+def with_every_answer(posed: Sequence[Posed], answers: Sequence[Answer], *, right: bool) -> Answered:
+    """All questions, those without an answer taken to be answered right, or wrong, and with the utmost certainty.
+
+    Scores of the two are the ends of what the score would be, had the judge answered everything (Manski 1989).
+    """
+    given = [a.probability for a in answers if a.unanswered is None]
+    known = [probability for probability in given if probability is not None]
+    utmost = {True: max(known, default=0.0) + 1, False: min(known, default=0.0) - 1}
+    verdict = [p.truth == right if a.unanswered is not None else a.verdict for p, a in zip(posed, answers, strict=True)]
+    probability = [
+        utmost[p.truth == right] if a.unanswered is not None else a.probability
+        for p, a in zip(posed, answers, strict=True)
+    ]
+    return Answered(
+        posed=tuple(posed),
+        truth=np.array([p.truth for p in posed], dtype=bool),
+        verdict=np.array(verdict, dtype=bool),
+        probability=np.array(probability, dtype=np.float64) if len(known) == len(given) else None,
+    )
+
+
+def one_answer(answers: Sequence[Answer]) -> str | None:
+    """What the judge said to every question, where it gave all the same answer, so that it told nothing apart."""
+    given = [a for a in answers if a.unanswered is None]
+    verdicts, probabilities = {a.verdict for a in given}, {a.probability for a in given}
+    if verdicts in ({True}, {False}):
+        return f"the judge said {'yes' if True in verdicts else 'no'} to every question"
+    is_one = verdicts == {None} and len(probabilities) == 1
+    return "the judge gave every question the same probability" if is_one else None

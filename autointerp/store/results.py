@@ -79,31 +79,55 @@ class StageStatus:
 class ScorerSummary:
     """One scorer over all current labels, beside the same scorer on shuffled labels.
 
+    A median hides what a few labels get by luck or by a leak, so the mean and the share that lies wholly above chance
+    stand beside it. Of shuffled labels 2.5 % should, the upper tail of a 95 % interval.
+
     Attributes:
         scorer: Name of the scorer.
         judge: Name of the judge.
         metric: What the value is, for example `balanced accuracy`.
+        chance: What a label that says nothing gets: .5 of balanced accuracies and AUROCs, the mean of the features' own
+            where the scorer puts `chance` into the detail; None where neither is known.
         n: True labels with this score.
+        mean: Of the true labels' values.
         lower_quartile: Of the true labels' values.
         median: Of the true labels' values.
         upper_quartile: Of the true labels' values.
+        share_above_chance: Share of the true labels whose interval lies wholly above chance; None where it is unknown.
+        n_uninformative: True labels on which the judge said the same to every question.
         n_baseline: Shuffled labels with this score.
-        baseline_median: Median of the shuffled labels' values; None without a baseline.
+        baseline_mean: Of the shuffled labels' values; None without a baseline.
+        baseline_lower_quartile: Of the shuffled labels' values.
+        baseline_median: Of the shuffled labels' values.
+        baseline_upper_quartile: Of the shuffled labels' values.
+        baseline_share_above_chance: Share of the shuffled labels whose interval lies wholly above chance.
+        baseline_n_uninformative: Shuffled labels on which the judge said the same to every question.
         n_paired: Features that have both.
         win_rate: Share of these where the true label's value is higher, ties counting half; None without a pair.
+        share_above_shuffled: Share of these where the true label's interval lies wholly above the shuffled one's value.
     """
 
     scorer: str
     judge: str
     metric: str
+    chance: float | None
     n: int
+    mean: float | None
     lower_quartile: float | None
     median: float | None
     upper_quartile: float | None
+    share_above_chance: float | None
+    n_uninformative: int
     n_baseline: int
+    baseline_mean: float | None
+    baseline_lower_quartile: float | None
     baseline_median: float | None
+    baseline_upper_quartile: float | None
+    baseline_share_above_chance: float | None
+    baseline_n_uninformative: int
     n_paired: int
     win_rate: float | None
+    share_above_shuffled: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ CONTEXTS = pa.schema(
         "document_id": _TEXT,
         "block_index": _LONG,
         "start": _INT,
+        "group_id": _TEXT,
+        "decoy": pa.list_(_INT),
         "place": _INT,
         "fingerprint": _TEXT,
     }
@@ -128,6 +130,7 @@ TRIALS = pa.schema(
         "marked": pa.list_(_INT),
         "weight": _REAL,
         "unanswered": _TEXT,
+        "prompt": _TEXT,
         "source_id": _TEXT,
         "feature_index": _INT,
         "place": _INT,
@@ -240,7 +243,7 @@ def features_of(rows: Iterable[Mapping[str, Any]]) -> list[FeatureRecord]:
 
 def contexts_of(rows: Iterable[Mapping[str, Any]]) -> list[Context]:
     """Records of rows of `contexts`."""
-    lists = ("tokens", "token_ids", "activations")
+    lists = ("tokens", "token_ids", "activations", "decoy")
     return [Context(**{**row, **{name: tuple(row[name]) for name in lists}}) for row in rows]
 
 

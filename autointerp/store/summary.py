@@ -34,27 +34,38 @@ SELECT 'collect', coalesce(sum(n_features), 0) FROM sources
 UNION ALL SELECT 'score', count(*) FROM current_explanations
 UNION ALL SELECT 'index', count(*) FROM current_explanations WHERE label_from IS NULL
 """
+# Chance stands in the detail of a scorer where each feature has its own; these metrics have one of their own.
 _SCORES = """
 WITH scored AS (
-    SELECT s.scorer, s.judge, s.value, s.metric, e.source_id, e.feature_index,
-        e.label_from IS NOT NULL AS is_baseline
+    SELECT s.scorer, s.judge, s.value, s.ci_low, s.metric, e.source_id, e.feature_index,
+        e.label_from IS NOT NULL AS is_baseline,
+        coalesce(
+            TRY_CAST(s.detail ->> '$.chance' AS DOUBLE),
+            CASE WHEN s.metric IN ('balanced accuracy', 'AUROC') THEN 0.5 END
+        ) AS chance,
+        coalesce(json_type(s.detail, '$.uninformative') = 'VARCHAR', false) AS is_uninformative
     FROM current_scores s JOIN current_explanations e USING (explanation_id)
+), shuffled AS (
+    SELECT scorer, judge, source_id, feature_index, avg(value) AS other
+    FROM scored WHERE is_baseline GROUP BY ALL
 ), paired AS (
-    SELECT scorer, judge, count(*) AS n_paired,
+    SELECT scorer, judge, count(*) AS n_paired, avg(is_above) AS share_above,
         avg(CASE WHEN own > other THEN 1.0 WHEN own = other THEN 0.5 ELSE 0.0 END) AS win_rate
     FROM (
-        SELECT scorer, judge, avg(value) FILTER (NOT is_baseline) AS own, avg(value) FILTER (is_baseline) AS other
-        FROM scored GROUP BY scorer, judge, source_id, feature_index
-    ) WHERE own IS NOT NULL AND other IS NOT NULL GROUP BY scorer, judge
+        SELECT scorer, judge, avg(value) AS own, any_value(other) AS other, avg((ci_low > other)::INTEGER) AS is_above
+        FROM scored JOIN shuffled USING (scorer, judge, source_id, feature_index)
+        WHERE NOT is_baseline GROUP BY scorer, judge, source_id, feature_index
+    ) GROUP BY scorer, judge
 )
-SELECT g.scorer, g.judge, max(g.metric), count(*) FILTER (NOT is_baseline),
-    quantile_cont(value, 0.25) FILTER (NOT is_baseline),
-    quantile_cont(value, 0.5) FILTER (NOT is_baseline),
-    quantile_cont(value, 0.75) FILTER (NOT is_baseline),
-    count(*) FILTER (is_baseline), quantile_cont(value, 0.5) FILTER (is_baseline),
-    coalesce(any_value(p.n_paired), 0), any_value(p.win_rate)
+SELECT g.scorer, g.judge, max(g.metric), avg(chance) FILTER (NOT is_baseline), {labels}, {baseline},
+    coalesce(any_value(p.n_paired), 0), any_value(p.win_rate), any_value(p.share_above)
 FROM scored g LEFT JOIN paired p USING (scorer, judge)
 GROUP BY g.scorer, g.judge ORDER BY g.scorer, g.judge
+"""
+_VALUES = """
+    count(*) FILTER ({those}), avg(value) FILTER ({those}), quantile_cont(value, 0.25) FILTER ({those}),
+    quantile_cont(value, 0.5) FILTER ({those}), quantile_cont(value, 0.75) FILTER ({those}),
+    avg((ci_low > chance)::INTEGER) FILTER ({those}), count(*) FILTER ({those} AND is_uninformative)
 """
 
 
@@ -102,8 +113,10 @@ def stage_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def score_summary(connection: duckdb.DuckDBPyConnection) -> list[ScorerSummary]:
-    """Each scorer's quartiles over the current labels, beside the shuffled labels of the same features."""
-    return [ScorerSummary(*row) for row in connection.execute(_SCORES).fetchall()]
+    """Each scorer's values over the current labels, beside the shuffled labels of the same features."""
+    labels, baseline = (_VALUES.format(those=those) for those in ("NOT is_baseline", "is_baseline"))
+    query = _SCORES.format(labels=labels, baseline=baseline)
+    return [ScorerSummary(*row) for row in connection.execute(query).fetchall()]
 
 
 def count_labels(connection: duckdb.DuckDBPyConnection) -> int:

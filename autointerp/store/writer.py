@@ -156,8 +156,12 @@ class Writer:
             _insert(connection, "explanations", rows.explanation_table(new), ("explanation_id",))
             _remove_failures(connection, done)
 
-    def add_scores(self, scored: Sequence[ScoreWithTrials]) -> None:
+    def add_scores(self, scored: Sequence[ScoreWithTrials], failures: Sequence[Failure] = ()) -> None:
         """Add scores with their trials and the contexts that the scorers drew, in one transaction.
+
+        Args:
+            scored: The scores.
+            failures: Of labels that were asked about together with these, to be kept with them or not at all.
 
         Raises:
             StoreError: If a score's explanation is not in the store.
@@ -166,6 +170,7 @@ class Writer:
         with writing(self.path, self._timeout_s) as connection:
             owner = _owners(connection, [g.score.explanation_id for g in distinct])
             known = _known_scores(connection, sorted({feature for _, feature in owner.values()}))
+            _replace_failures(connection, failures)
             new = [g for g in distinct if (g.score.explanation_id, g.score.scorer, g.score.fingerprint) not in known]
             if not new:
                 return
@@ -187,10 +192,8 @@ class Writer:
         """Add failures; one of the same stage, feature, fingerprint and explanation replaces the earlier."""
         if not failures:
             return
-        keyed = {(f.stage, f.source_id, f.feature_index, f.fingerprint, f.explanation_id): f for f in failures}
         with writing(self.path, self._timeout_s) as connection:
-            _remove_failures(connection, list(keyed))
-            _insert(connection, "failures", rows.failure_table(list(keyed.values())), ())
+            _replace_failures(connection, failures)
 
     def add_label_embeddings(
         self, explanation_ids: Sequence[str], embedder: str, embeddings: Float32[np.ndarray, "text dim"]
@@ -296,6 +299,13 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, batch: pa.Table, 
         [int(features.min()), int(features.max())],
     )
     connection.unregister("batch")
+
+
+def _replace_failures(connection: duckdb.DuckDBPyConnection, failures: Sequence[Failure]) -> None:
+    keyed = {(f.stage, f.source_id, f.feature_index, f.fingerprint, f.explanation_id): f for f in failures}
+    if keyed:
+        _remove_failures(connection, list(keyed))
+        _insert(connection, "failures", rows.failure_table(list(keyed.values())), ())
 
 
 def _remove_failures(connection: duckdb.DuckDBPyConnection, keys: Sequence[_FailureKey]) -> None:

@@ -1,11 +1,14 @@
 """Tables have the columns of what is stored, whatever scorers there are."""
 
+import re
+from dataclasses import replace
+
 import pytest
 from rich.cells import cell_len
 
-from autointerp.cli.tables import hit_rows, label_rows, table
+from autointerp.cli.tables import hit_rows, label_rows, summary_rows, table
 from autointerp.records import SearchHit
-from autointerp.store.results import ScoredLabel
+from autointerp.store.results import ScoredLabel, ScorerSummary
 from tests.store.making import SOURCE, make
 
 
@@ -30,6 +33,64 @@ def test_labels_stand_beside_the_shuffled_ones_of_the_same_scorer() -> None:
         ["feature", "label", "simulation"],
         ["1", "heat", ".75", "[.65", ".85]", ".25"],
     ]
+
+
+SUMMARY = ScorerSummary(
+    scorer="fuzzing",
+    judge="local",
+    metric="balanced accuracy",
+    chance=0.5,
+    n=518,
+    mean=0.78,
+    lower_quartile=0.68,
+    median=0.8,
+    upper_quartile=0.9,
+    share_above_chance=0.91,
+    n_uninformative=0,
+    n_baseline=100,
+    baseline_mean=0.54,
+    baseline_lower_quartile=0.5,
+    baseline_median=0.5,
+    baseline_upper_quartile=0.61,
+    baseline_share_above_chance=0.12,
+    baseline_n_uninformative=0,
+    n_paired=100,
+    win_rate=0.95,
+    share_above_shuffled=0.88,
+)
+
+
+def test_a_summary_sets_the_shuffled_labels_mean_and_share_above_chance_below_the_true_ones() -> None:
+    assert squeezed(summary_rows([SUMMARY])) == [
+        "scorer  labels  judge  n  median  mean  quartiles  chance  > chance  > shuffled  true label wins  metric",
+        "fuzzing  true  local  518  .80  .78  .68-.90  .50  91 %  88 %  95 % of 100  balanced accuracy",
+        "  shuffled  100  .50  .54  .50-.61  12 %",
+    ]
+
+
+def test_a_summary_counts_labels_that_got_one_answer_where_there_are_any() -> None:
+    lines = squeezed(summary_rows([replace(SUMMARY, baseline_n_uninformative=68)]))
+    assert "one answer" in lines[0]
+    assert lines[2].endswith("  12 %  68")
+
+
+def test_a_scorer_without_shuffled_labels_and_without_a_chance_has_one_row() -> None:
+    of = replace(
+        SUMMARY,
+        chance=None,
+        share_above_chance=None,
+        n_baseline=0,
+        n_paired=0,
+        win_rate=None,
+        share_above_shuffled=None,
+    )
+    assert squeezed(summary_rows([of]))[1:] == [
+        "fuzzing  true  local  518  .80  .78  .68-.90  -  -  -  -  balanced accuracy"
+    ]
+
+
+def squeezed(lines: list[str]) -> list[str]:
+    return [re.sub(" {2,}", "  ", line) for line in lines]
 
 
 HOSTILE = (

@@ -18,7 +18,7 @@ from autointerp.explain.word_rates import BaseRates
 from autointerp.llm import Journal, LanguageModel, connect, load_prompt
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence
 from autointerp.score.best_of import BestOfExplainer, Choice, Fit, JudgedTools, UnknownFit, choose
-from autointerp.score.judge import Answer, Answers, Judge, Question, Solved, Task
+from autointerp.score.judge import Answer, Answers, Case, Judge, Question, Solved, Task
 from autointerp.score.judges.llm import LlmJudge
 from autointerp.score.judges.local import LocalJudge
 from autointerp.score.scorers.detection import DETECTION
@@ -82,6 +82,7 @@ class Words:
     """A judge that says yes where the label is a word of the context, but answers nothing about some labels."""
 
     name = "words"
+    is_free = True
 
     def __init__(self, mute: Mapping[str, bool] | None = None) -> None:
         self.mute = mute or {}
@@ -93,8 +94,11 @@ class Words:
     def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
         """Nothing is to be done before."""
 
-    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
+    async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
         assert task == DETECTION
+        return [self._answer(case.label, case.questions, case.solved) for case in cases]
+
+    def _answer(self, label: str, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
         self.asked.append((label, tuple(sorted(q.context.text for q in questions)), len(solved)))
         if label in self.mute:
             return Answers([Answer(None, unanswered="Timeout: too late", retry=self.mute[label])] * len(questions))

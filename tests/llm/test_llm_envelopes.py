@@ -74,6 +74,7 @@ OPENAI_ENVELOPES = {
     "wrapped with its errors": json.dumps({"result": json.loads(completion()), "success": True, "errors": []}),
     "wrapped as text": json.dumps({"statusCode": 200, "body": completion()}),
     "written as a string": json.dumps(completion()),
+    "written as a string behind a byte order mark": "\ufeff " + json.dumps(completion()),
     "one choice of two is empty": completion(choices=[{"message": {"content": ""}}, {"message": {"content": GOOD}}]),
     "choices by number": completion(choices={"0": {"message": {"content": GOOD}, "finish_reason": "stop"}}),
     "choices of text": completion(choices=[GOOD]),

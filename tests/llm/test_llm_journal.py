@@ -211,6 +211,33 @@ def test_killed_at_any_moment_a_rerun_pays_only_for_the_calls_in_flight(tmp_path
         assert n_requests <= len(server.calls) <= n_requests + n_in_flight * len(kill_after)
 
 
+@pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+def test_a_journal_waits_for_whoever_opens_it_at_the_same_time(tmp_path: Path, lock: str) -> None:
+    # As another process does before the file is in write-ahead mode.
+    path = tmp_path / "journal.sqlite"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute(f"BEGIN {lock}")
+    end = threading.Timer(0.2, other.execute, ["COMMIT"])
+    end.start()
+    with Journal(path) as journal:
+        journal.put("k", RawAnswer("x", "complete", "m", 1, 0, 1)).result()
+        assert len(journal) == 1
+    end.join()
+    other.close()
+
+
+def test_a_file_that_stays_locked_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autointerp.llm.journal.BUSY_TIMEOUT_S", 0.1)
+    path = tmp_path / "journal.sqlite"
+    other = sqlite3.connect(path, isolation_level=None)
+    for lock in ("BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"):
+        other.execute(lock)
+        with pytest.raises(RunError, match=r"can't be used \(database is locked\)"):
+            Journal(path)
+        other.execute("COMMIT")
+    other.close()
+
+
 @pytest.mark.slow
 def test_processes_share_a_journal(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"

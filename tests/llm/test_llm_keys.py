@@ -1,5 +1,6 @@
 """Keys come from the environment and go to the server, and nowhere else."""
 
+import json
 import logging
 import pickle
 import traceback
@@ -10,7 +11,7 @@ import pytest
 from autointerp.config import ModelConfig
 from autointerp.errors import KeyRefusedError, LanguageModelError, NoKeyError
 from autointerp.llm import CallFailure, Journal, Reply, connect
-from autointerp.llm.providers.keys import read_key
+from autointerp.llm.providers.keys import blotted, read_key
 from tests.llm.asking import KEY, Asker
 from tests.loopback.server import Always, Http, LoopbackServer, Outcome, Provider, Raw, Say, Script
 
@@ -223,3 +224,35 @@ def test_the_key_is_in_no_representation(asker: Asker, provider: Provider) -> No
     with LoopbackServer(Script(then=Always(GOOD))) as server:
         model = connect(asker.config(server, provider), asker.journal)
         assert KEY not in repr(model) + str(model) + repr(model.usage) + model.name
+
+
+ODD_KEY = 'sk/"test"\\0123-é😀'
+ODDLY = json.dumps(ODD_KEY)[1:-1]
+WRITTEN = {
+    "as it is": ODD_KEY,
+    "as JSON": ODDLY,
+    "with a slash escaped": ODDLY.replace("/", r"\/"),
+    "by code": "".join(f"\\u{ord(c):04X}" for c in ODD_KEY[:-1]) + r"\ud83d\uDE00",
+    "twice": json.dumps(ODDLY)[1:-1],
+    "three times": json.dumps(json.dumps(ODDLY)[1:-1])[1:-1],
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN.keys())
+def test_a_secret_is_blotted_however_it_is_written_and_the_rest_stays(written: str) -> None:
+    for body in (
+        'an odd quote " {{"error": "you sent {0}"}}',
+        'data: {{"a": "\\n{0}"}}\n\ndata: {{"error": {{"message": "\\u0041 {0}", "code": 429}}}}\n\ndata: [DONE]\n\n',
+        "<p>{0}</p>",
+        '{{"error": "cut off behind {0}',
+    ):
+        assert blotted(body.format(written), (ODD_KEY,)) == body.format("[key]")
+
+
+def test_of_events_that_escape_what_they_say_every_one_is_read(asker: Asker) -> None:
+    refusal = json.dumps({"error": {"message": "the prompt is too long"}})
+    events = Raw(f'data: {{"status": "in \\"queue\\""}}\n\ndata: {refusal}\n\n', status=400)
+    with LoopbackServer(Always(events)) as server:
+        outcome = asker.ask_one(server)
+    assert isinstance(outcome, CallFailure)
+    assert outcome.error_type == "TooLong"

@@ -5,8 +5,11 @@ import logging
 
 import pytest
 
+from autointerp.config import ModelConfig
 from autointerp.errors import LanguageModelError
 from autointerp.llm import CallFailure, Reply
+from autointerp.llm.providers.manner import Learned
+from autointerp.llm.providers.problem import HttpProblem
 from autointerp.llm.providers.refusals import is_too_long, words_of
 from tests.llm.asking import Asker, label_request
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Provider, Raw, Say, Script
@@ -112,6 +115,23 @@ def test_a_limit_that_is_refused_goes_by_its_other_name_from_then_on(
     assert told[0].endswith("asked with `max_completion_tokens` from now on")
 
 
+@pytest.mark.parametrize(
+    ("base_url", "variable", "name"),
+    [
+        (None, "", "max_completion_tokens"),
+        (None, "https://eu.api.openai.com/v1", "max_completion_tokens"),
+        (None, "http://127.0.0.1:8000/v1", "max_tokens"),
+        ("https://api.openai.com/v1", "http://127.0.0.1:8000/v1", "max_completion_tokens"),
+        ("http://127.0.0.1:8000/v1", "", "max_tokens"),
+    ],
+)
+def test_the_limit_has_the_name_that_the_server_knows_whoever_names_the_server(
+    monkeypatch: pytest.MonkeyPatch, base_url: str | None, variable: str, name: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", variable)
+    assert Learned(ModelConfig(model="m", base_url=base_url)).manner.limits[0] == name
+
+
 def test_a_server_that_knows_neither_name_is_asked_without_a_limit(asker: Asker) -> None:
     def strict(call: Call) -> Outcome:
         name = next((name for name in call.body if name.startswith("max_")), None)
@@ -144,6 +164,37 @@ def test_a_limit_above_the_models_own_is_lowered_to_it(asker: Asker, provider: P
         outcomes = asker.ask(server, *requests, provider=provider, max_output_tokens=100, concurrency=1)
         assert all(isinstance(outcome, Reply) for outcome in outcomes)
         assert [call.max_output_tokens for call in server.calls] == [100, 50, 50, 50]
+
+
+@pytest.mark.parametrize(
+    ("said", "most"),
+    [
+        ("max_tokens is too large: 40000. This model supports at most 16,384 completion tokens.", 16384),
+        ("max_tokens is too large: 40,000. This model supports at most 16'384 completion tokens.", 16384),
+        ("max_tokens is too large: 40_000. This model supports at most 16\u202f384 completion tokens.", 16384),
+        ("Error code: 400 - max_tokens must be at most 14000", 14000),
+        ("HTTP 400: max_tokens must be at most 400", 400),
+        ("400 Bad Request: max_tokens must be at most 64", 64),
+        ("max_tokens: 40000 > 4001, which is the maximum allowed number of output tokens for m-2024-08-06", 4001),
+        ("m-2024-08-06 supports at most 1000 completion tokens", 1000),
+        ("a model of 128k tokens supports at most 1000 completion tokens", 1000),
+        ("max_tokens must be in the range 1-8192", 8192),
+        ("the valid range of max_tokens is [1,200]", 200),
+        ("max_tokens must be less than or equal to 8192.", 8192),
+        ("temperature is 0.700; max_tokens may be at most 512", 512),
+    ],
+)
+def test_a_models_limit_is_read_as_it_is_written(said: str, most: int) -> None:
+    for body in (said, json.dumps({"error": {"message": said, "code": 400, "status": "400"}})):
+        learned = Learned(ModelConfig(model="m"))
+        assert learned.learn(learned.manner, HttpProblem(400, body), 40_000)
+        assert learned.manner.most_output_tokens == most
+
+
+def test_a_status_is_no_limit() -> None:
+    learned = Learned(ModelConfig(model="m"))
+    body = json.dumps({"code": 422, "error": {"message": "Error code: 422: max_tokens is too large", "status": 422}})
+    assert not learned.learn(learned.manner, HttpProblem(422, body), 40_000)
 
 
 @pytest.mark.parametrize(

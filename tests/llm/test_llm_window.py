@@ -30,6 +30,11 @@ TOLD = {
     " 4096 in the output).",
     "llama.cpp": '{"message": "exceeds the available context size", "n_prompt_tokens": 1000, "n_ctx": 4096}',
 }
+TOLD |= {
+    "thousands": "maximum context length is 4,096 tokens. However, you requested 5,096 tokens (1,000 in the messages).",
+    "thousands apart": "must be <= 4\u202f096. Given: 1'000 `inputs` tokens",
+    "thousands in code": "exceeds the n_ctx 4_096: limit: 1_000 + 4_096",
+}
 NOT_FOR_WANT_OF_ROOM = {
     "the prompt alone": "The input (5200 tokens) is longer than the model's context length (4096 tokens).",
     "too little left": "input length and `max_tokens` exceed context limit: 198100 + 4096 > 200000",

@@ -10,6 +10,7 @@ from autointerp.llm import Reply, connect
 from autointerp.llm.answers import answer_schema, parse_answer
 from autointerp.llm.connect import connect_provider
 from autointerp.llm.protocol import AnswerModel
+from autointerp.llm.providers import address
 from autointerp.score.judges.llm import Verdicts
 from tests.llm.asking import KEY, Asker, label_request
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Provider, Say, Script
@@ -42,7 +43,8 @@ def test_openai_itself_is_given_the_limit_that_its_reasoning_models_know(
     asker: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with LoopbackServer(Always(GOOD)) as server:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.openai_url)
+        monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+        monkeypatch.setitem(address._OWN, "openai", server.openai_url)
         asker.ask(server, base_url=None)
         assert server.calls[0].body["max_completion_tokens"] == 100
         assert "max_tokens" not in server.calls[0].body

@@ -3,7 +3,7 @@
     truth = TruthOracle({"names of months": lambda text, marked: any(m in MONTHS for m in marked or text.split())})
     with LoopbackServer(truth) as server: ...
 
-- Detection and fuzzing: the predicate of the prompt's label is asked about each numbered context, with its plain text
+- Detection and fuzzing: the predicate of each number's label is asked about its context, with its plain text
   and the pieces of text that are marked (none in detection). A label that is not in the mapping is true where its text
   occurs: in a marked piece if there are marks, else anywhere.
 - Explanation: `explain` is given the contexts, each with its marked pieces; by default the label is the most frequent
@@ -23,7 +23,8 @@ from autointerp.llm.prompts import load_prompt
 from tests.loopback.server import Call, Outcome, Say
 
 Predicate = Callable[[str, Sequence[str]], bool]
-_NUMBERED = re.compile(r'^(\d+): ("(?:[^"\\]|\\.)*")', re.MULTILINE)
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_NUMBERED = re.compile(rf"^(\d+): (?:({_QUOTED}) \| )?({_QUOTED})", re.MULTILINE)
 _MARKED = re.compile(r"<<(.*?)>>")
 _EXPLANATIONS: dict[str, dict[str, str]] = {
     "explain_examples": {},
@@ -34,11 +35,12 @@ _EXPLANATIONS: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A context of a prompt: its number, its text without marks, and the pieces that were marked."""
+    """A context of a prompt: its number, its text without marks, the pieces that were marked, and a judge's label."""
 
     number: int
     text: str
     marked: tuple[str, ...]
+    label: str = ""
 
 
 def most_frequent_mark(contexts: Sequence[Shown]) -> str:
@@ -76,29 +78,29 @@ class TruthOracle:
                 return Say(json.dumps({"label": self._explain(contexts), **more}))
         judges = {load_prompt(name).system for name in ("judge_detection", "judge_fuzzing")}
         assert call.system in judges, f"not one of our prompts: {call.system[:80]}"
-        label = json.loads(call.user.splitlines()[0].removeprefix("Label: "))
-        answers = [self._judge(label, context) for context in contexts]
+        answers = [self._judge(context) for context in contexts]
         return Say(json.dumps({"answers": answers}))
 
-    def _judge(self, label: str, context: Shown) -> list[int]:
+    def _judge(self, context: Shown) -> list[int]:
+        label = context.label
         truth = self._truths.get(label)
         holds = truth(context.text, context.marked) if truth else _occurs(label, context.text, context.marked)
-        yes = holds != self.errs(label, context)
+        yes = holds != self.errs(context)
         return [context.number, 95 if yes else 5]
 
-    def errs(self, label: str, context: Shown) -> bool:
+    def errs(self, context: Shown) -> bool:
         """Whether the answer about a context is turned round."""
-        digest = hashlib.sha256(json.dumps([label, context.text, context.marked]).encode()).digest()
+        digest = hashlib.sha256(json.dumps([context.label, context.text, context.marked]).encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64 < self._error_rate
 
 
 def shown_contexts(user: str) -> list[Shown]:
     """The numbered contexts of a prompt's user part."""
     shown = []
-    for number, text in _NUMBERED.findall(user):
+    for number, label, text in _NUMBERED.findall(user):
         marked_text: str = json.loads(text)
         pieces = tuple(_MARKED.findall(marked_text))
-        shown.append(Shown(int(number), _MARKED.sub(r"\1", marked_text), pieces))
+        shown.append(Shown(int(number), _MARKED.sub(r"\1", marked_text), pieces, json.loads(label or '""')))
     return shown
 
 

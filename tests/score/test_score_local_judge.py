@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from autointerp.config import EmbedderConfig
 from autointerp.embedder import Embedder
 from autointerp.records import Context
-from autointerp.score.judge import Answer, Question, Solved, Task
+from autointerp.score.judge import Answer, Case, Question, Solved, Task
 from autointerp.score.judges.local import LocalJudge, calibrate, marked_texts
 from autointerp.score.scorers.detection import DETECTION
 from autointerp.score.scorers.fuzzing import FUZZING
@@ -53,7 +53,8 @@ def context(text: str, number: int = 0) -> Context:
 def ask(
     label: str, questions: Sequence[Question], solved: Sequence[Solved], task: Task = DETECTION
 ) -> Sequence[Answer]:
-    return asyncio.run(LocalJudge(CountingSimilarity()).answer(label, task, questions, solved)).answers
+    (said,) = asyncio.run(LocalJudge(CountingSimilarity()).answer(task, [Case(label, questions, solved)]))
+    return said.answers
 
 
 SOLVED = [
@@ -170,5 +171,6 @@ def test_with_the_real_embedder_a_true_label_is_told_from_a_false_one() -> None:
     silent = ["the cat sleeps on the warm mat", "a matrix has rows and columns", "open the file and read its lines"]
     solved = [Solved(Question(context(t)), t in fires) for t in fires[:2] + silent[:2]]
     questions = [Question(context(t)) for t in (fires[2], silent[2])]
-    answers = asyncio.run(judge.answer("exception, errors", DETECTION, questions, solved)).answers
+    (said,) = asyncio.run(judge.answer(DETECTION, [Case("exception, errors", questions, solved)]))
+    answers = said.answers
     assert [a.verdict for a in answers] == [True, False]

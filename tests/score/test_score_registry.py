@@ -48,7 +48,7 @@ class PeaksOnly:
     """Says yes to every marked colour, and wants the example's own prompt."""
 
     def reply(self, call: Call) -> Outcome:
-        assert "this token is what the label is about" in call.system
+        assert "this token is what the\nnumber's label is about" in call.system
         answers = [
             [c.number, 90 if {piece.strip() for piece in c.marked} & set(COLOURS) else 5]
             for c in shown_contexts(call.user)
@@ -102,7 +102,7 @@ def test_its_fingerprint_follows_its_file_and_its_contexts(tmp_path: Path) -> No
     before = made().fingerprint
     assert load_scorer(EXAMPLE)(tools(Scripted(read))).fingerprint == before, "not where it lies"
     assert made("others").fingerprint != before
-    file.write_text(file.read_text(encoding="utf-8").replace("3 * len", "2 * len"), encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8").replace("turn % 2 == 0", "turn % 2 == 1"), encoding="utf-8")
     assert made().fingerprint != before
 
 

@@ -16,13 +16,13 @@ from jaxtyping import Float32, Int64
 
 from autointerp.config import CollectConfig, ContextsConfig, ScoreConfig
 from autointerp.contexts.pool import PoolTiles
-from autointerp.contexts.splits import document_split
+from autointerp.contexts.splits import group_split
 from autointerp.contexts.windows import make_context
 from autointerp.corpus.reader import Blocks
 from autointerp.identity import fingerprint, stable_uuid
 from autointerp.records import Context, ContextKind, Explanation, Failure, FeatureContexts, Pool, ScoreWithTrials
 from autointerp.score.base import ScoreTools
-from autointerp.score.judge import Answer, Answers, Judge, Question, Solved, Task
+from autointerp.score.judge import Answer, Answers, Case, Judge, Question, Task
 from autointerp.score.trials import ScoreContexts
 
 COLOURS = ("red", "green", "blue", "black", "white")
@@ -77,6 +77,7 @@ class World:
             span_start=np.zeros(n, dtype=np.int32),
             span_end=np.full(n, BLOCK, dtype=np.int32),
             document_ids=tuple(f"doc{i}" for i in block_indices),
+            group_ids=tuple(f"doc{i}" for i in block_indices),
         )
 
     def activations(self, feature: int) -> Float32[np.ndarray, "block position"]:
@@ -110,7 +111,7 @@ class World:
         chosen: list[Context] = []
         activations = self.activations(feature)
         for split in ("explain", "score"):
-            blocks = [b for b in range(N_BLOCKS) if document_split(f"doc{b}", SEED, 0.5) == split]
+            blocks = [b for b in range(N_BLOCKS) if group_split(f"doc{b}", SEED, 0.5) == split]
             firing = sorted([b for b in blocks if activations[b].any()][:n], key=lambda b: activations[b].max())
             silent = [b for b in blocks if not activations[b].any()][:n]
             for rank, block in enumerate(firing):
@@ -123,18 +124,23 @@ class World:
 
     def _context(self, feature: int, kind: ContextKind, block: int, start: int, quantile: int | None) -> Context:
         ids = self.token_ids[block, start : start + WINDOW].tolist()
+        activations = self.activations(feature)[block, start : start + WINDOW].tolist()
+        # Another feature could be any that fires on one word: here the words take turns.
+        silent = [offset for offset, activation in enumerate(activations) if activation == 0]
+        turn = block % max(1, len(silent))
         return make_context(
             ids,
-            self.activations(feature)[block, start : start + WINDOW].tolist(),
+            activations,
             source_id=SOURCE,
             feature_index=feature,
             kind=kind,
-            split=document_split(f"doc{block}", SEED, 0.5),
+            split=group_split(f"doc{block}", SEED, 0.5),
             quantile=quantile,
             document_id=f"doc{block}",
             block_index=block,
             start=start,
             tokens=Pieces().pieces(ids),
+            decoy=(*silent[turn:], *silent[:turn]),
         )
 
     def given(self, feature: int, pool: PoolTiles, n: int = 20) -> ScoreContexts:
@@ -149,6 +155,7 @@ class Scripted:
     says: Callable[[str, Task, Question], Answer]
     name: str = "scripted"
     made_of: str = "scripted"
+    is_free: bool = True
 
     def fingerprint(self, task: Task) -> str:
         return f"{self.made_of} {task.name}"
@@ -156,10 +163,12 @@ class Scripted:
     def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
         """Nothing is to be done before."""
 
-    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
-        assert not {q.context.context_id for q in questions} & {s.question.context.context_id for s in solved}
-        assert all(s.question.context.split == "explain" for s in solved)
-        return Answers([self.says(label, task, question) for question in questions])
+    async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
+        for case in cases:
+            solved = [s.question.context for s in case.solved]
+            assert not {q.context.context_id for q in case.questions} & {c.context_id for c in solved}
+            assert all(context.split == "explain" for context in solved)
+        return [Answers([self.says(case.label, task, question) for question in case.questions]) for case in cases]
 
 
 def read(label: str, task: Task, question: Question) -> Answer:

@@ -307,24 +307,27 @@ def test_a_store_of_the_third_version_equals_one_written_now(tmp_path: Path, mon
     assert reader.content_digest() == now.content_digest()
 
 
-def test_a_kind_of_context_is_spelled_as_now_in_a_store_of_the_fifth_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_store_of_the_fifth_version_gets_todays_spelling_of_a_kind_and_what_contexts_have_come_to_say(
+    tmp_path: Path,
 ) -> None:
     contexts, score = make.contexts(3), make.graded(make.explanation(3)).score
-    turned = replace(contexts, contexts=tuple(replace(c, kind="silent_neighbor") for c in contexts.contexts))
+    turned = replace(
+        contexts,
+        contexts=tuple(replace(c, kind="silent_neighbor", group_id=c.document_id) for c in contexts.contexts),
+    )
     score = replace(score, detail={**score.detail, "specificity_by_kind": {"silent_neighbor": 0.5}})
-    fifth = schema.known_migrations()[:5]
-    with monkeypatch.context() as patch:
-        for module in (schema, connection):
-            patch.setattr(module, "known_migrations", lambda: fifth)
-        old = Writer(tmp_path)
-        old.add_source(make.source())
-        old.add_contexts([turned], "c1")
-        old.add_explanations([make.explanation(3)])
-        old.add_scores([ScoreWithTrials(score, ())])
-        with duckdb.connect(str(old.path)) as opened:
-            opened.execute("UPDATE contexts SET kind = 'silent_neighbour'")
-            opened.execute("UPDATE scores SET detail = replace(detail::VARCHAR, 'silent_neighbor', 'silent_neighbour')")
+    writer = Writer(tmp_path)
+    writer.add_source(make.source())
+    writer.add_contexts([turned], "c1")
+    writer.add_explanations([make.explanation(3)])
+    writer.add_scores([ScoreWithTrials(score, ())])
+    with duckdb.connect(str(writer.path)) as opened:
+        opened.execute("UPDATE contexts SET kind = 'silent_neighbour'")
+        opened.execute("UPDATE scores SET detail = replace(detail::VARCHAR, 'silent_neighbor', 'silent_neighbour')")
+        opened.execute("ALTER TABLE contexts DROP COLUMN group_id")
+        opened.execute("ALTER TABLE contexts DROP COLUMN decoy")
+        opened.execute("ALTER TABLE trials DROP COLUMN prompt")
+        opened.execute("DELETE FROM schema_version WHERE version > 5")
     assert Reader(tmp_path).feature_contexts([3]) == [turned]
     assert Reader(tmp_path).scores() == [score]
 

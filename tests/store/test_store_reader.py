@@ -179,19 +179,85 @@ def test_the_summary_sets_true_labels_beside_shuffled_ones(writer: Writer, reade
     writer.add_explanations([*labels, *baselines])
     writer.add_scores([make.graded(e, value=v) for e, v in zip(labels, (0.5, 0.75, 1.0), strict=True)])
     writer.add_scores([make.graded(e, value=v) for e, v in zip(baselines, (0.5, 0.25), strict=True)])
-    # Feature 0 ties with its baseline (half a win), feature 1 wins: 1.5 of 2.
+    # Feature 0 ties with its baseline (half a win), feature 1 wins: 1.5 of 2. Intervals reach .1 to either side, so
+    # those of features 1 and 2 lie wholly above chance, and that of feature 1 above its shuffled label.
     assert reader.score_summary() == [
-        ScorerSummary("detection", "local", "balanced accuracy", 3, 0.625, 0.75, 0.875, 2, 0.375, 2, 0.75)
+        ScorerSummary(
+            scorer="detection",
+            judge="local",
+            metric="balanced accuracy",
+            chance=0.5,
+            n=3,
+            mean=0.75,
+            lower_quartile=0.625,
+            median=0.75,
+            upper_quartile=0.875,
+            share_above_chance=2 / 3,
+            n_uninformative=0,
+            n_baseline=2,
+            baseline_mean=0.375,
+            baseline_lower_quartile=0.3125,
+            baseline_median=0.375,
+            baseline_upper_quartile=0.4375,
+            baseline_share_above_chance=0.0,
+            baseline_n_uninformative=0,
+            n_paired=2,
+            win_rate=0.75,
+            share_above_shuffled=0.5,
+        )
     ]
+
+
+def test_a_few_shuffled_labels_far_above_chance_show_in_the_summary_though_their_median_is_chance(
+    writer: Writer, reader: Reader
+) -> None:
+    baselines = [make.explanation(i, label_from=i + 1) for i in range(5)]
+    writer.add_explanations(baselines)
+    writer.add_scores([make.graded(e, value=v) for e, v in zip(baselines, (0.5, 0.5, 0.5, 0.5, 0.9), strict=True)])
+    (of,) = reader.score_summary()
+    assert (of.baseline_median, of.baseline_upper_quartile) == (0.5, 0.5)
+    assert of.baseline_mean == pytest.approx(0.58)
+    assert of.baseline_share_above_chance == pytest.approx(0.2)
+
+
+def test_chance_is_each_features_own_where_a_scorer_tells_it_and_unknown_where_nobody_does(
+    writer: Writer, reader: Reader
+) -> None:
+    labels = [make.explanation(i) for i in range(3)]
+    writer.add_explanations(labels)
+    # The intervals begin at .2: above a chance of .1, not above one of .3, and of the third nothing is known.
+    for label, chance in zip(labels, (0.1, 0.3, None), strict=True):
+        graded = make.graded(label, "recall", value=0.3)
+        writer.add_scores([replace(graded, score=replace(graded.score, metric="F1", detail={"chance": chance}))])
+    (of,) = reader.score_summary()
+    assert of.chance == pytest.approx(0.2)
+    assert of.share_above_chance == 0.5
+
+    other = make.graded(labels[0], "mine", value=0.9)
+    writer.add_scores([replace(other, score=replace(other.score, metric="my own"))])
+    mine = next(of for of in reader.score_summary() if of.scorer == "mine")
+    assert (mine.chance, mine.share_above_chance) == (None, None)
+
+
+def test_labels_on_which_the_judge_gave_one_answer_are_counted(writer: Writer, reader: Reader) -> None:
+    own, other = make.explanation(1), make.explanation(1, label_from=2)
+    writer.add_explanations([own, other])
+    for label, said in ((own, None), (other, "the judge said no to every question")):
+        graded = make.graded(label, value=0.5)
+        writer.add_scores([replace(graded, score=replace(graded.score, detail={"uninformative": said}))])
+    (of,) = reader.score_summary()
+    assert (of.n_uninformative, of.baseline_n_uninformative) == (0, 1)
 
 
 def test_without_scores_or_without_a_baseline_the_summary_says_so(writer: Writer, reader: Reader) -> None:
     assert reader.score_summary() == []
     writer.add_explanations([make.explanation(1)])
     writer.add_scores([make.graded(make.explanation(1), value=0.5)])
-    assert reader.score_summary() == [
-        ScorerSummary("detection", "local", "balanced accuracy", 1, 0.5, 0.5, 0.5, 0, None, 0, None)
-    ]
+    (of,) = reader.score_summary()
+    assert (of.n, of.lower_quartile, of.median, of.upper_quartile, of.mean) == (1, 0.5, 0.5, 0.5, 0.5)
+    assert (of.n_baseline, of.baseline_median, of.baseline_mean) == (0, None, None)
+    assert of.baseline_share_above_chance is None
+    assert (of.n_paired, of.win_rate, of.share_above_shuffled) == (0, None, None)
 
 
 def test_best_and_worst_labels_come_with_all_their_scores_and_ties_in_feature_order(

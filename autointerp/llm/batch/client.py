@@ -188,7 +188,8 @@ class BatchClient:
         if before is not None:
             await before
         for entry, calls in await asyncio.to_thread(self._ledger.take_left_behind, self._served):
-            batch = Batch(entry, calls, is_resumed=True)
+            # How an earlier process asked is not written down; what it was refused it had asked for at first.
+            batch = Batch(entry, calls, self._poller.learned.at_first, is_resumed=True)
             self._add(batch)
             if entry.payer == self._payer:
                 await self._pick_up(batch)
@@ -272,7 +273,9 @@ class BatchClient:
         batch_id = entry.batch_id
         if batch_id is None:
             if lines is not None:
-                batch_id = await poller.submit(entry, batch.calls, lines, lambda: bool(self._others(batch)))
+                batch_id = await poller.submit(
+                    entry, batch.manner, batch.calls, lines, lambda: bool(self._others(batch))
+                )
             else:
                 batch_id = await poller.find(entry, batch.calls)
             if batch_id is None:
@@ -297,7 +300,7 @@ class BatchClient:
         calls = self._waiting_for(batch.calls)
         await self._end(batch, [])
         if not look.lacks_room:
-            self._poller.read_whole_refusal(look, entry)
+            self._poller.read_whole_refusal(look, entry, batch.manner)
         elif others := self._others(batch):
             _LOG.info("no room for a batch of %d calls: waiting for another to end", entry.n_requests)
             ends = [asyncio.ensure_future(other.over.wait()) for other in others]

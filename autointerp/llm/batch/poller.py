@@ -23,7 +23,7 @@ from autointerp.llm.limits.retries import Retries, Sleep
 from autointerp.llm.limits.silence import Silence
 from autointerp.llm.protocol import Trouble
 from autointerp.llm.providers.errors import read_problem, server_of
-from autointerp.llm.providers.manner import Learned
+from autointerp.llm.providers.manner import Learned, Manner
 from autointerp.llm.providers.problem import HttpProblem, said
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Poller:
     async def submit(
         self,
         entry: BatchEntry,
+        manner: Manner,
         calls: Mapping[str, BatchedCall],
         lines: Sequence[bytes],
         has_company: Callable[[], bool],
@@ -81,6 +82,7 @@ class Poller:
 
         Args:
             entry: The batch.
+            manner: In which its calls are asked.
             calls: In it, by key.
             lines: Its requests, in the same order.
             has_company: Whether other batches of ours are under way: then a provider that has no room is waited for.
@@ -92,23 +94,24 @@ class Poller:
         may_have_arrived = False
         try:
             await asyncio.wrap_future(self._ledger.open(entry, calls))
-            for number in count(1):
-                async with self._uploading:
-                    may_have_arrived = True
-                    outcome = await self._attempt(entry, lines)
-                if outcome is None or isinstance(outcome, str):
-                    self.silence.ends()
-                    return outcome
-                if isinstance(outcome, Unsure):
-                    _LOG.info("the reply to a batch was lost (%s); looking for it", outcome.trouble.message)
-                    found = await self.find(entry, calls)
-                    if found is not None:
-                        return found
-                    outcome = outcome.trouble
-                may_have_arrived = False
-                if outcome.error_type == "RateLimited" and has_company():
-                    waited_s = 0.0
-                waited_s = await self._wait("sending a batch", outcome, number, waited_s, entry.name)
+            with self.silence.waited():
+                for number in count(1):
+                    async with self._uploading:
+                        may_have_arrived = True
+                        outcome = await self._attempt(entry, manner, lines)
+                    if outcome is None or isinstance(outcome, str):
+                        self.silence.ends()
+                        return outcome
+                    if isinstance(outcome, Unsure):
+                        _LOG.info("the reply to a batch was lost (%s); looking for it", outcome.trouble.message)
+                        found = await self.find(entry, calls)
+                        if found is not None:
+                            return found
+                        outcome = outcome.trouble
+                    may_have_arrived = False
+                    if outcome.error_type == "RateLimited" and has_company():
+                        waited_s = 0.0
+                    waited_s = await self._wait("sending a batch", outcome, number, waited_s, entry.name)
         except (asyncio.CancelledError, LanguageModelError):
             if not may_have_arrived:  # nobody need look for it
                 self._ledger.end(entry.name)
@@ -184,13 +187,14 @@ class Poller:
             know a batch of these days is asked again: to take that for an answer would be to pay twice.
         """
         waited_s = 0.0
-        for number in count(1):
-            outcome = await attempt()
-            read = self._read_problem(outcome, entry) if isinstance(outcome, HttpProblem) else outcome
-            if not isinstance(read, Trouble):
-                self.silence.ends()
-                return read
-            waited_s = await self._wait(what, read, number, waited_s, entry.name)
+        with self.silence.waited():
+            for number in count(1):
+                outcome = await attempt()
+                read = self._read_problem(outcome, entry) if isinstance(outcome, HttpProblem) else outcome
+                if not isinstance(read, Trouble):
+                    self.silence.ends()
+                    return read
+                waited_s = await self._wait(what, read, number, waited_s, entry.name)
         raise AssertionError("count has no end")
 
     def _read_problem(self, problem: HttpProblem, entry: BatchEntry) -> Trouble | None:
@@ -204,14 +208,19 @@ class Poller:
         )
         return Trouble("ServerError", message, retriable=True)
 
-    def read_whole_refusal(self, look: BatchLook, entry: BatchEntry) -> None:
+    def read_whole_refusal(self, look: BatchLook, entry: BatchEntry, manner: Manner) -> None:
         """Say what it means that a batch was refused after it had been taken; no call of it was carried out.
+
+        Args:
+            look: That told so.
+            entry: The batch.
+            manner: In which its calls were asked.
 
         Raises:
             LanguageModelError: If its calls can't be sent as they are.
         """
         assert look.refusal is not None, "only a refused batch is read"
-        if self._read_refusal(look.refusal, entry) is not None:
+        if self._read_refusal(look.refusal, entry, manner) is not None:
             raise self._refused(entry, said(look.refusal.body))
 
     def lower_for(self, look: BatchLook, entry: BatchEntry) -> None:
@@ -232,7 +241,9 @@ class Poller:
         self.most_requests = min(self.most_requests, entry.n_requests // 2)
         _LOG.info("a batch of %d calls is too much (%s); now %d", entry.n_requests, reason, self.most_requests)
 
-    async def _attempt(self, entry: BatchEntry, lines: Sequence[bytes]) -> str | Unsure | Trouble | None:
+    async def _attempt(
+        self, entry: BatchEntry, manner: Manner, lines: Sequence[bytes]
+    ) -> str | Unsure | Trouble | None:
         """Send a batch once, unless all has stopped; None if its calls are to be packed anew.
 
         Raises:
@@ -242,7 +253,7 @@ class Poller:
             if self.stopped is not None:
                 raise type(self.stopped)(self.stopped.problem, self.stopped.remedy)
             outcome = await self._service.submit(lines, entry.name)
-            return self._read_refusal(outcome, entry) if isinstance(outcome, HttpProblem) else outcome
+            return self._read_refusal(outcome, entry, manner) if isinstance(outcome, HttpProblem) else outcome
         except AutointerpError as error:
             self.stopped = self.stopped or error
             self._ledger.end(entry.name)
@@ -262,10 +273,10 @@ class Poller:
                 return True
         return False
 
-    def _read_refusal(self, problem: HttpProblem, entry: BatchEntry) -> Trouble | None:
+    def _read_refusal(self, problem: HttpProblem, entry: BatchEntry, manner: Manner) -> Trouble | None:
         """Trouble to be waited out; None if the calls are to be packed anew."""
         message = f"HTTP {problem.status}: {said(problem.body)}"
-        if self.learned.learn(self.learned.manner, problem, self._config.max_output_tokens):
+        if self.learned.learn(manner, problem, self._config.max_output_tokens):
             return None
         if problem.status == 413:
             self._lower(entry, message)

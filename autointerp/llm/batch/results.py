@@ -49,7 +49,7 @@ class Batch:
     Attributes:
         entry: As in the ledger.
         calls: Those that have brought nothing yet, by key.
-        manner: How the model was asked in it; None if an earlier process has asked.
+        manner: How the model was asked in it.
         is_resumed: Whether an earlier process sent it, so that no caller has set money aside for it.
         most_usd: What is set aside for it, if it is resumed.
         over: Set at its end.
@@ -62,7 +62,7 @@ class Batch:
 
     entry: BatchEntry
     calls: dict[str, BatchedCall]
-    manner: Manner | None = None
+    manner: Manner
     is_resumed: bool = False
     most_usd: float = 0.0
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -132,8 +132,7 @@ class ResultReader:
         """
         outcome = batch.problems.get(key, NotDone("no result"))
         if isinstance(outcome, HttpProblem):
-            learned = self._poller.learned
-            if learned.learn(batch.manner or learned.manner, outcome, self._config.max_output_tokens):
+            if self._poller.learned.learn(batch.manner, outcome, self._config.max_output_tokens):
                 return None
             outcome = read_problem(outcome, self._config)
         if isinstance(outcome, NotDone):

@@ -2,13 +2,15 @@
 
 Each call waits by itself, and soon a hundred do; what a user wants to know is one thing: that nothing comes, what the
 server says, how long that has been so, and when it will be given up. It is told after ten seconds without any answer,
-and then ever more seldom, once a minute at last; also in the log of a job that nobody watches.
+and then ever more seldom, once a minute at last; also in the log of a job that nobody watches. A refusal that stays one
+is an answer too; and when nobody waits any more, nothing is told.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, repeat
 
 from autointerp.config import ModelConfig
@@ -36,6 +38,18 @@ class Silence:
         self._is_told = False
         self._intervals: Iterator[float] = iter(())
         self._timer: asyncio.TimerHandle | None = None
+        self._n_waiting = 0
+
+    @contextmanager
+    def waited(self) -> Iterator[None]:
+        """Somebody waits for an answer meanwhile, whatever comes of it."""
+        self._n_waiting += 1
+        try:
+            yield
+        finally:
+            self._n_waiting -= 1
+            if self._n_waiting == 0:
+                self.close()
 
     def goes_on(self, trouble: Trouble) -> None:
         """Take in what a server has said in place of an answer, where it is asked again."""

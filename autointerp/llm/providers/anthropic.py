@@ -18,6 +18,7 @@ from autointerp.llm.providers.body import (
     count,
     holder_of,
     is_whole,
+    joined,
     mapping,
     paid_answer,
     read_objects,
@@ -110,15 +111,16 @@ def _text(content: Any) -> str:
 def _of_stream(events: list[Json]) -> Json:
     """One message of a stream's events."""
     message: Json = {}
-    usage: Json = {}
     text = ""
     for event in events:
         if event.get("error"):
             return event
-        message |= mapping(event.get("message")) | mapping(event.get("delta"))
-        usage |= mapping(mapping(event.get("message")).get("usage")) | mapping(event.get("usage"))
-        text += text_of(mapping(event.get("delta")).get("text"))
-    return message | {"content": text, "usage": usage, "type": "message"}
+        delta = mapping(event.get("delta"))
+        text += text_of(delta.get("text")) + text_of(mapping(event.get("content_block")).get("text"))
+        whole = event if event.get("type") == "message" else {"usage": event.get("usage")}
+        for piece in (event.get("message"), delta, whole):
+            message = joined(message, mapping(piece))
+    return message | {"content": text or message.get("content"), "type": "message"}
 
 
 ANTHROPIC = Dialect(anthropic, anthropic.AsyncAnthropic, "/v1/messages", message_body, read_message, anthropic_limits)

@@ -16,10 +16,12 @@ _LONGEST_NUMBER = 300
 _DECODER = json.JSONDecoder(
     strict=False, parse_int=lambda digits: int(digits) if len(digits) < _LONGEST_NUMBER else inf
 )
+_BEFORE = "\ufeff \t\r\n"
 _EVENT = re.compile(r"(?:^|\r)data:[ \t]*(?=\{)", re.MULTILINE)
 _TEXTS = ("text", "output_text")
 _NO_ERROR = frozenset({"ok", "success", "none", "null", "false", "0"})
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+_IN_PIECES = frozenset({"content", "text", "refusal", "arguments", *_THOUGHTS})
 _MOST_TOKENS = 2**40
 Json = dict[str, Any]
 Stop = Literal["complete", "truncated", "refusal"]
@@ -31,20 +33,22 @@ def read_objects(body: str) -> list[Json]:
     A byte order mark, blanks and the comments by which a router keeps a connection open are passed over. A page holds
     none, whatever stands in its styles and scripts. A gateway may have written all of it as one JSON string.
     """
-    if body.lstrip().startswith('"'):
-        body = _unquoted(body)
-    if body.lstrip("\ufeff \t\r\n").startswith("<"):
+    body = unquoted(body)
+    if body.lstrip(_BEFORE).startswith("<"):
         return []
     starts = [event.end() for event in _EVENT.finditer(body)] or [body.find("{")]
     return [found for start in starts if start >= 0 and (found := _object_at(body, start)) is not None]
 
 
-def _unquoted(body: str) -> str:
+def unquoted(text: str) -> str:
+    """The text of a JSON string, or the text itself where it is none."""
+    begin = text.lstrip(_BEFORE)
+    if not begin.startswith('"'):
+        return text
     try:
-        found = json.loads(body, strict=False)
-    except (ValueError, RecursionError):
-        return body
-    return found if isinstance(found, str) else body
+        return str(json.loads(begin, strict=False))
+    except ValueError:
+        return text
 
 
 def holder_of(name: str, found: Json, depth: int = 3) -> Json:
@@ -83,6 +87,42 @@ def error_of(content: Json) -> Any:
     """What an object says of an error; None where it has none, or says that there is none."""
     error = content.get("error")
     return None if not error or str(error).strip().lower() in _NO_ERROR else error
+
+
+def joined(before: Any, now: Any, name: str = "") -> Any:
+    """What two pieces of a stream come to: words are put together, of all else the later counts.
+
+    Args:
+        before: What came first.
+        now: What came later. Where either is empty or null, the other stands.
+        name: Under which both stand; it tells whether they are words.
+    """
+    if not before or not now:
+        return now or before
+    if isinstance(before, dict) and isinstance(now, dict):
+        return before | {key: joined(before.get(key), value, key) for key, value in now.items()}
+    if isinstance(before, list) and isinstance(now, list):
+        return _joined_parts(before, now)
+    if name not in _IN_PIECES:
+        return now
+    if isinstance(before, str) and isinstance(now, str):
+        return before + now
+    return [part for piece in (before, now) for part in (piece if isinstance(piece, list) else [piece])]
+
+
+def _joined_parts(before: list[Any], now: list[Any]) -> list[Any]:
+    """Parts of a content, or tool calls, of which the later pieces say by an index what they belong to."""
+    parts = list(before)
+    for piece in now:
+        index = mapping(piece).get("index")
+        place = next(
+            (i for i, part in enumerate(parts) if index is not None and mapping(part).get("index") == index), None
+        )
+        if place is None:
+            parts.append(piece)
+        else:
+            parts[place] = joined(parts[place], piece)
+    return parts
 
 
 def mapping(value: Any) -> Json:

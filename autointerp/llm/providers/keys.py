@@ -5,19 +5,19 @@ they go to the providers' own servers, and to the one that `OPENAI_BASE_URL` or 
 as the SDKs have it. A server that the pipeline file names gets the key that the file names for it by `api_key_env`.
 """
 
-import json
 import os
+import re
 
 from autointerp.config import ModelConfig
 from autointerp.errors import NoKeyError
 from autointerp.llm.providers.address import Address, find_address
-from autointerp.llm.providers.body import read_objects
 
 _USUAL_VARIABLE = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 KEYLESS = "no-key"
 """What is sent to a server that wants no key: the SDKs refuse to send nothing."""
 # Shorter words are what people give to servers that want any key, and stand in many an error for other reasons.
 _SHORTEST_SECRET = 8
+_MOST_ESCAPES = 15  # backslashes before one character: JSON within JSON, four deep
 
 
 def key_variable(config: ModelConfig, address: Address) -> str | None:
@@ -67,15 +67,18 @@ def what_to_do_without(config: ModelConfig) -> str:
 
 
 def blotted(text: str, secrets: tuple[str, ...]) -> str:
-    """What a server said in place of an answer, without the secrets that it may repeat."""
+    """What a server said in place of an answer, without the secrets that it may repeat; all else stands as it was.
+
+    JSON may escape any character of a secret, and again where JSON stands in its strings.
+    """
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET and secret != KEYLESS:
-            text = text.replace(secret, "[key]")
+            text = re.sub("".join(map(_escaped_or_not, secret)), "[key]", text)
     return text
 
 
-def blotted_body(body: str, secrets: tuple[str, ...]) -> str:
-    """A body that is no answer, without the secrets that it may repeat, also where its JSON escapes them."""
-    if "\\" in body and (objects := read_objects(body)):
-        body = "\n".join(json.dumps(found, ensure_ascii=False) for found in objects)
-    return blotted(body, secrets)
+def _escaped_or_not(character: str) -> str:
+    """A pattern of a character as JSON may write it."""
+    units = character.encode("utf-16-be", "surrogatepass").hex(" ", 2).split()
+    code = "".join(rf"\\{{1,{_MOST_ESCAPES}}}u(?i:{unit})" for unit in units)
+    return rf"(?:\\{{0,{_MOST_ESCAPES}}}{re.escape(character)}|{code})"

@@ -54,6 +54,9 @@ _LIMITS = ("max_tokens", "max_completion_tokens")
 _OF_THE_ANSWER = re.compile(r"max_(?:completion_|output_|new_)?tokens|(?:completion|output) tokens|maxoutputtokens")
 _TOO_MUCH = re.compile(r"too (?:large|big|high|many)|at most|less than|maximum|exceed|range|greater|up to|[<>≤]")
 _LEAST_LIMIT = 16
+# Neither a part of a name, a date or a fraction, nor so many thousands ("128k").
+_NUMBER = re.compile(r"(?:(?<![\w.-])|(?<=\b1-))\d{1,9}(?!\w|\.\d)")
+_SAID_TO_BE_MOST = re.compile(r"(?:at most|up to|than|equal to|[<≤]=?|(?:maximum|limit)(?: of| is)?|\b1,)\W*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +94,19 @@ class Learned:
     Args:
         config: The model.
 
+    Raises:
+        LanguageModelError: If its address is none.
+
     Attributes:
+        at_first: In which the first call is asked: with all that a server may take.
         manner: In which the next call is asked.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
         # OpenAI's reasoning models refuse `max_tokens`; most compatible servers know only that.
-        is_openais = config.base_url is None or find_address(config).is_own
-        self.manner = Manner(limits=_LIMITS[::-1] if is_openais else _LIMITS)
+        limits = _LIMITS[::-1] if find_address(config).is_own else _LIMITS
+        self.at_first = self.manner = Manner(limits=limits)
 
     def learn(self, asked: Manner, problem: HttpProblem, output_tokens: int) -> bool:
         """Take in a refusal.
@@ -120,7 +127,7 @@ class Learned:
         better = _otherwise(asked, words, self._config.provider)
         if better is None and problem.status in _OF_THE_LIMIT:
             wanted = asked.output_tokens(output_tokens)
-            better = _other_limit(asked, words.replace(str(problem.status), ""), wanted, self._config.provider)
+            better = _other_limit(asked, words, problem.status, wanted, self._config.provider)
         if better is None:
             return False
         change, how = better
@@ -151,19 +158,20 @@ def _otherwise(asked: Manner, words: str, provider: str) -> _Change | None:
     return None
 
 
-def _other_limit(asked: Manner, words: str, wanted: int, provider: str) -> _Change | None:
+def _other_limit(asked: Manner, words: str, status: int, wanted: int, provider: str) -> _Change | None:
     """The manner with another limit of the answer that a refusal asks for; None if it asks for none.
 
     Args:
         asked: How the call was asked.
-        words: Of the refusal, without its status.
+        words: Of the refusal.
+        status: Its own, which its words may repeat.
         wanted: Tokens that its answer might have.
         provider: Whose protocol it is.
     """
     is_named = provider == "openai" and bool(asked.limits) and asked.limits[0] in words
     is_refused = is_named and _REFUSED.search(words) is not None
     if not is_refused and _OF_THE_ANSWER.search(words) and _TOO_MUCH.search(words):
-        lower = [int(n) for n in re.findall(r"\d+", words) if len(n) < 10 and _LEAST_LIMIT <= int(n) < wanted]
+        lower = [n for n in _numbers(words, status) if _LEAST_LIMIT <= n < wanted]
         if lower:
             at_most = max(lower) - ("exclusive" in words)
             refused = f"max_output_tokens = {wanted}"
@@ -173,3 +181,12 @@ def _other_limit(asked: Manner, words: str, wanted: int, provider: str) -> _Chan
         how = f"with `{rest[0]}`" if rest else "without a limit of the answer"
         return replace(asked, limits=rest), (f"`{asked.limits[0]}`", how)
     return None
+
+
+def _numbers(words: str, status: int) -> list[int]:
+    """The whole numbers in a refusal's words; one that is its status only where it is said to be a limit."""
+    return [
+        int(found.group())
+        for found in _NUMBER.finditer(words)
+        if int(found.group()) != status or _SAID_TO_BE_MOST.search(words, 0, found.start())
+    ]

@@ -23,6 +23,7 @@ from autointerp.llm.providers.body import (
     first,
     holder_of,
     is_whole,
+    joined,
     mapping,
     paid_answer,
     read_objects,
@@ -144,14 +145,12 @@ def _stop(reason: str, refusal: str) -> Stop:
 def _of_stream(events: list[Json]) -> Json:
     """One completion of a stream's events."""
     whole: Json = {}
-    message: Json = {}
-    choice: Json = {"message": message}
+    choice: Json = {"message": {}}
     for event in events:
-        whole |= {key: value for key, value in event.items() if value}
-        of_event = first(event.get("choices"))
-        choice |= {key: value for key, value in of_event.items() if value and key not in ("delta", "message")}
-        for key, value in mapping(of_event.get("delta") or of_event.get("message")).items():
-            message[key] = message.get(key, "") + value if isinstance(value, str) else value or message.get(key)
+        of_event = next(iter(choices_of(event.get("choices"))), {})
+        beside = {key: value for key, value in of_event.items() if key != "delta"}
+        choice = joined(choice, beside | {"message": _message(of_event)})
+        whole = joined(whole, {key: value for key, value in event.items() if key != "choices"})
     return whole | {"choices": [choice]}
 
 

@@ -56,13 +56,23 @@ _NEVER = frozenset({401, 402, 403, 404, 408, 502, 503, 504, 529})
 _OF_A_TIMEOUT = re.compile(r"context (?:deadline|cancel)\w*")  # as Go's gateways say
 # A refusal of more characters than that may repeat the prompt, and its words are not the server's.
 _MOST_OF_ITS_OWN = 1000
+_THOUSANDS = re.compile(r"(?<![\d.,\[])\d{1,3}(?:[,'_\u2019\u00a0\u202f]\d{3})+(?![\d.]\d)")
 _N_READ = 4000  # of what a refusal says: what it is about stands at its beginning
 
 
 def words_of(body: str) -> str:
     """All that a body says, in lower case, without what it repeats of the request; the body where it is no JSON."""
     objects = read_objects(body)
-    return (" ".join(text for found in objects for text in _texts(found)) if objects else body)[:_N_READ].lower()
+    words = " ".join(text for found in objects for text in _texts(found)) if objects else body
+    return plain_numbers(words[:_N_READ]).lower()
+
+
+def plain_numbers(text: str) -> str:
+    """A text whose numbers hold no marks between their thousands.
+
+    A point is no such mark, since it may begin a fraction; nor is the comma of a range, as in `[1,200]`.
+    """
+    return _THOUSANDS.sub(lambda number: re.sub(r"\D", "", number.group()), text)
 
 
 def _texts(value: Any) -> list[str]:

@@ -21,7 +21,7 @@ from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Sent, S
 from autointerp.llm.providers.address import Address, find_address
 from autointerp.llm.providers.body import read_objects
 from autointerp.llm.providers.errors import read_problem
-from autointerp.llm.providers.keys import blotted, blotted_body
+from autointerp.llm.providers.keys import blotted
 from autointerp.llm.providers.manner import Learned, Manner
 from autointerp.llm.providers.problem import HttpProblem, Posted, not_an_answer, rejected_answer
 
@@ -89,9 +89,9 @@ class SdkClient:
     def blot(self, outcome: _OutcomeT) -> _OutcomeT:
         """What came in place of an answer, without key and password: servers repeat them in their errors."""
         if isinstance(outcome, HttpProblem):
-            return replace(outcome, body=blotted_body(outcome.body, self._secrets))
+            return replace(outcome, body=blotted(outcome.body, self._secrets))
         if isinstance(outcome, Trouble):
-            raw = None if outcome.raw is None else blotted_body(outcome.raw, self._secrets)
+            raw = None if outcome.raw is None else blotted(outcome.raw, self._secrets)
             return replace(outcome, message=blotted(outcome.message, self._secrets), raw=raw)
         return outcome
 

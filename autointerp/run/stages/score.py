@@ -1,11 +1,26 @@
-"""The score stage: shuffled labels beside the true ones, and every scorer on both, as far as not yet done."""
+"""The score stage: shuffled labels beside the true ones, and every scorer on both, as far as not yet done.
+
+A judge that is paid for is asked about the labels of several features together, so that its prompts mix them
+(`score.judges.llm`). Who is asked about together, and so every prompt, does not depend on how many workers there are,
+nor on when a run was killed:
+
+1. For each scorer, what is left to do is put in a keyed order of the features, and cut into *mixing groups* of as many
+   labels as a prompt holds questions: then a prompt holds about one of each. True labels make groups of their own, and
+   so do shuffled ones, and labels whose score failed before.
+2. A group is kept whole, in one transaction, or not at all. What a killed run leaves is therefore whole groups, and the
+   next run cuts them in the same places; answers that were paid for and not kept are found in the journal.
+
+Where asking is free every label is scored by itself.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from autointerp.errors import LanguageModelError
-from autointerp.identity import fingerprint
+from autointerp.identity import fingerprint, hash_key, keyed_hash
 from autointerp.plugins import called_by_us
 from autointerp.records import Explanation, Failure, ScoreWithTrials, Usage
 from autointerp.run.asking import ask_all
@@ -25,27 +40,24 @@ _SCORES_PER_TRANSACTION = 512
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Group:
+    """Labels that a scorer asks its judge about together.
+
+    Attributes:
+        scorer: The scorer.
+        explanations: Of one source, in the order of their features.
+    """
+
     scorer: BaseScorer
-    explanation: Explanation
-    contexts: ScoreContexts
+    explanations: Sequence[Explanation]
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
-    """What is left to do of one source.
+class _Job:
+    """A group whose contexts are read."""
 
-    Attributes:
-        by_feature: Scorer and explanation, by feature.
-        explanations: By id.
-    """
-
-    by_feature: dict[int, list[tuple[BaseScorer, str]]]
-    explanations: dict[str, Explanation]
-
-    @property
-    def n_scores(self) -> int:
-        return sum(len(of_feature) for of_feature in self.by_feature.values())
+    scorer: BaseScorer
+    labels: Sequence[tuple[Explanation, ScoreContexts]]
 
 
 class _Rows:
@@ -85,17 +97,17 @@ async def run_score(
         return
     rows = _Rows(session, participants, spending, n_explanations)
     pending = {source_id: _find_pending(session, scorers, of_source) for source_id, of_source in explanations.items()}
-    n_pending = sum(of_source.n_scores for of_source in pending.values())
+    n_pending = sum(len(group.explanations) for groups in pending.values() for group in groups)
     counts = {"done": 0, "failed": 0}
 
     def tell() -> None:
         reporter.progress("score", counts["done"] + counts["failed"], n_pending, spending.spent("score"))
 
-    def keep(outcomes: list[ScoreWithTrials | Failure]) -> None:
+    def keep(of_groups: list[list[ScoreWithTrials | Failure]]) -> None:
+        outcomes = [outcome for of_group in of_groups for outcome in of_group]
         scores = [o for o in outcomes if isinstance(o, ScoreWithTrials)]
         failures = [o for o in outcomes if isinstance(o, Failure)]
-        session.writer.add_scores(scores)
-        session.writer.add_failures(failures)
+        session.writer.add_scores(scores, failures)
         rows.record("running")
         counts["done"] += len(scores)
         counts["failed"] += len(failures)
@@ -104,7 +116,7 @@ async def run_score(
     try:
         async with told_meanwhile(tell):
             for source in session.each_source():
-                if source.source_id in pending:
+                if pending.get(source.source_id):
                     await _score_source(source, participants, pending[source.source_id], keep)
     except LanguageModelError:
         rows.record("running")  # with calls that were paid for and came too late for a score
@@ -118,45 +130,91 @@ async def run_score(
     )
 
 
-def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations: Sequence[Explanation]) -> _Pending:
+def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations: Sequence[Explanation]) -> list[_Group]:
+    """The groups that are left to do of one source, those of the same features beside each other."""
+    if not explanations:
+        return []
     by_id = {explanation.explanation_id: explanation for explanation in explanations}
-    by_feature: dict[int, list[tuple[BaseScorer, str]]] = {}
-    for scorer in scorers:
-        for explanation_id in session.writer.pending_explanations(scorer.name, scorer.fingerprint, list(by_id)):
-            by_feature.setdefault(by_id[explanation_id].feature_index, []).append((scorer, explanation_id))
-    return _Pending(by_feature, by_id)
+    source_id = explanations[0].source_id
+    features = np.array(sorted({explanation.feature_index for explanation in explanations}))
+    sizes = [_labels_together(session, scorer) for scorer in scorers]
+    failed: set[tuple[str | None, str]] = set()
+    if max(sizes) > 1:
+        key = hash_key(session.pipeline.seed, "mixing", source_id)
+        features = features[np.argsort(keyed_hash(key, features), kind="stable")]
+        failed = {(f.explanation_id, f.fingerprint) for f in session.reader.failures(source_id=source_id)}
+    rank = {int(feature): place for place, feature in enumerate(features)}
+    groups: list[_Group] = []
+    for scorer, size in zip(scorers, sizes, strict=True):
+        kinds: dict[tuple[bool, bool], list[Explanation]] = {}
+        for name in session.writer.pending_explanations(scorer.name, scorer.fingerprint, list(by_id)):
+            kind = (by_id[name].is_baseline, (name, scorer.fingerprint) in failed)
+            kinds.setdefault(kind, []).append(by_id[name])
+        for _, of_kind in sorted(kinds.items()):
+            in_order = sorted(of_kind, key=lambda e: (rank[e.feature_index], e.explanation_id))
+            groups += [_Group(scorer, in_order[i : i + size]) for i in range(0, len(in_order), size)]
+    return sorted(groups, key=lambda group: rank[group.explanations[0].feature_index])
+
+
+def _labels_together(session: Session, scorer: BaseScorer) -> int:
+    """How many labels a scorer asks its judge about together."""
+    with called_by_us(scorer, f"the scorer {scorer.name!r}"):
+        return 1 if scorer.judge.is_free else session.pipeline.judge.contexts_per_prompt
 
 
 async def _score_source(
     source: SourceSession,
     participants: Participants,
-    pending: _Pending,
-    keep: Callable[[list[ScoreWithTrials | Failure]], None],
+    pending: Sequence[_Group],
+    keep: Callable[[list[list[ScoreWithTrials | Failure]]], None],
 ) -> None:
-    async def score(job: _Job) -> ScoreWithTrials | Failure:
-        feature = job.explanation.feature_index
-        with called_by_us(job.scorer, f"the scorer {job.scorer.name!r} on feature {feature}"):
-            return await job.scorer.score(job.explanation, job.contexts)
+    async def score(job: _Job) -> list[ScoreWithTrials | Failure]:
+        with called_by_us(job.scorer, f"the scorer {job.scorer.name!r}"):
+            return await job.scorer.score_all(job.labels)
 
     def chunks() -> Iterator[list[_Job]]:
-        by_feature, by_id, statistics = pending.by_feature, pending.explanations, source.collected.statistics
-        waiting = sorted(by_feature)
-        for first in range(0, len(waiting), _FEATURES_PER_READ):
-            chunk = source.run.reader.feature_contexts(waiting[first : first + _FEATURES_PER_READ], source.source_id)
-            labels = [by_id[name].label for of in chunk for _, name in by_feature[of.feature_index]]
-            participants.prepare(sorted(set(labels)), chunk, source.pool)
-            jobs: list[_Job] = []
-            for of_feature in chunk:
-                n_active = int(statistics.n_active[of_feature.feature_index])
-                contexts = ScoreContexts(of_feature, source.pool, n_active / statistics.n_tokens)
-                jobs += [
-                    _Job(scorer, by_id[explanation_id], contexts)
-                    for scorer, explanation_id in by_feature[of_feature.feature_index]
-                ]
-            yield jobs
+        statistics = source.collected.statistics
+        for groups in _read_together(pending):
+            features = sorted({e.feature_index for group in groups for e in group.explanations})
+            chunk = source.run.reader.feature_contexts(features, source.source_id)
+            labels = {e.label for group in groups for e in group.explanations}
+            participants.prepare(sorted(labels), chunk, source.pool)
+            contexts = {
+                of.feature_index: ScoreContexts(
+                    of, source.pool, int(statistics.n_active[of.feature_index]) / statistics.n_tokens
+                )
+                for of in chunk
+            }
+            yield [
+                _Job(
+                    of.scorer, [(e, contexts[e.feature_index]) for e in of.explanations if e.feature_index in contexts]
+                )
+                for of in groups
+            ]
 
-    n_at_once = participants.n_judged_at_once
-    await ask_all(chunks(), score, keep, n_at_once=n_at_once, batch_size=_SCORES_PER_TRANSACTION)
+    size = max(len(group.explanations) for group in pending)
+    await ask_all(
+        chunks(),
+        score,
+        keep,
+        n_at_once=-(-participants.n_judged_at_once // size) + (size > 1),
+        batch_size=-(-_SCORES_PER_TRANSACTION // size),
+    )
+
+
+def _read_together(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
+    """Groups, in their order, whose contexts are read at one time."""
+    together: list[_Group] = []
+    features: set[int] = set()
+    for group in groups:
+        of_group = {explanation.feature_index for explanation in group.explanations}
+        if together and len(features) + len(of_group - features) > _FEATURES_PER_READ:
+            yield together
+            together, features = [], set()
+        together.append(group)
+        features |= of_group
+    if together:
+        yield together
 
 
 def _with_baseline(session: Session, chosen: ChosenFeatures) -> dict[str, list[Explanation]]:

@@ -1,15 +1,23 @@
 """A language model as judge.
 
-1. The questions are put in an order by keyed hash of what is shown, so that a place in a prompt says nothing about the
-   truth, and a label and its shuffled baseline are asked in the same batches.
-2. They are cut into batches of `contexts_per_prompt`; a short last batch is asked like any other.
-3. Each batch is one prompt of numbered contexts; the answer gives each number a probability in whole percent, and
+1. The questions of all features are dealt, like cards, to as few prompts of at most `contexts_per_prompt` as hold them:
+   feature by feature, each one's in an order by keyed hash of what is shown. So the prompts are of one size, within one
+   question, and of a feature's q questions none of P prompts holds more than q / P, rounded up: where enough features
+   are asked about together, one. No theme then runs through a prompt's true answers, nor does one token come back in
+   them. A prompt of one feature can be solved by that alone. A text comes once in a prompt, where it can be: what is
+   shown beside two labels is likely silent text that both were given.
+2. Within a prompt they stand in the order of that hash, so that a place says nothing, neither of the feature nor of the
+   truth.
+3. Each number of a prompt shows a label and a context; the answer gives each number a probability in whole percent, and
    nothing else: output costs several times what input does. From 50 % on it is a yes.
 4. A number that is missing, given twice or with an impossible probability leaves its question unanswered; a call that
    fails leaves all of its questions unanswered, with the reason. There is no default.
 5. Where no percentage of an answer passes 1 and some are not 0, the judge may well mean 1 for yes: the answer is sent
    back once, and leaves its questions unanswered if it comes again.
-6. A batch that is too long for the model's window is asked in two halves, and so on down to single questions.
+6. A prompt that is too long for the model's window is asked in two halves, and so on down to single questions.
+7. What a prompt cost is shared among its features by their questions.
+
+A user's prompt may name the label once, outside the numbered contexts: it is asked about one label at a time.
 """
 
 import asyncio
@@ -17,6 +25,8 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
@@ -29,13 +39,14 @@ from autointerp.llm.prompts import Prompt, load_prompt, numbered, quoted
 from autointerp.llm.protocol import AnswerModel, CallFailure, LanguageModel, Request
 from autointerp.llm.window import ask_in_window, check_window
 from autointerp.records import Usage
-from autointerp.score.judge import Answer, Answers, Question, Solved, Task
+from autointerp.score.judge import Answer, Answers, Case, Question, Task
 
 _LOG = logging.getLogger(__name__)
 _TOKENS_PER_ANSWER = 12
 """Output tokens of one pair, amply counted."""
 _YES_FROM = 50
 _MOST_TOLD = 40
+_PROMPT_NAME_LENGTH = 16
 
 
 class Verdicts(AnswerModel):
@@ -64,6 +75,38 @@ class Verdicts(AnswerModel):
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question as it stands in a prompt, under a number.
+
+    Attributes:
+        case: Which of the cases it is of.
+        place: Which of that case's questions it is.
+        label: The case's label.
+        question: The question.
+    """
+
+    case: int
+    place: int
+    label: str
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One prompt with its answers.
+
+    Attributes:
+        items: In the order of their numbers.
+        answers: One an item.
+        usage: Of its call.
+    """
+
+    items: Sequence[Item]
+    answers: Sequence[Answer]
+    usage: Usage
+
+
 class LlmJudge:
     """A `Judge` that asks a language model.
 
@@ -75,6 +118,8 @@ class LlmJudge:
         PipelineError: If a prompt's answers can't fit into `max_output_tokens`, or leave no room in the model's window.
         PromptError: If a prompt file is missing or malformed.
     """
+
+    is_free = False
 
     def __init__(self, model: LanguageModel, config: JudgeConfig) -> None:
         assert config.model is not None, "the config is validated"
@@ -103,6 +148,7 @@ class LlmJudge:
         """
         return fingerprint(
             "llm_judge",
+            2,
             [self._config.provider, self._config.model, self._config.temperature],
             [self._config.max_output_tokens, self._config.context_window],
             self._n_per_prompt,
@@ -112,36 +158,44 @@ class LlmJudge:
     def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
         """Nothing is to be done before."""
 
-    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
-        """Answer every question, in order; `solved` is not needed.
+    async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
+        """Answer every question of every case; `solved` is not needed.
 
         Raises:
             LanguageModelError: If no further call can succeed.
         """
-        order = asking_order(task, questions)
-        batches = [order[i : i + self._n_per_prompt] for i in range(0, len(order), self._n_per_prompt)]
-        asking = (self._ask(label, task, [questions[i] for i in batch]) for batch in batches)
+        prompt = self._prompt(task)
+        items = [Item(n, i, case.label, q) for n, case in enumerate(cases) for i, q in enumerate(case.questions)]
+        asked: list[_Asked] = []
         # Where one call ends the run, the others in flight are waited for: they are paid for.
-        answered = await asyncio.gather(*asking, return_exceptions=True)
-        answers: dict[int, Answer] = {}
-        usage = Usage()
-        for batch, of_batch in zip(batches, answered, strict=True):
-            if isinstance(of_batch, BaseException):
-                raise of_batch
-            answers.update(zip(batch, of_batch.answers, strict=True))
-            usage = usage + of_batch.usage
-        return Answers([answers[i] for i in range(len(questions))], usage)
+        asking = (self._ask(prompt, batch) for batch in self._batches(prompt, task, items))
+        for outcome in await asyncio.gather(*asking, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            asked += outcome
+        answers = {(item.case, item.place): a for of in asked for item, a in zip(of.items, of.answers, strict=True)}
+        usage = [Usage()] * len(cases)
+        for of in asked:
+            n_asked = Counter(item.case for item in of.items)
+            for n, share in zip(n_asked, of.usage.shared(list(n_asked.values())), strict=True):
+                usage[n] = usage[n] + share
+        return [Answers([answers[n, i] for i in range(len(case.questions))], usage[n]) for n, case in enumerate(cases)]
 
     def _prompt(self, task: Task) -> Prompt:
         if task not in self._prompts:
             self._prompts[task] = task.read_prompt()
         return self._prompts[task]
 
-    async def _ask(self, label: str, task: Task, batch: Sequence[Question]) -> Answers:
-        prompt = self._prompt(task)
+    def _batches(self, prompt: Prompt, task: Task, items: Sequence[Item]) -> list[list[Item]]:
+        if not prompt.uses("label"):
+            return deal(task, items, self._n_per_prompt)
+        by_case = (list(of_case) for _, of_case in groupby(items, key=lambda item: item.case))
+        return [batch for of_case in by_case for batch in deal(task, of_case, self._n_per_prompt)]
+
+    async def _ask(self, prompt: Prompt, batch: Sequence[Item]) -> list[_Asked]:
         request = Request(
             system=prompt.system,
-            user=render_batch(prompt, label, batch),
+            user=render_batch(prompt, batch),
             answer=Verdicts,
             max_output_tokens=self._config.max_output_tokens,
             temperature=self._config.temperature,
@@ -151,25 +205,70 @@ class LlmJudge:
         if isinstance(outcome, CallFailure):
             if outcome.error_type == "TooLong" and len(batch) > 1:
                 half = len(batch) // 2
-                first = await self._ask(label, task, batch[:half])
-                second = await self._ask(label, task, batch[half:])
-                return Answers([*first.answers, *second.answers], first.usage + second.usage)
+                first, *rest = await self._ask(prompt, batch[:half])
+                rest += await self._ask(prompt, batch[half:])
+                return [replace(first, usage=first.usage + outcome.usage), *rest]
             _LOG.info("%d questions unanswered: %s: %s", len(batch), outcome.error_type, outcome.message)
-            unanswered = [_unanswered(f"{outcome.error_type}: {outcome.message}")] * len(batch)
-            return Answers(unanswered, outcome.usage)
-        return Answers(read_verdicts(outcome.answer, len(batch)), outcome.usage)
+            answers = [_unanswered(f"{outcome.error_type}: {outcome.message}")] * len(batch)
+        else:
+            answers = read_verdicts(outcome.answer, len(batch))
+        name = fingerprint(request.system, request.user)[:_PROMPT_NAME_LENGTH]
+        return [_Asked(batch, [replace(answer, prompt=name) for answer in answers], outcome.usage)]
 
 
-def asking_order(task: Task, questions: Sequence[Question]) -> list[int]:
-    """The places of the questions in the order in which they are asked, by what is shown and nothing else."""
-    keys = [hash_key(0, "llm_judge", task.name, q.context.context_id, *map(str, q.marked)) for q in questions]
-    return sorted(range(len(questions)), key=lambda i: (keys[i], i))
+def deal(task: Task, items: Sequence[Item], n_per_prompt: int) -> list[list[Item]]:
+    """Deal questions to prompts, so that each holds as few of one case as can be; see the module's steps.
+
+    Args:
+        task: What is asked.
+        items: Of all cases, in any order.
+        n_per_prompt: Questions that a prompt holds at most.
+
+    Returns:
+        The prompts, their questions in order: the same in whatever order the cases and their questions come.
+    """
+    keys = {(item.case, item.place): _asking_key(task, item.question) for item in items}
+    first: dict[int, int] = {}
+    for item in items:
+        key = keys[item.case, item.place]
+        first[item.case] = min(key, first.get(item.case, key))
+
+    def by_case(item: Item) -> tuple[int, str, int]:
+        return (first[item.case], item.label, keys[item.case, item.place])
+
+    def by_question(item: Item) -> tuple[int, str]:
+        return (keys[item.case, item.place], item.label)
+
+    n_prompts = -(-len(items) // n_per_prompt)
+    batches: list[list[Item]] = [[] for _ in range(n_prompts)]
+    shown: list[set[str]] = [set() for _ in range(n_prompts)]
+    turn = 0
+    for _, of_case in groupby(sorted(items, key=by_case), key=lambda item: item.case):
+        left = [(item, item.question.context.text) for item in of_case]
+        while left:
+            batch, texts = batches[turn % n_prompts], shown[turn % n_prompts]
+            fresh = next((place for place, (_, text) in enumerate(left) if text not in texts), 0)
+            item, text = left.pop(fresh)
+            batch.append(item)
+            texts.add(text)
+            turn += 1
+    return [sorted(batch, key=by_question) for batch in batches]
 
 
-def render_batch(prompt: Prompt, label: str, batch: Sequence[Question]) -> str:
-    """The user part of one prompt. Marks are shown where a question has them."""
-    texts = [marked_text(q.context, q.marked) if q.marked else plain_text(q.context) for q in batch]
-    return prompt.user(label=quoted(label), contexts=numbered(texts), n_contexts=str(len(batch)))
+def render_batch(prompt: Prompt, batch: Sequence[Item]) -> str:
+    """The user part of one prompt. Marks are shown where a question has them.
+
+    Args:
+        prompt: The task's.
+        batch: What is asked; of one label, where the prompt names it once.
+    """
+    asked = [item.question for item in batch]
+    texts = [marked_text(q.context, q.marked) if q.marked else plain_text(q.context) for q in asked]
+    if prompt.uses("label"):
+        return prompt.user(label=quoted(batch[0].label), contexts=numbered(texts), n_contexts=str(len(batch)))
+    pairs = [f"{quoted(item.label)} | {quoted(text)}" for item, text in zip(batch, texts, strict=True)]
+    lines = "\n".join(f"{number}: {pair}" for number, pair in enumerate(pairs, start=1))
+    return prompt.user(contexts=lines, n_contexts=str(len(batch)))
 
 
 def read_verdicts(verdicts: Verdicts, n_questions: int) -> list[Answer]:
@@ -203,6 +302,11 @@ def _told(said: Sequence[Any]) -> str:
 
 def _is_number(said: Any) -> bool:
     return isinstance(said, int | float) and not isinstance(said, bool)
+
+
+def _asking_key(task: Task, question: Question) -> int:
+    """Of what is shown, and of nothing else."""
+    return hash_key(0, "llm_judge", task.name, question.context.context_id, *map(str, question.marked))
 
 
 def _unanswered(reason: str) -> Answer:

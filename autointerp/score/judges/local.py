@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float64
 from autointerp.embedder import LabelEmbedder
 from autointerp.identity import fingerprint
 from autointerp.records import Context
-from autointerp.score.judge import Answer, Answers, Question, Solved, Task
+from autointerp.score.judge import Answer, Answers, Case, Question, Task
 
 _N_NEWTON_STEPS = 50
 _SLOPE_PENALTY = 1e-3
@@ -59,6 +59,7 @@ class LocalJudge:
     """
 
     name = "local"
+    is_free = True
 
     def __init__(self, embedder: LabelEmbedder) -> None:
         self._embedder = embedder
@@ -71,17 +72,25 @@ class LocalJudge:
         """Embed the words that are new, all at once."""
         self._embedder.learn_words([*labels, *texts])
 
-    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
-        """Answer every question, in order; none where `solved` lacks one of the two classes."""
-        truth = np.array([s.truth for s in solved], dtype=bool)
+    async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
+        """Answer every question, in order; none of a case whose `solved` lacks one of the two classes."""
+        return [self._answer(case) for case in cases]
+
+    def _answer(self, case: Case) -> Answers:
+        truth = np.array([s.truth for s in case.solved], dtype=bool)
         for kind, n in (("true", int(truth.sum())), ("false", int((~truth).sum()))):
             if n == 0:
                 reason = f"no question of the explain split is {kind}, so there is no threshold"
-                return Answers([Answer(verdict=None, unanswered=reason, retry=False)] * len(questions))
-        similarity = self._similarities(label, [*(s.question for s in solved), *questions])
+                return Answers([Answer(verdict=None, unanswered=reason, retry=False)] * len(case.questions))
+        similarity = self._similarities(case.label, [*(s.question for s in case.solved), *case.questions])
         calibration = calibrate(similarity[: truth.size], truth)
         probabilities = calibration.probability(similarity[truth.size :])
-        return Answers([Answer(verdict=bool(p > 0.5), probability=float(p)) for p in probabilities])
+        answers = [Answer(verdict=bool(p > 0.5), probability=float(p)) for p in probabilities]
+        if not case.texts:
+            return Answers(answers)
+        # Apart from the questions: the same texts under every label, which the embedder then cuts once.
+        of_texts = self._embedder.similarity(case.label, case.texts).astype(np.float64)
+        return Answers(answers, texts=calibration.probability(of_texts) > 0.5)
 
     def _similarities(self, label: str, questions: Sequence[Question]) -> Float64[np.ndarray, " question"]:
         texts = [marked_texts(q.context, q.marked) if q.marked else (q.context.text,) for q in questions]

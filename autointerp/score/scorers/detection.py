@@ -28,9 +28,10 @@ class DetectionScorer(BaseScorer):
     """Grades by balanced accuracy on firing and silent contexts; see the module's steps."""
 
     name = "detection"
+    version = 2
     task = DETECTION
     metric = "balanced accuracy"
-    interval = "MOVER of neutral posterior intervals of sensitivity and specificity"
+    interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
 
     def settings(self, tools: ScoreTools) -> Sequence[Any]:
         """The draws behind the interval of the precision at the base rate."""
@@ -87,8 +88,8 @@ def _add_by_kind(detail: Detail, of: Answered) -> None:
 def _add_precision(detail: Detail, of: Answered, base_rate: metrics.Rate, rng: np.random.Generator) -> None:
     counts, n_draws = of.confusion, base_rate.draws.size
     precision = metrics.precision_at_base_rate(
-        metrics.binomial_rate(counts.true_positive, counts.n_positive, n_draws, rng),
-        metrics.binomial_rate(counts.false_positive, counts.n_negative, n_draws, rng),
+        metrics.binomial_rate(counts.true_positive, counts.n_positive, n_draws, rng, counts.positive_worth),
+        metrics.binomial_rate(counts.false_positive, counts.n_negative, n_draws, rng, counts.negative_worth),
         base_rate,
     )
     detail.add("base_rate", base_rate)

@@ -9,14 +9,14 @@ split: the probability that a firing context is closer to the label than a silen
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from autointerp.embedder import LabelEmbedder
 from autointerp.records import SILENT_KINDS, Explanation, FeatureContexts
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer, ScoreTools
 from autointerp.score.detail import Detail
-from autointerp.score.judge import Answer, Answers, Question, Solved, Task
+from autointerp.score.judge import Answer, Answers, Case, Question, Task
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
 
@@ -26,6 +26,8 @@ class SimilarityJudge:
     Args:
         embedder: Gives the similarities; its name is the judge's.
     """
+
+    is_free = True
 
     def __init__(self, embedder: LabelEmbedder) -> None:
         self._embedder = embedder
@@ -39,9 +41,12 @@ class SimilarityJudge:
         """Embed the words that are new, all at once."""
         self._embedder.learn_words([*labels, *texts])
 
-    async def answer(self, label: str, task: Task, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
+    async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
         """The similarity of each context; `solved` is not needed."""
-        similarity = self._embedder.similarity(label, [q.context.text for q in questions])
+        return [self._answer(case) for case in cases]
+
+    def _answer(self, case: Case) -> Answers:
+        similarity = self._embedder.similarity(case.label, [q.context.text for q in case.questions])
         return Answers([Answer(verdict=None, probability=float(s)) for s in similarity])
 
 
@@ -49,9 +54,10 @@ class EmbeddingScorer(BaseScorer):
     """Grades by AUROC of the similarity of label and context; see the module's docstring."""
 
     name = "embedding"
+    version = 2
     task = Task("embedding", "judge_detection")
     metric = "AUROC"
-    interval = "Newcombe's score interval on Hanley and McNeil's variance"
+    interval = "Newcombe's score interval on Hanley and McNeil's variance, at effective numbers of trials"
     asks_judge = False
 
     def make_judge(self, tools: ScoreTools) -> SimilarityJudge:
@@ -83,19 +89,19 @@ def measure(of: Answered, similarity: Float64[np.ndarray, " trial"]) -> tuple[me
     """AUROC over all silent contexts, and against each kind of them alone."""
     truth = of.truth
     kind = np.array([p.question.context.kind for p in of.posed])
-    headline = metrics.auroc(truth, similarity)
+    cluster = of.cluster
+    headline = metrics.auroc(truth, similarity, cluster)
     assert headline is not None, "both classes have trials"
     detail = Detail()
     detail.add("n_positive", int(truth.sum()))
     detail.add("n_negative", int((~truth).sum()))
     detail.add("mean_similarity_positive", float(similarity[truth].mean(dtype=np.float64)))
     detail.add("mean_similarity_negative", float(similarity[~truth].mean(dtype=np.float64)))
-    cells: dict[str, Bool[np.ndarray, " trial"]] = {
-        name: ~truth & (kind == name) for name in sorted(SILENT_KINDS) if bool(np.any(~truth & (kind == name)))
-    }
+    kinds = sorted(SILENT_KINDS & set(kind[~truth].tolist()))
+    against = {name: truth | (kind == name) for name in kinds}
     detail.add_by(
         "auroc_by_kind",
-        {name: metrics.auroc(truth[truth | of_kind], similarity[truth | of_kind]) for name, of_kind in cells.items()},
-        {name: int(of_kind.sum()) for name, of_kind in cells.items()},
+        {name: metrics.auroc(truth[these], similarity[these], cluster[these]) for name, these in against.items()},
+        {name: int(np.sum(these & ~truth)) for name, these in against.items()},
     )
     return headline, detail
