@@ -128,6 +128,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """Show how far each stage is, what it cost, and why something failed."""
     from autointerp.cli.tables import feature_name, summary_rows, table, with_words
     from autointerp.library.run import open_run
+    from autointerp.score.judges import LOCAL_JUDGE_CAVEAT
 
     opened = open_run(run)
     stages, scores, failures = opened.status(), opened.score_summary(), opened.reader.failures()
@@ -164,7 +165,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     if scores:
         lines += ["", *summary_rows(scores)]
         if any(of.judge == "local" for of in scores):
-            lines.append("The judge local compares words: its scores can't be compared with a language model's.")
+            lines.append(LOCAL_JUDGE_CAVEAT)
     if counts:
         failed = [[*kind, str(n), example[kind]] for kind, n in sorted(counts.items())]
         lines += ["", *table(["failed in", "reason", "n", "for example"], failed, left=(0, 1, 3))]

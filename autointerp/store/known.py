@@ -35,11 +35,7 @@ def feature_keys(features: FeatureKey | Iterable[FeatureKey], source_id: str | N
     indices: list[int] = []
     named = set() if source_id is None else {source_id}
     for feature in some:
-        if isinstance(feature, str):
-            parsed = parse_feature_id(feature.strip())
-        else:
-            is_index = isinstance(feature, int | np.integer) and not isinstance(feature, bool)
-            parsed = (None, int(feature)) if is_index else None
+        parsed = parse_feature_id(feature.strip() if isinstance(feature, str) else feature)
         if parsed is None:
             told = shown(feature)
             raise UnknownFeatureError(f"{told} is not a feature", "give an index such as 650, or model@source:650")
