@@ -312,6 +312,7 @@ class _WordTable:
         """
         try:
             cut = self._cut.get(texts) or self._cut_texts(texts)
+            self._cut.move_to_end(texts)
             targets = self._vectors[[self._row[word] for word in words]]
         except KeyError:
             return None

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy.sparse import csr_matrix, hstack
+from scipy.sparse import csr_matrix
+from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
@@ -29,7 +30,8 @@ from benchmarks.label_free_trials import Table
 
 N_FOLDS = 3
 _N_BOOSTS, _N_LEAVES, _N_BINS = 60, 7, 64
-_STRENGTH = 0.3
+_STRENGTH = 0.03
+_N_COMPONENTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +91,25 @@ def learned_solvers(table: Table, embedder: TextEmbedder | None = None) -> list[
     bags = _bags(table, embedder)
     found = {
         "rarity at each place, learned": folds.guess(_linear, _standard(_stacked(profile))),
-        "surface, learned": folds.guess_both_ways(surface),
+        "surface, learned": folds.guess(_boosting, surface),
         **{f"{name}, learned": folds.guess(_linear, columns) for name, columns in bags.items()},
-        "one trial, all": folds.guess_both_ways(surface, bags.values()),
+        "one trial, all": folds.guess(_boosting, np.concatenate([surface, *map(_sketch, bags.values())], axis=1)),
     }
     if place:
-        found["place and number of marks, learned"] = folds.guess_both_ways(_stacked(place))
+        found["place and number of marks, learned"] = folds.guess(_boosting, _stacked(place))
     return [grade(name, table, guess) for name, guess in found.items()]
 
 
 def learned_prompt_solver(table: Table, embedder: TextEmbedder | None = None) -> Guessed:
-    """All that a whole prompt tells, put together with what each of its trials tells."""
+    """All that a whole prompt tells, put together with what each of its trials tells.
+
+    What another model guesses of a trial alone is no part of it: that model was taught by trials that are guessed here,
+    and its guesses of the others would tell their truth.
+    """
     each = _stacked(_surface(table) | statistics.prompt_statistics(table))
-    relative = statistics.within_prompts(table, each)
-    columns = np.concatenate([each, relative, _stacked(statistics.profile_statistics(table))], axis=1)
-    guess = Folds.of(table).guess_both_ways(columns, _bags(table, embedder).values())
-    return grade("prompt, all", table, guess)
+    alone = [_stacked(statistics.profile_statistics(table)), *map(_sketch, _bags(table, embedder).values())]
+    columns = np.concatenate([each, statistics.within_prompts(table, each), *alone], axis=1)
+    return grade("prompt, all", table, Folds.of(table).guess(_boosting, columns))
 
 
 @dataclass(frozen=True)
@@ -147,20 +152,6 @@ class Folds:
                     model = make().fit(columns[train], self.truth[train])
                     guess[test] = model.decision_function(columns[test])
         return guess
-
-    def guess_both_ways(self, columns: Float64[np.ndarray, "trial column"], wide: Iterable[Any] = ()) -> Numbers:
-        """The mean of what boosted trees and a linear model guess, each scaled by its spread.
-
-        Guesses of other models are no columns here: each was taught by trials that are guessed here, and would tell.
-
-        Args:
-            columns: For both.
-            wide: Matrices for the linear model besides.
-        """
-        linear = hstack([csr_matrix(_standard(columns)), *map(csr_matrix, wide)], format="csr")
-        both = np.stack([self.guess(_boosting, columns), self.guess(_linear, linear)], axis=1)
-        mean: Numbers = _standard(both).mean(axis=1)
-        return mean
 
 
 def _surface(table: Table) -> dict[str, Numbers]:
@@ -207,6 +198,12 @@ def _bag(table: Table, where: Bool[np.ndarray, "trial offset"]) -> Any:
     bag = csr_matrix((np.ones(rows.size), (rows, table.codes[rows, offsets])), shape=shape)
     bag.data[:] = 1.0
     return bag
+
+
+def _sketch(wide: Any) -> Float64[np.ndarray, "trial component"]:
+    """The main directions of a bag or of embeddings: found without any truth, so that they can't tell one."""
+    sketch: Float64[np.ndarray, "trial component"] = TruncatedSVD(_N_COMPONENTS, random_state=0).fit_transform(wide)
+    return sketch
 
 
 def _embeddings(table: Table, embedder: TextEmbedder) -> Float64[np.ndarray, "trial dim"]:

@@ -2,13 +2,16 @@
 
 Balanced accuracy: exact, over every outcome of 20 + 20 trials. AUROC and F1 at the natural base rate: seeded
 simulation of what the scorers measure, beside the interval that a plain bootstrap of the same trials would give for F1.
+Then balanced accuracy and AUROC where contexts share documents, and balanced accuracy where answers are missing.
 
-    python -m benchmarks.score_intervals       # about 15 seconds on one core
+    python -m benchmarks.score_intervals       # about two minutes on one core
 
 The result stands in `score_intervals.md`.
 """
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -16,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.stats import binom, norm
 
 from autointerp.score import metrics
-from autointerp.score.metrics import Confusion, Stratum
+from autointerp.score.confusion import Confusion, confusion
+from autointerp.score.metrics import Estimate, Stratum
 
 Numbers = NDArray[np.float64]
 N = 20
@@ -98,8 +102,142 @@ def _f1(recall: Numbers, hit: Numbers, alarm: Numbers, base: Numbers) -> Numbers
         return 2 * precision * recall / (precision + recall)
 
 
+def clustered_coverage(rates: tuple[float, float], n: int, size: int, icc: float, n_runs: int) -> tuple[float, float]:
+    """Coverage and mean width for balanced accuracy where each document has `size` trials of one class.
+
+    Args:
+        rates: Sensitivity and specificity.
+        n: Trials of both classes together.
+        size: Trials a document; the last may have fewer.
+        icc: Intraclass correlation of right and wrong answers: each document's rate is from a beta distribution.
+        n_runs: Simulated features.
+    """
+    rng = np.random.default_rng(3)
+    truth, cluster = _clusters(n, size)
+    estimates = [
+        metrics.balanced_accuracy(confusion(truth, _right(rng, rates, truth, cluster, icc) == truth, cluster))
+        for _ in range(n_runs)
+    ]
+    return _held(estimates, sum(rates) / 2)
+
+
+def clustered_auroc_coverage(area: float, n: int, size: int, icc: float, n_runs: int) -> tuple[float, float]:
+    """The same for the AUROC of two normal distributions, each document's mean taking a share `icc` of the variance."""
+    rng = np.random.default_rng(4)
+    truth, cluster = _clusters(n, size)
+    shift = norm.ppf(area) * 2**0.5
+
+    def scores() -> Numbers:
+        shared = rng.normal(size=cluster.max() + 1)[cluster]
+        drawn: Numbers = icc**0.5 * shared + (1 - icc) ** 0.5 * rng.normal(size=n) + shift * truth
+        return drawn
+
+    return _held([metrics.auroc(truth, scores(), cluster) for _ in range(n_runs)], area)
+
+
+def shared_coverage(rate: float, n: int, size: int, n_runs: int) -> tuple[float, float]:
+    """The same for balanced accuracy where half of each document's trials are of either class, all of one rate."""
+    rng = np.random.default_rng(6)
+    truth, cluster = np.arange(n) % 2 == 0, np.arange(n) // size
+    estimates = [
+        metrics.balanced_accuracy(confusion(truth, _right(rng, (rate, rate), truth, cluster, 0.5) == truth, cluster))
+        for _ in range(n_runs)
+    ]
+    return _held(estimates, rate)
+
+
+def unanswered_coverage(
+    rates: tuple[float, float], n: int, missing: tuple[float, float], n_runs: int
+) -> tuple[float, float, float]:
+    """Coverage and mean width for balanced accuracy with unanswered trials, and the coverage were they ignored.
+
+    Args:
+        rates: Sensitivity and specificity, had all been answered.
+        n: Trials of both classes together.
+        missing: Share of the right and of the wrong answers that never come.
+        n_runs: Simulated features.
+    """
+    rng = np.random.default_rng(5)
+    truth, cluster = _clusters(n, 1)
+    widened, ignored = [], []
+    for _ in range(n_runs):
+        right = _right(rng, rates, truth, cluster, 0.0)
+        lost = rng.random(n) < np.where(right, *missing)
+        plain = metrics.balanced_accuracy(confusion(truth[~lost], (right == truth)[~lost]))
+        ends = [
+            metrics.balanced_accuracy(confusion(truth, np.where(lost, end, right) == truth)) for end in (False, True)
+        ]
+        if plain is None or ends[0] is None or ends[1] is None:
+            continue  # a class without an answer is a failure, not a score
+        ignored.append(plain)
+        widened.append(replace(plain, low=min(plain.low, ends[0].low), high=max(plain.high, ends[1].high)))
+    truly = sum(rates) / 2
+    return *_held(widened, truly), _held(ignored, truly)[0]
+
+
+def _clusters(n: int, size: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    half = np.arange(n // 2) // size
+    return np.arange(n) < n // 2, np.concatenate([half, half + half.max() + 1])
+
+
+def _right(
+    rng: np.random.Generator,
+    rates: tuple[float, float],
+    truth: NDArray[np.bool_],
+    cluster: NDArray[np.int64],
+    icc: float,
+) -> NDArray[np.bool_]:
+    rate = np.where(truth, *rates)
+    if icc > 0:
+        spread = (1 - icc) / icc
+        of_cluster = rate[np.unique(cluster, return_index=True)[1]]
+        rate = rng.beta(of_cluster * spread, (1 - of_cluster) * spread)[cluster]
+    right: NDArray[np.bool_] = rng.random(truth.size) < rate
+    return right
+
+
+def _held(estimates: Sequence[Estimate | None], truth: float) -> tuple[float, float]:
+    known = [e for e in estimates if e is not None]
+    covered = np.mean([e.low <= truth <= e.high for e in known])
+    return float(covered), float(np.mean([e.high - e.low for e in known]))
+
+
+def _print_clusters(n_runs: int) -> None:
+    columns = [(size, icc, n) for size, icc in ((2, 0.5), (5, 0.5), (5, 0.0)) for n in (20, 40, 100)]
+    print("\n| a document, icc, n | " + " | ".join(f"{size}, {icc:g}, {n}" for size, icc, n in columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for rates in ((0.5, 0.5), (0.7, 0.9), (0.8, 0.8), (0.9, 0.9), (0.95, 0.95), (0.98, 0.98)):
+        cells = [clustered_coverage(rates, n, size, icc, n_runs) for size, icc, n in columns]
+        _print_row(f"balanced accuracy {rates[0]}, {rates[1]}", cells)
+    for area in (0.5, 0.7, 0.9, 0.97):
+        _print_row(f"AUROC {area}", [clustered_auroc_coverage(area, n, size, icc, n_runs) for size, icc, n in columns])
+
+
+def _print_shared(n_runs: int) -> None:
+    columns = [(size, n) for size in (2, 4) for n in (20, 40, 100)]
+    print("\n| a document, n | " + " | ".join(f"{size}, {n}" for size, n in columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for rate in (0.6, 0.8, 0.9, 0.95):
+        cells = [shared_coverage(rate, n, size, n_runs) for size, n in columns]
+        _print_row(f"balanced accuracy {rate}, {rate}", cells)
+
+
+def _print_unanswered(n_runs: int) -> None:
+    print("\n| rates | missing of right, wrong | n | coverage | mean width | coverage, were they ignored |")
+    print("|---|---|---|---|---|---|")
+    for rate in (0.5, 0.6, 0.8, 0.95):
+        for missing in ((0.3, 0.3), (0.0, 0.5)):
+            for n in (20, 40, 100):
+                covered, width, ignored = unanswered_coverage((rate, rate), n, missing, n_runs)
+                print(f"| {rate} | {missing[0]}, {missing[1]} | {n} | {covered:.3f} | {width:.2f} | {ignored:.3f} |")
+
+
+def _print_row(name: str, cells: Sequence[tuple[float, float]]) -> None:
+    print(f"| {name} | " + " | ".join(f"{covered:.3f} ({width:.2f})" for covered, width in cells) + " |")
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000, help="simulated features a setting")
     n_runs = parser.parse_args().runs
@@ -116,6 +254,9 @@ def main() -> None:
         covered, width, plain = f1_coverage(base, likely, rest, n_runs)
         setting = f"base rate {base}, false alarms {likely} likely, {rest} rest"
         print(f"| F1 at base rate | {setting} | {covered:.3f} | {width:.2f} | {plain:.3f} |")
+    _print_clusters(2 * n_runs)
+    _print_shared(2 * n_runs)
+    _print_unanswered(2 * n_runs)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ class CollectSettings:
         n_top_tokens: Of these tokens, those kept per feature in the end.
         n_corpus_blocks: Blocks in the whole corpus. The pool is known from it before the model runs, so that a shard
             keeps firings of the pool's blocks only.
-        context_length: Tokens in a window.
-        peak_fraction: Where in the window the peak stands, from 0 to 1.
+        context_length: Tokens in a window of the top set.
+        peak_fraction: Where in the window of the top set the peak stands, from 0 to 1.
         batch_size: Blocks in one forward pass; changes results by rounding only.
         histogram_low: Exponent of two of the lowest bin edge.
         histogram_high: Exponent of two of the highest bin edge.
@@ -46,6 +46,11 @@ class CollectSettings:
     batch_size: int
     histogram_low: int
     histogram_high: int
+
+    @property
+    def reach_length(self) -> int:
+        """Tokens in a window of the uniform sample: it holds every window of `context_length` around the peak."""
+        return 2 * self.context_length - 1
 
     @property
     def n_bins(self) -> int:

@@ -132,7 +132,7 @@ class _Running:
         self._histogram = np.zeros(n_features * settings.n_bins, np.int64)
         self._token_counts: list[TokenCounts] = []
         self._top = _Gathered(settings.context_length, partial(_keep_top, settings))
-        self._fired = _Gathered(settings.context_length, partial(_keep_fired, settings))
+        self._fired = _Gathered(settings.reach_length, partial(_keep_fired, settings))
         self._first, self._end = counted_span(shard.counted)
         blocks = shard.first_block + np.arange(len(shard.token_ids))
         self._in_pool: Bool[np.ndarray, " block"] = np.isin(blocks, settings.pool_blocks())
@@ -233,10 +233,8 @@ class _Running:
         top = first_rows(groups.feature, descending(groups.peak), settings.n_top)
         rank = fired_rank(settings.fired_key, groups.feature, self._shard.first_block + groups.row)
         fired = first_rows(groups.feature, rank, settings.n_fired)
-        is_same = len(top) == len(fired) == len(groups.feature)
-        cut = self._cut(groups, top, position, activation)
-        self._top.add(cut)
-        self._fired.add(cut if is_same else self._cut(groups, fired, position, activation))
+        self._top.add(self._cut(groups, top, position, activation, settings.context_length, settings.peak_fraction))
+        self._fired.add(self._cut(groups, fired, position, activation, settings.reach_length, 0.5))
 
     def _cut(
         self,
@@ -244,11 +242,12 @@ class _Running:
         chosen: Int64[np.ndarray, " row"],
         position: Int32[np.ndarray, " firing"],
         activation: Float32[np.ndarray, " firing"],
+        length: int,
+        peak_fraction: float,
     ) -> SampledWindows:
-        length = self._settings.context_length
         row = groups.row[chosen]
         peak_position = groups.peak_position[chosen]
-        start = window_starts(peak_position, self._first[row], self._end[row], length, self._settings.peak_fraction)
+        start = window_starts(peak_position, self._first[row], self._end[row], length, peak_fraction)
         window, firing = expand(groups.starts[chosen], groups.lengths[chosen])
         offset = position[firing] - start[window]
         inside = np.flatnonzero((offset >= 0) & (offset < length))

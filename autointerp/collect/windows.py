@@ -38,6 +38,27 @@ def join_rows(parts: list[SampledWindows]) -> SampledWindows:
     return SampledWindows(parts[0].context_length, **arrays)
 
 
+def narrowed(windows: SampledWindows, start: Int32[np.ndarray, " row"], context_length: int) -> SampledWindows:
+    """Shorter windows cut from longer ones.
+
+    Args:
+        windows: Windows.
+        start: Where each new one begins, at most so far before the old one as the block's counted span does.
+        context_length: Tokens in a new window.
+    """
+    row = np.repeat(np.arange(len(windows.feature)), windows.n_entries)
+    offset = windows.entry_offset.astype(np.int64) + (windows.window_start - start)[row]
+    inside = np.flatnonzero((offset >= 0) & (offset < context_length))
+    return replace(
+        windows,
+        context_length=context_length,
+        window_start=start,
+        n_entries=np.bincount(row[inside], minlength=len(windows.feature)).astype(np.int32),
+        entry_offset=offset[inside].astype(np.uint16),
+        entry_activation=windows.entry_activation[inside],
+    )
+
+
 def no_rows(context_length: int) -> SampledWindows:
     """No window."""
     return SampledWindows(

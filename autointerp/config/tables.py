@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from autointerp.config.indices import parse_indices
 from autointerp.config.secrets import check_address, check_variable
 
-NegativeKind = Literal["silent_random", "silent_similar", "silent_neighbor", "silent_token"]
+NegativeKind = Literal["silent_peak", "silent_random", "silent_similar", "silent_neighbor", "silent_token"]
 
 
 class _Frozen(BaseModel):
@@ -53,6 +53,11 @@ class CorpusConfig(_Frozen):
     subset: str | None = Field(None, description="configuration name of a Hugging Face dataset")
     dataset_split: str = Field("train", description="split of a Hugging Face dataset")
     revision: str | None = Field(None, description="revision of a Hugging Face dataset")
+    groups: Literal["source", "document"] = Field(
+        "source",
+        description="on one side of the split: all of a source file (or group_column); or a document by itself",
+    )
+    group_column: str | None = Field(None, description="of what rows belong to; unset: each row is a group of its own")
     n_tokens: int = Field(1_000_000, gt=0, description="stop after the block that reaches this many counted tokens")
     block_length: int = Field(128, ge=8, description="tokens in a block, special tokens included")
     min_block_tokens: int = Field(8, ge=1, description="shorter tails of documents are dropped")
@@ -87,6 +92,14 @@ class CorpusConfig(_Frozen):
             raise ValueError(f"corpus.token_column needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
         if self.token_column is not None and (self.chat or self.column is not None):
             raise ValueError("corpus.token_column takes the place of corpus.column, and excludes corpus.chat")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_where_there_are_columns(self) -> Self:
+        if self.group_column is not None and self.kind not in {"jsonl", "parquet", "huggingface"}:
+            raise ValueError(f"corpus.group_column needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
+        if self.group_column is not None and self.groups == "document":
+            raise ValueError('corpus.group_column needs corpus.groups = "source", the default')
         return self
 
 
@@ -137,7 +150,7 @@ class CollectConfig(_Frozen):
     n_fired: int = Field(100, gt=0, description="blocks kept per feature as a uniform sample of those where it fires")
     n_pool_blocks: int = Field(2048, gt=0, description="blocks of which every firing is kept")
     context_length: int = Field(32, ge=4, le=65_536, description="tokens in a context")
-    peak_fraction: float = Field(0.75, ge=0, le=1, description="where in the context the peak stands")
+    peak_fraction: float = Field(0.75, ge=0, le=1, description="where the peak stands in what the explainer sees")
     n_token_candidates: int = Field(
         256, gt=0, description="tokens counted per feature; exact for a feature that fires on no more different ones"
     )
@@ -178,7 +191,7 @@ class ContextsConfig(_Frozen):
     min_score: int = Field(5, gt=0, description="fewer active score contexts: the feature has too few")
     n_quantiles: int = Field(10, gt=0, description="activation quantiles of the feature's firing blocks")
     negatives: tuple[NegativeKind, ...] = Field(
-        ("silent_random", "silent_similar"), min_length=1, description="kinds of silent contexts, in equal shares"
+        ("silent_peak", "silent_similar"), min_length=1, description="kinds of silent contexts, in equal shares"
     )
     n_explain_silent: int = Field(20, gt=0, description="silent contexts at most on the explain side, for thresholds")
     n_similar_to: int = Field(

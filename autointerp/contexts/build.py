@@ -3,6 +3,7 @@
 For each feature:
 
 1. Choose active contexts for both splits from the top set and the uniform sample (`choose`).
+   In those that grade, the place of the peak is drawn (`place`).
 2. Choose silent contexts for both splits from the pool (`negatives`): as many as there are active ones and of the same
    lengths, on the explain side at most `n_explain_silent`, which is what a judge's threshold needs. They are of blocks
    in which the feature is wholly silent, if these give the least that is needed; else silent windows of other blocks
@@ -24,21 +25,30 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
-from autointerp.collect.windows import join_rows, take_rows
+from autointerp.collect.windows import join_rows, narrowed, take_rows
 from autointerp.config import ContextsConfig
 from autointerp.contexts.choose import ActiveChoices, ApartChoices, Candidates, Choice, choose_active, choose_apart
 from autointerp.contexts.lacking import why_too_few
-from autointerp.contexts.negatives import NegativeHints, Ranking, choose_silent, rank_silent_tiles, rank_silent_windows
-from autointerp.contexts.pool import PoolTiles
+from autointerp.contexts.look_alikes import crowding, look_alike
+from autointerp.contexts.negatives import (
+    NegativeHints,
+    Ranking,
+    SilentPools,
+    choose_silent,
+    rank_silent_tiles,
+    rank_silent_windows,
+)
+from autointerp.contexts.place import OtherPeaks, Places
 from autointerp.contexts.splits import (
     DuplicateFilter,
     check_no_leak,
     context_trigrams,
-    document_split,
+    group_split,
     trigram_sets,
 )
 from autointerp.contexts.windows import Pieces, Windows, cut_windows, window_context
@@ -66,7 +76,8 @@ class ContextInputs:
         collected: Samples, statistics and pool of the source.
         blocks: The corpus they were collected from.
         pieces: Of the subject's vocabulary.
-        pool: Made of `collected.pool` with the same `config` and `seed`.
+        pools: Made of `collected.pool` with the same `config` and `seed`.
+        peak_fraction: Where the peak stands in what the explainer sees.
         embedder: Finds similar texts for `silent_similar`.
         config: How many contexts of which kinds.
         seed: Of all random choices.
@@ -79,7 +90,8 @@ class ContextInputs:
     collected: Collected
     blocks: BlockReader
     pieces: Pieces
-    pool: PoolTiles
+    pools: SilentPools
+    peak_fraction: float
     embedder: TextEmbedder
     config: ContextsConfig
     seed: int
@@ -93,6 +105,7 @@ class _Chunk:
 
     Attributes:
         windows: Of all the features.
+        decoys: Offsets in each window on which its decoy fires, strongest first; none where it has no decoy.
         trigrams: Of each window.
         splits: Of each window's document, as if none were set apart to select.
         top_rows: Each feature's rows of the top set.
@@ -100,6 +113,7 @@ class _Chunk:
     """
 
     windows: Windows
+    decoys: list[tuple[int, ...]]
     trigrams: list[frozenset[int]]
     splits: list[Split]
     top_rows: Mapping[int, Int64[np.ndarray, " row"]]
@@ -117,7 +131,15 @@ class _Builder:
         self._inputs = inputs
         self._config = inputs.config
         self._statistics = inputs.collected.statistics
-        self._pool_without_select = inputs.pool.without_select()
+        self._pools_without_select = inputs.pools.without_select()
+        n_needed = self._config.min_explain + self._config.min_score
+        self._places = Places(
+            OtherPeaks(inputs.collected.fired, self._statistics.n_active_blocks >= n_needed),
+            pieces=inputs.pieces,
+            context_length=inputs.pools.tiles.context_length,
+            peak_fraction=inputs.peak_fraction,
+            key=self._key("places"),
+        )
 
     def chunk(self, features: Sequence[int]) -> Iterator[FeatureContexts | Failure]:
         """Build the contexts of some features, in their order."""
@@ -145,13 +167,13 @@ class _Builder:
             candidates = chunk.of(feature, chunk.splits)
             active[feature] = choose_active(candidates, self._config, self._key("active contexts"))
         choices: dict[int, _Sides] = {f: {"explain": of.explain, "score": of.score} for f, of in active.items()}
-        return self._finish_all(chunk, chunk.splits, self._pool_without_select, choices, dict.fromkeys(choices, ()))
+        return self._finish_all(chunk, chunk.splits, self._pools_without_select, choices, dict.fromkeys(choices, ()))
 
     def _set_apart(self, built: Mapping[int, FeatureContexts], chunk: _Chunk) -> dict[int, FeatureContexts | Failure]:
         """Step 3 of the module, for features that have score contexts."""
         config, seed = self._config, self._inputs.seed
         splits = [
-            document_split(name, seed, config.explain_share, config.select_share) for name in chunk.windows.document_ids
+            group_split(name, seed, config.explain_share, config.select_share) for name in chunk.windows.group_ids
         ]
         score = {f: tuple(c for c in contexts.contexts if c.split == "score") for f, contexts in built.items()}
         active: dict[int, ApartChoices] = {}
@@ -159,13 +181,13 @@ class _Builder:
             scored = context_trigrams(score[feature])
             active[feature] = choose_apart(chunk.of(feature, splits), config, self._key("active contexts"), scored)
         choices: dict[int, _Sides] = {f: {"explain": of.explain, "select": of.select} for f, of in active.items()}
-        return self._finish_all(chunk, splits, self._inputs.pool, choices, score)
+        return self._finish_all(chunk, splits, self._inputs.pools, choices, score)
 
     def _finish_all(
         self,
         chunk: _Chunk,
         splits: Sequence[Split],
-        pool: PoolTiles,
+        pools: SilentPools,
         choices: Mapping[int, _Sides],
         score: Mapping[int, Sequence[Context]],
     ) -> dict[int, FeatureContexts | Failure]:
@@ -174,7 +196,7 @@ class _Builder:
         Args:
             chunk: Their windows.
             splits: Of each of the chunk's windows.
-            pool: Tiles, split as the documents of the choices were.
+            pools: Tiles, split as the documents of the choices were.
             choices: Their active contexts, by feature and split.
             score: Their score contexts, where these were made before.
         """
@@ -189,7 +211,7 @@ class _Builder:
         able = {feature: sides for feature, sides in choices.items() if feature not in outcomes}
         similarity = self._similarities(chunk, {feature: sides["explain"] for feature, sides in able.items()})
         for feature, sides in able.items():
-            outcomes[feature] = self._with_silent(feature, chunk, pool, sides, score[feature], similarity.get(feature))
+            outcomes[feature] = self._with_silent(feature, chunk, pools, sides, score[feature], similarity.get(feature))
         return outcomes
 
     def _read(self, features: Sequence[int]) -> _Chunk:
@@ -198,12 +220,18 @@ class _Builder:
         top, fired = inputs.collected.top, inputs.collected.fired
         top_rows, top_places = _rows_of(top, features)
         fired_rows, fired_places = _rows_of(fired, features)
-        samples = join_rows([take_rows(top, top_rows), take_rows(fired, fired_rows)])
-        windows = cut_windows(samples, inputs.blocks)
+        top, fired = take_rows(top, top_rows), take_rows(fired, fired_rows)
+        blocks = inputs.blocks.read(np.concatenate([top.block_index, fired.block_index]))
+        splits = [group_split(name, inputs.seed, self._config.explain_share) for name in blocks.group_ids]
+        grades = np.array([split == "score" for split in splits[top_rows.size :]], dtype=np.bool_)
+        in_top = self._places.within(top, top.window_start, blocks.take(np.arange(top_rows.size)))
+        in_fired, starts = self._places.drawn(fired, blocks.take(np.arange(top_rows.size, len(splits))), grades)
+        windows = cut_windows(join_rows([top, narrowed(fired, starts, top.context_length)]), blocks)
         return _Chunk(
             windows=windows,
+            decoys=self._places.offsets(np.concatenate([in_top, in_fired]), windows),
             trigrams=trigram_sets(windows.token_ids, windows.length),
-            splits=[document_split(name, inputs.seed, self._config.explain_share) for name in windows.document_ids],
+            splits=splits,
             top_rows=dict(zip(features, top_places, strict=True)),
             fired_rows={f: places + top_rows.size for f, places in zip(features, fired_places, strict=True)},
         )
@@ -211,7 +239,7 @@ class _Builder:
     def _similarities(
         self, chunk: _Chunk, explain: Mapping[int, Sequence[Choice]]
     ) -> dict[int, Float32[np.ndarray, " tile"]]:
-        """Similarity of each tile to the mean of some of each feature's explain contexts."""
+        """How much each window of a peak looks like some of each feature's explain contexts."""
         if "silent_similar" not in self._config.negatives or not explain:
             return {}
         texts: list[str] = []
@@ -224,17 +252,19 @@ class _Builder:
                 texts.append("".join(self._inputs.pieces.pieces(token_ids)).strip())
             n_texts.append(spread.size)
         embedded = self._inputs.embedder.embed(texts)
-        first = np.cumsum([0, *n_texts[:-1]])
-        means = np.add.reduceat(embedded, first, axis=0) / np.array(n_texts, dtype=np.float32)[:, None]
-        tiles = self._inputs.pool.embeddings(self._inputs.embedder)
-        # Feature by feature and not by BLAS, whose rounding may change with the size of a product and with threads.
-        return {feature: np.einsum("td,d->t", tiles, mean) for feature, mean in zip(explain, means, strict=True)}
+        looked_up = np.split(embedded, np.cumsum(n_texts)[:-1])
+        windows = self._inputs.pools.peaks.embeddings(self._inputs.embedder)
+        return {f: look_alike(windows, self._crowding, own) for f, own in zip(explain, looked_up, strict=True)}
+
+    @cached_property
+    def _crowding(self) -> Float32[np.ndarray, " tile"]:
+        return crowding(self._inputs.pools.peaks.embeddings(self._inputs.embedder))
 
     def _with_silent(
         self,
         feature: int,
         chunk: _Chunk,
-        pool: PoolTiles,
+        pools: SilentPools,
         sides: _Sides,
         score: Sequence[Context],
         similarity: Float32[np.ndarray, " tile"] | None,
@@ -251,12 +281,12 @@ class _Builder:
             peak_tokens=_peak_tokens(active["explain"]),
         )
         key = self._key("silent contexts")
-        ranked = rank_silent_tiles(pool, feature, config.negatives, hints, key)
-        built = self._choose_silent(feature, pool, active, score, ranked, seen.copy())
+        ranked = rank_silent_tiles(pools, feature, config.negatives, hints, key)
+        built = self._choose_silent(feature, pools, active, score, ranked, seen.copy())
         if not self._has_enough_silent(built):
             every_active = [*itertools.chain.from_iterable(active.values()), *(c for c in score if c.is_active)]
-            windows = rank_silent_windows(pool, feature, every_active, key)
-            built = self._choose_silent(feature, pool, active, score, {**ranked, "silent_window": windows}, seen)
+            windows = rank_silent_windows(pools.tiles, feature, every_active, key)
+            built = self._choose_silent(feature, pools, active, score, {**ranked, "silent_window": windows}, seen)
         if not self._has_enough_silent(built):
             # What grades stays as it is, whatever the documents set apart leave for the other splits.
             active_only = itertools.chain.from_iterable(active.values())
@@ -266,7 +296,7 @@ class _Builder:
     def _choose_silent(
         self,
         feature: int,
-        pool: PoolTiles,
+        pools: SilentPools,
         active: Mapping[Split, Sequence[Context]],
         score: Sequence[Context],
         ranked: Ranking,
@@ -276,7 +306,7 @@ class _Builder:
         contexts: list[Context] = []
         for split, of_split in active.items():
             lengths = _spread_lengths(of_split, self._n_silent_wanted(split, len(of_split)))
-            silent = choose_silent(pool, feature, split, lengths, self._config.negatives, ranked, seen)
+            silent = choose_silent(pools, feature, split, lengths, self._config.negatives, ranked, seen)
             contexts += [*of_split, *silent]
         return FeatureContexts(self._inputs.source_id, feature, (*contexts, *score))
 
@@ -302,6 +332,7 @@ class _Builder:
                     split=split,
                     quantile=quantile,
                     pieces=self._inputs.pieces,
+                    decoy=chunk.decoys[row],
                 )
             )
         return contexts
@@ -344,10 +375,10 @@ def build_contexts(features: Sequence[int], inputs: ContextInputs) -> Iterator[F
         silent), or a failure `DeadFeature` or one of `lacking`.
 
     Raises:
-        LeakError: If two contexts of different splits share their document, or nearly their text.
+        LeakError: If two contexts of different splits share their group, or nearly their text.
         ShardError: If the samples are of another corpus.
     """
-    assert inputs.collected.fired.context_length == inputs.pool.context_length, "samples of another context length"
+    assert inputs.collected.top.context_length == inputs.pools.tiles.context_length, "samples of another context length"
     builder = _Builder(inputs)
     n_failed = 0
     for first in range(0, len(features), _FEATURES_PER_CHUNK):

@@ -1,15 +1,19 @@
 """Contexts in which a feature is silent, and which of them are hard.
 
-All are tiles of the pool, which keeps every firing, so each is proven silent on every token. Of the kinds that a config
-asks for the whole block is silent. They differ in the order in which tiles are considered:
+All are windows of the pool, which keeps every firing, so each is proven silent on every token. Of the kinds that a
+config asks for the whole block is silent. Text as it comes differs from text in which a feature peaks, whatever feature
+it is (it has more function words, for one): so all kinds but `silent_random` are windows around the peak of some other
+feature, placed like those that fire. They differ in the order in which windows are considered:
 
-- `silent_random`: by keyed hash of feature and tile, a uniform sample.
-- `silent_similar`: by similarity of the tile's text to the mean of the feature's explain contexts.
-- `silent_neighbor`: tiles where a feature with a close decoder direction fires, strongest first, neighbors in turn.
-- `silent_token`: tiles that hold a token on which this feature peaks most, in random order.
+- `silent_peak`: by keyed hash of feature and window, a uniform sample.
+- `silent_similar`: by how much the window looks like one of the feature's explain contexts (`look_alikes`), first of a
+  quarter of the windows that is drawn for each feature, so that none serves everywhere.
+- `silent_neighbor`: windows where a feature with a close decoder direction fires, strongest first, neighbors in turn.
+- `silent_token`: windows that hold a token on which this feature peaks most, in random order.
+- `silent_random`: tiles, the corpus as it comes, by keyed hash.
 
-Each kind gives an equal share. One that runs short is made up for by `silent_random`, and the contexts say so by their
-kind. No tile serves twice, and none nearly repeats another context of the feature.
+Each kind gives an equal share. One that runs short is made up for by `silent_peak`, then by `silent_random`, and the
+contexts say so by their kind. No window serves twice, and none nearly repeats another context of the feature.
 
 A frequent feature has few blocks that are silent, or none. What it lacks is then made up for by `silent_window`: tiles
 on which it is silent, in blocks where it fires elsewhere. Those with at least half a context of silence on either side
@@ -42,6 +46,29 @@ Ranking = Mapping[SilentKind, Int64[np.ndarray, " candidate"]]
 
 # Beyond the third the token is no longer one that the feature peaks on most.
 _N_PEAK_TOKENS = 3
+_SIMILAR_PARTS = 4
+_FILL: tuple[SilentKind, ...] = ("silent_peak", "silent_random")
+
+
+@dataclass(frozen=True, slots=True)
+class SilentPools:
+    """What negatives are chosen from.
+
+    Attributes:
+        tiles: The corpus as it comes.
+        peaks: Windows in which some feature peaks.
+    """
+
+    tiles: PoolTiles
+    peaks: PoolTiles
+
+    def of(self, kind: SilentKind) -> PoolTiles:
+        """The windows of a kind."""
+        return self.tiles if kind in ("silent_random", "silent_window") else self.peaks
+
+    def without_select(self) -> "SilentPools":
+        """The same windows, those of the select split given back to the explain split."""
+        return SilentPools(self.tiles.without_select(), self.peaks.without_select())
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +76,7 @@ class NegativeHints:
     """What is known of a feature from its explain split and its decoder, for finding hard negatives.
 
     Attributes:
-        similarity: Similarity of each tile's text to the feature's explain contexts; None unless asked for.
+        similarity: How much each window of `peaks` looks like the feature's explain contexts; None unless asked for.
         neighbors: Features with a close decoder direction, closest first.
         peak_tokens: Tokens on which the feature peaks, most often first.
     """
@@ -60,32 +87,39 @@ class NegativeHints:
 
 
 def rank_silent_tiles(
-    pool: PoolTiles, feature_index: int, kinds: Sequence[NegativeKind], hints: NegativeHints, key: int
+    pools: SilentPools, feature_index: int, kinds: Sequence[NegativeKind], hints: NegativeHints, key: int
 ) -> Ranking:
-    """Order the tiles on which a feature is silent, for each kind of negative.
+    """Order the windows on which a feature is silent, for each kind of negative.
 
     Args:
-        pool: Tiles with every feature's firings.
+        pools: Windows with every feature's firings.
         feature_index: The feature.
-        kinds: Kinds asked for; `silent_random` is ranked in any case.
+        kinds: Kinds asked for; `silent_peak` and `silent_random` are ranked in any case.
         hints: What the kinds need.
         key: Of random orders, from `hash_key`.
 
     Returns:
-        Tiles of each kind, best first. All are silent in their whole block; `silent_neighbor` and `silent_token` hold
-        only tiles that are what they say.
+        Windows of each kind, best first. All are silent in their whole block; `silent_neighbor` and `silent_token` hold
+        only windows that are what they say.
     """
-    silent = pool.block_is_silent(feature_index)
-    by_hash = np.argsort(_hashes(pool, feature_index, key), kind="stable")
-    ranked: dict[SilentKind, Int64[np.ndarray, " candidate"]] = {"silent_random": by_hash[silent[by_hash]]}
+    peaks = pools.peaks
+    silent, hashes = peaks.block_is_silent(feature_index), _hashes(peaks, feature_index, key)
+    by_hash = np.argsort(hashes, kind="stable")
+    tiles_by_hash = np.argsort(_hashes(pools.tiles, feature_index, key), kind="stable")
+    ranked: dict[SilentKind, Int64[np.ndarray, " candidate"]] = {
+        "silent_peak": by_hash[silent[by_hash]],
+        "silent_random": tiles_by_hash[pools.tiles.block_is_silent(feature_index)[tiles_by_hash]],
+    }
     if "silent_similar" in kinds:
         assert hints.similarity is not None, "silent_similar needs embeddings"
-        by_similarity = np.argsort(-hints.similarity, kind="stable")
+        # By the lowest bits, as the highest decide the random order.
+        is_last = hashes % np.uint64(_SIMILAR_PARTS) != 0
+        by_similarity = np.lexsort((-hints.similarity, is_last))
         ranked["silent_similar"] = by_similarity[silent[by_similarity]]
     if "silent_neighbor" in kinds:
-        ranked["silent_neighbor"] = _neighbor_tiles(pool, feature_index, hints.neighbors, silent)
+        ranked["silent_neighbor"] = _neighbor_tiles(peaks, feature_index, hints.neighbors, silent)
     if "silent_token" in kinds:
-        holders = [by_hash[(pool.holds(token) & silent)[by_hash]] for token in hints.peak_tokens[:_N_PEAK_TOKENS]]
+        holders = [by_hash[(peaks.holds(token) & silent)[by_hash]] for token in hints.peak_tokens[:_N_PEAK_TOKENS]]
         ranked["silent_token"] = _first_occurrences(np.concatenate([np.empty(0, dtype=np.int64), *holders]))
     return ranked
 
@@ -119,7 +153,7 @@ def rank_silent_windows(
 
 
 def choose_silent(
-    pool: PoolTiles,
+    pools: SilentPools,
     feature_index: int,
     split: Split,
     lengths: Sequence[int],
@@ -130,9 +164,9 @@ def choose_silent(
     """Choose silent contexts of one split, in equal shares over kinds and of given lengths.
 
     Args:
-        pool: Tiles with every feature's firings.
+        pools: Windows with every feature's firings.
         feature_index: The feature.
-        split: Only tiles of documents of this split are chosen.
+        split: Only windows of documents of this split are chosen.
         lengths: Tokens that each chosen context should have; fewer are chosen if fewer tiles are silent.
         kinds: Kinds to choose from; the first ones get one more where the number of lengths does not divide.
         ranked: From `rank_silent_tiles`; with `silent_window` too, these make up for what the others lack, cut to the
@@ -142,18 +176,21 @@ def choose_silent(
     Returns:
         Silent contexts, by kind.
     """
-    in_split = pool.of(split)
-    is_full = pool.length == pool.context_length
+    full_length = pools.tiles.context_length
     # Dealt in turn from the longest on, so that the kinds have like lengths.
     longest_first = sorted(lengths, reverse=True)
     shares = {kind: longest_first[place :: len(kinds)] for place, kind in enumerate(kinds)}
-    # The uniform sample goes first: after the others it would be one of what they left over.
-    first = sorted(kinds, key=lambda kind: kind != "silent_random")
+    # Uniform samples go first: after the others they would be some of what these left over.
+    first = sorted(kinds, key=lambda kind: kind not in ("silent_peak", "silent_random"))
     contexts: list[Context] = []
 
-    def choose(kind: SilentKind, wanted: Sequence[int], among: Bool[np.ndarray, " tile"]) -> list[int]:
-        """Choose a tile for each length, and give back the lengths for which there was none."""
-        candidates = ranked[kind][(in_split & among)[ranked[kind]]]
+    def choose(kind: SilentKind, wanted: Sequence[int], is_full: bool | None = None) -> list[int]:
+        """Choose a window for each length, and give back the lengths for which there was none."""
+        pool = pools.of(kind)
+        among = pool.of(split)
+        if is_full is not None:
+            among = among & ((pool.length == full_length) == is_full)
+        candidates = ranked[kind][among[ranked[kind]]]
         unmet: list[int] = []
         for length, n_wanted in Counter(wanted).items():
             n_left = n_wanted
@@ -169,17 +206,19 @@ def choose_silent(
         return unmet
 
     def choose_alike(kind: SilentKind, wanted: Sequence[int]) -> list[int]:
-        full = [length for length in wanted if length == pool.context_length]
-        short = [length for length in wanted if length < pool.context_length]
-        return choose(kind, full, is_full) + choose(kind, short, ~is_full)
+        full = [length for length in wanted if length == full_length]
+        short = [length for length in wanted if length < full_length]
+        return choose(kind, full, True) + choose(kind, short, False)
 
     unmet = [length for kind in first for length in choose_alike(kind, shares[kind])]
-    unmet = choose_alike("silent_random", unmet)
+    for kind in _FILL:
+        unmet = choose_alike(kind, unmet)
     if "silent_window" in ranked:
         windows = ranked["silent_window"]
-        contexts += _cut_windows(pool, feature_index, unmet, windows[in_split[windows]], seen)
+        contexts += _cut_windows(pools.tiles, feature_index, unmet, windows[pools.tiles.of(split)[windows]], seen)
     else:
-        choose("silent_random", unmet, np.ones_like(is_full))
+        for kind in _FILL:
+            unmet = choose(kind, unmet)
     return contexts
 
 

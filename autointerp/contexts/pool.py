@@ -13,13 +13,15 @@ silent itself lies from a firing of its block says `silent_margin`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
-from autointerp.contexts.splits import DuplicateIndex, context_trigrams, document_split, trigram_sets
+from autointerp.contexts.pool_windows import PeakSettings, PoolWindows, cut_spans, draw_peak_windows
+from autointerp.contexts.splits import DuplicateIndex, context_trigrams, group_split, trigram_sets
 from autointerp.contexts.windows import Pieces, make_context
 from autointerp.corpus.reader import BlockReader, Blocks
 from autointerp.embedder import TextEmbedder
@@ -55,9 +57,9 @@ class _Firings:
 
 @dataclass(frozen=True, eq=False)
 class PoolTiles:
-    """Windows drawn uniformly from the pool's blocks, with every feature's activations on them.
+    """Windows of the pool's blocks, with every feature's activations on them.
 
-    Tiles are in corpus order. Make one with `PoolTiles.build`.
+    Tiles are in corpus order. Make one with `PoolTiles.build`, which draws them uniformly, or `PoolTiles.build_peaks`.
 
     Attributes:
         source_id: `model@source`.
@@ -68,6 +70,7 @@ class PoolTiles:
         length: Tokens of each tile.
         token_ids: Tokens; 0 past the tile's end.
         document_ids: Document of each tile.
+        group_ids: Group of each tile's document.
         is_score: True for tiles of the score split.
         is_select: True for tiles of the select split; those of neither are of the explain split.
         tokens: Text pieces of each tile.
@@ -85,6 +88,7 @@ class PoolTiles:
     length: Int32[np.ndarray, " tile"]
     token_ids: Int32[np.ndarray, "tile offset"]
     document_ids: tuple[str, ...]
+    group_ids: tuple[str, ...]
     is_score: Bool[np.ndarray, " tile"]
     is_select: Bool[np.ndarray, " tile"]
     tokens: tuple[tuple[str, ...], ...]
@@ -130,22 +134,75 @@ class PoolTiles:
             ShardError: If a block is not in the corpus.
         """
         blocks = reader.read(pool.block_index)
-        pool_block, start, length = _cut(blocks, collect.context_length)
+        cut = cut_spans(blocks, collect.context_length)
         key = hash_key(seed, "pool tiles")
-        order = np.argsort(keyed_hash(key, pool.block_index[pool_block], start), kind="stable")
-        drawn = np.sort(order[: config.n_pool_tiles])
-        n_windows = start.size
-        pool_block, start, length = pool_block[drawn], start[drawn], length[drawn]
+        order = np.argsort(keyed_hash(key, pool.block_index[cut.pool_block], cut.start), kind="stable")
+        drawn = cut.take(np.sort(order[: config.n_pool_tiles]))
+        return cls._of(drawn, cut.start.size, pool, blocks, pieces, config, collect, seed, source_id, kept)
 
+    @classmethod
+    def build_peaks(
+        cls,
+        pool: Pool,
+        reader: BlockReader,
+        pieces: Pieces,
+        config: ContextsConfig,
+        collect: CollectConfig,
+        *,
+        seed: int,
+        source_id: str,
+        n_active_blocks: Int64[np.ndarray, " feature"],
+        kept: KeptEmbeddings | None = None,
+    ) -> "PoolTiles":
+        """Draw windows of the pool in which features peak, and index the firings by feature; see `pool_windows`.
+
+        Args:
+            pool: Sampled blocks with every firing.
+            reader: The corpus that the pool was sampled from.
+            pieces: Of the subject's vocabulary.
+            config: Number of windows, at most; split of documents.
+            collect: Length of a context.
+            seed: Of the draw and of the split.
+            source_id: `model@source`.
+            n_active_blocks: Blocks of the corpus in which each feature fires.
+            kept: Where the run's embedder's embeddings of these windows are kept.
+
+        Raises:
+            ShardError: If a block is not in the corpus.
+        """
+        blocks = reader.read(pool.block_index)
+        settings = PeakSettings(
+            context_length=collect.context_length,
+            is_alike=n_active_blocks >= config.min_explain + config.min_score,
+            n_per_feature=max(1, round(collect.n_fired * pool.block_index.size / reader.n_blocks)),
+        )
+        drawn = draw_peak_windows(pool, blocks, pieces, config.n_pool_tiles, settings, seed)
+        return cls._of(drawn, drawn.start.size, pool, blocks, pieces, config, collect, seed, source_id, kept)
+
+    @classmethod
+    def _of(
+        cls,
+        drawn: PoolWindows,
+        n_windows: int,
+        pool: Pool,
+        blocks: Blocks,
+        pieces: Pieces,
+        config: ContextsConfig,
+        collect: CollectConfig,
+        seed: int,
+        source_id: str,
+        kept: KeptEmbeddings | None,
+    ) -> "PoolTiles":
+        pool_block, start, length = drawn.pool_block, drawn.start, drawn.length
         offsets = np.arange(collect.context_length)[None, :]
         inside = offsets < length[:, None]
         positions = np.where(inside, start[:, None] + offsets, 0)
         token_ids = np.where(inside, blocks.token_ids[pool_block[:, None], positions], 0).astype(np.int32)
-        document_ids = tuple(blocks.document_ids[block] for block in pool_block.tolist())
+        drawn_blocks = blocks.take(pool_block)
         tokens = tuple(
             tuple(pieces.pieces(row[:n])) for row, n in zip(token_ids.tolist(), length.tolist(), strict=True)
         )
-        splits = [document_split(name, seed, config.explain_share, config.select_share) for name in document_ids]
+        splits = [group_split(name, seed, config.explain_share, config.select_share) for name in drawn_blocks.group_ids]
         trigrams = tuple(trigram_sets(token_ids, length))
         return cls(
             source_id=source_id,
@@ -155,7 +212,8 @@ class PoolTiles:
             start=start,
             length=length,
             token_ids=token_ids,
-            document_ids=document_ids,
+            document_ids=drawn_blocks.document_ids,
+            group_ids=drawn_blocks.group_ids,
             is_score=np.array([split == "score" for split in splits], dtype=np.bool_),
             is_select=np.array([split == "select" for split in splits], dtype=np.bool_),
             tokens=tokens,
@@ -202,6 +260,20 @@ class PoolTiles:
         peaks = np.zeros(self.n_tiles, dtype=np.float32)
         np.maximum.at(peaks, tile[inside], self._firings.activation[firings][inside])
         return peaks
+
+    def masses(self, feature_index: int) -> Float64[np.ndarray, " tile"]:
+        """The sum of a feature's activations in each tile, 0 where it does not fire."""
+        firings = self._firings.of(feature_index)
+        tile = self._firings.tile[firings]
+        inside = tile >= 0
+        activations = self._firings.activation[firings][inside]
+        masses: Float64[np.ndarray, " tile"] = np.bincount(tile[inside], activations, minlength=self.n_tiles)
+        return masses
+
+    @cached_property
+    def score_texts(self) -> list[str]:
+        """Texts of the tiles of the score split, in order."""
+        return [text for text, is_score in zip(self.texts, self.is_score, strict=True) if is_score]
 
     def block_is_silent(self, feature_index: int) -> Bool[np.ndarray, " tile"]:
         """Whether a feature is silent on every counted token of each tile's whole block."""
@@ -272,6 +344,7 @@ class PoolTiles:
             split=self.split(tile),
             quantile=None,
             document_id=self.document_ids[tile],
+            group_id=self.group_ids[tile],
             block_index=int(self.block_index[tile]),
             start=int(self.start[tile]),
             tokens=self.tokens[tile][:n],
@@ -286,23 +359,6 @@ class PoolTiles:
         computed = embedder.embed(self.texts) if kept is None else kept.of(self.texts, embedder)
         self._embeddings.append((embedder, computed))
         return computed
-
-
-def _cut(
-    blocks: Blocks, context_length: int
-) -> tuple[Int32[np.ndarray, " window"], Int32[np.ndarray, " window"], Int32[np.ndarray, " window"]]:
-    """Cut counted spans into windows: row of the block, first position and length of each, in corpus order.
-
-    Window j begins `j * context_length` tokens into its span, or earlier where it would not end within it.
-    """
-    span = (blocks.span_end - blocks.span_start).astype(np.int64)
-    n_windows = -(-span // context_length)
-    length = np.minimum(span, context_length)
-    block = np.repeat(np.arange(span.size), n_windows)
-    number = np.arange(block.size) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
-    first = np.minimum(number * context_length, (span - length)[block])
-    start = blocks.span_start[block] + first
-    return block.astype(np.int32), start.astype(np.int32), length[block].astype(np.int32)
 
 
 def _index(

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
-from autointerp.corpus.reader import BlockReader
+from autointerp.corpus.reader import Blocks
 from autointerp.identity import feature_id, stable_uuid
 from autointerp.records import SILENT_KINDS, Context, ContextKind, SampledWindows, Split
 
@@ -38,6 +38,7 @@ class Windows:
         activations: The feature's activations, >= 0; 0 past the window's end.
         peak: The feature's largest activation in the block, which lies in the window.
         document_ids: Document of each row.
+        group_ids: Group of each row's document.
     """
 
     feature: Int32[np.ndarray, " row"]
@@ -48,23 +49,20 @@ class Windows:
     activations: Float32[np.ndarray, "row offset"]
     peak: Float32[np.ndarray, " row"]
     document_ids: tuple[str, ...]
+    group_ids: tuple[str, ...]
 
 
-def cut_windows(samples: SampledWindows, reader: BlockReader) -> Windows:
-    """Read the tokens of sampled windows and clip them to the counted span of their blocks.
+def cut_windows(samples: SampledWindows, blocks: Blocks) -> Windows:
+    """Clip sampled windows to the counted span of their blocks, and add their tokens.
 
     Args:
         samples: Windows around a peak.
-        reader: The corpus that they were sampled from.
+        blocks: The block of each.
 
     Returns:
         One row a sample, in the same order.
-
-    Raises:
-        ShardError: If a block is not in the corpus.
     """
     n_offsets = samples.context_length
-    blocks = reader.read(samples.block_index)
     start = np.maximum(samples.window_start, blocks.span_start)
     end = np.minimum(samples.window_start + n_offsets, blocks.span_end)
     length = end - start
@@ -85,11 +83,20 @@ def cut_windows(samples: SampledWindows, reader: BlockReader) -> Windows:
         activations=activations.astype(np.float32),
         peak=samples.peak,
         document_ids=blocks.document_ids,
+        group_ids=blocks.group_ids,
     )
 
 
 def window_context(
-    windows: Windows, row: int, *, source_id: str, kind: ContextKind, split: Split | None, quantile: int, pieces: Pieces
+    windows: Windows,
+    row: int,
+    *,
+    source_id: str,
+    kind: ContextKind,
+    split: Split | None,
+    quantile: int,
+    pieces: Pieces,
+    decoy: Sequence[int] = (),
 ) -> Context:
     """Make the context of one window."""
     length = int(windows.length[row])
@@ -103,9 +110,11 @@ def window_context(
         split=split,
         quantile=quantile,
         document_id=windows.document_ids[row],
+        group_id=windows.group_ids[row],
         block_index=int(windows.block_index[row]),
         start=int(windows.start[row]),
         tokens=pieces.pieces(token_ids),
+        decoy=decoy,
     )
 
 
@@ -122,6 +131,8 @@ def make_context(
     block_index: int,
     start: int,
     tokens: Sequence[str],
+    group_id: str = "",
+    decoy: Sequence[int] = (),
 ) -> Context:
     """Make a context, with the id that any other run gives to the same one."""
     assert len(token_ids) == len(activations) == len(tokens) > 0
@@ -141,6 +152,8 @@ def make_context(
         peak=activations.index(largest),
         quantile=quantile,
         document_id=document_id,
+        group_id=group_id or document_id,
         block_index=block_index,
         start=start,
+        decoy=tuple(decoy),
     )

@@ -39,7 +39,9 @@ def choose_silent(silent: Sequence[Context], n_contexts: int) -> tuple[Context, 
     for context in silent:
         by_kind[context.kind].append(context)
     in_turn = chain.from_iterable(zip_longest(*(by_kind[kind] for kind in _LOOK_ALIKES)))
-    ordered = [context for context in in_turn if context is not None] + by_kind["silent_random"]
+    ordered = (
+        [context for context in in_turn if context is not None] + by_kind["silent_peak"] + by_kind["silent_random"]
+    )
     return tuple(ordered[:n_contexts])
 
 

@@ -64,7 +64,7 @@ class SampledWindows:
     row after the other.
 
     Attributes:
-        context_length: Tokens in a window.
+        context_length: Tokens in a window; in the uniform set it holds every context around the peak.
         feature: Feature of each row.
         block_index: Block of each row.
         peak_position: First position of the block at which the feature is largest.

@@ -5,11 +5,19 @@ from typing import Literal
 
 Split = Literal["explain", "select", "score"]
 ContextKind = Literal[
-    "top", "quantile", "silent_random", "silent_similar", "silent_neighbor", "silent_token", "silent_window", "pool"
+    "top",
+    "quantile",
+    "silent_peak",
+    "silent_random",
+    "silent_similar",
+    "silent_neighbor",
+    "silent_token",
+    "silent_window",
+    "pool",
 ]
 ACTIVE_KINDS: frozenset[ContextKind] = frozenset({"top", "quantile"})
 SILENT_KINDS: frozenset[ContextKind] = frozenset(
-    {"silent_random", "silent_similar", "silent_neighbor", "silent_token", "silent_window"}
+    {"silent_peak", "silent_random", "silent_similar", "silent_neighbor", "silent_token", "silent_window"}
 )
 
 

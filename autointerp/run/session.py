@@ -188,10 +188,28 @@ class SourceSession:
             pipeline.collect,
             seed=pipeline.seed,
             source_id=self.source_id,
-            kept=KeptEmbeddings(
-                self.run.folder.pool_file(self.source_id), self.run.contexts_fingerprint, self.run.embedder
-            ),
+            kept=self._kept_embeddings("tiles"),
         )
+
+    @cached_property
+    def peak_windows(self) -> PoolTiles:
+        """Windows of the pool in which features peak."""
+        pipeline = self.run.pipeline
+        return PoolTiles.build_peaks(
+            self.collected.pool,
+            self.run.blocks,
+            self.run.pieces,
+            pipeline.contexts,
+            pipeline.collect,
+            seed=pipeline.seed,
+            source_id=self.source_id,
+            n_active_blocks=self.collected.statistics.n_active_blocks,
+            kept=self._kept_embeddings("peaks"),
+        )
+
+    def _kept_embeddings(self, windows: str) -> KeptEmbeddings:
+        file = self.run.folder.pool_file(self.source_id, windows)
+        return KeptEmbeddings(file, self.run.contexts_fingerprint, self.run.embedder)
 
     def decoder_neighbors(self) -> Int32[np.ndarray, "feature rank"]:
         """Features with the closest decoder directions, as the collect stage stored them; -1 where there are none."""

@@ -130,6 +130,13 @@ class BaseScorer(ABC):
             key: Of every choice about this feature.
         """
 
+    def texts(self, contexts: ScoreContexts) -> Sequence[str]:
+        """Whole contexts of the score split that a judge who is free is asked about besides, thousands, without trials.
+
+        The verdicts come to `measure` as `Answered.texts`; what of them decides the score belongs in the detail.
+        """
+        return ()
+
     @abstractmethod
     def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
         """Questions like those of `pose`, of the explain split, on which a judge may set a threshold.
@@ -175,7 +182,12 @@ class BaseScorer(ABC):
         """
         posed = [self._posed(*job) for job in jobs]
         cases = [
-            Case(explanation.label, [p.question for p in of_job], self._solved(explanation, contexts))
+            Case(
+                explanation.label,
+                [p.question for p in of_job],
+                self._solved(explanation, contexts),
+                self.texts(contexts) if self.judge.is_free else (),
+            )
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
             if not isinstance(of_job, Undefined)
         ]
@@ -212,9 +224,13 @@ class BaseScorer(ABC):
         if isinstance(of, Undefined):
             return self._failure(explanation, of, said.usage)
         with self._called(explanation):
+            of = replace(of, texts=said.texts)
             headline, detail = self.measure(of, posed, contexts, self._key(explanation))
             if len(of.posed) < len(posed):
-                ends = [with_every_answer(posed, said.answers, right=right) for right in (False, True)]
+                ends = [
+                    replace(with_every_answer(posed, said.answers, right=right), texts=said.texts)
+                    for right in (False, True)
+                ]
                 worst, best = (self.measure(end, posed, contexts, self._key(explanation))[0] for end in ends)
                 detail.add_bounds(min(worst.value, headline.value), max(best.value, headline.value))
                 headline = replace(headline, low=min(worst.low, headline.low), high=max(best.high, headline.high))

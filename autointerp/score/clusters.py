@@ -10,6 +10,10 @@ Contexts of one document resemble each other, so a judge is right or wrong about
    (Kish 1965), so n trials are worth n over that.
 4. The variance between clusters is known from as many of them as there are, so the count falls again by the square of
    t at n over t at the clusters (Korn and Graubard 1998), both with the degrees of freedom that the prior is worth.
+5. A cluster may hold trials of both classes: one text marked truly and another of its document falsely. The rates of
+   the two classes then go up and down together, by the correlation of being right within a cluster, estimated by
+   moments and drawn to a prior in the same way. Where a judge's yes runs through a document they go in opposite
+   directions, which would make intervals narrower; that is not counted on.
 
 Where each trial has a cluster of its own, n trials are worth n.
 """
@@ -17,12 +21,13 @@ Where each trial has a cluster of its own, n trials are worth n.
 from collections.abc import Hashable, Iterable
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from scipy.special import stdtrit
 
 _PRIOR_CORRELATION = 0.5
-_PRIOR_CLUSTERS = 4
-_PRIOR_DEGREES = 6
+_PRIOR_BETWEEN_CLASSES = 0.25
+_PRIOR_CLUSTERS = 3
+_PRIOR_DEGREES = 5
 
 
 def numbered(names: Iterable[Hashable]) -> Int64[np.ndarray, " trial"]:
@@ -64,3 +69,32 @@ def _correlation(values: Float64[np.ndarray, " trial"], cluster: Int64[np.ndarra
     seen, weight = (mean_between - mean_within) / spread, n_several - 1
     drawn = (weight * seen + _PRIOR_CLUSTERS * _PRIOR_CORRELATION) / (weight + _PRIOR_CLUSTERS)
     return min(1.0, max(0.0, drawn))
+
+
+def rates_correlation(
+    right: Float64[np.ndarray, " trial"],
+    truth: Bool[np.ndarray, " trial"],
+    cluster: Int64[np.ndarray, " trial"],
+    sizes: tuple[float, float],
+) -> float:
+    """The correlation of the two classes' mean values that shared clusters make, in [0, 1]; 0 where none is shared.
+
+    Args:
+        right: What each trial came to, the larger the more it speaks for the label.
+        truth: Class of each trial; there are some of both.
+        cluster: Number of each trial's cluster, 0 or higher.
+        sizes: Effective number of the trials of true answer yes, and of the others.
+    """
+    n_clusters = int(cluster.max()) + 1
+    of_class = [(right[of], np.bincount(cluster[of], minlength=n_clusters), cluster[of]) for of in (truth, ~truth)]
+    pairs = of_class[0][1] * of_class[1][1]
+    n_pairs, n_shared = int(pairs.sum()), int(np.sum(pairs > 0))
+    if n_shared == 0:
+        return 0.0
+    seen, spread = _PRIOR_BETWEEN_CLASSES, float(np.prod([values.std() for values, _, _ in of_class]))
+    if spread > 1e-9:
+        sums = [np.bincount(of, weights=values - values.mean(), minlength=n_clusters) for values, _, of in of_class]
+        seen = float(np.dot(*sums)) / (n_pairs * spread)
+    drawn = (n_shared * seen + _PRIOR_CLUSTERS * _PRIOR_BETWEEN_CLASSES) / (n_shared + _PRIOR_CLUSTERS)
+    share = n_pairs / (truth.sum() * (~truth).sum())
+    return float(min(1.0, max(0.0, drawn) * share * np.sqrt(sizes[0] * sizes[1])))

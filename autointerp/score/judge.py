@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from jaxtyping import Bool
+
 from autointerp.llm.prompts import Prompt, read_prompt
 from autointerp.records import Context, Usage
 
@@ -89,11 +92,14 @@ class Case:
         label: The label.
         questions: About it, of the score split.
         solved: Of the explain split, to set a threshold on. A language model ignores them.
+        texts: Whole contexts of the score split by their text alone, unmarked, that are asked about besides, thousands
+            at a time: none unless the judge is free.
     """
 
     label: str
     questions: Sequence[Question]
     solved: Sequence[Solved]
+    texts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +109,12 @@ class Answers:
     Attributes:
         answers: One a question, in order.
         usage: Of all calls that they took, whenever these were paid; of a call for several cases, by their questions.
+        texts: Its verdict on each of the case's `texts`; None where it gives none.
     """
 
     answers: Sequence[Answer]
     usage: Usage = field(default_factory=Usage)
+    texts: Bool[np.ndarray, " text"] | None = None
 
 
 class Judge(Protocol):

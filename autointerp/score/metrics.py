@@ -30,7 +30,8 @@ from jaxtyping import Bool, Float, Float64, Int64
 from scipy.optimize import brentq
 from scipy.special import betaincinv, ndtri
 
-from autointerp.score.clusters import effective_share
+from autointerp.score.clusters import effective_share, rates_correlation
+from autointerp.score.confusion import Confusion
 
 Z_95 = float(ndtri(0.975))
 _TAILS = (0.025, 0.975)
@@ -54,49 +55,6 @@ class Estimate:
 
     def __post_init__(self) -> None:
         assert 0.0 <= self.low <= self.value <= self.high <= 1.0, self
-
-
-@dataclass(frozen=True, slots=True)
-class Confusion:
-    """Answered trials by truth and verdict.
-
-    Attributes:
-        true_positive: The feature fires, the judge said yes.
-        false_negative: It fires, the judge said no.
-        false_positive: It is silent, the judge said yes.
-        true_negative: It is silent, the judge said no.
-        positive_worth: How many independent trials a firing one is worth, in (0, 1].
-        negative_worth: The same of a silent one.
-    """
-
-    true_positive: int
-    false_negative: int
-    false_positive: int
-    true_negative: int
-    positive_worth: float = 1.0
-    negative_worth: float = 1.0
-
-    @property
-    def n_positive(self) -> int:
-        """Answered trials on which the feature fires."""
-        return self.true_positive + self.false_negative
-
-    @property
-    def n_negative(self) -> int:
-        """Answered trials on which it is silent."""
-        return self.false_positive + self.true_negative
-
-
-def confusion(
-    truth: Bool[np.ndarray, " trial"],
-    verdict: Bool[np.ndarray, " trial"],
-    cluster: Int64[np.ndarray, " trial"] | None = None,
-) -> Confusion:
-    """Count answered trials by truth and verdict; each is a cluster of its own unless they are numbered."""
-    n_true, n_yes, n_both = (int(np.count_nonzero(these)) for these in (truth, verdict, truth & verdict))
-    said = verdict.astype(np.float64)
-    worth = (1.0, 1.0) if cluster is None else (effective_share(said[of], cluster[of]) for of in (truth, ~truth))
-    return Confusion(n_both, n_true - n_both, n_yes - n_both, truth.size - n_true - n_yes + n_both, *worth)
 
 
 # --- closed forms ---------------------------------------------------------------------------------------------------
@@ -128,15 +86,18 @@ def specificity(counts: Confusion) -> Estimate | None:
 def balanced_accuracy(counts: Confusion) -> Estimate | None:
     """Mean of sensitivity and specificity, with a MOVER interval; None where either is undefined.
 
-    Each limit lies a half of `hypot` of the two distances to neutral limits away, so the interval stays in [0, 1].
+    Each limit lies half the root of the sum of both distances' squares away, and of twice their product by the
+    correlation of the two (Zou 2008), so the interval stays in [0, 1].
     """
     if counts.n_positive == 0 or counts.n_negative == 0:
         return None
     yes = _neutral_interval(counts.true_positive, counts.n_positive, counts.positive_worth)
     no = _neutral_interval(counts.true_negative, counts.n_negative, counts.negative_worth)
     value = (yes.value + no.value) / 2
-    below = np.hypot(yes.value - yes.low, no.value - no.low) / 2
-    above = np.hypot(yes.high - yes.value, no.high - no.value) / 2
+    below, above = (
+        np.sqrt(one**2 + other**2 + 2 * counts.correlation * one * other) / 2
+        for one, other in ((yes.value - yes.low, no.value - no.low), (yes.high - yes.value, no.high - no.value))
+    )
     return _around(value, value - below, value + above)
 
 
@@ -189,8 +150,14 @@ def auroc(
     value = float(placed.mean())
     size_positive, size_negative = float(n_positive), float(n_negative)
     if cluster is not None:
+        right = np.empty(truth.size)
+        right[truth], right[~truth] = placed, 1 - _share_below(silent, firing)
         size_positive *= effective_share(placed, cluster[truth])
-        size_negative *= effective_share(_share_below(silent, firing), cluster[~truth])
+        size_negative *= effective_share(right[~truth], cluster[~truth])
+        shared = rates_correlation(right, truth, cluster, (size_positive, size_negative))
+        # The factor on the sum of two variances, 1 / m and 1 / n, that their covariance makes.
+        inflation = 1 + 2 * shared * np.sqrt(size_positive * size_negative) / (size_positive + size_negative)
+        size_positive, size_negative = size_positive / inflation, size_negative / inflation
     return _around(value, *auroc_limits(value, size_positive, size_negative))
 
 
@@ -242,6 +209,11 @@ class Rate:
         low, high = np.quantile(self.draws, _TAILS)
         return _around(self.value, float(low), float(high))
 
+    @property
+    def at_median(self) -> "Rate":
+        """With the median of the draws for its value: a ratio's is nearer to the truth than the ratio of estimates."""
+        return Rate(float(np.median(self.draws)), self.draws)
+
 
 def binomial_rate(n_yes: int, n: int, n_draws: int, rng: np.random.Generator, worth: float = 1.0) -> Rate:
     """A share of n >= 1 trials, with draws from Beta(yes + 1/3, no + 1/3) at the independent trials they are worth."""
@@ -291,6 +263,7 @@ def recovered(
     n_draws: int,
     rng: np.random.Generator,
     cluster: Int64[np.ndarray, " trial"] | None = None,
+    weight: Float[np.ndarray, " trial"] | None = None,
 ) -> Recovered:
     """Share of mass and of contexts on which the judge said yes, by a Bayesian bootstrap over clusters of trials.
 
@@ -303,6 +276,7 @@ def recovered(
         n_draws: Draws.
         rng: Source of the draws.
         cluster: Number of each trial's cluster, from 0 without a gap; None where each has its own.
+        weight: Contexts that each trial stands for, above 0; None where each stands for itself.
     """
     assert verdict.size > 0
     assert bool(np.all(mass > 0))
@@ -318,7 +292,8 @@ def recovered(
         drawn = (weights @ np.append(yes, [pseudo, 0.0])) / (weights @ np.append(every, [pseudo, pseudo]))
         return Rate(float(yes.sum() / every.sum()), drawn)
 
-    return Recovered(mass=rate(mass.astype(np.float64)), contexts=rate(np.ones(verdict.size)))
+    stands_for = np.ones(verdict.size) if weight is None else weight.astype(np.float64)
+    return Recovered(mass=rate(mass * stands_for), contexts=rate(stands_for))
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,26 +302,29 @@ class Stratum:
 
     Attributes:
         size: Members of the part.
-        n_judged: Members with an answer, at least 1.
+        n_judged: Members with an answer, above 0; of members that resemble each other, what they are worth.
         n_yes: Of these, with the answer yes.
     """
 
     size: int
-    n_judged: int
-    n_yes: int
+    n_judged: float
+    n_yes: float
 
 
-def stratified_rate(strata: tuple[Stratum, ...], n_draws: int, rng: np.random.Generator) -> Rate:
+def stratified_rate(
+    strata: tuple[Stratum, ...], n_draws: int, rng: np.random.Generator, pseudo_yes: float = _NEUTRAL
+) -> Rate:
     """Share of a population that a judge says yes to, each part weighted by its size (Horvitz and Thompson 1952).
 
     The estimate is the sum over judged members of yes / inclusion probability, over the population's size. The parts'
-    rates are drawn from their neutral posteriors, also that of a part judged in full: the population is itself a
-    sample of the corpus.
+    rates are drawn from Beta(yes + pseudo_yes, no + 1/3), also that of a part judged in full: the population is itself
+    a sample of the corpus.
     """
     n_all = sum(s.size for s in strata)
-    rates = [binomial_rate(s.n_yes, s.n_judged, n_draws, rng) for s in strata]
-    value = sum(s.size * r.value for s, r in zip(strata, rates, strict=True)) / n_all
-    draws = sum((s.size * r.draws for s, r in zip(strata, rates, strict=True)), start=np.zeros(n_draws)) / n_all
+    value = sum(s.size * s.n_yes / s.n_judged for s in strata) / n_all
+    draws = np.zeros(n_draws)
+    for s in strata:
+        draws += s.size * rng.beta(s.n_yes + pseudo_yes, s.n_judged - s.n_yes + _NEUTRAL, size=n_draws) / n_all
     return Rate(min(1.0, value), draws)
 
 

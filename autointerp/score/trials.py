@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float64, Int64
 from autointerp.contexts.pool import PoolTiles
 from autointerp.identity import hash_key, keyed_hash
 from autointerp.records import Context, FeatureContexts
-from autointerp.score import metrics
 from autointerp.score.clusters import numbered
+from autointerp.score.confusion import Confusion, confusion
 from autointerp.score.judge import Answer, Question, Solved
 
 NO_SILENT_CONTEXTS = "NoSilentContexts"
@@ -93,12 +93,14 @@ class Answered:
         truth: Their true answers.
         verdict: The judge's answers; of no meaning where it gives similarities only.
         probability: That the answer is yes, or the similarity; None unless the judge gave one with every answer.
+        texts: Its verdicts on the texts that it was asked about besides (`BaseScorer.texts`); None where it gave none.
     """
 
     posed: tuple[Posed, ...]
     truth: Bool[np.ndarray, " trial"]
     verdict: Bool[np.ndarray, " trial"]
     probability: Float64[np.ndarray, " trial"] | None
+    texts: Bool[np.ndarray, " text"] | None = None
 
     def where(self, keep: Iterable[Any]) -> "Answered":
         """The answered questions for which `keep` is true."""
@@ -117,9 +119,9 @@ class Answered:
         return numbered(c.group_id or c.document_id for c in contexts)
 
     @property
-    def confusion(self) -> metrics.Confusion:
+    def confusion(self) -> Confusion:
         """Counts by truth and verdict."""
-        return metrics.confusion(self.truth, self.verdict, self.cluster)
+        return confusion(self.truth, self.verdict, self.cluster)
 
 
 @dataclass(frozen=True, slots=True)

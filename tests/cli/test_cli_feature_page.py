@@ -141,3 +141,17 @@ def test_show_says_why_a_feature_has_no_label_where_the_label_would_stand(
     why = "no label: the model would not answer (explain: Refusal)"
     assert why in printed(capsys, "show", str(tmp_path), "1").splitlines()
     assert "no label: it is dead: it never fires in this corpus" in printed(capsys, "show", str(tmp_path), "2")
+
+
+def test_show_says_what_unanswered_questions_could_change_and_that_one_answer_to_everything_tells_nothing(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = make.explanation(1, "heat")
+    graded = make.graded(label)
+    detail = {"bounds": {"low": 0.5, "high": 0.875}, "uninformative": "the judge said no to every question"}
+    Writer(run).add_explanations([label])
+    Writer(run).add_scores([replace(graded, score=replace(graded.score, detail=detail))])
+    lines = printed(capsys, "show", str(run), "1").splitlines()
+    place = next(i for i, line in enumerate(lines) if "detection" in line)
+    assert lines[place].endswith("2 trials, 1 unanswered (between .50 and .88, had they been)")
+    assert lines[place + 1].strip() == "uninformative: the judge said no to every question"

@@ -25,8 +25,11 @@ from tests.collect.cases import (
 )
 
 
-def brute_windows(case: Case, feature: int) -> list[tuple[Any, ...]]:
-    """(block, peak position, peak, key, window start, window) of every block in which the feature fires."""
+def brute_windows(case: Case, feature: int, length: int, before: int) -> list[tuple[Any, ...]]:
+    """(block, peak position, peak, key, window start, window) of every block in which the feature fires.
+
+    A window has `length` tokens, the peak stands behind `before` of them.
+    """
     s, found = case.settings, []
     for shard in case.shards:
         for row in range(len(shard.token_ids)):
@@ -37,11 +40,11 @@ def brute_windows(case: Case, feature: int) -> list[tuple[Any, ...]]:
                 continue
             peak = max(values.values())
             position = min(p for p in places if values[p] == peak)
-            start = position - min(int(s.peak_fraction * s.context_length), s.context_length - 1)
-            while start + s.context_length > places[-1] + 1:
+            start = position - before
+            while start + length > places[-1] + 1:
                 start -= 1
             start = max(start, places[0])
-            window = [values.get(p, 0.0) for p in range(start, start + s.context_length)]
+            window = [values.get(p, 0.0) for p in range(start, start + length)]
             key = keyed_hash(hash_key(s.seed, s.source_id, "fired"), np.array([feature]), np.array([block]))[0]
             found.append((block, position, peak, int(key) >> 32, start, window))
     return found
@@ -85,10 +88,12 @@ def test_statistics_are_those_of_a_loop_over_every_counted_token(case: Case) -> 
 def test_top_and_fired_windows_are_those_of_a_loop_over_blocks(case: Case) -> None:
     collected = case.merged()
     for feature in range(case.source.n_features):
-        windows = brute_windows(case, feature)
+        length = case.settings.context_length
+        windows = brute_windows(case, feature, length, min(int(case.settings.peak_fraction * length), length - 1))
         by_peak = sorted(windows, key=lambda w: (-w[2], w[0]))[: case.settings.n_top]
         assert rows_of(collected.top, feature) == [(b, q, v, s, w) for b, q, v, _, s, w in by_peak]
-        by_key = sorted(windows, key=lambda w: (w[3], w[0]))[: case.settings.n_fired]
+        reaching = brute_windows(case, feature, 2 * length - 1, length - 1)
+        by_key = sorted(reaching, key=lambda w: (w[3], w[0]))[: case.settings.n_fired]
         assert rows_of(collected.fired, feature) == [(b, q, v, s, w) for b, q, v, _, s, w in by_key]
     for rows in (collected.top, collected.fired):
         assert (np.diff(rows.feature) >= 0).all()
@@ -104,7 +109,7 @@ def test_of_blocks_whose_hashes_are_equal_the_lower_ones_are_sampled(case: Case)
         patch.setattr("autointerp.collect.windows.keyed_hash", lambda *of: np.zeros(len(of[-1]), np.uint64))
         fired = case.merged().fired
     for feature in range(case.source.n_features):
-        expected = [window[0] for window in brute_windows(case, feature)][: case.settings.n_fired]
+        expected = [window[0] for window in brute_windows(case, feature, 1, 0)][: case.settings.n_fired]
         assert fired.block_index[fired.feature == feature].tolist() == expected
 
 

@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts import build
 from autointerp.contexts.build import build_contexts
-from autointerp.contexts.splits import DuplicateFilter, document_split
+from autointerp.contexts.negatives import SilentPools
+from autointerp.contexts.splits import DuplicateFilter, group_split
 from autointerp.corpus.blocks import save_shard
 from autointerp.corpus.reader import ShardReader
 from autointerp.errors import LeakError, ShardError
@@ -21,7 +22,7 @@ from autointerp.records import SILENT_KINDS, BlockShard, Context, Failure, Featu
 from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, World, jaccard, make_world
 
 EVERY_KIND = CONTEXTS.model_copy(
-    update={"negatives": ("silent_random", "silent_similar", "silent_neighbor", "silent_token")}
+    update={"negatives": ("silent_peak", "silent_similar", "silent_neighbor", "silent_token")}
 )
 NEIGHBORS: Mapping[int, Sequence[int]] = {1: [2, 3], 2: [3], 3: [1, 2]}
 DEAD, RARE, USUAL, COMMON, ALWAYS = range(5)
@@ -66,7 +67,7 @@ def test_splits_share_no_document_and_no_near_duplicate(world: World, config: Co
         for first, second in itertools.combinations(contexts.contexts, 2):
             assert jaccard(first.token_ids, second.token_ids) < config.near_duplicate
         for context in contexts.contexts:
-            assert context.split == document_split(context.document_id, seed, config.explain_share)
+            assert context.split == group_split(context.document_id, seed, config.explain_share)
 
 
 @given(worlds, any_config)
@@ -119,10 +120,10 @@ def test_a_usual_feature_has_the_contexts_that_the_config_asks_for() -> None:
     assert Counter((c.split, c.kind) for c in contexts.contexts) == {
         ("explain", "top"): 5,
         ("explain", "quantile"): 5,
-        ("explain", "silent_random"): 5,
+        ("explain", "silent_peak"): 5,
         ("explain", "silent_similar"): 5,
         ("score", "quantile"): 8,
-        ("score", "silent_random"): 4,
+        ("score", "silent_peak"): 4,
         ("score", "silent_similar"): 4,
     }
     assert Counter(c.quantile for c in contexts.of("score", active=True)) == {0: 2, 1: 2, 2: 2, 3: 2}
@@ -177,6 +178,27 @@ def test_text_of_one_document_is_said_to_be_too_few_documents() -> None:
     assert error_type == "TooFewDocuments"
     assert "it fires in" in message
     assert "sampled from 1 document, each" in message
+
+
+def test_text_of_many_documents_but_one_group_is_said_to_be_too_few_groups() -> None:
+    world = make_world(5, duplicated=0.0)
+    error_type, message = few(outcomes(replace(world, group_ids=("a.txt",) * world.n_blocks))[COMMON])
+    assert error_type == "TooFewDocuments"
+    assert "documents of 1 group (source files or another group), each of which" in message
+    assert message.endswith('or set corpus.groups = "document"')
+
+
+def test_documents_of_one_group_are_all_on_one_side() -> None:
+    world = make_world(5, duplicated=0.0)
+    group_ids = tuple(f"file {int(name.split()[1]) // 3}" for name in world.document_ids)
+    grouped = replace(world, group_ids=group_ids)
+    for contexts in contexts_in(grouped):
+        explain = {c.group_id for c in of_split(contexts, "explain")}
+        score = {c.group_id for c in of_split(contexts, "score")}
+        assert explain
+        assert score
+        assert not explain & score
+        assert {c.group_id for c in contexts.contexts} <= {*group_ids}
 
 
 def test_contexts_that_all_repeat_each_other_are_said_to_be_repeated() -> None:
@@ -287,7 +309,7 @@ def test_a_split_that_depends_on_who_asks_is_caught_as_a_leak(monkeypatch: pytes
     def fickle(document_id: str, seed: int, explain_share: float) -> Split:
         return "explain" if next(n_asked) % 2 else "score"
 
-    monkeypatch.setattr(build, "document_split", fickle)
+    monkeypatch.setattr(build, "group_split", fickle)
     with pytest.raises(LeakError, match="in both splits"):
         outcomes(world)
 
@@ -362,6 +384,6 @@ def test_samples_of_another_corpus_are_refused(tmp_path: Path) -> None:
 def test_samples_of_another_context_length_are_refused() -> None:
     world = make_world(5)
     tiles = world.tiles(collect=COLLECT.model_copy(update={"context_length": 9}))
-    built = build_contexts([USUAL], replace(world.inputs(), pool=tiles))
+    built = build_contexts([USUAL], replace(world.inputs(), pools=SilentPools(tiles, tiles)))
     with pytest.raises(AssertionError, match="another context length"):
         list(built)

@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 
 from autointerp.config import CollectConfig, ContextsConfig, CorpusConfig, EmbedderConfig
 from autointerp.contexts.build import ContextInputs, build_contexts
+from autointerp.contexts.negatives import SilentPools
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.render import active_offsets, marked_text, plain_text
 from autointerp.corpus import TokenPieces, cut_shards, save_shard
@@ -53,7 +54,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, FeatureConte
     pieces = TokenPieces(tokenizer)
     pool = PoolTiles.build(world.pool(COLLECT), reader, pieces, CONTEXTS, COLLECT, seed=0, source_id=SOURCE)
     embedder = Embedder(EmbedderConfig(device="cpu"))
-    inputs = ContextInputs(SOURCE, world.collected(COLLECT), reader, pieces, pool, embedder, CONTEXTS, 0, "")
+    pools = SilentPools(pool, pool)
+    inputs = ContextInputs(SOURCE, world.collected(COLLECT), reader, pieces, pools, 0.75, embedder, CONTEXTS, 0, "")
     (outcome,) = build_contexts([0], inputs)
     assert isinstance(outcome, FeatureContexts), outcome
     return world, outcome
@@ -72,7 +74,7 @@ def test_active_contexts_read_as_the_text_did(built: tuple[World, FeatureContext
 def test_silent_contexts_do_not_speak_of_the_feature(built: tuple[World, FeatureContexts]) -> None:
     world, contexts = built
     silent = contexts.of("explain", active=False) + contexts.of("score", active=False)
-    assert {context.kind for context in silent} == {"silent_random", "silent_similar"}
+    assert {context.kind for context in silent} == {"silent_peak", "silent_similar"}
     for context in silent:
         assert "cat" not in plain_text(context).split()
         assert world.dense[context.block_index].max() == 0

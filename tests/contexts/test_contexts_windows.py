@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autointerp.contexts.windows import Windows, cut_windows, make_context, window_context
-from autointerp.corpus.reader import Blocks, make_blocks
+from autointerp.corpus.reader import make_blocks
 from autointerp.records import Context, ContextKind, SampledWindows, Split
 from tests.contexts.world import SOURCE, NumberedWords, sample_windows
 
@@ -15,14 +15,6 @@ ONE_BLOCK = make_blocks(
     np.array([[False, True, True, True, True, True, False, False]]),
     ("notes",),
 )
-
-
-class OneBlock:
-    n_blocks = 1
-
-    def read(self, block_indices: np.ndarray) -> Blocks:
-        assert block_indices.tolist() == [0]
-        return ONE_BLOCK
 
 
 def sampled(start: int, peak_position: int, activations: list[float]) -> SampledWindows:
@@ -37,7 +29,7 @@ def sampled(start: int, peak_position: int, activations: list[float]) -> Sampled
 
 
 def cut(start: int, peak_position: int, activations: list[float]) -> Context:
-    windows: Windows = cut_windows(sampled(start, peak_position, activations), OneBlock())
+    windows: Windows = cut_windows(sampled(start, peak_position, activations), ONE_BLOCK)
     return window_context(windows, 0, source_id=SOURCE, kind="top", split="explain", quantile=3, pieces=NumberedWords())
 
 

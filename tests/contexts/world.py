@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float32, Int32, Int64
 
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.build import ContextInputs, Neighbors
+from autointerp.contexts.negatives import SilentPools
 from autointerp.contexts.pool import PoolTiles
 from autointerp.corpus.reader import Blocks, make_blocks
 from autointerp.identity import hash_key, keyed_hash
@@ -58,6 +59,7 @@ class World:
     counted: Bool[np.ndarray, "block position"]
     document_ids: tuple[str, ...]
     dense: Float32[np.ndarray, "block position feature"]
+    group_ids: tuple[str, ...] | None = None  # of each block's document; None: each by itself
 
     @property
     def n_blocks(self) -> int:
@@ -66,7 +68,8 @@ class World:
     def read(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
         """The world is its own reader."""
         names = tuple(self.document_ids[block] for block in block_indices.tolist())
-        return make_blocks(self.token_ids[block_indices], self.counted[block_indices], names)
+        groups = self.group_ids and tuple(self.group_ids[block] for block in block_indices.tolist())
+        return make_blocks(self.token_ids[block_indices], self.counted[block_indices], names, groups)
 
     def collected(self, collect: CollectConfig = COLLECT) -> Collected:
         n_features = self.dense.shape[2]
@@ -97,8 +100,8 @@ class World:
             token_counts=TokenCounts(
                 none, none, none.astype(np.int64), none.astype(np.float64), np.zeros(n_features, np.int64)
             ),
-            top=self._windows(top, collect),
-            fired=self._windows(fired, collect),
+            top=self._windows(top, collect, collect.context_length, collect.peak_fraction),
+            fired=self._windows(fired, collect, 2 * collect.context_length - 1, 0.5),
             pool=self.pool(collect),
         )
 
@@ -118,6 +121,19 @@ class World:
     def tiles(self, config: ContextsConfig = CONTEXTS, collect: CollectConfig = COLLECT, *, seed: int = 0) -> PoolTiles:
         return PoolTiles.build(self.pool(collect), self, NumberedWords(), config, collect, seed=seed, source_id=SOURCE)
 
+    def peaks(self, config: ContextsConfig = CONTEXTS, collect: CollectConfig = COLLECT, *, seed: int = 0) -> PoolTiles:
+        n_active_blocks = (self.dense > 0).any(axis=1).sum(axis=0)
+        return PoolTiles.build_peaks(
+            self.pool(collect),
+            self,
+            NumberedWords(),
+            config,
+            collect,
+            seed=seed,
+            source_id=SOURCE,
+            n_active_blocks=n_active_blocks,
+        )
+
     def inputs(
         self,
         config: ContextsConfig = CONTEXTS,
@@ -132,7 +148,8 @@ class World:
             collected=self.collected(collect),
             blocks=self,
             pieces=NumberedWords(),
-            pool=self.tiles(config, collect, seed=seed),
+            pools=SilentPools(self.tiles(config, collect, seed=seed), self.peaks(config, collect, seed=seed)),
+            peak_fraction=collect.peak_fraction,
             embedder=BagOfWords(),
             config=config,
             seed=seed,
@@ -140,8 +157,9 @@ class World:
             neighbors=neighbors,
         )
 
-    def _windows(self, rows: list[tuple[int, int]], collect: CollectConfig) -> SampledWindows:
-        length = collect.context_length
+    def _windows(
+        self, rows: list[tuple[int, int]], collect: CollectConfig, length: int, peak_fraction: float
+    ) -> SampledWindows:
         block_length = self.token_ids.shape[1]
         feature = np.array([row[0] for row in rows], dtype=np.int32)
         block = np.array([row[1] for row in rows], dtype=np.int64)
@@ -149,7 +167,7 @@ class World:
         peak_position = activations.argmax(axis=1).astype(np.int32) if rows else np.empty(0, dtype=np.int32)
         first = self.counted[block].argmax(axis=1)
         end = first + self.counted[block].sum(axis=1)
-        start = np.maximum(np.minimum(peak_position - int(collect.peak_fraction * length), end - length), first)
+        start = np.maximum(np.minimum(peak_position - int(peak_fraction * length), end - length), first)
         start = start.astype(np.int32)
         windows = np.array(
             [np.pad(row, (0, length))[at : at + length] for row, at in zip(activations, start, strict=True)],

@@ -323,7 +323,7 @@ def test_calls_that_were_paid_before_a_run_had_to_stop_stand_in_the_rows_of_thei
 
     def reply(call: Call) -> Outcome:
         nonlocal n_paid
-        if n_paid == 30:
+        if n_paid == 60:
             return Http(401, "no such key", code="invalid_api_key")
         n_paid += 1
         return knowing().reply(call)
@@ -334,5 +334,5 @@ def test_calls_that_were_paid_before_a_run_had_to_stop_stand_in_the_rows_of_thei
         with pytest.raises(KeyRefusedError):
             run_pipeline(pipeline)
     rows = {row.stage: row.usage for row in open_run(pipeline.run_folder).reader.stages() if row.usage is not None}
-    assert sum(used.n_calls for used in rows.values()) == n_paid == 30
+    assert sum(used.n_calls for used in rows.values()) == n_paid == 60
     assert all(rows[f"score:{scorer}"].n_calls > 0 for scorer in ("detection", "fuzzing"))

@@ -73,6 +73,34 @@ def test_what_a_user_s_scorer_raises_is_one_line_that_names_the_feature_and_the_
     assert "example_scorer.py, line " in said[0]
 
 
+def test_a_user_s_judge_that_does_not_say_whether_it_is_free_is_one_line_that_names_the_scorer(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_contexts(pipeline_with(planted, tmp_path))
+    file = tmp_path / "example_scorer.py"
+    judge = """
+class Silent:
+    name = "silent"
+
+    def fingerprint(self, task):
+        return "silent"
+
+
+def make_silent(self, tools):
+    return Silent()
+
+
+PeakScorer.make_judge = make_silent
+"""
+    file.write_text(file.read_text(encoding="utf-8") + judge, encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(tmp_path / "scored.toml"), "--features", "0-2"])
+    assert ended.value.code == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("autointerp: ")]
+    assert len(said) == 1
+    assert "the scorer 'peak' failed (AttributeError: 'Silent' object has no attribute 'is_free'" in said[0]
+
+
 def test_a_failure_of_a_user_s_scorer_counts(planted: Planted, with_contexts: WithContexts, tmp_path: Path) -> None:
     pipeline = with_contexts(pipeline_with(planted, tmp_path))
     file = tmp_path / "example_scorer.py"

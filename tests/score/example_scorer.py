@@ -1,4 +1,4 @@
-"""A scorer of one's own: is the one token in the middle of a mark what the label is about?"""
+"""A scorer of one's own: is the one marked token what the label is about?"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,22 +12,24 @@ from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
 
 def marked(contexts: FeatureContexts, split: Split, key: int) -> tuple[Posed, ...]:
-    """Each context with its token at three quarters marked: a peak where it fires, and never where it is silent."""
+    """Each firing context with one mark, by turns on its peak and on a token on which another feature fires instead."""
+    fit = [context for context in contexts.of(split, active=True) if context.decoy]
     posed = []
-    for context in contexts.contexts:
-        offset = 3 * len(context.tokens) // 4
-        if context.split == split and (not context.is_active or context.peak == offset):
-            posed.append(Posed(Question(context, (offset,)), context.is_active))
+    for turn, context in enumerate(fit):
+        is_peak = turn % 2 == 0
+        posed.append(Posed(Question(context, (context.peak if is_peak else context.decoy[0],)), is_peak))
     return shuffled(posed, key)
 
 
 class PeakScorer(BaseScorer):
-    """Grades by balanced accuracy on marked peaks, and on tokens at the same place in silent contexts."""
+    """Grades by balanced accuracy on marked peaks, and on marked decoys."""
 
     name = "peak"
     task = Task("peak", "example_scorer.txt", Path(__file__))  # the prompt lies beside this file
     metric = "balanced accuracy"
     interval = "MOVER"
+    classes = ("contexts with a marked peak", "contexts with a marked decoy")
+    needs_silence = False
 
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
         return marked(contexts.feature, "score", key)

@@ -12,6 +12,7 @@ from autointerp.contexts.pool import PoolTiles
 from autointerp.records import Context
 from autointerp.score import metrics
 from autointerp.score.clusters import effective_share, numbered
+from autointerp.score.confusion import confusion
 from autointerp.score.scorers.detection import DetectionScorer
 from autointerp.score.trials import ScoreContexts
 from tests.score.world import UNHURRIED, Scripted, World, explanation_of, read, scored, tools
@@ -36,7 +37,7 @@ def test_where_every_trial_has_its_own_cluster_all_is_as_if_none_were_known(
 ) -> None:
     truth, verdict = (np.array([trial[i] for trial in trials], dtype=bool) for i in (0, 1))
     scores = np.array([trial[2] for trial in trials])
-    assert metrics.confusion(truth, verdict, alone(truth.size)) == metrics.confusion(truth, verdict)
+    assert confusion(truth, verdict, alone(truth.size)) == confusion(truth, verdict)
     assert metrics.auroc(truth, scores, alone(truth.size)) == metrics.auroc(truth, scores)
     one, other = (
         metrics.recovered(verdict, scores + 0.1, 50, np.random.default_rng(1), cluster)
@@ -66,8 +67,8 @@ def test_trials_that_agree_within_documents_are_worth_about_as_many_as_there_are
 
 
 def test_where_all_trials_agree_the_correlation_is_unknown_and_taken_to_be_a_half() -> None:
-    # A design effect of 1 + .5 * 4 = 3, and the squared ratio of t at 6 + 19 and at 6 + 3 degrees of freedom.
-    assert 20 * effective_share(np.ones(20), in_fives(20)) == pytest.approx(20 / 3 * (2.0595 / 2.2622) ** 2, abs=0.01)
+    # A design effect of 1 + .5 * 4 = 3, and the squared ratio of t at 5 + 19 and at 5 + 3 degrees of freedom.
+    assert 20 * effective_share(np.ones(20), in_fives(20)) == pytest.approx(20 / 3 * (2.0639 / 2.3060) ** 2, abs=0.01)
 
 
 def test_five_contexts_a_document_widen_every_interval_and_move_no_value() -> None:
@@ -75,8 +76,8 @@ def test_five_contexts_a_document_widen_every_interval_and_move_no_value() -> No
     verdict = truth ^ (np.arange(40) % 20 < 5)
     scores = verdict + np.linspace(0, 0.5, 40)
     for one, other in (
-        (metrics.balanced_accuracy(metrics.confusion(truth, verdict, cluster)) for cluster in (None, in_fives(40))),
-        (metrics.sensitivity(metrics.confusion(truth, verdict, cluster)) for cluster in (None, in_fives(40))),
+        (metrics.balanced_accuracy(confusion(truth, verdict, cluster)) for cluster in (None, in_fives(40))),
+        (metrics.sensitivity(confusion(truth, verdict, cluster)) for cluster in (None, in_fives(40))),
         (metrics.auroc(truth, scores, cluster) for cluster in (None, in_fives(40))),
         (
             metrics.recovered(verdict, scores + 1, 4000, np.random.default_rng(1), cluster).mass.estimate
@@ -119,7 +120,25 @@ def test_with_several_contexts_a_document_balanced_accuracys_interval_still_cove
     for _ in range(400):
         # Beta-binomial of intraclass correlation 1 / 2: a + b = 1.
         right = draw.random(40) < draw.beta(rate, 1 - rate, size=40 // size)[cluster]
-        of = metrics.balanced_accuracy(metrics.confusion(truth, right == truth, cluster))
+        of = metrics.balanced_accuracy(confusion(truth, right == truth, cluster))
         assert of is not None
         held.append(of.low <= rate <= of.high)
     assert 0.91 <= np.mean(held) <= 0.99
+
+
+def test_documents_with_trials_of_both_classes_widen_the_interval_where_the_judge_is_right_about_all_or_none() -> None:
+    truth = np.arange(40) % 2 == 0
+    right = np.repeat([True, False] * 10, 2)
+    shared = np.arange(40) // 2
+    one, other = (metrics.balanced_accuracy(confusion(truth, right == truth, c)) for c in (None, shared))
+    assert one is not None
+    assert other is not None
+    assert other.high - other.low > 1.25 * (one.high - one.low)
+
+
+def test_a_yes_that_runs_through_a_document_makes_no_interval_narrower() -> None:
+    truth = np.arange(40) % 2 == 0
+    yes = np.repeat([True, False] * 10, 2)
+    assert confusion(truth, yes, np.arange(40) // 2).correlation == 0.0
+    assert confusion(truth, truth, np.arange(40)).correlation == 0.0
+    assert 0 < confusion(truth, truth, np.arange(40) // 2).correlation < 0.5

@@ -8,7 +8,8 @@ from scipy.stats import beta, binom, binomtest
 from sklearn.metrics import balanced_accuracy_score, f1_score, matthews_corrcoef, roc_auc_score
 
 from autointerp.score import metrics
-from autointerp.score.metrics import Confusion, Estimate, Rate, Stratum
+from autointerp.score.confusion import Confusion, confusion
+from autointerp.score.metrics import Estimate, Rate, Stratum
 from tests.score.world import UNHURRIED
 
 counts = st.integers(0, 60)
@@ -73,7 +74,7 @@ def test_wilsons_interval_is_that_of_scipy(n: int, data: st.DataObject) -> None:
 @given(bits)
 def test_rates_are_those_of_sklearn_where_both_are_defined(pairs: list[tuple[bool, bool]]) -> None:
     truth, verdict = (np.array(side) for side in zip(*pairs, strict=True))
-    ours = metrics.confusion(truth, verdict)
+    ours = confusion(truth, verdict)
     balanced, f1, matthews = metrics.balanced_accuracy(ours), metrics.f1(ours), metrics.matthews(ours)
     if balanced is not None:
         assert balanced.value == pytest.approx(balanced_accuracy_score(truth, verdict))

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -92,6 +93,18 @@ def test_no_prompt_holds_more_of_a_feature_than_it_must_whatever_the_order_of_ar
     shuffled = [*asked]
     random.shuffle(shuffled)
     assert deal(DETECTION, shuffled, n_per_prompt) == batches
+
+
+def test_a_text_that_several_features_are_asked_about_comes_once_in_a_prompt() -> None:
+    """Each of four features has eight texts of its own, and eight that all of them have."""
+    own = [[question(n, i) for i in range(8)] for n in range(4)]
+    shared = [Question(replace(question(9, i).context, feature_index=n)) for n in range(4) for i in range(8)]
+    asked = [Case(WORDS[n], [*own[n], *shared[8 * n : 8 * n + 8]], []) for n in range(4)]
+    batches = deal(DETECTION, items(asked), 4)
+    assert len(batches) == 16
+    for batch in batches:
+        assert len({item.case for item in batch}) == 4
+        assert len({item.question.context.text for item in batch}) == 4
 
 
 def test_cases_in_another_order_are_asked_in_the_same_prompts(journal: Journal) -> None:

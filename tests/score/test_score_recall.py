@@ -1,5 +1,6 @@
 import itertools
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction as F
 
 import numpy as np
@@ -10,8 +11,8 @@ from autointerp.contexts.pool import PoolTiles
 from autointerp.records import FeatureContexts
 from autointerp.score import metrics
 from autointerp.score.detail import context_rate
-from autointerp.score.judge import Answer, Question, Task
-from autointerp.score.scorers.recall import LIKELY, REST, RecallScorer, build_questions, measure
+from autointerp.score.judge import Answer, Answers, Case, Question, Task
+from autointerp.score.scorers.recall import LIKELY, REST, RecallScorer, build_questions, firing_contexts, measure
 from autointerp.score.trials import Answered, Posed, ScoreContexts, answered
 from tests.score.world import (
     ANIMALS,
@@ -58,7 +59,7 @@ def test_known_answers_give_the_fractions_worked_out_by_hand(world: World, pool:
     n_rest = silent_tiles(pool, CAT).size - 20
     rng = np.random.default_rng(0)
     strata = (metrics.Stratum(20, 20, 5), metrics.Stratum(n_rest, 20, 1))
-    headline, detail = measure(of, strata, metrics.Rate(0.1, np.full(300, 0.1)), rng)
+    headline, detail = measure(of, firing_contexts(of), strata, metrics.Rate(0.1, np.full(300, 0.1)), rng)
 
     alarm = (F(5) + F(n_rest, 20)) / (20 + n_rest)
     precision = F(1, 10) * F(18, 20) / (F(1, 10) * F(18, 20) + F(9, 10) * alarm)
@@ -66,9 +67,10 @@ def test_known_answers_give_the_fractions_worked_out_by_hand(world: World, pool:
     assert done["context_recall"] == pytest.approx(float(F(18, 20)))
     assert done["mass_recall"] == pytest.approx(0.9)  # the cat feature has an activation of 1, mostly once a context
     assert done["false_alarm_rate"] == pytest.approx(float(alarm))
-    assert done["precision"] == pytest.approx(float(precision))
+    assert done["precision"] == pytest.approx(float(precision), abs=0.05)  # the median of its posterior
     recall = done["mass_recall"]
-    assert headline.value == pytest.approx(2 * float(precision) * recall / (float(precision) + recall))
+    assert headline.value == pytest.approx(2 * float(precision) * recall / (float(precision) + recall), abs=0.05)
+    assert done["chance"] == pytest.approx(float(F(2, 11)))
 
 
 def test_mass_recall_weighs_contexts_by_their_activations(world: World, pool: PoolTiles) -> None:
@@ -84,19 +86,20 @@ def test_mass_recall_weighs_contexts_by_their_activations(world: World, pool: Po
     assert detail["sensitivity_by_quantile"]["0"] == 0.0
 
 
-def test_a_perfect_label_scores_one_and_says_how_little_that_proves(world: World, pool: PoolTiles) -> None:
+def test_a_perfect_label_scores_almost_one_and_says_how_little_that_proves(world: World, pool: PoolTiles) -> None:
     score = scored(scorer(Scripted(read)).score(explanation_of(CAT, "cat"), world.given(CAT, pool))).score
     assert score.metric == "F1 at the natural base rate, of activation-mass recall and precision"
-    assert score.value == score.ci_high == 1.0
-    assert score.ci_low < 0.8
+    assert 0.97 < score.value < score.ci_high
+    assert score.ci_low < 0.95
 
 
 def test_any_text_has_full_recall_and_a_low_score(world: World, pool: PoolTiles) -> None:
     score = scored(scorer(Scripted(read)).score(explanation_of(CAT, "any text"), world.given(CAT, pool))).score
     base = score.detail["base_rate"]
     assert (score.detail["mass_recall"], score.detail["false_alarm_rate"]) == (1.0, 1.0)
-    assert score.detail["precision"] == pytest.approx(base)
-    assert score.value == pytest.approx(2 * base / (1 + base))
+    assert score.detail["precision"] == pytest.approx(base, rel=0.03)
+    assert score.value == pytest.approx(score.detail["chance"], rel=0.03)
+    assert score.detail["chance"] == pytest.approx(2 * base / (1 + base))
     assert score.value < 0.2
 
 
@@ -105,8 +108,13 @@ def test_true_beats_too_broad_and_too_narrow_which_beat_false(world: World, pool
         given = world.given(feature, pool)
         return scored(scorer(Scripted(read)).score(explanation_of(feature, label), given)).score.value
 
-    assert value(CAT, "cat") == 1.0
-    assert 1.0 > value(CAT, "cat dog") > value(CAT, "cat dog horse") > value(CAT, "any text") > value(CAT, "green")
+    assert (
+        value(CAT, "cat")
+        > value(CAT, "cat dog")
+        > value(CAT, "cat dog horse")
+        > value(CAT, "any text")
+        > value(CAT, "green")
+    )
     assert 1.0 > value(COLOUR, " ".join(COLOURS[2:])) > value(COLOUR, " ".join(ANIMALS))
     assert value(COLOUR, " ".join(COLOURS[3:])) < value(COLOUR, " ".join(COLOURS[2:]))
 
@@ -227,6 +235,51 @@ def test_unanswered_pool_tiles_change_neither_the_size_nor_the_rate_of_their_par
     assert score.n_unanswered == 20
     assert score.detail["false_alarm_rate"] == pytest.approx(1.0)
     assert score.detail["n_silent_tiles"] == silent_tiles(pool, CAT).size
+
+
+@dataclass(frozen=True)
+class Thorough(Scripted):
+    """A free judge that judges bare texts too: whether one of the label's words is there."""
+
+    async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
+        said = await super().answer(task, cases)
+        yes = [[bool(set(case.label.split()) & set(text.split())) for text in case.texts] for case in cases]
+        return [replace(one, texts=np.array(of_one)) if of_one else one for one, of_one in zip(said, yes, strict=True)]
+
+
+def f1_over_windows(pool: PoolTiles, feature: int, label: str) -> float:
+    """F1 of a label over all windows of the score split, by hand: recall of mass, precision of windows."""
+    yes = np.array([bool(set(label.split()) & set(text.split())) for text in pool.texts]) & pool.is_score
+    mass = pool.masses(feature) * pool.is_score
+    precision, recall = (mass[yes] > 0).mean(), mass[yes].sum() / mass.sum()
+    return float(2 * precision * recall / (precision + recall))
+
+
+@pytest.mark.parametrize("label", ["white", "black white", "red green blue black white", "red green cat dog", "the of"])
+def test_a_free_judge_s_score_is_that_of_all_windows_as_they_come(world: World, pool: PoolTiles, label: str) -> None:
+    """A colour's weak windows stand beside strong ones in its blocks, so contexts at peaks alone flatter "white"."""
+    result = scored(scorer(Thorough(read)).score(explanation_of(COLOUR, label), world.given(COLOUR, pool)))
+    assert result.score.value == pytest.approx(f1_over_windows(pool, COLOUR, label), abs=0.02)
+    assert result.score.detail["n_tiles_judged"] == int(pool.is_score.sum())
+
+
+def test_the_verdicts_on_all_tiles_are_kept_so_that_the_score_can_be_computed_again(
+    world: World, pool: PoolTiles
+) -> None:
+    detail = scored(scorer(Thorough(read)).score(explanation_of(CAT, "cat dog"), world.given(CAT, pool))).score.detail
+    n = int(pool.is_score.sum())
+    kept = np.unpackbits(np.frombuffer(bytes.fromhex(detail["tile_verdicts"]), dtype=np.uint8), count=n)
+    claimed = [bool({"cat", "dog"} & set(text.split())) for text in pool.score_texts]
+    assert kept.astype(bool).tolist() == claimed
+    silent = pool.peaks(CAT)[pool.is_score] == 0
+    assert detail["n_silent_yes"] == int((silent & claimed).sum())
+    assert detail["n_firing_tiles_judged"] == int((~silent).sum())
+
+
+def test_a_paid_judge_is_asked_about_no_bare_text(world: World, pool: PoolTiles) -> None:
+    judge = Thorough(read, is_free=False)
+    detail = scored(scorer(judge).score(explanation_of(CAT, "cat"), world.given(CAT, pool))).score.detail
+    assert "n_tiles_judged" not in detail
 
 
 def test_a_feature_that_is_never_silent_fails_for_good(world: World, pool: PoolTiles) -> None:

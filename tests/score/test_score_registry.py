@@ -102,7 +102,7 @@ def test_its_fingerprint_follows_its_file_and_its_contexts(tmp_path: Path) -> No
     before = made().fingerprint
     assert load_scorer(EXAMPLE)(tools(Scripted(read))).fingerprint == before, "not where it lies"
     assert made("others").fingerprint != before
-    file.write_text(file.read_text(encoding="utf-8").replace("3 * len", "2 * len"), encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8").replace("turn % 2 == 0", "turn % 2 == 1"), encoding="utf-8")
     assert made().fingerprint != before
 
 

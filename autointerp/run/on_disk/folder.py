@@ -4,7 +4,7 @@ runs/NAME/
   run.json          the resolved pipeline and the settings that decide its contexts
   corpus/           token blocks in shards; manifest.json is written last
   collect/SOURCE/   one file a shard, then collected.safetensors
-  pool/SOURCE/      embeddings.safetensors: of the pool's windows, so that it is embedded once; made anew if removed
+  pool/SOURCE/      embeddings of the pool's windows, so that they are embedded once; made anew if removed
   store.duckdb      everything else
   journal.sqlite    paid answers, by request; beside it journal.sqlite.batches, held by who asks by batches
   run.lock          held by who writes here
@@ -67,9 +67,9 @@ class RunFolder:
         kept = sum(1 for _ in self.collect.glob(f"*/{COLLECTED}"))
         return (self.collect / "finished").exists() and kept == n_sources
 
-    def pool_file(self, source_id: str) -> Path:
-        """The embeddings of one source's pool."""
-        return self.path / "pool" / source_id.rpartition("@")[2] / "embeddings.safetensors"
+    def pool_file(self, source_id: str, windows: str) -> Path:
+        """The embeddings of windows of one source's pool: `tiles` or `peaks`."""
+        return self.path / "pool" / source_id.rpartition("@")[2] / f"{windows}.safetensors"
 
     @property
     def store(self) -> Path:

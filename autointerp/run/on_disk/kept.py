@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autointerp.collect.windows import join_rows, take_rows
+from autointerp.collect.windows import join_rows, narrowed, take_rows, window_starts
 from autointerp.config import Pipeline
 from autointerp.contexts.choose import quantiles_among
 from autointerp.contexts.windows import cut_windows, window_context
@@ -52,12 +52,17 @@ class KeptWindows:
         samples = source.collected
         top = take_rows(samples.top, np.flatnonzero(samples.top.feature == feature_index))
         fired = take_rows(samples.fired, np.flatnonzero(samples.fired.feature == feature_index))
-        both = join_rows([top, fired])
+        blocks = self._session.blocks.read(fired.block_index)
+        collect = self._session.pipeline.collect
+        start = window_starts(
+            fired.peak_position, blocks.span_start, blocks.span_end, collect.context_length, collect.peak_fraction
+        )
+        both = join_rows([top, narrowed(fired, start, collect.context_length)])
         _, first = np.unique(both.block_index, return_index=True)
         order = first[np.lexsort((both.block_index[first], -both.peak[first]))]
         n_quantiles = self._session.pipeline.contexts.n_quantiles
         chosen = take_rows(both, order)
-        windows = cut_windows(chosen, self._session.blocks)
+        windows = cut_windows(chosen, self._session.blocks.read(chosen.block_index))
         quantiles = quantiles_among(chosen.peak, chosen.block_index, fired.peak, fired.block_index, n_quantiles)
         kinds: list[ContextKind] = ["top" if row < len(top.feature) else "quantile" for row in order.tolist()]
         return [

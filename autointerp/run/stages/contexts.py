@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from autointerp.contexts.build import ContextInputs, build_contexts
+from autointerp.contexts.negatives import SilentPools
 from autointerp.records import Failure, FeatureContexts
 from autointerp.run.features import ChosenFeatures, count_features
 from autointerp.run.progress import Reporter, StageSummary
@@ -60,7 +61,8 @@ def _build(source: SourceSession, pending: Sequence[int]) -> Iterator[FeatureCon
         collected=source.collected,
         blocks=run.blocks,
         pieces=run.pieces,
-        pool=source.pool,
+        pools=SilentPools(source.pool, source.peak_windows),
+        peak_fraction=run.pipeline.collect.peak_fraction,
         embedder=run.embedder,
         config=config,
         seed=run.pipeline.seed,

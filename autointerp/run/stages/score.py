@@ -137,14 +137,15 @@ def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations:
     by_id = {explanation.explanation_id: explanation for explanation in explanations}
     source_id = explanations[0].source_id
     features = np.array(sorted({explanation.feature_index for explanation in explanations}))
-    if not all(scorer.judge.is_free for scorer in scorers):
+    sizes = [_labels_together(session, scorer) for scorer in scorers]
+    failed: set[tuple[str | None, str]] = set()
+    if max(sizes) > 1:
         key = hash_key(session.pipeline.seed, "mixing", source_id)
         features = features[np.argsort(keyed_hash(key, features), kind="stable")]
+        failed = {(f.explanation_id, f.fingerprint) for f in session.reader.failures(source_id=source_id)}
     rank = {int(feature): place for place, feature in enumerate(features)}
-    failed = {(f.explanation_id, f.fingerprint) for f in session.reader.failures(source_id=source_id)}
     groups: list[_Group] = []
-    for scorer in scorers:
-        size = 1 if scorer.judge.is_free else session.pipeline.judge.contexts_per_prompt
+    for scorer, size in zip(scorers, sizes, strict=True):
         kinds: dict[tuple[bool, bool], list[Explanation]] = {}
         for name in session.writer.pending_explanations(scorer.name, scorer.fingerprint, list(by_id)):
             kind = (by_id[name].is_baseline, (name, scorer.fingerprint) in failed)
@@ -153,6 +154,12 @@ def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations:
             in_order = sorted(of_kind, key=lambda e: (rank[e.feature_index], e.explanation_id))
             groups += [_Group(scorer, in_order[i : i + size]) for i in range(0, len(in_order), size)]
     return sorted(groups, key=lambda group: rank[group.explanations[0].feature_index])
+
+
+def _labels_together(session: Session, scorer: BaseScorer) -> int:
+    """How many labels a scorer asks its judge about together."""
+    with called_by_us(scorer, f"the scorer {scorer.name!r}"):
+        return 1 if scorer.judge.is_free else session.pipeline.judge.contexts_per_prompt
 
 
 async def _score_source(
@@ -201,7 +208,7 @@ def _read_together(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
     features: set[int] = set()
     for group in groups:
         of_group = {explanation.feature_index for explanation in group.explanations}
-        if together and len(features | of_group) > _FEATURES_PER_READ:
+        if together and len(features) + len(of_group - features) > _FEATURES_PER_READ:
             yield together
             together, features = [], set()
         together.append(group)

@@ -4,7 +4,8 @@
    feature by feature, each one's in an order by keyed hash of what is shown. So the prompts are of one size, within one
    question, and of a feature's q questions none of P prompts holds more than q / P, rounded up: where enough features
    are asked about together, one. No theme then runs through a prompt's true answers, nor does one token come back in
-   them. A prompt of one feature can be solved by that alone.
+   them. A prompt of one feature can be solved by that alone. A text comes once in a prompt, where it can be: what is
+   shown beside two labels is likely silent text that both were given.
 2. Within a prompt they stand in the order of that hash, so that a place says nothing, neither of the feature nor of the
    truth.
 3. Each number of a prompt shows a label and a context; the answer gives each number a probability in whole percent, and
@@ -238,9 +239,20 @@ def deal(task: Task, items: Sequence[Item], n_per_prompt: int) -> list[list[Item
     def by_question(item: Item) -> tuple[int, str]:
         return (keys[item.case, item.place], item.label)
 
-    in_turn = sorted(items, key=by_case)
     n_prompts = -(-len(items) // n_per_prompt)
-    return [sorted(in_turn[prompt::n_prompts], key=by_question) for prompt in range(n_prompts)]
+    batches: list[list[Item]] = [[] for _ in range(n_prompts)]
+    shown: list[set[str]] = [set() for _ in range(n_prompts)]
+    turn = 0
+    for _, of_case in groupby(sorted(items, key=by_case), key=lambda item: item.case):
+        left = [(item, item.question.context.text) for item in of_case]
+        while left:
+            batch, texts = batches[turn % n_prompts], shown[turn % n_prompts]
+            fresh = next((place for place, (_, text) in enumerate(left) if text not in texts), 0)
+            item, text = left.pop(fresh)
+            batch.append(item)
+            texts.add(text)
+            turn += 1
+    return [sorted(batch, key=by_question) for batch in batches]
 
 
 def render_batch(prompt: Prompt, batch: Sequence[Item]) -> str:

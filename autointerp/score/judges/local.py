@@ -85,7 +85,12 @@ class LocalJudge:
         similarity = self._similarities(case.label, [*(s.question for s in case.solved), *case.questions])
         calibration = calibrate(similarity[: truth.size], truth)
         probabilities = calibration.probability(similarity[truth.size :])
-        return Answers([Answer(verdict=bool(p > 0.5), probability=float(p)) for p in probabilities])
+        answers = [Answer(verdict=bool(p > 0.5), probability=float(p)) for p in probabilities]
+        if not case.texts:
+            return Answers(answers)
+        # Apart from the questions: the same texts under every label, which the embedder then cuts once.
+        of_texts = self._embedder.similarity(case.label, case.texts).astype(np.float64)
+        return Answers(answers, texts=calibration.probability(of_texts) > 0.5)
 
     def _similarities(self, label: str, questions: Sequence[Question]) -> Float64[np.ndarray, " question"]:
         texts = [marked_texts(q.context, q.marked) if q.marked else (q.context.text,) for q in questions]

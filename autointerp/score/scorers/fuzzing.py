@@ -1,31 +1,25 @@
 """Fuzzing: in contexts that all fire, are the marked tokens the ones that the label describes?
 
-1. Every firing context of the score split gets as many marks as it has active tokens, but no more than it has
-   inactive ones. That number depends on the context alone, so it tells nothing about the answer. White space counts
-   for neither: marks around it would tell by themselves, so it is marked in no half.
-2. Contexts of one activation quantile are dealt in hashed order, in turn, to two halves.
-3. In the one half the marks stand on active tokens (the strongest, where not all are marked): the answer is yes. In the
-   other they stand on inactive ones: the answer is no. A context has one role only, so no context can be compared with
-   itself.
-4. Marks on inactive tokens look like true ones. The runs of consecutive true marks are moved as they are, each to a
-   place near the one it comes from, before or after it by even chances (a firing stands at three quarters of its
-   context, so marks anywhere would be told by their place), preferably to a token that begins, or goes on with, a
-   word as the true one does, and not touching another run. A run that fits nowhere is cut in two.
+1. Every firing context of the score split has a decoy (`contexts.place`): tokens on which another feature fires and
+   this one is silent, from a draw in which every feature has the same chance, in a window placed so that peak and decoy
+   have the same part in it. One for which there is no decoy is left out, and counted.
+2. As many tokens are marked as can be marked either way: the smaller of the numbers of active tokens and of decoy
+   tokens. White space counts for neither: marks around it would tell by themselves.
+3. Contexts of one activation quantile are dealt in hashed order, in turn, to two halves. In the one half the marks
+   stand on the strongest active tokens: the answer is yes. In the other on the strongest of the decoy: the answer is
+   no. A context has one role only, so no context can be compared with itself.
 
-A context on which every token that shows is active, or none is, can't have both kinds of marks: it is left out of
-both halves, and counted.
+So neither the context, nor the place, number or rarity of the marks tells the answer; only the label does. A feature of
+white space alone can't be marked, and has no fuzzing score.
 The headline is balanced accuracy. After Paulo et al. 2024 (2410.13928); Delphi's false examples have more marks than
-its true ones, so that counting marks solves it there.
+its true ones, so that counting marks solves it there, and stand on tokens of any kind, which are more often function
+words than those on which a feature peaks.
 """
 
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
 
-from autointerp.identity import keyed_hash
 from autointerp.records import Context, Explanation, FeatureContexts, Split
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer
@@ -34,11 +28,6 @@ from autointerp.score.judge import Question, Task
 from autointerp.score.trials import Answered, Posed, ScoreContexts, context_hashes, shuffled
 
 FUZZING = Task("fuzzing", "judge_fuzzing")
-# How far a run of marks is moved: the standard deviation, in tokens, where nothing stands in the way.
-_MOVE_TOKENS = 4.0
-_LOOK_BONUS = 4.0
-_GAP_BONUS = 4.0
-_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 
 
 class FuzzingScorer(BaseScorer):
@@ -75,7 +64,7 @@ def build_questions(contexts: FeatureContexts, split: Split, key: int) -> tuple[
     posed = []
     for turn, i in enumerate(dealt):
         truth = turn % 2 == 0
-        marked = true_marks(fit[i]) if truth else false_marks(fit[i], key)
+        marked = true_marks(fit[i]) if truth else false_marks(fit[i])
         posed.append(Posed(Question(fit[i], marked), truth))
     return shuffled(posed, key)
 
@@ -85,7 +74,7 @@ def measure(of: Answered, n_left_out: int) -> tuple[metrics.Estimate, Detail]:
 
     Args:
         of: Answered questions of both classes.
-        n_left_out: Firing contexts that could not be marked both truly and falsely.
+        n_left_out: Firing contexts without a decoy, or in which nothing can be marked.
     """
     headline = metrics.balanced_accuracy(of.confusion)
     assert headline is not None, "both classes have answers"
@@ -97,89 +86,21 @@ def measure(of: Answered, n_left_out: int) -> tuple[metrics.Estimate, Detail]:
     return headline, detail
 
 
-# Kept for the shuffled label, which is asked about the same contexts right after the true one.
-@lru_cache(maxsize=1024)
 def true_marks(context: Context) -> tuple[int, ...]:
-    """Offsets of the active tokens that show, or of the strongest where they are more than the inactive ones."""
-    active = np.flatnonzero(_shows(context) & _is_active(context)).tolist()
-    strongest = sorted(active, key=lambda i: (-context.activations[i], i))[: _n_marks(context)]
-    return tuple(sorted(strongest))
+    """Offsets of the strongest active tokens that show, as many as `false_marks` has."""
+    strongest = sorted(_active(context), key=lambda offset: (-context.activations[offset], offset))
+    return tuple(sorted(strongest[: _n_marks(context)]))
 
 
-@lru_cache(maxsize=1024)
-def false_marks(context: Context, key: int) -> tuple[int, ...]:
-    """As many inactive offsets as `true_marks` gives active ones, in runs of the same lengths where they fit."""
-    free = _shows(context) & ~_is_active(context)
-    touched = np.zeros_like(free)
-    look = np.array([_look(context, offset) for offset in range(free.size)])
-    runs = sorted(_runs(true_marks(context)), key=lambda run: (-run[1], run[0]))
-    marked: list[int] = []
-    while runs:
-        origin, length = runs.pop(0)
-        starts = np.flatnonzero(_windows(free, length).all(axis=1))
-        if starts.size == 0:
-            runs = [(origin, (length + 1) // 2), (origin + (length + 1) // 2, length // 2), *runs]
-            continue
-        bonus = _LOOK_BONUS * (look[starts] == look[origin])
-        bonus += _GAP_BONUS * ~_windows(touched, length)[starts].any(axis=1)
-        start = _draw_start(context, key, origin, starts, bonus)
-        marked.extend(range(start, start + length))
-        free[start : start + length] = False
-        touched[max(0, start - 1) : start + length + 1] = True
-    return tuple(sorted(marked))
+def false_marks(context: Context) -> tuple[int, ...]:
+    """Offsets of the strongest tokens of the decoy, as many as `true_marks` has."""
+    return tuple(sorted(context.decoy[: _n_marks(context)]))
 
 
-@lru_cache(maxsize=1024)
 def _n_marks(context: Context) -> int:
-    shows, is_active = _shows(context), _is_active(context)
-    return min(int((shows & is_active).sum()), int((shows & ~is_active).sum()))
+    return min(len(_active(context)), len(context.decoy))
 
 
-def _shows(context: Context) -> Bool[np.ndarray, " offset"]:
-    """Which tokens are more than white space."""
-    return np.array([bool(token.strip()) for token in context.tokens], dtype=np.bool_)
-
-
-def _is_active(context: Context) -> Bool[np.ndarray, " offset"]:
-    return np.array(context.activations) > 0
-
-
-def _look(context: Context, offset: int) -> int:
-    """What a token is on the page: 1 if it begins a word, plus 2 if it has a letter or a digit."""
-    token = context.tokens[offset]
-    begins = offset == 0 or token[:1].isspace() or context.tokens[offset - 1][-1:].isspace()
-    return int(begins) + 2 * (_LETTER_OR_DIGIT.search(token) is not None)
-
-
-def _runs(offsets: tuple[int, ...]) -> list[tuple[int, int]]:
-    """First offset and length of each run of consecutive offsets."""
-    runs: list[tuple[int, int]] = []
-    for offset in offsets:
-        if runs and offset == sum(runs[-1]):
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
-        else:
-            runs.append((offset, 1))
-    return runs
-
-
-def _windows(flags: Bool[np.ndarray, " offset"], length: int) -> Bool[np.ndarray, "start within"]:
-    # Most runs are of one token, and a view of windows takes longer to make than to use.
-    return flags[:, None] if length == 1 else np.lib.stride_tricks.sliding_window_view(flags, length)
-
-
-def _draw_start(
-    context: Context,
-    key: int,
-    origin: int,
-    starts: Int64[np.ndarray, " start"],
-    bonus: Float64[np.ndarray, " start"],
-) -> int:
-    """Draw a start near the origin: the largest log weight plus Gumbel noise draws in proportion to the weights."""
-    place = (np.full(starts.size, n, dtype=np.int64) for n in (context.block_index, context.start, origin))
-    uniform = ((keyed_hash(key, *place, starts) >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
-    log_weight = bonus - 0.5 * ((starts - origin) / _MOVE_TOKENS) ** 2
-    # Before and after the true place are equally likely, though most of a context lies before it.
-    for side in (starts < origin, starts > origin):
-        if side.any():
-            log_weight[side] -= np.logaddexp.reduce(log_weight[side])
-    return int(starts[np.argmax(log_weight - np.log(-np.log(uniform)))])
+def _active(context: Context) -> list[int]:
+    """Offsets of active tokens that are more than white space."""
+    return [i for i, a in enumerate(context.activations) if a > 0 and context.tokens[i].strip()]

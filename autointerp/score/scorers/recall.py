@@ -1,38 +1,40 @@
 """Recall: how much of what the feature does does the label cover, and how much does it claim beside?
 
 1. Firing contexts: all of the score split. They come from the uniform sample of the blocks in which the feature fires,
-   equally many from each of quantiles that hold equally many blocks, so they follow the natural distribution over
-   firing blocks and need no weights. Recall of mass is the sum of activations in those that got a yes over the sum in
-   all.
+   equally many from each of quantiles that hold equally many blocks: one window a block, around its peak.
 2. Silent contexts: tiles of the pool, a uniform sample of the corpus, of the score split, on which the feature is
    known to be silent, without those that nearly repeat a context of the explain split. Those closest to the label by
    embedding are the likely false positives: all of them are judged (inclusion probability 1). Of the rest a uniform
    draw is judged, each standing for N / n of them. The share of silent text that gets a yes, f, is the
-   Horvitz-Thompson estimate over both parts. That a tile fires is known without a judge, so no question is spent on
-   it.
-3. The base rate b, the share of contexts in which the feature fires, comes from the whole pool and the feature's exact
-   density. Precision among contexts as they come is b h / (b h + (1 - b) f), h being the share of firing contexts
-   with a yes.
-4. The headline is F1, the harmonic mean of that precision and of the recall of mass. Recall alone would give 1 to the
-   label "any text"; F1 gives it 2 b / (1 + b). Of the measures that 2506.05774 tests, F1 at the natural base rate is
-   one of the few that mark down labels that are too broad and labels that are too narrow. Both components stand in the
-   detail with their intervals.
+   Horvitz-Thompson estimate over both parts.
+3. A judge who is free is asked about every tile of the score split besides, firing or silent, without a trial each.
+   Then f is the share of all silent tiles. The firing tiles are windows as they come, also the weak ones that no trial
+   is made of, so they take the place of the firing contexts as far as they reach: of n firing tiles, n_c contexts
+   together weigh as n_c * 4 / (4 + n) tiles. All of it can be computed again from the verdicts in the detail.
+4. Recall of mass is the sum of activations in firing windows that got a yes over the sum in all.
+5. The base rate b, the share of contexts in which the feature fires, comes from the whole pool and the feature's exact
+   density. Precision among contexts as they come is b h / (b h + (1 - b) f), h being the share of firing windows with
+   a yes.
+6. The headline is F1, the harmonic mean of that precision and of the recall of mass: the median of its posterior, as is
+   the precision in the detail, with a tenth of a pseudo-yes to each part of the silent text. Put together of the shares
+   seen it would be the best case, where few questions of rare false alarms found none, and with the neutral third the
+   worst case; the interval spans both (`benchmarks/recall_bias.md` compares). Recall alone would give 1 to the label
+   "any text"; F1 gives it 2 b / (1 + b), which stands beside it as `chance`. Of the measures that 2506.05774 tests, F1
+   at the natural base rate is one of the few that mark down labels that are too broad and labels that are too narrow.
 
-There is one firing context a block, the one around the block's peak, while the base rate and f are shares of tiles.
-Where a feature fires several times a block, its weaker windows are therefore never asked about, and a label that
-describes the strong ones only loses nothing by them: recall, h and so precision come out too high. How much depends on
-the feature; for one that fires once a block there is no such bias. Firing text is weighed block by block, not window by
-window, for the same reason.
+Where a judge is paid, recall and h are those of the window around a block's peak, and so too high for a feature that
+fires several times a block: its weaker windows are never asked about.
 
 A rare feature needs a tiny f, which a few dozen judged tiles can't tell from 0: the interval says so, and it is wide.
 Compare F1 between labels of one feature, not between features of different density.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
@@ -40,6 +42,7 @@ from autointerp.identity import keyed_hash
 from autointerp.records import Explanation, FeatureContexts
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.clusters import effective_share, numbered
 from autointerp.score.detail import Detail, add_by_quantile, context_rate
 from autointerp.score.judge import Question
 from autointerp.score.scorers.detection import DETECTION
@@ -47,6 +50,10 @@ from autointerp.score.scorers.detection import build_questions as build_detectio
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
 FIRING, LIKELY, REST = "firing", "likely", "rest"
+# Firing tiles from which on they outweigh as many contexts.
+_PRIOR_TILES = 4.0
+# Of a yes in each part of the silent text, where it is rare: of priors tried, the value's bias is least with it.
+_RARE_YES = 0.1
 
 
 class RecallScorer(BaseScorer):
@@ -57,10 +64,10 @@ class RecallScorer(BaseScorer):
     """
 
     name = "recall"
-    version = 3
+    version = 4
     task = DETECTION
     metric = "F1 at the natural base rate, of activation-mass recall and precision"
-    interval = "Bayesian bootstrap of firing contexts by document, neutral posteriors of the other rates"
+    interval = "Bayesian bootstrap of firing windows by document, posteriors of the other rates"
     classes = ("firing contexts", "pool contexts in which the feature is silent")
 
     def __init__(self, tools: ScoreTools) -> None:
@@ -79,13 +86,17 @@ class RecallScorer(BaseScorer):
         self._embedder.embed(labels)
         pool.embeddings(self._embedder)
         n_asked = len(labels) * (self.config.n_recall_candidates + self.config.n_recall_random)
-        if n_asked >= pool.n_tiles:  # few labels ask about few of the tiles
-            self.judge.prepare((), [text for text, is_score in zip(pool.texts, pool.is_score, strict=True) if is_score])
+        if self.judge.is_free or n_asked >= pool.n_tiles:  # else few labels ask about few of the tiles
+            self.judge.prepare((), pool.score_texts)
 
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
         """Firing contexts of the score split, and silent tiles of the pool."""
         similarity = contexts.pool.embeddings(self._embedder) @ self._embedder.embed([explanation.label])[0]
         return build_questions(contexts, similarity, self.config, key)
+
+    def texts(self, contexts: ScoreContexts) -> Sequence[str]:
+        """Every tile of the score split."""
+        return contexts.pool.score_texts
 
     def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
         """Every context of the explain split, as in detection."""
@@ -97,7 +108,19 @@ class RecallScorer(BaseScorer):
         """F1 at the natural base rate, and what it is made of."""
         rng = np.random.default_rng(key)
         rate = context_rate(contexts, self.config.n_bootstrap, rng)
-        headline, detail = measure(of, build_strata(posed, of), rate, rng)
+        asked = firing_contexts(of)
+        if of.texts is None:
+            headline, detail = measure(of, asked, build_strata(posed, of), rate, rng)
+        else:
+            yes = np.zeros(contexts.pool.n_tiles, dtype=bool)
+            yes[contexts.pool.is_score] = of.texts
+            silent = contexts.silent_tiles.eligible
+            windows = with_firing_tiles(asked, contexts, yes)
+            headline, detail = measure(of, windows, (silent_stratum(contexts, yes),), rate, rng)
+            detail.add("n_tiles_judged", of.texts.size)
+            detail.add("n_firing_tiles_judged", windows.verdict.size - asked.verdict.size)
+            detail.add("n_silent_yes", int(yes[silent].sum()))
+            detail.add_note("tile_verdicts", np.packbits(of.texts).tobytes().hex())
         detail.add("n_left_out", contexts.silent_tiles.n_left_out)
         detail.add("n_firing_tiles", int(np.sum(contexts.pool.peaks(contexts.feature.feature_index) > 0)))
         detail.add("n_tiles", contexts.pool.n_tiles)
@@ -140,28 +163,83 @@ def build_strata(posed: Sequence[Posed], of: Answered) -> tuple[metrics.Stratum,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FiringWindows:
+    """Windows in which the feature fires, as judged.
+
+    Attributes:
+        verdict: The judge's.
+        mass: Sum of the feature's activations, above 0.
+        weight: Windows of the corpus's own mix that each is worth.
+        document: Of each.
+    """
+
+    verdict: Bool[np.ndarray, " window"]
+    mass: Float64[np.ndarray, " window"]
+    weight: Float64[np.ndarray, " window"]
+    document: tuple[str, ...]
+
+
+def firing_contexts(of: Answered) -> FiringWindows:
+    """The answered contexts in which the feature fires."""
+    firing = of.where(of.truth)
+    contexts = [p.question.context for p in firing.posed]
+    return FiringWindows(
+        firing.verdict,
+        np.array([sum(c.activations) for c in contexts], dtype=np.float64),
+        np.ones(len(contexts)),
+        tuple(c.group_id or c.document_id for c in contexts),
+    )
+
+
+def with_firing_tiles(asked: FiringWindows, contexts: ScoreContexts, yes: Bool[np.ndarray, " tile"]) -> FiringWindows:
+    """Firing contexts and the pool's firing tiles, which outweigh them where there are many; see step 3."""
+    pool = contexts.pool
+    masses = pool.masses(contexts.feature.feature_index)
+    tiles = np.flatnonzero(pool.is_score & (masses > 0))
+    return FiringWindows(
+        np.concatenate([asked.verdict, yes[tiles]]),
+        np.concatenate([asked.mass, masses[tiles]]),
+        np.concatenate([asked.weight * _PRIOR_TILES / (_PRIOR_TILES + tiles.size), np.ones(tiles.size)]),
+        (*asked.document, *(pool.document_ids[t] for t in tiles)),
+    )
+
+
+def silent_stratum(contexts: ScoreContexts, yes: Bool[np.ndarray, " tile"]) -> metrics.Stratum:
+    """All silent tiles as one part of the silent text, worth fewer judged ones where documents have several."""
+    silent, documents = contexts.silent_tiles.eligible, contexts.pool.document_ids
+    share = effective_share(yes[silent].astype(np.float64), numbered(documents[t] for t in silent.tolist()))
+    return metrics.Stratum(silent.size, share * silent.size, share * int(yes[silent].sum()))
+
+
 def measure(
-    of: Answered, strata: tuple[metrics.Stratum, ...], base_rate: metrics.Rate, rng: np.random.Generator
+    of: Answered,
+    windows: FiringWindows,
+    strata: tuple[metrics.Stratum, ...],
+    base_rate: metrics.Rate,
+    rng: np.random.Generator,
 ) -> tuple[metrics.Estimate, Detail]:
     """F1 at the natural base rate, its components, and recall by quantile.
 
     Args:
         of: Answered questions, firing and silent.
+        windows: What recall and hits are estimated from.
         strata: The parts of the silent text.
         base_rate: Share of the corpus's contexts in which the feature fires.
         rng: Of the draws behind the intervals.
     """
     firing = of.where(of.truth)
     mass = np.array([sum(p.question.context.activations) for p in firing.posed], dtype=np.float64)
-    recovered = metrics.recovered(firing.verdict, mass, base_rate.draws.size, rng, firing.cluster)
-    false_alarm = metrics.stratified_rate(strata, base_rate.draws.size, rng)
-    headline = metrics.f1_at_base_rate(recovered.mass, recovered.contexts, false_alarm, base_rate)
-    precision = metrics.precision_at_base_rate(recovered.contexts, false_alarm, base_rate)
+    recovered = metrics.recovered(
+        windows.verdict, windows.mass, base_rate.draws.size, rng, numbered(windows.document), windows.weight
+    )
+    headline, precision, false_alarm = estimate(recovered, strata, base_rate, rng)
 
     detail = Detail()
     detail.add("mass_recall", recovered.mass)
     detail.add("context_recall", recovered.contexts)
     detail.add("precision", precision, "the judge never said yes")
+    detail.add("chance", 2 * base_rate.value / (1 + base_rate.value))
     detail.add("false_alarm_rate", false_alarm)
     detail.add("base_rate", base_rate)
     detail.add("n_positive", of.confusion.n_positive)
@@ -169,7 +247,27 @@ def measure(
     detail.add("n_silent_tiles", sum(s.size for s in strata))
     add_by_quantile(detail, of)
     detail.add_numbers("mass_recall_by_quantile", mass_recall_by_quantile(firing, mass))
-    return headline.estimate, detail
+    return headline, detail
+
+
+def estimate(
+    recovered: metrics.Recovered, strata: tuple[metrics.Stratum, ...], base_rate: metrics.Rate, rng: np.random.Generator
+) -> tuple[metrics.Estimate, metrics.Rate | None, metrics.Rate]:
+    """The headline, precision, None where there is no yes, and the rate of false alarms; see step 6."""
+    n_draws = base_rate.draws.size
+    neutral = metrics.stratified_rate(strata, n_draws, rng)
+    rare = metrics.stratified_rate(strata, n_draws, rng, _RARE_YES)
+    cautious, likely = (
+        metrics.f1_at_base_rate(recovered.mass, recovered.contexts, rate, base_rate) for rate in (neutral, rare)
+    )
+    # A label that never recovers anything has 0, whatever else may be possible.
+    told, worst = (likely.at_median if likely.value > 0 else likely).estimate, cautious.estimate
+    precision = metrics.precision_at_base_rate(recovered.contexts, rare, base_rate)
+    return (
+        replace(told, low=min(told.low, worst.low), high=max(told.high, worst.high)),
+        precision and precision.at_median,
+        neutral,
+    )
 
 
 def mass_recall_by_quantile(firing: Answered, mass: Float64[np.ndarray, " trial"]) -> dict[str, float]:
