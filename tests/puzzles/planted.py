@@ -41,6 +41,7 @@ class Planted:
         token_ids = np.concatenate([shard.token_ids for shard in shards])
         counted = np.concatenate([shard.counted for shard in shards])
         documents = tuple(shard.document_ids[i] for shard in shards for i in shard.document_index.tolist())
+        groups = tuple(shard.group_ids[i] for shard in shards for i in shard.document_index.tolist())
         rows = [pieces.pieces(ids[inside].tolist()) for ids, inside in zip(token_ids, counted, strict=True)]
         blocks = RowText.join(rows)
         windows = RowText.join([row[i : i + WINDOW] for row in rows for i in range(0, len(row), WINDOW)])
@@ -50,9 +51,8 @@ class Planted:
             activations = planted_activations(puzzle.fires, blocks, puzzle.name)
             dense[counted, feature] = activations
             firing.append(windows.any_by_row(activations > 0))
-        return cls(
-            puzzles, World(token_ids, counted, documents, dense), pieces, blocks, windows, np.array(firing, dtype=bool)
-        )
+        world = World(token_ids, counted, documents, dense, groups)
+        return cls(puzzles, world, pieces, blocks, windows, np.array(firing, dtype=bool))
 
     def truths(self, feature: int) -> dict[str, Truth]:
         """What each label of a feature is truly worth, by fault."""
