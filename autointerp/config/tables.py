@@ -53,6 +53,11 @@ class CorpusConfig(_Frozen):
     subset: str | None = Field(None, description="configuration name of a Hugging Face dataset")
     dataset_split: str = Field("train", description="split of a Hugging Face dataset")
     revision: str | None = Field(None, description="revision of a Hugging Face dataset")
+    groups: Literal["source", "document"] = Field(
+        "source",
+        description="on one side of the split: all of a source file (or group_column); or a document by itself",
+    )
+    group_column: str | None = Field(None, description="of what rows belong to; unset: each row is a group of its own")
     n_tokens: int = Field(1_000_000, gt=0, description="stop after the block that reaches this many counted tokens")
     block_length: int = Field(128, ge=8, description="tokens in a block, special tokens included")
     min_block_tokens: int = Field(8, ge=1, description="shorter tails of documents are dropped")
@@ -87,6 +92,14 @@ class CorpusConfig(_Frozen):
             raise ValueError(f"corpus.token_column needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
         if self.token_column is not None and (self.chat or self.column is not None):
             raise ValueError("corpus.token_column takes the place of corpus.column, and excludes corpus.chat")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_where_there_are_columns(self) -> Self:
+        if self.group_column is not None and self.kind not in {"jsonl", "parquet", "huggingface"}:
+            raise ValueError(f"corpus.group_column needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
+        if self.group_column is not None and self.groups == "document":
+            raise ValueError('corpus.group_column needs corpus.groups = "source", the default')
         return self
 
 

@@ -48,7 +48,7 @@ from autointerp.contexts.splits import (
     DuplicateFilter,
     check_no_leak,
     context_trigrams,
-    document_split,
+    group_split,
     trigram_sets,
 )
 from autointerp.contexts.windows import Pieces, Windows, cut_windows, window_context
@@ -173,7 +173,7 @@ class _Builder:
         """Step 3 of the module, for features that have score contexts."""
         config, seed = self._config, self._inputs.seed
         splits = [
-            document_split(name, seed, config.explain_share, config.select_share) for name in chunk.windows.document_ids
+            group_split(name, seed, config.explain_share, config.select_share) for name in chunk.windows.group_ids
         ]
         score = {f: tuple(c for c in contexts.contexts if c.split == "score") for f, contexts in built.items()}
         active: dict[int, ApartChoices] = {}
@@ -222,7 +222,7 @@ class _Builder:
         fired_rows, fired_places = _rows_of(fired, features)
         top, fired = take_rows(top, top_rows), take_rows(fired, fired_rows)
         blocks = inputs.blocks.read(np.concatenate([top.block_index, fired.block_index]))
-        splits = [document_split(name, inputs.seed, self._config.explain_share) for name in blocks.document_ids]
+        splits = [group_split(name, inputs.seed, self._config.explain_share) for name in blocks.group_ids]
         grades = np.array([split == "score" for split in splits[top_rows.size :]], dtype=np.bool_)
         in_top = self._places.within(top, top.window_start, blocks.take(np.arange(top_rows.size)))
         in_fired, starts = self._places.drawn(fired, blocks.take(np.arange(top_rows.size, len(splits))), grades)
@@ -375,7 +375,7 @@ def build_contexts(features: Sequence[int], inputs: ContextInputs) -> Iterator[F
         silent), or a failure `DeadFeature` or one of `lacking`.
 
     Raises:
-        LeakError: If two contexts of different splits share their document, or nearly their text.
+        LeakError: If two contexts of different splits share their group, or nearly their text.
         ShardError: If the samples are of another corpus.
     """
     assert inputs.collected.top.context_length == inputs.pools.tiles.context_length, "samples of another context length"

@@ -26,8 +26,8 @@ def why_too_few(
     """Tell which of its causes a lack of contexts has.
 
     - `RepeatedContexts`: there are enough windows on both sides, but they nearly repeat each other.
-    - `TooFewDocuments`: it fires in enough blocks, but of fewer documents than it needs contexts, and a document is of
-      one split.
+    - `TooFewDocuments`: it fires in enough blocks, but of fewer groups of documents than it needs contexts, and a
+      group is of one split.
     - `TooFewContexts`: it fires in too few blocks, or they happen to lie on one side.
 
     Args:
@@ -39,6 +39,7 @@ def why_too_few(
     """
     windows, splits = candidates.windows, candidates.splits
     rows = np.concatenate([candidates.top_rows, candidates.fired_rows]).tolist()
+    n_groups = len({windows.group_ids[row] for row in rows})
     n_documents = len({windows.document_ids[row] for row in rows})
     explain = {int(windows.block_index[row]) for row in rows if splits[row] == "explain"}
     n_able_to_score = sum(splits[row] == "score" for row in candidates.fired_rows.tolist())
@@ -53,11 +54,15 @@ def why_too_few(
             f"{found}, {len(explain)} and {n_able_to_score} of which were sampled, but a context that nearly repeats "
             "another does not count: give more varied text, or raise contexts.near_duplicate",
         )
-    if n_active_blocks >= n_needed > n_documents:
+    if n_active_blocks >= n_needed > n_groups:
+        groups = "1 group" if n_groups == 1 else f"{n_groups} groups"
         documents = "1 document" if n_documents == 1 else f"{n_documents} documents"
         return Lack(
             "TooFewDocuments",
-            f"{found}, sampled from {documents}, each of which is for one of the two only: give text of more documents",
+            f"{found}, sampled from {documents}, each of which is for one of the two only: give text of more documents"
+            if n_groups == n_documents
+            else f"{found}, sampled from {documents} of {groups} (source files or another group), each of which is for "
+            'one of the two only: give text of more groups, or set corpus.groups = "document"',
         )
     less = "lower contexts.min_explain and contexts.min_score"
     less = f"lower contexts.select_share, or {less}" if config.select_share > 0.0 else less

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
 from autointerp.contexts.pool_windows import PeakSettings, PoolWindows, cut_spans, draw_peak_windows
-from autointerp.contexts.splits import DuplicateIndex, context_trigrams, document_split, trigram_sets
+from autointerp.contexts.splits import DuplicateIndex, context_trigrams, group_split, trigram_sets
 from autointerp.contexts.windows import Pieces, make_context
 from autointerp.corpus.reader import BlockReader, Blocks
 from autointerp.embedder import TextEmbedder
@@ -70,6 +70,7 @@ class PoolTiles:
         length: Tokens of each tile.
         token_ids: Tokens; 0 past the tile's end.
         document_ids: Document of each tile.
+        group_ids: Group of each tile's document.
         is_score: True for tiles of the score split.
         is_select: True for tiles of the select split; those of neither are of the explain split.
         tokens: Text pieces of each tile.
@@ -87,6 +88,7 @@ class PoolTiles:
     length: Int32[np.ndarray, " tile"]
     token_ids: Int32[np.ndarray, "tile offset"]
     document_ids: tuple[str, ...]
+    group_ids: tuple[str, ...]
     is_score: Bool[np.ndarray, " tile"]
     is_select: Bool[np.ndarray, " tile"]
     tokens: tuple[tuple[str, ...], ...]
@@ -196,11 +198,11 @@ class PoolTiles:
         inside = offsets < length[:, None]
         positions = np.where(inside, start[:, None] + offsets, 0)
         token_ids = np.where(inside, blocks.token_ids[pool_block[:, None], positions], 0).astype(np.int32)
-        document_ids = tuple(blocks.document_ids[block] for block in pool_block.tolist())
+        drawn_blocks = blocks.take(pool_block)
         tokens = tuple(
             tuple(pieces.pieces(row[:n])) for row, n in zip(token_ids.tolist(), length.tolist(), strict=True)
         )
-        splits = [document_split(name, seed, config.explain_share, config.select_share) for name in document_ids]
+        splits = [group_split(name, seed, config.explain_share, config.select_share) for name in drawn_blocks.group_ids]
         trigrams = tuple(trigram_sets(token_ids, length))
         return cls(
             source_id=source_id,
@@ -210,7 +212,8 @@ class PoolTiles:
             start=start,
             length=length,
             token_ids=token_ids,
-            document_ids=document_ids,
+            document_ids=drawn_blocks.document_ids,
+            group_ids=drawn_blocks.group_ids,
             is_score=np.array([split == "score" for split in splits], dtype=np.bool_),
             is_select=np.array([split == "select" for split in splits], dtype=np.bool_),
             tokens=tokens,
@@ -341,6 +344,7 @@ class PoolTiles:
             split=self.split(tile),
             quantile=None,
             document_id=self.document_ids[tile],
+            group_id=self.group_ids[tile],
             block_index=int(self.block_index[tile]),
             start=int(self.start[tile]),
             tokens=self.tokens[tile][:n],

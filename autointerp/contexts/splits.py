@@ -1,12 +1,13 @@
 """Which contexts explainers may see, which choose among labels and which only grade, and the proof that they are apart.
 
-1. A document belongs to one split, by keyed hashes of its id: the same for every feature, source and run of a seed. One
-   hash tells the score split from the rest, another the select split within the rest: so the documents that grade are
-   the same whatever is set apart to select.
+1. A group of documents (a source file, a conversation; a document by itself where nothing is known) belongs to one
+   split, by keyed hashes of its id: the same for every feature, source and run of a seed. One hash tells the score
+   split from the rest, another the select split within the rest: so the groups that grade are the same whatever is set
+   apart to select.
 2. Two contexts are near-duplicates if the Jaccard overlap of their sets of token trigrams reaches a threshold. Of two
    near-duplicates the one that comes first stays.
-3. The finished contexts of a feature are checked again, by another computation: a context that shares a document with
-   one of another split, or nearly repeats one, raises `LeakError`.
+3. The finished contexts of a feature are checked again, by another computation: a context that shares a document or
+   group with one of another split, or nearly repeats one, raises `LeakError`.
 """
 
 from collections.abc import Sequence
@@ -24,19 +25,19 @@ _TRIGRAM_KEY = hash_key(0, "token trigram")
 
 
 @lru_cache(maxsize=1 << 18)
-def document_split(document_id: str, seed: int, explain_share: float, select_share: float = 0.0) -> Split:
-    """The split of a document, and so of every context cut from it.
+def group_split(group_id: str, seed: int, explain_share: float, select_share: float = 0.0) -> Split:
+    """The split of a group of documents, and so of every context cut from them.
 
     Args:
-        document_id: Of the document.
+        group_id: Of the group.
         seed: Of the run.
-        explain_share: Share of documents that don't grade.
+        explain_share: Share of groups that don't grade.
         select_share: Share of these that are set apart to choose among labels.
     """
-    if hash_key(seed, "document split", document_id) >= explain_share * 2.0**64:
+    if hash_key(seed, "document split", group_id) >= explain_share * 2.0**64:
         return "score"
     # A hash of its own: within the explain side the first one is not uniform.
-    is_apart = select_share > 0.0 and hash_key(seed, "select split", document_id) < select_share * 2.0**64
+    is_apart = select_share > 0.0 and hash_key(seed, "select split", group_id) < select_share * 2.0**64
     return "select" if is_apart else "explain"
 
 
@@ -153,7 +154,7 @@ def check_no_leak(contexts: FeatureContexts, near_duplicate: float) -> None:
         near_duplicate: Overlap of token trigrams from which on two contexts count as duplicates.
 
     Raises:
-        LeakError: If two contexts of different splits share their document, or nearly their text.
+        LeakError: If two contexts of different splits share their document or its group, or nearly their text.
     """
     by_split: dict[Split | None, list[Context]] = {"explain": [], "select": [], "score": []}
     for context in contexts.contexts:
@@ -164,9 +165,12 @@ def check_no_leak(contexts: FeatureContexts, near_duplicate: float) -> None:
         before, after = by_split[first], by_split[second]
         if not before or not after:
             continue
-        shared = {context.document_id for context in before} & {context.document_id for context in after}
-        if shared:
-            raise LeakError(f"feature {name} has document {min(shared)!r} in both splits, {first} and {second}", remedy)
+        for what in ("document", "group"):
+            ids_before, ids_after = ({getattr(c, f"{what}_id") for c in side} for side in (before, after))
+            if shared := (ids_before & ids_after) - {""}:  # contexts of earlier versions have no group
+                raise LeakError(
+                    f"feature {name} has {what} {min(shared)!r} in both splits, {first} and {second}", remedy
+                )
         overlap = _jaccard(before, after)
         if (overlap >= near_duplicate).any():
             row, column = np.unravel_index(int(overlap.argmax()), overlap.shape)

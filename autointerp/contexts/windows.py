@@ -38,6 +38,7 @@ class Windows:
         activations: The feature's activations, >= 0; 0 past the window's end.
         peak: The feature's largest activation in the block, which lies in the window.
         document_ids: Document of each row.
+        group_ids: Group of each row's document.
     """
 
     feature: Int32[np.ndarray, " row"]
@@ -48,6 +49,7 @@ class Windows:
     activations: Float32[np.ndarray, "row offset"]
     peak: Float32[np.ndarray, " row"]
     document_ids: tuple[str, ...]
+    group_ids: tuple[str, ...]
 
 
 def cut_windows(samples: SampledWindows, blocks: Blocks) -> Windows:
@@ -81,6 +83,7 @@ def cut_windows(samples: SampledWindows, blocks: Blocks) -> Windows:
         activations=activations.astype(np.float32),
         peak=samples.peak,
         document_ids=blocks.document_ids,
+        group_ids=blocks.group_ids,
     )
 
 
@@ -107,6 +110,7 @@ def window_context(
         split=split,
         quantile=quantile,
         document_id=windows.document_ids[row],
+        group_id=windows.group_ids[row],
         block_index=int(windows.block_index[row]),
         start=int(windows.start[row]),
         tokens=pieces.pieces(token_ids),
@@ -127,6 +131,7 @@ def make_context(
     block_index: int,
     start: int,
     tokens: Sequence[str],
+    group_id: str = "",
     decoy: Sequence[int] = (),
 ) -> Context:
     """Make a context, with the id that any other run gives to the same one."""
@@ -147,6 +152,7 @@ def make_context(
         peak=activations.index(largest),
         quantile=quantile,
         document_id=document_id,
+        group_id=group_id or document_id,
         block_index=block_index,
         start=start,
         decoy=tuple(decoy),

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus.counts import DocumentCounts
@@ -52,6 +53,7 @@ _EXCERPT_CHARACTERS = 60
 
 class _Block(NamedTuple):
     document_id: str
+    group_id: str
     token_ids: list[int]  # special tokens included, padding not
     n_counted: int
 
@@ -141,7 +143,7 @@ class _Cutter:
                     self._warn_of_others_tokens(batch)
                 token_ids = list(batch.token_ids)
                 if self._is_embedded(batch.document_id, [token_ids]):
-                    yield from self._cut_one(batch.document_id, [token_ids])
+                    yield from self._cut_one(batch, [token_ids])
                 continue
             if len(batch[0].text) > _CHARACTERS_PER_CALL:
                 yield from self._cut_long(batch[0])
@@ -157,7 +159,7 @@ class _Cutter:
                 self._check_readable(batch, encoded["input_ids"])
             for document, token_ids in zip(batch, encoded["input_ids"], strict=True):
                 if self._is_embedded(document.document_id, [token_ids]):
-                    yield from self._cut_one(document.document_id, [token_ids])
+                    yield from self._cut_one(document, [token_ids])
 
     def _cut_long(self, document: Document) -> Iterator[_Block]:
         # Read twice, rather than held at once or cut half.
@@ -170,7 +172,7 @@ class _Cutter:
             first = next(parts)
             self._check_readable([document], [first])
             parts = chain([first], parts)
-        yield from self._cut_one(document.document_id, parts)
+        yield from self._cut_one(document, parts)
 
     def _is_embedded(self, document_id: str, parts: Iterable[list[int]]) -> bool:
         """Whether the subject has an embedding for every token of a document; one that it can't read is rejected."""
@@ -230,7 +232,8 @@ class _Cutter:
             f"no document of the corpus has {least} tokens{found}", "give more text, or lower corpus.min_block_tokens"
         )
 
-    def _cut_one(self, document_id: str, parts: Iterable[list[int]]) -> Iterator[_Block]:
+    def _cut_one(self, document: Document | TokenizedDocument, parts: Iterable[list[int]]) -> Iterator[_Block]:
+        document_id, group_id = document.document_id, document.group_id
         self._n_read += 1
         n_tokens = n_blocks = n_dropped = 0
         for content in self._contents(parts):
@@ -243,7 +246,7 @@ class _Cutter:
                 self._counts.n_documents += 1
             n_blocks += 1
             block = [*self._special.before, *content, *self._special.after]
-            yield _Block(document_id, block, len(block) if self._config.count_special else n_counted)
+            yield _Block(document_id, group_id, block, len(block) if self._config.count_special else n_counted)
         self._longest = max(self._longest, n_tokens)
         if n_blocks:
             self._counts.n_tails += n_dropped
@@ -317,6 +320,7 @@ def _pack(
         counted=counted,
         document_index=document_index,
         document_ids=tuple(places),
+        group_ids=tuple({row.document_id: row.group_id for row in rows}.values()),
     )
 
 
@@ -327,7 +331,7 @@ def save_shard(shard: BlockShard, path: Path) -> None:
         DiskFullError: If there is no space left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    document_ids = json.dumps(shard.document_ids, ensure_ascii=False).encode()
+    document_ids, group_ids = map(_as_bytes, (shard.document_ids, shard.group_ids))
     with whole_file(path) as unfinished, unfinished.open("wb") as file:
         np.savez(
             file,
@@ -336,8 +340,13 @@ def save_shard(shard: BlockShard, path: Path) -> None:
             n_tokens=shard.n_tokens,
             counted=shard.counted,
             document_index=shard.document_index,
-            document_ids=np.frombuffer(document_ids, dtype=np.uint8),
+            document_ids=document_ids,
+            group_ids=group_ids,
         )
+
+
+def _as_bytes(ids: tuple[str, ...]) -> UInt8[np.ndarray, " byte"]:
+    return np.frombuffer(json.dumps(ids, ensure_ascii=False).encode(), dtype=np.uint8)
 
 
 def load_shard(path: Path) -> BlockShard:
@@ -358,6 +367,7 @@ def load_shard(path: Path) -> BlockShard:
                 counted=arrays["counted"],
                 document_index=arrays["document_index"],
                 document_ids=tuple(json.loads(arrays["document_ids"].tobytes())),
+                group_ids=tuple(json.loads(arrays["group_ids"].tobytes())),
             )
     except FileNotFoundError as error:
         raise ShardError(f"the shard {path} is missing", "run the corpus stage again") from error

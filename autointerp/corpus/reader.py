@@ -31,6 +31,7 @@ class Blocks:
         span_start: First counted position; 0 in a block without any.
         span_end: One past the last counted position; 0 in a block without any.
         document_ids: Document of each block.
+        group_ids: Group of each block's document.
     """
 
     token_ids: Int32[np.ndarray, "block position"]
@@ -38,11 +39,15 @@ class Blocks:
     span_start: Int32[np.ndarray, " block"]
     span_end: Int32[np.ndarray, " block"]
     document_ids: tuple[str, ...]
+    group_ids: tuple[str, ...]
 
     def take(self, rows: Int64[np.ndarray, " row"]) -> "Blocks":
         """Some of the blocks."""
         arrays = {name: getattr(self, name)[rows] for name in ("token_ids", "counted", "span_start", "span_end")}
-        return Blocks(**arrays, document_ids=tuple(self.document_ids[row] for row in rows.tolist()))
+        document_ids, group_ids = (
+            tuple(ids[row] for row in rows.tolist()) for ids in (self.document_ids, self.group_ids)
+        )
+        return Blocks(**arrays, document_ids=document_ids, group_ids=group_ids)
 
 
 class BlockReader(Protocol):
@@ -115,7 +120,7 @@ class ShardReader:
         block_length = self._shard(shards[0] if shards else 0).token_ids.shape[1]
         token_ids = np.zeros((wanted.size, block_length), dtype=np.int32)
         counted = np.zeros((wanted.size, block_length), dtype=np.bool_)
-        document_ids = np.empty(wanted.size, dtype=np.object_)
+        document_ids, group_ids = (np.empty(wanted.size, dtype=np.object_) for _ in range(2))
         for shard_index in shards:
             shard = self._shard(shard_index)
             here = np.flatnonzero(shard_of == shard_index)
@@ -123,7 +128,8 @@ class ShardReader:
             token_ids[here] = shard.token_ids[rows]
             counted[here] = shard.counted[rows]
             document_ids[here] = np.array(shard.document_ids, dtype=np.object_)[shard.document_index[rows]]
-        return make_blocks(token_ids, counted, tuple(document_ids.tolist()))
+            group_ids[here] = np.array(shard.group_ids, dtype=np.object_)[shard.document_index[rows]]
+        return make_blocks(token_ids, counted, tuple(document_ids.tolist()), tuple(group_ids.tolist()))
 
     def _shard(self, shard_index: int) -> BlockShard:
         shard = self._cache.pop(shard_index, None) or load_shard(self._paths[shard_index])
@@ -137,8 +143,9 @@ def make_blocks(
     token_ids: Int32[np.ndarray, "block position"],
     counted: Bool[np.ndarray, "block position"],
     document_ids: tuple[str, ...],
+    group_ids: tuple[str, ...] | None = None,
 ) -> Blocks:
-    """Put blocks together with their counted spans."""
+    """Put blocks together with their counted spans; without `group_ids` each document is a group."""
     n_positions = counted.shape[1]
     any_counted = counted.any(axis=1)
     first = counted.argmax(axis=1)
@@ -149,6 +156,7 @@ def make_blocks(
         span_start=np.where(any_counted, first, 0).astype(np.int32),
         span_end=np.where(any_counted, last, 0).astype(np.int32),
         document_ids=document_ids,
+        group_ids=document_ids if group_ids is None else group_ids,
     )
 
 

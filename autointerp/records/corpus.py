@@ -9,28 +9,43 @@ from jaxtyping import Bool, Int32
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text of the corpus; the unit by which contexts are split.
+    """One text of the corpus.
 
     Attributes:
         document_id: Stable and readable, for example `notes/a.txt` or `json.decoder:JSONDecoder.decode`.
         text: The text, never empty.
+        group_id: What it belongs to (source file, conversation, a column's value), the unit by which contexts are
+            split; by default the document itself.
     """
 
     document_id: str
     text: str
+    group_id: str = ""
+
+    def __post_init__(self) -> None:
+        """A document of which nothing is known is a group of its own."""
+        if not self.group_id:
+            object.__setattr__(self, "group_id", self.document_id)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizedDocument:
-    """One row of a corpus that was tokenized before; a unit of splits, as a `Document` is.
+    """One row of a corpus that was tokenized before; as a `Document` is one text.
 
     Attributes:
         document_id: Stable and readable, for example `a.parquet#12`.
         token_ids: Each in the subject's vocabulary, never empty.
+        group_id: As a document's.
     """
 
     document_id: str
     token_ids: tuple[int, ...]
+    group_id: str = ""
+
+    def __post_init__(self) -> None:
+        """A document of which nothing is known is a group of its own."""
+        if not self.group_id:
+            object.__setattr__(self, "group_id", self.document_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +111,7 @@ class BlockShard:
         counted: True where a token counts in statistics: neither padding nor special (unless asked for).
         document_index: For each block, the place of its document in `document_ids`.
         document_ids: The documents of this shard.
+        group_ids: The group of each of these documents; by default the document itself.
     """
 
     shard_index: int
@@ -105,3 +121,10 @@ class BlockShard:
     counted: Bool[np.ndarray, "block position"]
     document_index: Int32[np.ndarray, " block"]
     document_ids: tuple[str, ...]
+    group_ids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Documents of which nothing is known are groups of their own."""
+        if not self.group_ids:
+            object.__setattr__(self, "group_ids", self.document_ids)
+        assert len(self.group_ids) == len(self.document_ids), "one group a document"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts import build, choose
 from autointerp.contexts.build import build_contexts
-from autointerp.contexts.splits import DuplicateFilter, check_no_leak, document_split
+from autointerp.contexts.splits import DuplicateFilter, check_no_leak, group_split
 from autointerp.contexts.windows import make_context
 from autointerp.errors import LeakError
 from autointerp.records import Context, Failure, FeatureContexts, Split
@@ -52,8 +52,8 @@ def test_documents_are_set_apart_from_the_explain_side_only(
     documents: list[str], seed: int, explain_share: float, select_share: float
 ) -> None:
     for name in documents:
-        without = document_split(name, seed, explain_share)
-        with_select = document_split(name, seed, explain_share, select_share)
+        without = group_split(name, seed, explain_share)
+        with_select = group_split(name, seed, explain_share, select_share)
         assert (without == "score") == (with_select == "score")
         assert with_select in ({"score"} if without == "score" else {"explain", "select"})
 
@@ -61,20 +61,20 @@ def test_documents_are_set_apart_from_the_explain_side_only(
 @given(names, shares, shares)
 def test_a_larger_select_share_only_sets_more_documents_apart(documents: list[str], one: float, other: float) -> None:
     smaller, larger = sorted([one, other])
-    apart = [{n for n in documents if document_split(n, 0, 0.5, s) == "select"} for s in (smaller, larger)]
+    apart = [{n for n in documents if group_split(n, 0, 0.5, s) == "select"} for s in (smaller, larger)]
     assert apart[0] <= apart[1]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.8])
 def test_the_select_split_gets_its_share_of_the_explain_side(share: float) -> None:
-    splits = Counter(document_split(f"document {i}", 0, 0.5, share) for i in range(8000))
+    splits = Counter(group_split(f"document {i}", 0, 0.5, share) for i in range(8000))
     # Four standard deviations of a binomial of about 4000 are at most 0.032.
     assert splits["select"] / (splits["select"] + splits["explain"]) == pytest.approx(share, abs=0.032)
 
 
 def test_documents_without_a_select_share_are_split_as_ever() -> None:
     for name in map(str, range(300)):
-        assert document_split(name, 0, 0.5, 0.0) == document_split(name, 0, 0.5) != "select"
+        assert group_split(name, 0, 0.5, 0.0) == group_split(name, 0, 0.5) != "select"
 
 
 @given(worlds, configs, shares, st.integers(0, 5))
@@ -100,7 +100,7 @@ def test_no_two_splits_share_a_document_or_nearly_a_text(
             assert first.split == second.split or first.document_id != second.document_id
             assert jaccard(first.token_ids, second.token_ids) < config.near_duplicate
         for context in outcome.contexts:
-            assert context.split == document_split(context.document_id, seed, config.explain_share, share)
+            assert context.split == group_split(context.document_id, seed, config.explain_share, share)
             true = world.dense[context.block_index, :, outcome.feature_index]
             assert context.activations == tuple(true[context.start : context.start + len(context.tokens)].tolist())
 
@@ -142,7 +142,7 @@ def test_tiles_know_their_three_splits() -> None:
     world = make_world(5)
     config = setting_apart(CONTEXTS, 0.5)
     tiles, without = world.tiles(config), world.tiles(CONTEXTS)
-    expected = [document_split(name, 0, 0.5, 0.5) for name in tiles.document_ids]
+    expected = [group_split(name, 0, 0.5, 0.5) for name in tiles.document_ids]
     assert [tiles.split(tile) for tile in range(tiles.n_tiles)] == expected
     for split in ("explain", "select", "score"):
         assert tiles.of(split).tolist() == [of == split for of in expected]
@@ -192,10 +192,10 @@ def test_a_select_split_that_depends_on_who_asks_is_caught_as_a_leak(monkeypatch
     n_asked = itertools.count()
 
     def fickle(document_id: str, seed: int, explain_share: float, select_share: float = 0.0) -> Split:
-        settled = document_split(document_id, seed, explain_share)
+        settled = group_split(document_id, seed, explain_share)
         return settled if select_share == 0 or settled == "score" or next(n_asked) % 2 else "select"
 
-    monkeypatch.setattr(build, "document_split", fickle)
+    monkeypatch.setattr(build, "group_split", fickle)
     with pytest.raises(LeakError, match="in both splits, explain and select"):
         outcomes(make_world(5, duplicated=0.0), setting_apart(CONTEXTS, 0.5))
 

@@ -14,7 +14,7 @@ from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts import build
 from autointerp.contexts.build import build_contexts
 from autointerp.contexts.negatives import SilentPools
-from autointerp.contexts.splits import DuplicateFilter, document_split
+from autointerp.contexts.splits import DuplicateFilter, group_split
 from autointerp.corpus.blocks import save_shard
 from autointerp.corpus.reader import ShardReader
 from autointerp.errors import LeakError, ShardError
@@ -67,7 +67,7 @@ def test_splits_share_no_document_and_no_near_duplicate(world: World, config: Co
         for first, second in itertools.combinations(contexts.contexts, 2):
             assert jaccard(first.token_ids, second.token_ids) < config.near_duplicate
         for context in contexts.contexts:
-            assert context.split == document_split(context.document_id, seed, config.explain_share)
+            assert context.split == group_split(context.document_id, seed, config.explain_share)
 
 
 @given(worlds, any_config)
@@ -288,7 +288,7 @@ def test_a_split_that_depends_on_who_asks_is_caught_as_a_leak(monkeypatch: pytes
     def fickle(document_id: str, seed: int, explain_share: float) -> Split:
         return "explain" if next(n_asked) % 2 else "score"
 
-    monkeypatch.setattr(build, "document_split", fickle)
+    monkeypatch.setattr(build, "group_split", fickle)
     with pytest.raises(LeakError, match="in both splits"):
         outcomes(world)
 

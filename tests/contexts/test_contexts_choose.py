@@ -106,6 +106,7 @@ class Case:
             activations=np.ones((block.size, 5), dtype=np.float32),
             peak=(block + 1).astype(np.float32),
             document_ids=tuple(f"document {b}" for b in block.tolist()),
+            group_ids=tuple(f"document {b}" for b in block.tolist()),
         )
         self.splits: list[Split] = ["explain" if b % 2 == 0 else "score" for b in block.tolist()]
         self.top = np.arange(by_peak.size)

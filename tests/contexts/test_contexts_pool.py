@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from autointerp.config import CollectConfig
 from autointerp.contexts.pool import PoolTiles
-from autointerp.contexts.splits import document_split
+from autointerp.contexts.splits import group_split
 from autointerp.records import Pool
 from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, BagOfWords, NumberedWords, World, make_world
 
@@ -61,7 +61,7 @@ def test_a_tile_knows_its_text_tokens_document_and_activations() -> None:
     assert tiles.activations(0, 0).tolist() == [0, 0, 2.5, 0, 0, 0, 0, 0]
     context = tiles.context(0, 0)
     assert (context.kind, context.start, context.peak, context.max_activation) == ("pool", 1, 2, 2.5)
-    assert context.split == tiles.split(0) == document_split("d", 0, CONTEXTS.explain_share)
+    assert context.split == tiles.split(0) == group_split("d", 0, CONTEXTS.explain_share)
     assert context.source_id == SOURCE
     assert tiles.holds(3).tolist() == [True]
     assert tiles.holds(9).tolist() == [False]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autointerp.contexts.splits import DuplicateFilter, DuplicateIndex, check_no_leak, document_split, trigram_sets
+from autointerp.contexts.splits import DuplicateFilter, DuplicateIndex, check_no_leak, group_split, trigram_sets
 from autointerp.contexts.windows import make_context
 from autointerp.errors import LeakError
 from autointerp.records import Context, FeatureContexts, Split
@@ -14,21 +14,21 @@ from tests.contexts.world import SOURCE, jaccard
 
 def test_a_document_is_in_the_same_split_whoever_asks() -> None:
     names = [f"document {i}" for i in range(50)]
-    first = [document_split(name, 3, 0.5) for name in names]
-    assert [document_split(name, 3, 0.5) for name in reversed(names)] == first[::-1]
-    assert [document_split(name, 4, 0.5) for name in names] != first
+    first = [group_split(name, 3, 0.5) for name in names]
+    assert [group_split(name, 3, 0.5) for name in reversed(names)] == first[::-1]
+    assert [group_split(name, 4, 0.5) for name in names] != first
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_the_explain_split_gets_its_share_of_the_documents(share: float) -> None:
-    splits = [document_split(f"document {i}", 0, share) for i in range(4000)]
+    splits = [group_split(f"document {i}", 0, share) for i in range(4000)]
     # Four standard deviations of a binomial of 4000 are at most 0.032.
     assert splits.count("explain") / 4000 == pytest.approx(share, abs=0.032)
 
 
 def test_a_larger_explain_share_only_adds_documents() -> None:
-    smaller = {i for i in range(300) if document_split(str(i), 0, 0.3) == "explain"}
-    larger = {i for i in range(300) if document_split(str(i), 0, 0.6) == "explain"}
+    smaller = {i for i in range(300) if group_split(str(i), 0, 0.3) == "explain"}
+    larger = {i for i in range(300) if group_split(str(i), 0, 0.6) == "explain"}
     assert smaller < larger
 
 
@@ -168,3 +168,10 @@ def test_the_check_agrees_with_brute_force(explain: list[list[int]], score: list
             check(*contexts)
     else:
         check(*contexts)
+
+
+def test_contexts_of_two_documents_of_one_group_in_two_splits_are_a_leak() -> None:
+    explain = dataclasses.replace(context_of("explain", "a", [1, 2, 3, 4]), group_id="json.decoder")
+    score = dataclasses.replace(context_of("score", "b", [5, 6, 7, 8]), group_id="json.decoder")
+    with pytest.raises(LeakError, match=r"has group 'json.decoder' in both splits, explain and score"):
+        check(explain, score)

@@ -6,7 +6,7 @@ import pytest
 
 from autointerp import load_pipeline, open_run, run_pipeline
 from autointerp.config import Pipeline
-from autointerp.contexts.splits import document_split
+from autointerp.contexts.splits import group_split
 from autointerp.errors import NoKeyError
 from autointerp.llm import load_prompt
 from tests.loopback.server import LoopbackServer
@@ -100,7 +100,7 @@ def test_the_score_split_is_that_of_a_run_without_a_select_split(
         chosen_on = readers["apart"].contexts(index, split="select")
         assert {c.is_active for c in chosen_on} == {True, False}
         for context in readers["apart"].contexts(index):
-            assert context.split == document_split(context.document_id, 0, 0.5, 0.4)
+            assert context.split == group_split(context.document_id, 0, 0.5, 0.4)
 
 
 def asked(planted: Planted, folder: Path, url: str, *overrides: str) -> Pipeline:

@@ -16,7 +16,7 @@ from jaxtyping import Float32, Int64
 
 from autointerp.config import CollectConfig, ContextsConfig, ScoreConfig
 from autointerp.contexts.pool import PoolTiles
-from autointerp.contexts.splits import document_split
+from autointerp.contexts.splits import group_split
 from autointerp.contexts.windows import make_context
 from autointerp.corpus.reader import Blocks
 from autointerp.identity import fingerprint, stable_uuid
@@ -77,6 +77,7 @@ class World:
             span_start=np.zeros(n, dtype=np.int32),
             span_end=np.full(n, BLOCK, dtype=np.int32),
             document_ids=tuple(f"doc{i}" for i in block_indices),
+            group_ids=tuple(f"doc{i}" for i in block_indices),
         )
 
     def activations(self, feature: int) -> Float32[np.ndarray, "block position"]:
@@ -110,7 +111,7 @@ class World:
         chosen: list[Context] = []
         activations = self.activations(feature)
         for split in ("explain", "score"):
-            blocks = [b for b in range(N_BLOCKS) if document_split(f"doc{b}", SEED, 0.5) == split]
+            blocks = [b for b in range(N_BLOCKS) if group_split(f"doc{b}", SEED, 0.5) == split]
             firing = sorted([b for b in blocks if activations[b].any()][:n], key=lambda b: activations[b].max())
             silent = [b for b in blocks if not activations[b].any()][:n]
             for rank, block in enumerate(firing):
@@ -133,7 +134,7 @@ class World:
             source_id=SOURCE,
             feature_index=feature,
             kind=kind,
-            split=document_split(f"doc{block}", SEED, 0.5),
+            split=group_split(f"doc{block}", SEED, 0.5),
             quantile=quantile,
             document_id=f"doc{block}",
             block_index=block,

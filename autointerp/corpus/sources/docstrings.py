@@ -60,7 +60,8 @@ def iter_docstring_documents() -> Iterator[Document]:
     """Yield the embedded corpus, one document a top-level definition, in its fixed order.
 
     Yields:
-        Documents whose id is `module` or `module:QualifiedName`, for example `json.decoder:JSONDecoder`.
+        Documents whose id is `module` or `module:QualifiedName`, for example `json.decoder:JSONDecoder`; its
+        group is the module, that is, its source file.
     """
     seen = _SeenShingles()
     for file in list_source_files():
@@ -68,7 +69,7 @@ def iter_docstring_documents() -> Iterator[Document]:
             paragraphs = [text for docstring in docstrings for text in extract_prose(docstring)]
             text = "\n".join(paragraph for paragraph in paragraphs if seen.add(paragraph))
             if len(text.split()) >= MIN_DOCUMENT_WORDS:
-                yield Document(f"{file.module}:{name}" if name else file.module, text)
+                yield Document(f"{file.module}:{name}" if name else file.module, text, file.module)
 
 
 def list_source_files() -> list[SourceFile]:

@@ -76,7 +76,7 @@ def iter_documents(
     """
     counts = counts or DocumentCounts()
     for row in _iter_fitting(config, _value_reader(config, tokenizer), counts):
-        yield _document(row.document_id, row.value, counts)
+        yield _document(row, counts)
 
 
 def iter_tokenized(
@@ -101,12 +101,13 @@ def iter_tokenized(
                 f"{row.document_id} has the token {strange}, and the subject's tokenizer {n_ids:,} tokens",
                 "give tokens that this tokenizer made, or the text itself by corpus.column",
             )
-        yield TokenizedDocument(row.document_id, token_ids)
+        yield TokenizedDocument(row.document_id, token_ids, row.group_id)
 
 
 class _Fitting(NamedTuple, Generic[_ValueT]):
     document_id: str
     value: _ValueT
+    group_id: str
 
 
 def _iter_fitting(
@@ -119,7 +120,8 @@ def _iter_fitting(
         value = row.value if isinstance(row.value, Unfit) else read_value(row.value)
         if not isinstance(value, Unfit):
             n_documents += 1
-            yield _Fitting(row.document_id, value)
+            group_id = row.document_id if config.groups == "document" else row.group_id
+            yield _Fitting(row.document_id, value, group_id)
             continue
         counts.reject(value.reason, f"{row.document_id} {value.detail}")
         if first_unfit is None and value != Unfit.empty():
@@ -130,10 +132,10 @@ def _iter_fitting(
         raise _nothing_fits(config, n_rows, first_unfit)
 
 
-def _document(document_id: str, text: str, counts: DocumentCounts) -> Document:
-    valid = valid_text(text)
-    counts.n_mended += valid is not text
-    return Document(document_id, valid)
+def _document(row: _Fitting[str], counts: DocumentCounts) -> Document:
+    valid = valid_text(row.value)
+    counts.n_mended += valid is not row.value
+    return Document(row.document_id, valid, row.group_id)
 
 
 def _value_reader(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase | None) -> Callable[[object], str | Unfit]:
@@ -179,13 +181,16 @@ def _nothing_fits(config: CorpusConfig, n_rows: int, first_unfit: tuple[str, Unf
 def _iter_source(config: CorpusConfig) -> Iterator[Row]:
     if config.kind == "docstrings":
         for document in iter_docstring_documents():
-            yield Row(document.document_id, document.text)
+            yield Row(document.document_id, document.text, document.group_id)
     elif config.kind == "huggingface":
         yield from read_huggingface(config)
     else:
         assert config.path is not None, "CorpusConfig requires a path for this kind"
-        for path, name in list_files(Path(config.path), _SUFFIXES[config.kind]):
-            yield from _read_file(path, name, config)
+        files = list_files(Path(config.path), _SUFFIXES[config.kind])
+        for path, name in files:
+            for row in _read_file(path, name, config):
+                # Of the only file the sections are kept apart: there is nothing else to grade by.
+                yield row._replace(group_id="") if config.kind == "text" and len(files) == 1 else row
 
 
 def _read_file(path: Path, name: str, config: CorpusConfig) -> Iterator[Row]:
@@ -197,4 +202,4 @@ def _read_file(path: Path, name: str, config: CorpusConfig) -> Iterator[Row]:
     else:
         with open_text(path) as text:
             for section in cut_text(name, text):
-                yield Row(section.document_id, section.text)
+                yield Row(section.document_id, section.text, section.group_id)

@@ -10,7 +10,9 @@ all are of about one size.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +23,7 @@ from autointerp.corpus.sources.files import first_line, open_text, unreadable
 from autointerp.errors import CorpusError
 from autointerp.hub import stream_from_hub
 from autointerp.json_text import parse_json
+from autointerp.valid_text import valid_text
 
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData
@@ -37,10 +40,12 @@ class Row(NamedTuple):
     Attributes:
         document_id: Names it for a person.
         value: What the column holds, or an `Unfit`.
+        group_id: What it belongs to; empty where nothing is known of that.
     """
 
     document_id: str
     value: object
+    group_id: str = ""
 
 
 def read_jsonl(path: Path, name: str, config: CorpusConfig) -> Iterator[Row]:
@@ -61,8 +66,9 @@ def read_jsonl(path: Path, name: str, config: CorpusConfig) -> Iterator[Row]:
             del line  # which may take as much memory as there is for it once
             column = column or _choose_column(config, list(row), place)
             value = row.get(column, _lacks(config, column))
+            group_id = _group_of(row.get(config.group_column or ""), config, place)
             del row
-            yield Row(f"{name}#{number}", value)
+            yield Row(f"{name}#{number}", value, group_id)
 
 
 def _json_object(line: str, place: str) -> dict[str, object]:
@@ -92,9 +98,12 @@ def read_parquet(path: Path, name: str, config: CorpusConfig) -> Iterator[Row]:
         with path.open("rb") as raw, pq.ParquetFile(raw) as file:
             column = _choose_column(config, file.schema_arrow.names, str(path))
             number = 0
-            for batch in file.iter_batches(_batch_rows(file.metadata, column), columns=[column]):
-                for value in batch.column(0):
-                    yield Row(f"{name}#{number}", _to_python(value))
+            for batch in file.iter_batches(_batch_rows(file.metadata, column), columns=_wanted(column, config)):
+                groups = repeat(None) if config.group_column is None else batch.column(config.group_column)
+                for value, group in zip(batch.column(column), groups, strict=False):
+                    known = None if group is None else _to_python(group)
+                    group_id = _group_of(known, config, f"{path} row {number}")
+                    yield Row(f"{name}#{number}", _to_python(value), group_id)
                     number += 1
     except pa.ArrowException as error:
         raise CorpusError(f"{path} is not a readable parquet file ({first_line(error)})", "write it again") from error
@@ -141,7 +150,7 @@ def read_huggingface(config: CorpusConfig) -> Iterator[Row]:
         if rows.column_names is None:
             return rows
         # Other columns may be images, which cost time to decode.
-        return rows.select_columns(_choose_column(config, rows.column_names, prefix))
+        return rows.select_columns(_wanted(_choose_column(config, rows.column_names, prefix), config))
 
     try:
         column: str | None = None
@@ -150,7 +159,8 @@ def read_huggingface(config: CorpusConfig) -> Iterator[Row]:
         rows = open_rows() if is_folder else stream_from_hub(open_rows, what, remedy, CorpusError)
         for number, row in enumerate(rows):
             column = column or _choose_column(config, list(row), prefix)
-            yield Row(f"{prefix}#{number}", row.get(column, _lacks(config, column)))
+            group_id = _group_of(row.get(config.group_column or ""), config, f"{prefix}#{number}")
+            yield Row(f"{prefix}#{number}", row.get(column, _lacks(config, column)), group_id)
     except ImportError as error:
         raise CorpusError(
             f"the Hugging Face dataset {prefix} needs a package that is not installed ({first_line(error)})",
@@ -162,6 +172,9 @@ def read_huggingface(config: CorpusConfig) -> Iterator[Row]:
 
 def _choose_column(config: CorpusConfig, columns: list[str], place: str) -> str:
     """The column to read: the one that is asked for, or the first there is of those that usually hold it."""
+    if config.group_column is not None and config.group_column not in columns:
+        remedy = f"set corpus.group_column to one of {', '.join(columns) or '(none)'}"
+        raise CorpusError(f"{place} has no {config.group_column!r}", remedy)
     usual = CONVERSATION_KEYS if config.chat else ("text",)
     asked = config.token_column or config.column
     wanted = usual if asked is None else (asked,)
@@ -173,6 +186,25 @@ def _choose_column(config: CorpusConfig, columns: list[str], place: str) -> str:
     if asked is None and (tokens := [column for column in TOKEN_COLUMNS if column in columns]):
         remedy += f"; or, as the corpus is tokenized already, corpus.token_column to {tokens[0]}"
     raise CorpusError(f"{place} has no {names}", remedy)
+
+
+def _wanted(column: str, config: CorpusConfig) -> list[str]:
+    """The columns to read, each once."""
+    return list(dict.fromkeys(name for name in (column, config.group_column) if name is not None))
+
+
+def _group_of(value: object, config: CorpusConfig, place: str) -> str:
+    """The group that a row names; empty where it names none."""
+    column = config.group_column
+    is_nan = isinstance(value, float) and math.isnan(value)
+    if column is None or value is None or is_nan or (isinstance(value, str) and not value.strip()):
+        return ""
+    if isinstance(value, (list, dict, bytes, Unfit)):
+        kind = "no UTF-8 text" if isinstance(value, Unfit) else f"a {type(value).__name__}"
+        raise CorpusError(
+            f"{place}: {column!r} is {kind}, which names no group", "set corpus.group_column to one of text or numbers"
+        )
+    return valid_text(f"{column}={value}")
 
 
 def _key(config: CorpusConfig) -> str:

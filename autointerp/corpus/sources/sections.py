@@ -32,7 +32,7 @@ _LESSER_CUTS = (
 
 
 def cut_text(name: str, text: TextIO) -> Iterator[Document]:
-    """Yield a short text as one document, a long one section by section."""
+    """Yield a short text as one document, a long one section by section, in the file's group."""
     beginning = text.read(_LEAST_LONG_FILE_CHARACTERS)
     if len(beginning) < _LEAST_LONG_FILE_CHARACTERS:
         yield Document(name, beginning)
@@ -40,7 +40,7 @@ def cut_text(name: str, text: TextIO) -> Iterator[Document]:
     paragraphs = (paragraph for part in _read_parts(text, beginning) for paragraph in _cut_behind(_BLANK_LINES, part))
     pieces = (piece for paragraph in paragraphs for piece in _cut_pieces(paragraph, _LESSER_CUTS))
     for number, section in enumerate(_gather_sections(pieces), start=1):
-        yield Document(f"{name}#{number}", section)
+        yield Document(f"{name}#{number}", section, name)
 
 
 def _read_parts(text: TextIO, beginning: str) -> Iterator[str]:

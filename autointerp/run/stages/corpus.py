@@ -45,7 +45,7 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
         names.append(f"shard-{shard.shard_index:05d}.npz")
         save_shard(shard, folder / names[-1])
         digest.update(shard.token_ids.tobytes())
-        digest.update(json.dumps([shard.document_ids, shard.document_index.tolist()]).encode())
+        digest.update(json.dumps([shard.document_ids, shard.group_ids, shard.document_index.tolist()]).encode())
         n_tokens += int(shard.counted.sum())
         n_blocks += len(shard.n_tokens)
         reporter.progress("corpus", n_tokens, config.n_tokens, "tokens")
