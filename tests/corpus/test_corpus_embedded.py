@@ -1,7 +1,10 @@
 """Documents with tokens that the subject has no embedding for, such as padding that is written out."""
 
+from collections.abc import Callable, Iterable
+from itertools import chain, count
+
 import pytest
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus import DocumentCounts, cut_shards, long_text
@@ -24,7 +27,7 @@ def with_padding() -> tuple[PreTrainedTokenizerFast, int]:
     return tokenizer, n_rows
 
 
-def cut(documents: list[Document] | list[TokenizedDocument]) -> tuple[list[BlockShard], DocumentCounts]:
+def cut(documents: Iterable[Document | TokenizedDocument]) -> tuple[list[BlockShard], DocumentCounts]:
     counts = DocumentCounts()
     tokenizer, n_rows = with_padding()
     return list(cut_shards(documents, tokenizer, CONFIG, counts=counts, n_embedded=n_rows)), counts
@@ -46,6 +49,66 @@ def test_of_a_long_text_no_block_is_taken_if_its_end_has_such_a_token(monkeypatc
     shards, counts = cut([Document("long", f"{TEXT} " * 20 + "[PAD]"), Document("good", TEXT)])
     assert [shard.document_ids for shard in shards] == [("good",)]
     assert counts.n_rejected == 1
+
+
+def test_a_long_text_is_tokenized_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_text, "PART_CHARACTERS", 64)
+    monkeypatch.setattr(long_text, "OVERLAP_CHARACTERS", 0)
+    monkeypatch.setattr(blocks_module, "_CHARACTERS_PER_CALL", 64)
+    text, parts = f"{TEXT} " * 20, []
+    tokenize = long_text._tokenize
+
+    def counting(tokenizer: PreTrainedTokenizerBase, text: str, start: int, n_characters: int) -> long_text._Part:
+        part = tokenize(tokenizer, text, start, n_characters)
+        parts.append((part.start, part.end))
+        return part
+
+    monkeypatch.setattr(long_text, "_tokenize", counting)
+    (shard,), counts = cut([Document("long", text)])
+    assert len(parts) == len(set(parts)) > 2
+    assert bytes(token for row, n in zip(shard.token_ids, shard.n_tokens, strict=True) for token in row[:n].tolist())
+    assert (int(shard.counted.sum()), counts.n_documents) == (len(text) // 16 * 16, 1)
+
+
+def test_the_first_tokens_are_compared_once_though_their_documents_are_rejected(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    compared: list[str] = []
+
+    def share_found(shown: str, text: str) -> float:
+        compared.append(text)
+        return 1.0
+
+    monkeypatch.setattr(blocks_module, "share_found", share_found)
+    cut([*(Document(f"bad{number}", f"{TEXT}[PAD]") for number in range(200)), Document("good", TEXT)])
+    assert len(compared) == 1
+    strange = [TokenizedDocument(f"bad{number}", (*range(120, 160), 257)) for number in range(9)]
+    cut([*strange, TokenizedDocument("good", (70, 71, 72, 73))])
+    assert len([message for message in caplog.messages if "read as" in message]) == 1
+
+
+@pytest.mark.parametrize(
+    ("documents", "reason"),
+    [
+        (lambda number: Document(str(number), "no"), r"has 4 tokens \(the longest of 10\d\d\d has 2\)"),
+        (lambda number: Document(str(number), f"{TEXT}[PAD]"), r": 0 has '\[PAD\]' \(257\)"),
+        (lambda number: Document(str(number), "[PAD]" if number % 2 else "no"), r"has 4 tokens"),
+        (lambda number: TokenizedDocument(str(number), (70, 71)), r"has 4 tokens \(the longest of 10000 has 2\)"),
+        (lambda number: TokenizedDocument(str(number), (257,)), r": 0 has '\[PAD\]' \(257\)"),
+    ],
+)
+def test_a_stream_of_which_no_document_will_do_is_not_read_for_ever(
+    documents: Callable[[int], Document | TokenizedDocument], reason: str
+) -> None:
+    with pytest.raises(CorpusError, match=rf"none of the first 10,0\d\d documents of the corpus.*{reason}"):
+        cut(documents(number) for number in count())
+
+
+def test_a_stream_that_begins_with_many_a_document_too_short_is_read_on_where_one_was_taken() -> None:
+    short = (Document(f"short{number}", "no") for number in range(10_100))
+    (shard,), counts = cut(chain([Document("first", TEXT)], short, [Document("last", TEXT)]))
+    assert shard.document_ids == ("first", "last")
+    assert counts.n_rejected == 10_100
 
 
 def test_tokens_made_elsewhere_that_have_no_embedding_are_left_out_too() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus import DocumentCounts, iter_documents
+from autointerp.corpus.sources import rows
 from autointerp.errors import CorpusError
 from autointerp.records import Document
 from autointerp.records.corpus import Rejection
@@ -51,6 +52,25 @@ def test_jsonl_and_parquet_take_the_column_they_are_told(tmp_path: Path) -> None
     for kind in ("jsonl", "parquet"):
         texts = [document.text for document in read(kind=kind, path=str(tmp_path), column="body")]
         assert texts == ["one"]
+
+
+def test_a_parquet_column_whose_name_has_a_dot_is_read_some_rows_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nested = [{"b": "not this"}] * 40
+    pq.write_table(pa.table({"a.b": [f"text {n} " * 50 for n in range(40)], "a": nested}), tmp_path / "a.parquet")
+    monkeypatch.setattr(rows, "_BATCH_BYTES", 4000)
+    n_rows: list[int] = []
+    read = pq.ParquetFile.iter_batches
+
+    def watched(file: pq.ParquetFile, batch_size: int, **settings: Any) -> Any:
+        n_rows.append(batch_size)
+        return read(file, batch_size, **settings)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
+    config = CorpusConfig(kind="parquet", path=str(tmp_path), column="a.b")
+    assert [d.text for d in iter_documents(config)] == [f"text {n} " * 50 for n in range(40)]
+    assert 0 < n_rows[0] < 40
 
 
 def test_a_hugging_face_dataset_folder_is_streamed(tmp_path: Path) -> None:

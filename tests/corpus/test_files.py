@@ -75,6 +75,19 @@ def test_a_packed_file_that_breaks_off_or_goes_wrong_is_one_line(tmp_path: Path,
             texts(path, "jsonl")
 
 
+@pytest.mark.parametrize("text", ["BZh9 is how a file of bzip2 begins", "BZh", "x" * 257 + "ustar, a kind of tar"])
+def test_text_that_begins_with_the_letters_of_a_format_is_text(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    assert texts(tmp_path) == [text]
+
+
+def test_an_empty_packed_file_among_others_is_an_empty_document(tmp_path: Path) -> None:
+    for suffix, pack in PACK.items():
+        (tmp_path / f"a.txt{suffix}").write_bytes(pack(b""))
+    (tmp_path / "b.txt").write_text("one")
+    assert texts(tmp_path) == ["one"]
+
+
 def test_archives_of_several_files_are_not_taken_for_text(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.txt", "one")

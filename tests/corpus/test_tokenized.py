@@ -63,6 +63,30 @@ def test_special_tokens_around_rows_and_padding_are_no_text(tmp_path: Path) -> N
         assert int(shard.counted.sum()) == sum(map(len, plain))
 
 
+def test_padding_is_looked_for_at_the_ends_alone_and_kept_within(tmp_path: Path) -> None:
+    n_compared = 0
+
+    class Padding(int):
+        def __eq__(self, other: object) -> bool:
+            nonlocal n_compared
+            n_compared += 1
+            return int(self) == other
+
+        def __ne__(self, other: object) -> bool:
+            return not self == other
+
+        __hash__ = int.__hash__
+
+    tokenizer = AutoTokenizer.from_pretrained(get_model_path())
+    row = [1000] * 500 + [PAD] + [1000] * 500
+    config = write(tmp_path, "jsonl", [[PAD, PAD, *row, PAD, PAD, PAD]])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(tokenizer), "pad_token_id", Padding(PAD), raising=False)
+        (document,) = iter_tokenized(config, tokenizer)
+    assert list(document.token_ids) == row
+    assert n_compared == len("__") + 1 + len("___") + 1
+
+
 def test_a_row_as_long_as_a_block_that_begins_with_bos_is_that_block(tmp_path: Path) -> None:
     tokenizer = gpt2_like()
     bos = tokenizer.bos_token_id

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from autointerp.config import CorpusConfig
-from autointerp.corpus.counts import DocumentCounts, Unfit
+from autointerp.corpus.counts import MOST_UNFIT, DocumentCounts, Unfit
 from autointerp.corpus.sources.chat import ChatTemplate, looks_like_conversation
 from autointerp.corpus.sources.docstrings import iter_docstring_documents
 from autointerp.corpus.sources.files import kind_suffix, list_files, open_text
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _ValueT = TypeVar("_ValueT")
-
-# A stream has no end to wait for where the column is a wrong one.
-_MOST_UNFIT_ROWS = 10_000
 
 _SUFFIXES = {
     "text": frozenset({".txt", ".md", ".jsonl", ".parquet"}),
@@ -126,7 +123,7 @@ def _iter_fitting(
         counts.reject(value.reason, f"{row.document_id} {value.detail}")
         if first_unfit is None and value != Unfit.empty():
             first_unfit = row.document_id, value
-        if n_documents == 0 and first_unfit is not None and n_rows >= _MOST_UNFIT_ROWS:
+        if n_documents == 0 and first_unfit is not None and n_rows >= MOST_UNFIT:
             break
     if n_documents == 0:
         raise _nothing_fits(config, n_rows, first_unfit)
@@ -158,14 +155,22 @@ def _read_value(value: object) -> str | Unfit:
 def _read_tokens(tokenizer: PreTrainedTokenizerBase, value: object) -> tuple[int, ...] | Unfit:
     if value is None:
         return Unfit.empty()
-    strange = [item for item in value if type(item) is not int] if isinstance(value, list) else [value]
-    if strange:
-        kind = type(strange[0]).__name__ if strange[0] is value else f"a list with {type(strange[0]).__name__}"
-        return Unfit("not token ids", f"is {kind}, not a list of token ids", "set corpus.token_column to one of them")
+    strange = None if isinstance(value, list) else type(value).__name__
+    if isinstance(value, list) and (kinds := [kind for kind in dict.fromkeys(map(type, value)) if kind is not int]):
+        strange = f"a list with {kinds[0].__name__}"
+    if strange is not None:
+        return Unfit(
+            "not token ids", f"is {strange}, not a list of token ids", "set corpus.token_column to one of them"
+        )
     assert isinstance(value, list)
+    # Padding stands at the ends, and nothing else needs looking at.
     padding = tokenizer.pad_token_id
-    kept = [place for place, token_id in enumerate(value) if token_id != padding]
-    return tuple(value[kept[0] : kept[-1] + 1]) if kept else Unfit.empty()
+    start, end = 0, len(value)
+    while start < end and value[start] == padding:
+        start += 1
+    while end > start and value[end - 1] == padding:
+        end -= 1
+    return tuple(value[start:end]) if start < end else Unfit.empty()
 
 
 def _nothing_fits(config: CorpusConfig, n_rows: int, first_unfit: tuple[str, Unfit] | None) -> CorpusError:

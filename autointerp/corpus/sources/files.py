@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import io
 import lzma
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,8 +22,12 @@ from autointerp.valid_text import valid_text
 
 _PACKING_SUFFIXES = frozenset({".gz", ".zst", ".bz2", ".xz"})
 _SAME_KINDS = {".ndjson": ".jsonl"}
-_PACKINGS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
-_ZIP, _TAR = b"PK\x03\x04", b"ustar"
+_PACKINGS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz"}
+# Of bzip2 the first letters are plain ones; behind them a block begins (by digits of pi), or the end (of its root).
+_BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
+_ZIP = b"PK\x03\x04"
+# The name of the format is plain letters too; what follows it is not.
+_TAR = re.compile(rb"ustar( {2})?\x00")
 _TAR_AT = 257
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _ENCODINGS = {
@@ -109,6 +114,8 @@ def _open_unpacked(path: Path) -> Iterator[tuple[io.BufferedReader, str | None]]
         file = stack.enter_context(path.open("rb"))
         head = file.peek(_HEAD_BYTES)
         packing = next((name for magic, name in _PACKINGS.items() if head.startswith(magic)), None)
+        if _BZIP2.match(head):
+            packing = "bz2"
         if packing == "xz":
             file = io.BufferedReader(stack.enter_context(lzma.open(file)))
         elif packing is not None:
@@ -119,7 +126,7 @@ def _open_unpacked(path: Path) -> Iterator[tuple[io.BufferedReader, str | None]]
 
 def _find_encoding(path: Path, file: io.BufferedReader) -> str:
     head = file.peek(_HEAD_BYTES)[:_HEAD_BYTES]
-    if head.startswith(_ZIP) or head[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR:
+    if head.startswith(_ZIP) or _TAR.match(head, _TAR_AT):
         raise CorpusError(f"{path} is an archive of files, not a text", "unpack it, and give the folder")
     marked = next((encoding for mark, encoding in _ENCODINGS.items() if head.startswith(mark)), None)
     if marked is None and head.count(0) * 4 > len(head):

@@ -116,7 +116,8 @@ def _batch_rows(metadata: FileMetaData, column: str) -> int:
     largest = 1
     for group in (metadata.row_group(index) for index in range(metadata.num_row_groups)):
         chunks = (group.column(index) for index in range(group.num_columns))
-        n_bytes = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == column)
+        # A list lies in chunks below its column, and a column's own name may have dots.
+        n_bytes = sum(c.total_uncompressed_size for c in chunks if f"{c.path_in_schema}.".startswith(f"{column}."))
         largest = max(largest, n_bytes // max(group.num_rows, 1))
     return min(max(_BATCH_BYTES // largest, 1), _MOST_BATCH_ROWS)
 
