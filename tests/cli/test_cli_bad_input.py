@@ -1,5 +1,6 @@
 """What a user can cause ends in one line that says what to do, and status 1; nothing is lost."""
 
+import json
 import os
 import subprocess
 import sys
@@ -162,6 +163,18 @@ def test_two_ways_of_choosing_features(planted: Planted, tmp_path: Path, capsys:
 def test_a_run_folder_of_another_configuration(collected: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = complaint(capsys, "collect", str(collected), "--set", "seed=5")
     assert "belongs to another configuration (seed is 0 there, 5 now)" in line
+
+
+def test_a_run_folder_of_an_earlier_version(collected: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = collected.parent / "runs/p/run.json"
+    now = file.read_text(encoding="utf-8")
+    content = json.loads(now)
+    del content["settings"]["corpus.groups"]
+    file.write_text(json.dumps(content), encoding="utf-8")
+    line = complaint(capsys, "collect", str(collected))
+    file.write_text(now, encoding="utf-8")
+    assert "was made by an earlier version of autointerp, which had no `corpus.groups`" in line
+    assert "restore the setting" not in line
 
 
 def test_a_mended_path_may_take_over_a_folder_in_which_nothing_is_finished(

@@ -153,6 +153,13 @@ def _claim(path: Path, pipeline: Pipeline, settings: dict[str, Any]) -> None:
     if file.exists() and has_manifest(path / "corpus"):
         found = read_run_file(path)["settings"]
         differing = [key for key in settings.keys() | found.keys() if settings.get(key) != found.get(key)]
+        tables = {key.partition(".")[0] for key in found}
+        later = [key for key in differing if key not in found and key.partition(".")[0] in tables and "(" not in key]
+        if later:
+            raise RunMismatchError(
+                f"{path} was made by an earlier version of autointerp, which had no `{min(later)}`",
+                "choose another `name`, go on there with that version, or start over with --no-resume",
+            )
         if differing:
             key = min(differing)
             there, now = found.get(key), settings.get(key)
