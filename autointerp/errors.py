@@ -9,6 +9,7 @@
     │   ├── ActivationRangeError    an activation is negative where it can't be, or not finite
     │   └── ShardError              a shard file is missing, cut short or of another run
     ├── LeakError                   contexts of two splits share their document, or nearly their text
+    ├── PuzzleError                 a file of planted features can't be read, or says what makes no sense
     ├── PromptError                 a prompt file is missing, or its variables don't match what it is given
     ├── LanguageModelError          a provider said no to all further calls
     │   ├── NoKeyError              no API key in the environment
@@ -109,6 +110,10 @@ class ShardError(CollectError):
 
 class LeakError(AutointerpError):
     """Contexts of two splits share their document, or nearly their text."""
+
+
+class PuzzleError(AutointerpError):
+    """A file of planted features can't be read, or says what makes no sense."""
 
 
 class PromptError(AutointerpError):

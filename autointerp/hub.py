@@ -103,7 +103,8 @@ def stream_from_hub(
                 raise _told(what, remedy, reason, None, error_type) from error
             logger.warning("%s: the Hugging Face hub broke off (%s); going on where it was", what, reason)
             if rows is not None:
-                rows, state = None, rows.state_dict()
+                state = rows.state_dict()
+                rows = None
             time.sleep(_STREAM_WAITS_S[n_losses])
             n_losses += 1
 

@@ -12,6 +12,7 @@
 import hashlib
 import json
 import uuid
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ FeatureKey = int | np.integer[Any] | str
 """How callers name a feature: by its index, or in text, as `650` or `model@source:650`."""
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "autointerp")
+_MOST_DIGITS = 18  # of an index; Python itself reads only some thousand
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
@@ -36,12 +38,21 @@ def feature_id(source: str, feature_index: int) -> str:
     return f"{source}:{feature_index}"
 
 
-def parse_feature_id(text: str) -> tuple[str | None, int] | None:
-    """Split `model@source:index` or a bare index; None where the text is neither."""
-    source, _, index = text.rpartition(":")
-    if not (index.isascii() and index.isdigit()):
-        return None
-    return (source or None, int(index))
+def read_index(value: object) -> int | None:
+    """The index that a value is: a whole number of Python or numpy, or the ASCII digits of one; None where it is none.
+
+    Whether a source has such a feature is another question: the index may be below zero.
+    """
+    if isinstance(value, str):
+        return int(value) if value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS else None
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+
+
+def parse_feature_id(feature: object) -> tuple[str | None, int] | None:
+    """The source, None where it is not named, and the index of `model@source:index` or an index; None for all else."""
+    source, _, index = feature.rpartition(":") if isinstance(feature, str) else ("", "", feature)
+    found = read_index(index)
+    return None if found is None else (source or None, found)
 
 
 def stable_uuid(name: str) -> str:

@@ -25,7 +25,7 @@ def main() -> int:
         for run in arguments.runs:
             pipeline = Pipeline.model_validate(read_run_file(run)["pipeline"])
             run_pipeline(pipeline.model_copy(update={"runs": str(run.parent), "name": run.name}), ("index",))
-            print(f"{run}: {len(open_run(run).reader.explanations())} labels are in the index")
+            print(f"{run}: {open_run(run).reader.n_labels()} labels are in the index")
     except AutointerpError as error:
         print(f"build_index: {error}", file=sys.stderr)
         return 1

@@ -1,11 +1,17 @@
 """Names, fingerprints and keyed hashes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.identity import feature_id, fingerprint, hash_key, keyed_hash, parse_feature_id, stable_uuid
+from autointerp.errors import FilterError, PipelineError, UnknownFeatureError
+from autointerp.explain.label_files.columns import Cells
+from autointerp.identity import feature_id, fingerprint, hash_key, keyed_hash, parse_feature_id, read_index, stable_uuid
+from autointerp.records import FeatureFilter
+from autointerp.store.known import feature_keys
 
 
 def test_a_feature_is_named_as_neuronpedia_names_it() -> None:
@@ -41,3 +47,26 @@ def test_hashes_of_pairs_broadcast_and_look_uniform() -> None:
     assert hashes.shape == (200, 100)
     assert len(np.unique(hashes)) == hashes.size
     assert abs((hashes / 2**64).mean() - 0.5) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("value", "index"),
+    [
+        *((650, 650), (np.int32(650), 650), (np.uint64(650), 650), ("650", 650), ("007", 7), (-1, -1)),
+        *((True, None), (np.True_, None), (6.0, None), (None, None), (b"6", None)),
+        *(("", None), ("-1", None), ("+1", None), (" 1", None), ("1_0", None), ("\u0663", None), ("9" * 5000, None)),
+    ],
+)
+def test_one_reading_says_what_an_index_is(value: object, index: int | None) -> None:
+    assert read_index(value) == index
+    assert parse_feature_id(value) == (None if index is None else (None, index))
+
+
+@pytest.mark.parametrize("value", [True, "9" * 5000])
+def test_what_is_no_index_is_told_wherever_one_is_named(value: Any) -> None:
+    with pytest.raises(UnknownFeatureError, match="is not a feature"):
+        feature_keys(value, None)
+    with pytest.raises(FilterError, match="is no index of a feature"):
+        FeatureFilter(features=[value])
+    with pytest.raises(PipelineError, match="the feature is"):
+        Cells.read({"feature": value, "label": "ships"}).feature()

@@ -31,6 +31,7 @@ ORDER = (
     "live",
     "collect",
     "contexts",
+    "puzzles",
     "llm",
     "explain",
     "score",

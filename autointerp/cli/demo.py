@@ -7,7 +7,7 @@ from autointerp.cli.tables import feature_name, hit_rows, label_rows, summary_ro
 from autointerp.config import Pipeline
 from autointerp.library.run import Run, open_run
 from autointerp.run.pipeline import run_pipeline
-from autointerp.store.results import ScoredLabel
+from autointerp.store.results import ScoredLabel, with_scores
 
 QUERIES = ("raising an exception", "probability distributions", "network connections")
 _N_SHOWN = 8
@@ -36,7 +36,7 @@ def _a_feature(run: Run) -> str:
 
 def demo_lines(run: Run) -> list[str]:
     """What the demo prints of a finished run."""
-    n_labels = len(run.reader.explanations())
+    n_labels = run.reader.n_labels()
     best = run.reader.best(_N_SHOWN)
     worst = [scored for scored in run.reader.worst(_N_SHOWN) if scored not in best]
     with_source = run.has_several_sources
@@ -58,7 +58,4 @@ def demo_lines(run: Run) -> list[str]:
 def _shuffled(run: Run, features: list[int]) -> dict[tuple[str, int], ScoredLabel]:
     baselines = [e for e in run.reader.explanations(features, baselines=True) if e.is_baseline]
     scores = run.reader.scores(explanation_ids=[e.explanation_id for e in baselines])
-    return {
-        (e.source_id, e.feature_index): ScoredLabel(e, tuple(s for s in scores if s.explanation_id == e.explanation_id))
-        for e in baselines
-    }
+    return {(of.explanation.source_id, of.explanation.feature_index): of for of in with_scores(baselines, scores)}

@@ -128,6 +128,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """Show how far each stage is, what it cost, and why something failed."""
     from autointerp.cli.tables import feature_name, summary_rows, table, with_words
     from autointerp.library.run import open_run
+    from autointerp.score.judges import LOCAL_JUDGE_CAVEAT
 
     opened = open_run(run)
     stages, scores, failures = opened.status(), opened.score_summary(), opened.reader.failures()
@@ -151,23 +152,24 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         for s in stages
     ]
     lines = table(["stage", "state", "done", "failed", "pending", "cost"], rows, left=(0, 1))
-    paid = None
+    paid: dict[str, Any] | None = None
     try:
-        paid = opened.paid()
+        if (found := opened.paid()) is not None:
+            paid = {**found._asdict(), "problem": None}
+            besides = "" if found.is_all else ", and calls besides whose price is unknown"
+            lines.append(f"paid in all, as the journal says: ${found.known_usd:.4f}{besides}")
     except RunError as error:
-        lines.append(f"paid in all: unknown ({error.problem})")
-    if paid is not None:
-        besides = "" if paid.is_all else ", and calls besides whose price is unknown"
-        lines.append(f"paid in all, as the journal says: ${paid.known_usd:.4f}{besides}")
-    paid_usd = paid.known_usd if paid is not None and paid.is_all else None
+        problem = f"{error.problem}: {error.remedy}"
+        paid = {"known_usd": None, "is_all": False, "problem": problem}
+        lines.append(f"paid in all: unknown ({problem})")
     if scores:
         lines += ["", *summary_rows(scores)]
         if any(of.judge == "local" for of in scores):
-            lines.append("The judge local compares words: its scores can't be compared with a language model's.")
+            lines.append(LOCAL_JUDGE_CAVEAT)
     if counts:
         failed = [[*kind, str(n), example[kind]] for kind, n in sorted(counts.items())]
         lines += ["", *table(["failed in", "reason", "n", "for example"], failed, left=(0, 1, 3))]
-    content = {"stages": stages, "paid_usd": paid_usd, "scores": scores, "failures": failures}
+    content = {"stages": stages, "paid": paid, "scores": scores, "failures": failures}
     _print(content, lines, as_json=as_json)
 
 

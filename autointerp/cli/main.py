@@ -16,21 +16,52 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from autointerp.errors import AutointerpError
 
-_STOPPING = (signal.SIGTERM, signal.SIGHUP)
+_LIKE_CTRL_C = (signal.SIGTERM, signal.SIGHUP)
+
+
+class _StopSignals:
+    """The signals that ask a command to stop, as they come.
+
+    They are noted below Python, at its wakeup descriptor: libraries make errors of their own of the KeyboardInterrupt
+    that a handler raises (pydantic amid a model, DuckDB amid a query), and a handler of ours in place of Python's would
+    keep asyncio from closing what is open at Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        self._noted = b""
+        self._reads, self._writes = os.pipe()
+        for end in (self._reads, self._writes):
+            os.set_blocking(end, False)
+        self._before = signal.set_wakeup_fd(self._writes, warn_on_full_buffer=False)
+        # Who stops a forked process does not stop this one.
+        os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+
+    def received(self) -> list[int]:
+        """Those that have come so far, the first one first."""
+        with suppress(BlockingIOError):
+            self._noted += os.read(self._reads, 4096)
+        return [number for number in self._noted if number in (signal.SIGINT, *_LIKE_CTRL_C)]
+
+    def close(self) -> None:
+        """Note no more."""
+        signal.set_wakeup_fd(self._before)
+        os.close(self._reads)
+        os.close(self._writes)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    received: list[int] = []
     is_main = threading.current_thread() is threading.main_thread()  # signals are the main thread's
-    handlers = {number: signal.getsignal(number) for number in _STOPPING if is_main}
+    handlers = {number: signal.getsignal(number) for number in _LIKE_CTRL_C if is_main}
+    signals = _StopSignals() if is_main else None
     try:
         for number, handler in handlers.items():
             if handler is signal.SIG_DFL:  # `nohup` has a closing terminal ignored
-                signal.signal(number, _like_ctrl_c(received))
+                signal.signal(number, _like_ctrl_c)
         _run(arguments)
     except SystemExit as ended:
+        received = signals.received() if signals else []
         if ended.code == 128 + signal.SIGINT or (received and ended.code):
             _stopped(received, at_once=arguments is None)
         if arguments is None and _only_looks(sys.argv[1:]):
@@ -38,7 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise
     except BaseException as error:
         # Where a terminal has closed, what is drawn on it fails first.
-        if received or _tells_of_ctrl_c(error):
+        received = signals.received() if signals else []
+        if received or isinstance(error, KeyboardInterrupt):
             _stopped(received, at_once=arguments is None)
         raise
     finally:
@@ -47,6 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
             signal.signal(number, signal.SIG_DFL if arguments is None else handler)
         if arguments is None and is_main:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if signals:
+            signals.close()
 
 
 def _run(arguments: list[str] | None) -> None:
@@ -63,31 +97,21 @@ def _run(arguments: list[str] | None) -> None:
         _fail(file_error(error))
 
 
-def _like_ctrl_c(received: list[int]) -> "signal._HANDLER":
-    """A handler that notes the signal and does what Ctrl-C does, whoever handles that just then."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if not callable(signal.getsignal(signal.SIGINT)):  # ignored in a shell's background
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.raise_signal(signal.SIGINT)
-
-    return handle
-
-
-def _tells_of_ctrl_c(error: BaseException) -> bool:
-    """Whether it is a KeyboardInterrupt, or what a library made of one: pydantic, amid a model, quotes it."""
-    return isinstance(error, KeyboardInterrupt) or KeyboardInterrupt.__name__ in str(error)
+def _like_ctrl_c(number: int, frame: FrameType | None) -> None:
+    """Do what Ctrl-C does, whoever handles that just then."""
+    if not callable(signal.getsignal(signal.SIGINT)):  # ignored in a shell's background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
 
 
 def _stopped(received: list[int], *, at_once: bool) -> NoReturn:
     """End as a stopped command: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
-    by = f" by {signal.Signals(received[0]).name}" if received else ""
+    number = received[0] if received else signal.SIGINT
+    by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
     _say(f"stopped{by}; the same command goes on from what is finished")
-    status = 128 + (received[0] if received else signal.SIGINT)
     if at_once:
-        _end_at_once(status)
-    sys.exit(status)
+        _end_at_once(128 + number)
+    sys.exit(128 + number)
 
 
 def _only_looks(arguments: list[str]) -> bool:

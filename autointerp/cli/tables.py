@@ -1,7 +1,6 @@
 """What commands print for people: plain text that survives pipes, logs and narrow terminals, numbers with intervals."""
 
-import os
-import sys
+import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
 
@@ -33,8 +32,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collect
     """
     cells = [[visible(cell.replace("\t", " ")) for cell in row] for row in (header, *rows)]
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(header))]
-    columns = _terminal_columns()
-    if columns is not None:
+    columns = shutil.get_terminal_size(fallback=(0, 0)).columns  # 0 in a pipe or a file: lines may be of any length
+    if columns > 0:
         texts = [column for column in left if column > 0]
         spare = columns - sum(widths) - len(_GAP) * (len(widths) - 1)
         while spare < 0 and texts and max(widths[column] for column in texts) > _LEAST_TEXT:
@@ -52,17 +51,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collect
             padded = (_pad(part, widths[place], place in left) for place, part in enumerate(parts))
             lines.append(_GAP.join(padded).rstrip())
     return lines
-
-
-def _terminal_columns() -> int | None:
-    """Columns of the terminal that is printed to, or of the variable COLUMNS; None where lines may be of any length."""
-    told = os.environ.get("COLUMNS", "")
-    if told.isascii() and told.isdigit() and int(told) > 0:
-        return int(told)
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or None
-    except (OSError, ValueError, AttributeError):  # a pipe, a file, or a stream that is no file
-        return None
 
 
 def _stacked(header: Sequence[str], row: Sequence[str], left: Collection[int], columns: int) -> list[str]:

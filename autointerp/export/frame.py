@@ -32,7 +32,7 @@ def feature_frame(reader: Reader, where: FeatureFilter) -> pd.DataFrame:
     """
     known = provenance(reader)
     schema = pa.schema(flat_types(known) | {f"{scorer}_shuffled": pa.float64() for scorer in known.scorers})
-    shuffled = reader.shuffled_values()
+    shuffled = reader.shuffled_values(where)
     items = export_items(reader, ExportOptions(where), known)
     batches: list[pa.Table] = []
     while some := list(islice(items, _ROWS_PER_BATCH)):

@@ -31,10 +31,10 @@ from autointerp.records import (
 from autointerp.run.on_disk.lock import is_under_way
 from autointerp.run.on_disk.paid import find_paid
 from autointerp.search.engine import SearchEngine
-from autointerp.store.known import check_count, check_name, shown
+from autointerp.store.known import check_context_names, check_count, check_name, shown
 from autointerp.store.neighbors import LABEL_SPACE
 from autointerp.store.reader import Reader
-from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus
+from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus, with_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,7 @@ class Run:
     def _told(self) -> str:
         try:
             with self.reader.session() as reader:
-                n_labels, known = len(reader.explanations()), reader.known_names()
+                n_labels, known = reader.n_labels(), reader.known_names()
         except AutointerpError as error:
             return error.problem
         sources = ", ".join(f"{n:,} features of {source}" for source, n in known.n_features.items())
@@ -155,22 +155,19 @@ class Run:
         """
         with self.reader.session() as reader:
             record = reader.feature(feature, source_id)
-            of = ([record.feature_index], record.source_id)
-            explanations = reader.explanations(*of, baselines=True)
-            scores = reader.scores(of[0], source_id=record.source_id)
+            own, source = [record.feature_index], record.source_id
             return FeatureView(
                 feature=record,
                 neighbors=tuple(
                     neighbor
                     for space in reader.neighbor_spaces()
-                    for neighbor in reader.neighbors(record.feature_index, space, source_id=record.source_id)
+                    for neighbor in reader.neighbors(record.feature_index, space, source_id=source)
                 ),
                 labels=tuple(
-                    ScoredLabel(explanation, tuple(s for s in scores if s.explanation_id == explanation.explanation_id))
-                    for explanation in explanations
+                    with_scores(reader.explanations(own, source, baselines=True), reader.scores(own, source_id=source))
                 ),
-                contexts=tuple(reader.contexts(record.feature_index, source_id=record.source_id)),
-                failures=tuple(reader.failures(of[0], source_id=record.source_id)),
+                contexts=tuple(reader.contexts(record.feature_index, source_id=source)),
+                failures=tuple(reader.failures(own, source_id=source)),
             )
 
     def contexts(
@@ -205,11 +202,12 @@ class Run:
         """
         if n is not None:
             check_count("n", n)
+        check_context_names(split, kind)
         with self.reader.session() as reader:
             record = reader.feature(feature, source_id)
-            found = reader.contexts(record.feature_index, split, kind, record.source_id)
             built = reader.contexts(record.feature_index, source_id=record.source_id)
         # The store is free for its writer meanwhile.
+        found = [context for context in built if split in (None, context.split) and kind in (None, context.kind)]
         if split is None and record.n_active and (self.reader.path.parent / "run.json").is_file():
             taken = {context.block_index for context in built if context.is_active}
             kept = self._kept.contexts(record.feature_index, record.source_id)
@@ -257,11 +255,15 @@ class Run:
         """What the run's calls of language models have cost by its journal; None where it keeps none.
 
         That is more than the stages' costs where a run was killed before it had used an answer, or started over.
+
+        Raises:
+            RunError: If the journal can't be read, or is shared with other runs and not where it was.
         """
         if self._record is None:
             return None
         llm = self._record.pipeline.get("llm") or {}
-        return find_paid(self._record.name, self.reader.path.parent, llm.get("journal"))
+        has_paid = any(stage.usage is not None and stage.usage.n_calls > 0 for stage in self.reader.stages())
+        return find_paid(self._record.name, self.reader.path.parent, llm.get("journal"), has_paid=has_paid)
 
     def score_summary(self) -> list[ScorerSummary]:
         """Each scorer over all labels, beside shuffled labels."""

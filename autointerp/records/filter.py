@@ -5,9 +5,10 @@ Whoever takes a filter applies it before any limit, so that as many results come
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Real
 
 from autointerp.errors import FilterError
+from autointerp.identity import read_index
 from autointerp.records.labels import Explanation, Score
 from autointerp.records.store import FeatureRecord
 
@@ -126,11 +127,10 @@ def _is_share(value: object) -> bool:
 
 
 def _index(value: object) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    if isinstance(value, Integral):
-        return int(value)
-    raise FilterError(f"{value!r} is no index of a feature", "give whole numbers; `sources` says of which source")
+    index = read_index(value)
+    if index is None:
+        raise FilterError(f"{value!r} is no index of a feature", "give whole numbers; `sources` says of which source")
+    return index
 
 
 def _listed(names: Collection[str]) -> str:

@@ -27,6 +27,7 @@ from autointerp.records import Usage
 from autointerp.run.event_loop import run_to_end
 from autointerp.run.language_models import payer_of
 from autointerp.run.on_disk.folder import RunFolder, hold_run_folder
+from autointerp.run.on_disk.paid import journal_path
 from autointerp.run.participants import Participants, check_participants
 from autointerp.run.pipeline import Stage, choose_features, run_pipeline
 from autointerp.run.progress import LogReporter, Reporter, StageSummary
@@ -111,8 +112,7 @@ def plan_cost(pipeline: Pipeline, reporter: Reporter | None = None) -> CostPlan:
     if unfinished:
         run_pipeline(pipeline, unfinished, reporter)
     with hold_run_folder(pipeline) as folder:
-        journal = folder.journal if pipeline.llm.journal is None else Path(pipeline.llm.journal).expanduser()
-        planner = Planner(pipeline.llm, journal)
+        planner = Planner(pipeline.llm, journal_path(folder.path, pipeline.llm.journal))
         try:
             with _scratch_store(folder) as scratch:
                 session = Session(pipeline, folder, scratch)

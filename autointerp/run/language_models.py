@@ -19,7 +19,7 @@ from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import AnswerT, CallFailure, LanguageModel, Provider, Reply, Request
 from autointerp.llm.providers.manner import Learned
 from autointerp.records import Usage
-from autointerp.run.on_disk.paid import payer
+from autointerp.run.on_disk.paid import journal_path, payer
 
 if TYPE_CHECKING:
     from autointerp.run.workers.ray_calls import RayCalls
@@ -80,7 +80,7 @@ class LanguageModels:
 
     def __init__(self, pipeline: Pipeline, journal: Path) -> None:
         self._pipeline = pipeline
-        self._path = Path(pipeline.llm.journal).expanduser() if pipeline.llm.journal is not None else journal
+        self._path = journal_path(journal.parent, pipeline.llm.journal)
         self._journal: Journal | None = None
         self._budget: Budget | None = None
         self._stop = Stop()

@@ -76,8 +76,7 @@ def find_missing(
             retried[kind] += failure.retry
             examples.setdefault(kind, failure)
         tried = {of.feature_index for of in failures if of.stage in _NO_LABEL}
-        labelled = {of.feature_index for of in reader.explanations(source_id=source_id)}
-        n_without += len(set(features) - tried - labelled)
+        n_without += len(set(features) - tried - reader.labelled_indices(source_id))
     missing = [Missing(*kind, n, retried[kind], examples[kind]) for kind, n in counts.items()]
     missing += [Missing("explain", NOT_TRIED, n_without, 0, None)] if n_without else []
     return sorted(missing, key=lambda of: (not of.is_label, of.stage, -of.n, of.error_type))

@@ -21,6 +21,7 @@ from autointerp.run.session import Session, SourceSession
 from autointerp.score.base import BaseScorer, ScoreTools
 from autointerp.score.best_of import JudgedTools, SelectTrial
 from autointerp.score.judge import Judge
+from autointerp.score.judges import LOCAL_JUDGE_CAVEAT
 from autointerp.score.judges.local import LocalJudge
 from autointerp.score.registry import load_scorer
 
@@ -124,8 +125,8 @@ def judged_by_words(pipeline: Pipeline) -> str:
         return ""
     assert explain.model is not None, "it is asked"
     return (
-        f"{explain.model.model} writes the labels, and the local judge, which compares words, judges them: its scores"
-        " can't be compared with those of a language model (a table [judge] names one)"
+        f"{explain.model.model} writes the labels, and no table [judge] names a model to judge them."
+        f" {LOCAL_JUDGE_CAVEAT}"
     )
 
 

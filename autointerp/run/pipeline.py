@@ -149,7 +149,7 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
     if {"explain", "score"} & set(stages):
         run_to_end(_ask(session, stages, chosen, reporter))
     # Where labels were wanted and there is none, the run's end says why.
-    if "index" in stages and (session.reader.explanations() or not {"explain", "score"} & set(stages)):
+    if "index" in stages and (session.reader.n_labels() or not {"explain", "score"} & set(stages)):
         run_index(session, reporter)
     missing = find_missing(session.reader, chosen, stages, session.pipeline.score.scorers) if chosen else ()
     return Outcome(session.folder, chosen, missing)

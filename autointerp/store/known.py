@@ -4,13 +4,13 @@ A name that the store does not know is told, with those that it knows: it never 
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 
 from autointerp.errors import AutointerpError, SearchError, StoreError, UnknownFeatureError
 from autointerp.identity import FeatureKey, parse_feature_id
-from autointerp.records import SourceRecord
+from autointerp.records import ContextKind, SourceRecord, Split
 
 _SHOWN = 60
 _Name = TypeVar("_Name", int, str)
@@ -35,11 +35,7 @@ def feature_keys(features: FeatureKey | Iterable[FeatureKey], source_id: str | N
     indices: list[int] = []
     named = set() if source_id is None else {source_id}
     for feature in some:
-        if isinstance(feature, str):
-            parsed = parse_feature_id(feature.strip())
-        else:
-            is_index = isinstance(feature, int | np.integer) and not isinstance(feature, bool)
-            parsed = (None, int(feature)) if is_index else None
+        parsed = parse_feature_id(feature.strip() if isinstance(feature, str) else feature)
         if parsed is None:
             told = shown(feature)
             raise UnknownFeatureError(f"{told} is not a feature", "give an index such as 650, or model@source:650")
@@ -117,6 +113,17 @@ def check_name(name: _Name, known: Collection[_Name], what: str, error: type[Aut
     """
     if name not in known:
         raise error(f"there is no {what} {shown(name)}", f"{what}s are {', '.join(map(str, known)) or 'none yet'}")
+
+
+def check_context_names(split: str | None, kind: str | None) -> None:
+    """See that contexts can be of such a split and kind; None leaves each free.
+
+    Raises:
+        StoreError: If there is no such split or kind.
+    """
+    for name, known, what in ((split, get_args(Split), "split"), (kind, get_args(ContextKind), "kind")):
+        if name is not None:
+            check_name(name, known, what, StoreError)
 
 
 def check_count(name: str, count: int, largest: int | None = None) -> int:

@@ -22,6 +22,11 @@ def select_neighbors(connection: duckdb.DuckDBPyConnection, where: Mapping[str, 
     Raises:
         SearchError: If no neighbors are stored in the space.
     """
+    if space == LABEL_SPACE:
+        raise SearchError(
+            f"neighbors in the space {LABEL_SPACE!r} are not stored: they are found by the labels' index",
+            "ask `neighbors` of the run, which `open_run` opens",
+        )
     found = fetch(connection, "neighbors", ["neighbor_index", "similarity"], {**where, "space": space}, order=("rank",))
     if not found and space not in (known := neighbor_spaces(connection)):
         raise SearchError(

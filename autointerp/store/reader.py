@@ -6,15 +6,13 @@ stage; labels of earlier settings stay in the file, and are returned only where 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC
 from itertools import groupby
-from json import loads
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32
 
-from autointerp.errors import FilterError, StoreError, UnknownFeatureError
+from autointerp.errors import StoreError, UnknownFeatureError
 from autointerp.identity import FeatureKey
 from autointerp.records import (
     EVERY_FEATURE,
@@ -25,21 +23,16 @@ from autointerp.records import (
     FeatureContexts,
     FeatureFilter,
     FeatureRecord,
-    KnownNames,
     Neighbor,
     Score,
-    SourceRecord,
     Split,
     Trial,
 )
 from autointerp.store import rows, summary
-from autointerp.store.digest import content_digest
-from autointerp.store.known import check_count, check_name, one_source, shown, wanted_features
+from autointerp.store.known import check_context_names, check_count, check_name, shown, wanted_features
 from autointerp.store.label_table import LabelTable, read_label_table
-from autointerp.store.neighbors import neighbor_matrix, neighbor_spaces, select_neighbors
+from autointerp.store.neighbors import neighbor_matrix, select_neighbors
 from autointerp.store.query import (
-    TABLES,
-    VIEWS,
     columns_of,
     fetch,
     join_labels,
@@ -48,24 +41,14 @@ from autointerp.store.query import (
     select_failures,
     select_scores,
 )
-from autointerp.store.results import (
-    LabelledFeature,
-    RunRecord,
-    ScoredLabel,
-    ScorerSummary,
-    StageRecord,
-    StageStatus,
-)
-from autointerp.store.store_file import StoreFile
-
-if TYPE_CHECKING:
-    import pandas as pd
+from autointerp.store.results import LabelledFeature
+from autointerp.store.run_reader import RunReader
 
 _BY_FEATURE = ("source_id", "feature_index")
 _FEATURES_PER_READ = 5000
 
 
-class Reader(StoreFile):
+class Reader(RunReader):
     """Reads the store of one run folder.
 
     Args:
@@ -76,53 +59,7 @@ class Reader(StoreFile):
         StoreError: From every method, where there is no store or it can't be used; StoreBusyError, NewerStoreError.
     """
 
-    # --- the run ----------------------------------------------------------------------------------------------------
-
-    def run(self) -> RunRecord | None:
-        """The run that the store belongs to, once it said so."""
-        found = self._fetch("run", columns_of(RunRecord))
-        moments = [{**row, "created_at": row["created_at"].replace(tzinfo=UTC)} for row in found]
-        return RunRecord(**{**moments[0], "pipeline": loads(moments[0]["pipeline"])}) if moments else None
-
-    def stages(self) -> list[StageRecord]:
-        """What counts as each stage's result."""
-        columns = ["stage", "fingerprint", "status", "n_asked", "cost_usd", "summary", "finished_at"]
-        return rows.stages_of(self._fetch("stages", columns, order=("stage",)))
-
-    def status(self) -> list[StageStatus]:
-        """How far each stage is: done, failed, pending, cost."""
-        with self._open() as connection:
-            return summary.stage_status(connection)
-
-    def content_digest(self) -> str:
-        """Digest of everything but times and costs, the same for any order of writing."""
-        with self._open() as connection:
-            return content_digest(connection)
-
-    def dataframe(self, name: str) -> "pd.DataFrame":
-        """A whole table, or a view such as `current_explanations`, as a data frame.
-
-        Raises:
-            StoreError: If there is no such table or view.
-        """
-        if name not in (*TABLES, *VIEWS):
-            raise StoreError(f"the store has no table {name!r}", f"one of {', '.join((*TABLES, *VIEWS))}")
-        with self._open() as connection:
-            return connection.table(name).df()
-
-    # --- sources and features ---------------------------------------------------------------------------------------
-
-    def sources(self) -> list[SourceRecord]:
-        """Every source."""
-        return [SourceRecord(**row) for row in self._fetch("sources", columns_of(SourceRecord), order=("source_id",))]
-
-    def source(self, source_id: str | None = None) -> SourceRecord:
-        """One source; the only one where none is named.
-
-        Raises:
-            StoreError: If there is none of this name, or several and none is named.
-        """
-        return one_source(self.sources(), source_id)
+    # --- features ---------------------------------------------------------------------------------------------------
 
     def histogram_edges(self, source_id: str | None = None) -> tuple[float, ...]:
         """Edges of the bins of the source's histograms."""
@@ -168,9 +105,7 @@ class Reader(StoreFile):
             UnknownFeatureError: If the source has no such feature.
             StoreError: If there is no such split or kind.
         """
-        for name, known, what in ((split, get_args(Split), "split"), (kind, get_args(ContextKind), "kind")):
-            if name is not None:
-                check_name(name, known, what, StoreError)
+        check_context_names(split, kind)
         with self.session(), self._open() as connection:
             wanted = self._wanted([feature], source_id, of_one_source=True) | {"split": split, "kind": kind}
             found = select_contexts(connection, wanted)
@@ -256,7 +191,7 @@ class Reader(StoreFile):
         with self.session(), self._open() as connection:
             found = select_failures(connection, self._wanted(features, source_id) | {"stage": stage})
             if not found and stage is not None:
-                check_name(stage, [status.stage for status in self.status()], "stage", StoreError)
+                check_name(stage, summary.stage_names(connection), "stage", StoreError)
         return found
 
     def labelled_features(
@@ -293,62 +228,6 @@ class Reader(StoreFile):
                 joined = join_labels(source, rows.features_of(some), explanations, scores, failures)
                 yield from (one for one in joined if where.admits(one.feature, one.explanation, one.scores))
 
-    # --- names and summaries ------------------------------------------------------------------------------------------
-
-    def scorers(self) -> list[str]:
-        """The scorers by which current labels, baselines too, have scores; ascending."""
-        with self._open() as connection:
-            found = connection.execute(
-                "SELECT DISTINCT scorer FROM current_scores SEMI JOIN current_explanations USING (explanation_id)"
-                " ORDER BY scorer"
-            ).fetchall()
-        return [str(scorer) for (scorer,) in found]
-
-    def known_names(self, *, baselines: bool = False) -> KnownNames:
-        """The names that a filter can ask for.
-
-        Args:
-            baselines: Also the explainer of shuffled labels.
-        """
-        of_true = "" if baselines else "WHERE label_from IS NULL"
-        with self.session(), self._open() as connection:
-            found = connection.execute(f"SELECT DISTINCT explainer FROM current_explanations {of_true}").fetchall()
-            n_features = {source.source_id: source.n_features for source in self.sources()}
-            return KnownNames(n_features, self.scorers(), [str(explainer) for (explainer,) in found])
-
-    def score_summary(self) -> list[ScorerSummary]:
-        """Each scorer's quartiles over the current labels, beside the shuffled labels."""
-        with self._open() as connection:
-            return summary.score_summary(connection)
-
-    def shuffled_values(self) -> dict[tuple[str, int], dict[str, float]]:
-        """What shuffled labels score, by feature and scorer; the mean where a feature has several."""
-        with self._open() as connection:
-            return summary.shuffled_values(connection)
-
-    def best(self, n: int, scorer: str | None = None) -> list[ScoredLabel]:
-        """The current labels with the highest value of one scorer, or of all scorers' mean.
-
-        Raises:
-            FilterError: If there is no score by that scorer.
-            SearchError: If `n` is no whole number above 0.
-        """
-        return self._ranked(n, scorer, best=True)
-
-    def worst(self, n: int, scorer: str | None = None) -> list[ScoredLabel]:
-        """The current labels with the lowest value of one scorer, or of all scorers' mean.
-
-        Raises:
-            FilterError: If there is no score by that scorer.
-            SearchError: If `n` is no whole number above 0.
-        """
-        return self._ranked(n, scorer, best=False)
-
-    def _ranked(self, n: int, scorer: str | None, *, best: bool) -> list[ScoredLabel]:
-        n = check_count("n", n)
-        with self.session(), self._open() as connection:
-            return summary.ranked_labels(connection, self._known_scorer(scorer), n, best=best)
-
     # --- search -----------------------------------------------------------------------------------------------------
 
     def label_table(self, embedder: str) -> LabelTable:
@@ -382,19 +261,9 @@ class Reader(StoreFile):
         with self._open() as connection:
             return neighbor_matrix(connection, source_id, space, n_features)
 
-    def neighbor_spaces(self) -> list[str]:
-        """The spaces for which neighbors are stored."""
-        with self._open() as connection:
-            return neighbor_spaces(connection)
-
     # --- plumbing ---------------------------------------------------------------------------------------------------
 
     def _wanted(
         self, features: Iterable[FeatureKey] | None, source_id: str | None, *, of_one_source: bool = False
     ) -> dict[str, Any]:
         return wanted_features(features, source_id, self.sources(), of_one_source=of_one_source)
-
-    def _known_scorer(self, scorer: str | None) -> str | None:
-        if scorer is not None:
-            check_name(scorer, self.scorers(), "scorer", FilterError)
-        return scorer

@@ -1,6 +1,7 @@
 """What the store answers beyond the records of the stages: its run, its stages, and summaries."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -154,3 +155,11 @@ class ScoredLabel:
 
     explanation: Explanation
     scores: tuple[Score, ...]
+
+
+def with_scores(explanations: Iterable[Explanation], scores: Iterable[Score]) -> list[ScoredLabel]:
+    """Put labels and their scores together, both in the order in which they are given."""
+    scores_of: dict[str, list[Score]] = defaultdict(list)
+    for score in scores:
+        scores_of[score.explanation_id].append(score)
+    return [ScoredLabel(label, tuple(scores_of.get(label.explanation_id, ()))) for label in explanations]

@@ -5,9 +5,13 @@ from datetime import UTC
 
 import duckdb
 
+from autointerp.records import FeatureFilter
 from autointerp.store.query import select_explanations, select_scores
-from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus
+from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus, with_scores
 
+_STAGES = """
+SELECT stage FROM stages UNION SELECT stage FROM failures UNION SELECT 'score:' || scorer FROM scores
+"""
 _FAILED = """
 SELECT stage, count(DISTINCT CASE WHEN explanation_id IS NULL
                                   THEN source_id || ':' || feature_index ELSE explanation_id END)
@@ -102,6 +106,12 @@ def stage_status(connection: duckdb.DuckDBPyConnection) -> list[StageStatus]:
     return statuses
 
 
+def stage_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The stages of which there can be results or failures; the baseline only where it was asked for."""
+    found = {str(stage) for (stage,) in connection.execute(_STAGES).fetchall()}
+    return [stage for stage in _stages_of([*found]) if stage != "baseline" or stage in found]
+
+
 def score_summary(connection: duckdb.DuckDBPyConnection) -> list[ScorerSummary]:
     """Each scorer's values over the current labels, beside the shuffled labels of the same features."""
     labels, baseline = (_VALUES.format(those=those) for those in ("NOT is_baseline", "is_baseline"))
@@ -109,13 +119,35 @@ def score_summary(connection: duckdb.DuckDBPyConnection) -> list[ScorerSummary]:
     return [ScorerSummary(*row) for row in connection.execute(query).fetchall()]
 
 
-def shuffled_values(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], dict[str, float]]:
-    """What shuffled labels score, by feature and scorer; the mean where a feature has several."""
+def count_labels(connection: duckdb.DuckDBPyConnection) -> int:
+    """How many current true labels there are."""
+    ((n,),) = connection.execute("SELECT count(*) FROM current_explanations WHERE label_from IS NULL").fetchall()
+    return int(n)
+
+
+def labelled_indices(connection: duckdb.DuckDBPyConnection, source_id: str) -> frozenset[int]:
+    """The features of a source that have a current true label."""
+    found = connection.execute(
+        "SELECT DISTINCT feature_index FROM current_explanations WHERE label_from IS NULL AND source_id = ?",
+        [source_id],
+    ).fetchnumpy()
+    return frozenset(found["feature_index"].tolist())
+
+
+def shuffled_values(
+    connection: duckdb.DuckDBPyConnection, where: FeatureFilter
+) -> dict[tuple[str, int], dict[str, float]]:
+    """What shuffled labels of a filter's sources and features score, by feature and scorer; the mean of several."""
     values: dict[tuple[str, int], dict[str, float]] = {}
     found = connection.execute(
         "SELECT e.source_id, e.feature_index, s.scorer, avg(s.value)"
         " FROM current_scores s JOIN current_explanations e USING (explanation_id)"
-        " WHERE e.label_from IS NOT NULL GROUP BY ALL"
+        " WHERE e.label_from IS NOT NULL AND ($sources IS NULL OR e.source_id IN (SELECT unnest($sources::VARCHAR[])))"
+        " AND ($features IS NULL OR e.feature_index IN (SELECT unnest($features::BIGINT[]))) GROUP BY ALL",
+        {
+            "sources": None if where.sources is None else list(where.sources),
+            "features": None if where.features is None else list(where.features),
+        },
     ).fetchall()
     for source_id, feature_index, scorer, value in found:
         values.setdefault((source_id, feature_index), {})[scorer] = value
@@ -141,8 +173,7 @@ def ranked_labels(
     wanted = {"explanation_id": ranked}
     explanations = select_explanations(connection, "current_explanations", wanted, baselines=False)
     by_id = {label.explanation_id: label for label in explanations}
-    scores = select_scores(connection, wanted)
-    return [ScoredLabel(by_id[name], tuple(s for s in scores if s.explanation_id == name)) for name in ranked]
+    return with_scores([by_id[name] for name in ranked], select_scores(connection, wanted))
 
 
 def _stages_of(found: Sequence[str]) -> list[str]:

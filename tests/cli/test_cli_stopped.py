@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,23 @@ from autointerp.cli import main
 main()
 """
 
+# Forks a worker, stops that one, and fails for another reason.
+FORKS = """
+import os, signal
+from contextlib import suppress
+from autointerp.cli import commands, main
+def app(*_, **__):
+    worker = os.fork()
+    if worker == 0:
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)
+    os.waitpid(worker, 0)
+    raise RuntimeError("the worker was stopped")
+commands.app = app
+main()
+"""
+
 
 @pytest.mark.parametrize("module", ["typer", "pydantic", "rich.console"])
 @pytest.mark.parametrize(("number", "status", "words"), ENDS)
@@ -50,16 +68,46 @@ def test_a_command_is_stopped_while_it_is_loaded(
     assert (result.returncode, result.stderr.splitlines()) == (status, [words])
 
 
-def test_an_interrupt_that_a_library_has_made_an_error_of_its_own_of_is_known(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def amid_a_model(*_: object, **__: object) -> None:
-        raise SchemaError('Error building "model" validator:\n  KeyboardInterrupt: ')
+@pytest.fixture
+def at_a_terminal() -> Iterator[None]:
+    """Ctrl-C as a terminal's process meets it, also where the tests run in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
-    monkeypatch.setattr(commands, "app", amid_a_model)
+
+@pytest.mark.parametrize(
+    "made_of_it", [SchemaError('Error building "model" validator'), RuntimeError("Query interrupted")]
+)
+@pytest.mark.usefixtures("at_a_terminal")
+def test_an_interrupt_that_a_library_has_made_an_error_of_its_own_of_is_known(
+    made_of_it: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def amid_a_library(*_: object, **__: object) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise made_of_it
+
+    monkeypatch.setattr(commands, "app", amid_a_library)
     with pytest.raises(SystemExit) as caught:
         main(["status", "nowhere"])
     assert (caught.value.code, capsys.readouterr().err) == (130, f"stopped; {GO_ON}\n")
+
+
+@pytest.mark.usefixtures("at_a_terminal")
+def test_an_error_that_only_speaks_of_an_interrupt_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def speaks(*_: object, **__: object) -> None:
+        raise RuntimeError("no module named KeyboardInterrupt")
+
+    monkeypatch.setattr(commands, "app", speaks)
+    with pytest.raises(RuntimeError, match="no module"):
+        main(["status", "nowhere"])
+
+
+def test_who_stops_a_forked_process_does_not_stop_the_command() -> None:
+    result = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == "RuntimeError: the worker was stopped"
 
 
 def test_what_nohup_has_ignored_stays_ignored(tmp_path: Path) -> None:

@@ -180,6 +180,27 @@ def test_text_of_one_document_is_said_to_be_too_few_documents() -> None:
     assert "sampled from 1 document, each" in message
 
 
+def test_text_of_many_documents_but_one_group_is_said_to_be_too_few_groups() -> None:
+    world = make_world(5, duplicated=0.0)
+    error_type, message = few(outcomes(replace(world, group_ids=("a.txt",) * world.n_blocks))[COMMON])
+    assert error_type == "TooFewDocuments"
+    assert "documents of 1 group (source files or another group), each of which" in message
+    assert message.endswith('or set corpus.groups = "document"')
+
+
+def test_documents_of_one_group_are_all_on_one_side() -> None:
+    world = make_world(5, duplicated=0.0)
+    group_ids = tuple(f"file {int(name.split()[1]) // 3}" for name in world.document_ids)
+    grouped = replace(world, group_ids=group_ids)
+    for contexts in contexts_in(grouped):
+        explain = {c.group_id for c in of_split(contexts, "explain")}
+        score = {c.group_id for c in of_split(contexts, "score")}
+        assert explain
+        assert score
+        assert not explain & score
+        assert {c.group_id for c in contexts.contexts} <= {*group_ids}
+
+
 def test_contexts_that_all_repeat_each_other_are_said_to_be_repeated() -> None:
     world = make_world(5, duplicated=0.0, short=0.0)
     same = replace(world, token_ids=np.repeat(world.token_ids[:1], world.n_blocks, axis=0), dense=world.dense)

@@ -59,6 +59,7 @@ class World:
     counted: Bool[np.ndarray, "block position"]
     document_ids: tuple[str, ...]
     dense: Float32[np.ndarray, "block position feature"]
+    group_ids: tuple[str, ...] | None = None  # of each block's document; None: each by itself
 
     @property
     def n_blocks(self) -> int:
@@ -67,7 +68,8 @@ class World:
     def read(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks:
         """The world is its own reader."""
         names = tuple(self.document_ids[block] for block in block_indices.tolist())
-        return make_blocks(self.token_ids[block_indices], self.counted[block_indices], names)
+        groups = self.group_ids and tuple(self.group_ids[block] for block in block_indices.tolist())
+        return make_blocks(self.token_ids[block_indices], self.counted[block_indices], names, groups)
 
     def collected(self, collect: CollectConfig = COLLECT) -> Collected:
         n_features = self.dense.shape[2]

@@ -62,12 +62,13 @@ def test_what_a_model_did_not_answer_is_1_with_its_words_and_what_no_corpus_has_
         status, shown = end_of(capsys, "score", file, "--features", "0-1,6")
     assert status == 1, "one has no label, and one was never explained"
     assert "2 of 3 features without a label: 1 NotTried, 1 ParseFailure" in shown
-    assert "m writes the labels, and the local judge, which compares words, judges them" in shown
+    told = "m writes the labels, and no table [judge] names a model to judge them. The local judge compares words"
+    assert told in shown
     with pytest.raises(SystemExit):
         main(["status", str(tmp_path / "runs" / "missing")])
     table = capsys.readouterr().out
     assert "I see <<ship>> everywhere" in " ".join(table.split())
-    assert "The judge local compares words" in table
+    assert "The local judge compares words" in table
 
 
 def test_where_all_is_there_nothing_is_said(

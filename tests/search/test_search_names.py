@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from autointerp import AutointerpError
+from autointerp.errors import FilterError
 from autointerp.library.run import Run, open_run
 from autointerp.records import FeatureFilter
 from autointerp.search.embed_labels import index_labels
+from autointerp.store import reader as reader_module
+from autointerp.store.query import select_contexts
 from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
 from tests.store.making import SOURCE, make
@@ -34,6 +37,25 @@ def test_a_feature_is_named_by_any_whole_number_or_its_text(run: Run, feature: A
     assert run.contexts(feature) == run.contexts(1)
     several: Any = np.array([1, 2])
     assert run.rerank([feature, 2], "heat") == run.rerank(several, "heat")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "n"), [({}, 6), ({"kind": "quantile"}, 2), ({"split": "score", "kind": "quantile"}, 1)]
+)
+def test_a_feature_s_contexts_are_read_once(
+    chosen: dict[str, Any], n: int, run: Run, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.add_explanations([label := make.explanation(1, fingerprint="e3")])
+    writer.add_scores([make.graded(label)])
+    n_reads = 0
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        nonlocal n_reads
+        n_reads += 1
+        return select_contexts(*arguments, **named)
+
+    monkeypatch.setattr(reader_module, "select_contexts", counted)
+    assert (len(run.contexts(1, **chosen)), n_reads) == (n, 1)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +212,10 @@ def test_one_data_frame_has_features_labels_scores_and_what_is_missing(run: Run,
     assert (kinds["feature_index"], kinds["detection"], kinds["detection_n_trials"]) == ("Int64", "float64", "Int64")
     assert (kinds["label"], kinds["created_at"]) == ("string", "datetime64[us, UTC]")
     assert "Refusal" in frame["failures"].iloc[-1]
+    one = run.to_pandas(FeatureFilter(features=[1], sources=[make.source_id]))
+    assert one["detection_shuffled"].tolist() == [0.25, 0.25]
+    with pytest.raises(FilterError, match="there is no feature"):
+        run.to_pandas(FeatureFilter(features=[2**80]))
     assert run.to_pandas(FeatureFilter(min_score={"detection": 0.8}))["feature_index"].tolist() == [0, 2]
     none = run.to_pandas(FeatureFilter(min_density=1.0))
     assert (len(none), list(none.columns), list(none.dtypes)) == (0, list(frame.columns), list(frame.dtypes))

@@ -6,10 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
-from autointerp.errors import AutointerpError, SearchError, StoreError, UnknownFeatureError
-from autointerp.records import Usage
+from autointerp import open_run
+from autointerp.errors import AutointerpError, FilterError, SearchError, StoreError, UnknownFeatureError
+from autointerp.records import FeatureFilter, Usage
+from autointerp.run.missing import find_missing
+from autointerp.store import rows, summary
 from autointerp.store.reader import Reader
 from autointerp.store.results import ScorerSummary
 from autointerp.store.writer import Writer
@@ -115,6 +119,58 @@ def test_contexts_are_chosen_by_split_and_kind(writer: Writer, reader: Reader) -
     assert [c.kind for c in reader.contexts(1, "score")] == ["quantile", "silent_similar"]
     assert [c.split for c in reader.contexts(1, kind="quantile")] == ["explain", "score"]
     assert reader.contexts(2) == []
+
+
+def test_what_is_only_counted_makes_no_records(writer: Writer, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [make.explanation(0), make.explanation(1), make.explanation(1, fingerprint="e2")]
+    writer.add_explanations([*labels, make.explanation(2, label_from=1)])
+    writer.add_failures([make.failure(3)])
+    monkeypatch.setattr(rows, "explanations_of", None)
+    assert (reader.n_labels(), reader.labelled_indices(make.source_id)) == (3, frozenset({0, 1}))
+    assert "4 features of tiny@1-res-64, 3 labels" in repr(open_run(writer.path.parent))
+    missing = find_missing(reader, {make.source_id: range(4)}, ("explain",), ())
+    assert [(of.error_type, of.n) for of in missing] == [("NotTried", 1), ("Refusal", 1)]
+    writer.set_stage("explain", "e2", "done")
+    assert (reader.n_labels(), reader.labelled_indices(make.source_id)) == (1, frozenset({1}))
+    assert reader.labelled_indices("another@source") == frozenset()
+
+
+def test_failures_of_a_stage_are_found_without_counting_all_stages(
+    writer: Writer, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.add_explanations([make.explanation(1)])
+    writer.add_scores([make.graded(make.explanation(1))])
+    monkeypatch.setattr(summary, "stage_status", None)
+    assert [reader.failures(stage=stage) for stage in ("collect", "explain", "index", "score:detection")] == [[]] * 4
+    for unknown in ("baseline", "score:recall", "explian"):
+        with pytest.raises(StoreError, match=f"there is no stage '{unknown}': stages are collect, contexts, explain"):
+            reader.failures(stage=unknown)
+    writer.set_stage("baseline", "b1", "running")
+    assert reader.failures(stage="baseline") == []
+
+
+def test_shuffled_values_are_of_the_features_and_sources_that_are_asked_for(writer: Writer, reader: Reader) -> None:
+    shuffled = [make.explanation(i, label_from=(i + 1) % 3) for i in range(3)]
+    writer.add_explanations(shuffled)
+    writer.add_scores([make.graded(e, value=0.25 * e.feature_index) for e in shuffled])
+    of = {(make.source_id, i): {"detection": 0.25 * i} for i in range(3)}
+    assert reader.shuffled_values() == of
+    some = FeatureFilter(features=[2, 0], sources=[make.source_id])
+    assert reader.shuffled_values(some) == {key: of[key] for key in of if key[1] != 1}
+    assert reader.shuffled_values(FeatureFilter(features=[])) == {}
+    for nowhere in (FeatureFilter(sources=["a\ud800"]), FeatureFilter(features=[2**80])):
+        with pytest.raises(FilterError):
+            reader.shuffled_values(nowhere)
+
+
+def test_the_label_space_is_never_said_to_be_missing_and_to_be_there(writer: Writer, reader: Reader) -> None:
+    one = np.zeros((1, 1), dtype=np.int32)
+    writer.add_neighbors(make.source_id, "decoder", one[0] + 1, one + 2, one.astype(np.float32))
+    with pytest.raises(SearchError) as caught:
+        reader.neighbors(1, "label")
+    assert caught.value.problem == "neighbors in the space 'label' are not stored: they are found by the labels' index"
+    with pytest.raises(SearchError, match="no neighbors in the space 'decodr': spaces are label, decoder"):
+        reader.neighbors(1, "decodr")
 
 
 def test_the_summary_sets_true_labels_beside_shuffled_ones(writer: Writer, reader: Reader) -> None:

@@ -93,9 +93,8 @@ class Cells:
             value = int(value)  # a column of integers in which some row lacks one
         if isinstance(value, str):
             value = _WHOLE.sub(r"\1", valid_text(value.strip()))
-        is_number = isinstance(value, int) and not isinstance(value, bool)
-        parsed = parse_feature_id(str(value)) if is_number or isinstance(value, str) else None
-        if parsed is None:
+        parsed = parse_feature_id(value)
+        if parsed is None or parsed[1] < 0:
             shown = "nothing" if self._is_missing(FEATURE) else repr(value)
             raise PipelineError(f"the feature is {shown}", "give an index such as 650, or model@source:650")
         named, index = parsed

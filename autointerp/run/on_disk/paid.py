@@ -1,10 +1,22 @@
-"""Who pays for a run's calls, and what they have cost."""
+"""Who pays for a run's calls, into which journal, and what they have cost."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autointerp.errors import RunError
+
 if TYPE_CHECKING:
     from autointerp.llm.read_journal import Paid
+
+
+def journal_path(folder: Path, journal: str | None) -> Path:
+    """The file of paid answers.
+
+    Args:
+        folder: The run's.
+        journal: The one that it shares with others, as `llm.journal` says; None for its own.
+    """
+    return folder / "journal.sqlite" if journal is None else Path(journal).expanduser()
 
 
 def payer(name: str, folder: Path, journal: str | None) -> str:
@@ -12,29 +24,35 @@ def payer(name: str, folder: Path, journal: str | None) -> str:
 
     Args:
         name: The run's.
-        folder: Where it lies.
-        journal: The journal that it shares with others, as `llm.journal` says; None for its own.
+        folder: Where it lies; by whichever link it is reached, the payer is one.
+        journal: As in `journal_path`.
     """
-    return "" if journal is None else f"{name} in {folder.absolute()}"
+    return "" if journal is None else f"{name} in {folder.resolve()}"
 
 
-def find_paid(name: str, folder: Path, journal: str | None) -> "Paid | None":
+def find_paid(name: str, folder: Path, journal: str | None, *, has_paid: bool) -> "Paid | None":
     """What a run's calls have cost, those too whose answers no result has used yet.
 
     Args:
         name: The run's.
         folder: Where it lies.
-        journal: As in `payer`.
+        journal: As in `journal_path`.
+        has_paid: Whether its stages know of calls that were paid for: then a journal that it shares has to be there.
 
     Returns:
         None where there is no journal.
 
     Raises:
-        RunError: If the journal can't be read.
+        RunError: If the journal can't be read, or is not where it was shared.
     """
-    path = folder / "journal.sqlite" if journal is None else Path(journal).expanduser()
+    path = journal_path(folder, journal)
     if not path.exists():
-        return None
+        if journal is None or not has_paid:
+            return None
+        raise RunError(
+            f"the journal {path} (llm.journal) is not there",
+            "put it back" if path.is_absolute() else "ask from the folder in which the run was started",
+        )
     from autointerp.llm.read_journal import read_paid  # most runs that are looked at have none
 
     return read_paid(path, payer(name, folder, journal))

@@ -12,7 +12,7 @@ from autointerp.search.embed_labels import index_labels
 def run_index(session: Session, reporter: Reporter) -> None:
     """Embed the current labels that this embedder has not embedded yet."""
     started = time.monotonic()
-    if not session.reader.explanations():
+    if not session.reader.n_labels():
         raise RunError(f"there are no labels in {session.folder.path} yet", "run `autointerp explain` first")
     made_by = fingerprint("index", session.pipeline.embedder.model)
     session.writer.set_stage("index", made_by, "running", cost_usd=0.0)

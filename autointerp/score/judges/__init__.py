@@ -1,1 +1,3 @@
 """Judges, one file each; `judge` says what one is."""
+
+LOCAL_JUDGE_CAVEAT = "The local judge compares words: its scores can't be compared with a language model's."
