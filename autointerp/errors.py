@@ -53,6 +53,7 @@ _AT_A_PATH = {
     errno.ESTALE: ("the network has lost {path} (stale file handle)", "see that the disk is there, and try again"),
 }
 _SHOWN = 120
+_SAID = 200
 
 # A limit on the size of files, or of a user's share of the disk, stops a write as a full disk does.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -187,6 +188,19 @@ class DiskFullError(AutointerpError):
     """No space left where the run is written."""
 
 
+def in_one_line(error: BaseException, *, with_kind: bool = False) -> str:
+    """What an exception says, for the brackets of a line of ours: its beginning, where it says much.
+
+    Args:
+        error: Anybody's; its kind stands for words that it does not have.
+        with_kind: Whether its kind comes first in any case: what libraries say is often a bare name or number.
+    """
+    said = " ".join(str(error).split())
+    said = (said if len(said) <= _SAID else f"{said[:_SAID]}…").rstrip(".: ")
+    kind = type(error).__name__
+    return f"{kind}: {said}" if said and with_kind else said or kind
+
+
 def file_error(error: Exception, path: Path | None = None, kind: type[AutointerpError] = FileError) -> AutointerpError:
     """The error of ours for what the operating system said of a file or folder, itself or quoted by a library.
 
@@ -199,7 +213,7 @@ def file_error(error: Exception, path: Path | None = None, kind: type[Autointerp
     where = Path(named) if isinstance(named, str) else path
     if is_disk_full(error):
         return disk_full(where)
-    said = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    said = getattr(error, "strerror", None) or in_one_line(error)
     number = _said_number(error)
     problem, remedy = _AT_A_PATH.get(number or 0, (f"{{path}} can't be used ({said})", "mend that, and try again"))
     if where is None:

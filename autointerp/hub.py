@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
-from autointerp.errors import AutointerpError
+from autointerp.errors import AutointerpError, in_one_line
 from autointerp.quiet import quiet_libraries
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,8 @@ def stream_from_hub(
         remedy: The same.
         error_type: The same; also raised where the connection is lost again and again at one row.
     """
-    rows, state, n_losses = load_from_hub(open_rows, what, remedy, error_type), None, 0
+    rows: Any = load_from_hub(open_rows, what, remedy, error_type)
+    state, n_losses = None, 0
     while True:
         try:
             with quiet_libraries():
@@ -158,7 +159,7 @@ def _why_no_connection() -> str | None:
         except _errors_of_loading() as error:
             if not type(error).__name__.startswith(("Connect", "Proxy", "ReadTimeout")):
                 return None  # there is a server, and it breaks off
-            trouble = f"no connection to {address}: {_in_one_line(error)}"
+            trouble = f"no connection to {address}: {in_one_line(error, with_kind=True)}"
         else:
             return None
         if wait_s is not None:
@@ -201,9 +202,9 @@ def _hubs_reason(error: BaseException) -> str | None:
             closed = ", and HF_TOKEN opens what is not for everybody" if status in _CLOSED_STATUS else ""
             return f"it answers with status {status}{closed}"
         if _is_about_a_connection(cause):
-            return _in_one_line(cause)
+            return in_one_line(cause, with_kind=True)
     if any(isinstance(cause, (errors.EntryNotFoundError, errors.OfflineModeIsEnabled)) for cause in causes):
-        return _in_one_line(error)
+        return in_one_line(error, with_kind=True)
     return None
 
 
@@ -224,8 +225,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
-
-
-def _in_one_line(error: BaseException) -> str:
-    said = " ".join(str(error).split()).rstrip(".")[:200]
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from autointerp.errors import AutointerpError, PipelineError
+from autointerp.errors import AutointerpError, PipelineError, in_one_line
 
 _NOT_A_USERS = frozenset({"autointerp"}) | sys.stdlib_module_names
 _HOW = "write it as module:Class or path/to/file.py:Class"
@@ -80,8 +80,9 @@ def called_by_us(made: object, doing: str) -> Iterator[None]:
             raise
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
         place = f", {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
-        said = " ".join(str(error).split())
-        raise PipelineError(f"{doing} failed ({type(error).__name__}: {said}{place})", "mend that file") from error
+        raise PipelineError(
+            f"{doing} failed ({in_one_line(error, with_kind=True)}{place})", "mend that file"
+        ) from error
 
 
 def source_file(cls: type) -> Path | None:
@@ -155,10 +156,9 @@ def _read_file(path: Path, kind: str) -> ModuleType:
 
 
 def _raises(place: str, kind: str, error: BaseException) -> PipelineError:
-    said = " ".join(str(error).split())
     line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
     return PipelineError(
-        f"the {_bare(kind)} in {place} can't be imported ({type(error).__name__}: {said}{line})", "mend that file"
+        f"the {_bare(kind)} in {place} can't be imported ({in_one_line(error, with_kind=True)}{line})", "mend that file"
     )
 
 

@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autointerp.devices import find_device
-from autointerp.errors import SubjectError
+from autointerp.errors import SubjectError, in_one_line
 from autointerp.hub import load_from_hub
 from autointerp.json_text import parse_json
 from autointerp.quiet import quiet_libraries
@@ -56,8 +56,11 @@ _USUAL_BERT = {
     "torch_dtype": "float32",
 }
 _LAYER_NORM_EPS = 1e-12
+# What a folder's files may hold is anything, and sentence-transformers takes it as it is.
+_ODD_FILES = (TypeError, LookupError, AttributeError, ArithmeticError)
 _USUAL_MODULES = ["Transformer", "Pooling", "Normalize"]
 _USUAL_POOLING = ("mean", "pooling_mode_mean_tokens")
+_N_AROUND = 2
 _USUAL_SENTENCE_KEYS = {"max_seq_length", "do_lower_case"}
 _EMBEDDINGS = {f"{part}_embeddings.weight" for part in ("word", "position", "token_type")} | {
     f"LayerNorm.{part}" for part in ("weight", "bias")
@@ -139,11 +142,12 @@ def load_sentence_model(model: str, device: str) -> SentenceModel:
             named = f"the embedder {model!r}"
             loaded = load_from_hub(lambda: LibraryModel(path, device), named, remedy, SubjectError)
         # Weights of other shapes than the configuration says are told here, not at the first text of hours of work.
-        loaded.vectors(loaded.token_ids(["one text"]))
+        if not np.isfinite(loaded.vectors(loaded.token_ids(["one text"]))).all():
+            raise ValueError("its vectors are not finite")
         return loaded
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise SubjectError(f"the embedder {model!r} can't be loaded ({reason})", remedy) from error
+    except (OSError, ValueError, RuntimeError, SafetensorError, *_ODD_FILES) as error:
+        said = in_one_line(error, with_kind=isinstance(error, _ODD_FILES))
+        raise SubjectError(f"the embedder {model!r} can't be loaded ({said})", remedy) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +170,16 @@ class UsualBert:
 
 
 def read_usual_bert(folder: Path) -> UsualBert | None:
-    """Read what a folder says of its model; None where it is no folder, or of any other than the usual layout."""
+    """Read what a folder says of its model; None where it is no folder, or of any other than the usual layout.
+
+    Raises:
+        OSError, ValueError: If one of its JSON files can't be read, or holds something else than it must.
+    """
     if not all((folder / name).is_file() for name in ("modules.json", "model.safetensors", "tokenizer.json")):
         return None
-    modules = _read(folder / "modules.json")
+    modules = parse_json((folder / "modules.json").read_text(encoding="utf-8"))
+    if not _are_modules(modules):
+        raise ValueError("modules.json holds no list of modules, each with its type and path")
     if [module["type"].rpartition(".")[2] for module in modules] != _USUAL_MODULES or modules[0]["path"]:
         return None
     config = _read(folder / "config.json")
@@ -181,7 +191,7 @@ def read_usual_bert(folder: Path) -> UsualBert | None:
         and all(config.get(key, usual) in (usual, None) for key, usual in _USUAL_BERT.items())
         and all(type(config.get(key)) is int for key in ("num_hidden_layers", "num_attention_heads"))
         and sentence.keys() <= _USUAL_SENTENCE_KEYS
-        and type(sentence.get("max_seq_length")) is int
+        and _is_limit(sentence.get("max_seq_length"))
         and not sentence.get("do_lower_case")
         and [mode for mode in modes if mode != "include_prompt"] in ([usual] for usual in _USUAL_POOLING)
         and not _read(folder / "config_sentence_transformers.json").get("default_prompt_name")
@@ -364,9 +374,10 @@ def _cuts_as_bert(tokenizer: Mapping[str, Any], config: Mapping[str, Any]) -> bo
     """Whether `tokenizer.json` cuts texts as transformers does, which goes by `tokenizer_config.json` for a BERT."""
     return (
         config.get("tokenizer_class") in ("BertTokenizer", "BertTokenizerFast")
-        and tokenizer["model"]["type"] == "WordPiece"
-        and tokenizer["pre_tokenizer"] == {"type": "BertPreTokenizer"}
-        and tokenizer["normalizer"]
+        and isinstance(model := tokenizer.get("model"), dict)
+        and model.get("type") == "WordPiece"
+        and tokenizer.get("pre_tokenizer") == {"type": "BertPreTokenizer"}
+        and tokenizer.get("normalizer")
         == {
             "type": "BertNormalizer",
             "clean_text": True,
@@ -385,5 +396,27 @@ def _model_path(model: str) -> str:
     return str(get_model_path())
 
 
-def _read(path: Path) -> Any:
-    return parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def _read(path: Path) -> dict[str, Any]:
+    """What a JSON file holds; nothing where there is none."""
+    content = parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object")
+    return content
+
+
+def _are_modules(content: object) -> bool:
+    return isinstance(content, list) and all(
+        isinstance(module, dict) and isinstance(module.get("type"), str) and isinstance(module.get("path"), str)
+        for module in content
+    )
+
+
+def _is_limit(value: object) -> bool:
+    """Whether a limit of tokens is told.
+
+    Raises:
+        ValueError: If it is no number, or beside the special tokens around a text leaves no room for any of its own.
+    """
+    if value is not None and (type(value) is not int or value <= _N_AROUND):
+        raise ValueError(f"sentence_bert_config.json has max_seq_length = {value!r}, which leaves no room for a text")
+    return value is not None

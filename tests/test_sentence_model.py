@@ -95,6 +95,51 @@ def test_any_other_layout_is_left_to_sentence_transformers(
     assert read_usual_bert(copied(tmp_path / "other", file, change)) is None
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("modules.json", [1], "modules.json holds no list of modules"),
+        ("modules.json", [{}], "modules.json holds no list of modules"),
+        ("modules.json", [{"type": 1, "path": ""}], "modules.json holds no list of modules"),
+        ("modules.json", [{"type": "a.Transformer"}], "modules.json holds no list of modules"),
+        ("modules.json", None, "modules.json holds no list of modules"),
+        ("sentence_bert_config.json", [], "sentence_bert_config.json holds no JSON object"),
+        ("sentence_bert_config.json", {"max_seq_length": "256"}, "max_seq_length = '256', which leaves no room"),
+        ("sentence_bert_config.json", {"max_seq_length": -1}, "max_seq_length = -1, which leaves no room"),
+        ("sentence_bert_config.json", {"max_seq_length": 2}, "max_seq_length = 2, which leaves no room"),
+        ("sentence_bert_config.json", {"odd": 1}, "unexpected keyword argument 'odd'"),
+        ("config.json", None, "config.json holds no JSON object"),
+        ("1_Pooling/config.json", [], "1_Pooling/config.json holds no JSON object"),
+        ("1_Pooling/config.json", {"pooling_mode": 3}, "TypeError: Pooling"),
+        ("config_sentence_transformers.json", [], "config_sentence_transformers.json holds no JSON object"),
+        ("tokenizer.json", {"model": 3}, "can't be loaded"),
+        ("tokenizer_config.json", 3, "tokenizer_config.json holds no JSON object"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_one_line_that_says_so(
+    tmp_path: Path, file: str, content: object, said: str
+) -> None:
+    folder = copied(tmp_path / "odd", "config.json", lambda content: None)
+    (folder / file).write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(SubjectError) as caught:
+        load_sentence_model(str(folder), "cpu")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_that_is_none_in_a_config_is_one_line(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "odd", "config.json", lambda config: config.update(layer_norm_eps="small"))
+    with pytest.raises(SubjectError, match="TypeError: layer_norm"):
+        load_sentence_model(str(folder), "cpu")
+
+
+def test_weights_that_are_not_finite_are_told_when_the_model_is_loaded(tmp_path: Path) -> None:
+    name = "encoder.layer.3.output.dense.bias"
+    folder = rewritten(tmp_path / "nan", lambda weights: weights | {name: torch.full_like(weights[name], torch.nan)})
+    with pytest.raises(SubjectError, match="its vectors are not finite"):
+        load_sentence_model(str(folder), "cpu")
+
+
 def rewritten(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> Path:
     """The embedded model's folder with its weights changed."""
     file = copied(folder, "config.json", lambda content: None) / "model.safetensors"

@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from autointerp.errors import PipelineError
+from autointerp.errors import PipelineError, in_one_line
 from autointerp.hub import load_from_hub
 from autointerp.llm.protocol import AnswerT, Repair, Request
 
@@ -101,9 +101,8 @@ class TokenizerCount:
         except PipelineError:
             raise
         except Exception as error:  # a hub, a file or a format may be at fault, each with exceptions of its own
-            said = " ".join(str(error).split())
             raise PipelineError(
-                f"the tokenizer {location!r} can't be loaded ({type(error).__name__}: {said[:200]})", remedy
+                f"the tokenizer {location!r} can't be loaded ({in_one_line(error, with_kind=True)})", remedy
             ) from error
         self._has_template = bool(getattr(self._tokenizer, "chat_template", None))
         self._of_fixed = lru_cache(self.text)

@@ -19,6 +19,7 @@ from autointerp.errors import (
     StoreBusyError,
     StoreError,
     file_error,
+    in_one_line,
     is_of_a_path,
     no_locks,
     says_no_locks,
@@ -193,8 +194,8 @@ def _translated(path: Path) -> Iterator[None]:
 
 def store_error(error: Exception, path: Path) -> AutointerpError:
     """The error of ours that says what DuckDB or the file system said."""
-    message = " ".join(str(error).split())
-    if any(sign in message.lower() for sign in _MISSING) and not path.exists():
+    message = in_one_line(error)
+    if any(sign in str(error).lower() for sign in _MISSING) and not path.exists():
         return StoreError(f"there is no store at {path}", "give the folder of a run, or run the pipeline first")
     if is_of_a_path(error) or isinstance(error, OSError):
         return file_error(error, path, StoreError)

@@ -40,21 +40,24 @@ def unreadable_file(folder: Path) -> SubjectError | None:
     return SubjectError(f"{closed} can't be read", "check its permissions, and where it leads if it is a link")
 
 
-def check_finite(model: Any, name: str) -> None:
-    """See that a model's weights are numbers.
+def check_finite(module: Any, what: str, key: str) -> None:
+    """See that the weights of a model or a coder are numbers.
 
     Args:
-        model: In the dtype that it will run in.
-        name: `subject.model`, for messages.
+        module: In the dtype that it will run in.
+        what: What it is, to begin a sentence: `the model owner/name`.
+        key: The config's key that sets the dtype.
 
     Raises:
         SubjectError: If one is not finite.
     """
-    for weight, tensor in model.named_parameters():
+    for weight, tensor in module.named_parameters():
         # Those of quantised models are read with scales beside them.
         if tensor.dtype not in _PLAIN_DTYPES or not tensor.numel():
             continue
         low, high = torch.aminmax(tensor.detach())  # both are NaN where one entry is
         if not torch.isfinite(torch.stack([low, high])).all():
-            remedy = ", or set subject.dtype to float32 or bfloat16" if tensor.dtype == torch.float16 else ""
-            raise SubjectError(f"the model {name} has weights that are not finite ({weight})", f"{_SAVE_AGAIN}{remedy}")
+            remedy = f", or set {key} to float32 or bfloat16" if tensor.dtype == torch.float16 else ""
+            raise SubjectError(
+                f"{what} has weights that are not finite ({weight})", f"download or save it once more{remedy}"
+            )

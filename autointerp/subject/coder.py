@@ -33,9 +33,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autointerp.assets import asset_folder
-from autointerp.devices import find_device
-from autointerp.errors import SubjectError
+from autointerp.errors import SubjectError, in_one_line
 from autointerp.hub import load_from_hub
+from autointerp.subject.checkpoint import check_finite
 from autointerp.subject.coder_build import (
     ARCHITECTURES,
     CoderMetadata,
@@ -43,7 +43,7 @@ from autointerp.subject.coder_build import (
     check_architecture,
     check_layer,
 )
-from autointerp.subject.coder_formats.formats import FORMAT_FILES, load_files, recognise_format
+from autointerp.subject.coder_formats.formats import FORMATS, load_files, recognise_format
 from autointerp.subject.hooks import is_hook_name, trained_hook_name
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 _FOLDED_AFTER_TRAINING = frozenset({"expected_average_only_in", "covariance_whitening"})
 _SCALER_FILE = "activation_scaler.json"
-_FILE_NAMES = frozenset(name for files in FORMAT_FILES.values() for name in files)
+_FILE_NAMES = frozenset(name for form in FORMATS.values() for name in form.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +126,14 @@ def load_coder(config: "CoderConfig", device: torch.device) -> Coder:
 
     Args:
         config: Where it is; a relative path that begins with `data/` names one that comes with the program.
-        device: Where it shall lie.
+        device: One of this machine, where it shall lie.
 
     Raises:
-        SubjectError: If there is no such folder, release, id or device, if what is there can't be read, is no coder,
+        SubjectError: If there is no such folder, release or id, if what is there can't be read, is no coder,
             one whose features are not a function of one token's activation, one whose config says something that is
             not carried out, or one whose input normalisation can't be known, if it does not fit into memory, or if
             neither the coder nor `config.hook` names a hook point.
     """
-    device = find_device(str(device))
     sae, said, origin = _from_folder(config, device) if config.path is not None else _from_release(config, device)
     if not (config.hook or said.hook_name):
         raise SubjectError(
@@ -272,7 +271,7 @@ def _told_in_one_line(origin: str, device: torch.device, *, problem: str, remedy
             raise SubjectError(f"{place} can't be read ({error.strerror})", "check its permissions") from error
         except Exception as error:
             _check_memory(error, origin, device)
-            raise SubjectError(f"{problem} ({_in_one_line(error)})", remedy) from error
+            raise SubjectError(f"{problem} ({in_one_line(error, with_kind=True)})", remedy) from error
 
 
 def _load_folder(
@@ -286,7 +285,7 @@ def _load_folder(
         if (file := folder / _SCALER_FILE).is_file():
             scaler.load(file)
         _fold_normalisation(sae, scaler.scaling_factor, scaler.whitening, origin)
-    return sae.to(dtype=getattr(torch, config.dtype)), said
+    return _cast(sae, config.dtype, origin), said
 
 
 def _load_release(config: "CoderConfig", origin: str, device: torch.device) -> tuple[Any, CoderMetadata]:
@@ -304,7 +303,14 @@ def _load_release(config: "CoderConfig", origin: str, device: torch.device) -> t
     sae, said = build_sae((settings, weights), origin, device)
     if sae.cfg.normalize_activations in _FOLDED_AFTER_TRAINING:
         _fold_normalisation(sae, directory.get_norm_scaling_factor(config.release, config.sae_id), None, origin)
-    return sae.to(dtype=getattr(torch, config.dtype)), said
+    return _cast(sae, config.dtype, origin), said
+
+
+def _cast(sae: Any, dtype: str, origin: str) -> Any:
+    """The module in the dtype that it will run in, which must hold its weights."""
+    sae = sae.to(dtype=getattr(torch, dtype))
+    check_finite(sae, f"the coder {origin}", "coder.dtype")
+    return sae
 
 
 def _download(config: "CoderConfig", format_name: str) -> Path:
@@ -312,7 +318,7 @@ def _download(config: "CoderConfig", format_name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     assert config.release is not None
-    files = [hf_hub_download(config.release, f"{config.sae_id}/{name}") for name in FORMAT_FILES[format_name]]
+    files = [hf_hub_download(config.release, f"{config.sae_id}/{name}") for name in FORMATS[format_name].files]
     return Path(files[0]).parent
 
 
@@ -349,7 +355,3 @@ def _fold_normalisation(sae: Any, factor: object, whitening: Any, origin: str) -
 def _closest(name: str, names: list[str]) -> str:
     close = difflib.get_close_matches(name, names, n=5, cutoff=0.5) or sorted(names)[:5]
     return f"did you mean {', '.join(close)}"
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(".: ")

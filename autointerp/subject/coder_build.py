@@ -6,7 +6,8 @@ what it does not say and passes over what it does not know, so here:
 1. A name or value that decides what is computed is one that is carried out, or it is an error: architecture, activation
    function, k, whether `b_dec` comes off the input, normalisation, one head of attention.
 2. Widths are those of the weights. What the config says of them is only looked at to tell of a difference.
-3. The weights are just those that the architecture has, in shapes that go together, finite, and floating-point numbers.
+3. The weights are just those that the architecture has, in shapes that go together, and floating-point numbers.
+   Whether these are finite is looked at when they have the dtype that they run in.
 4. What was done in training and is not done here, but does not change the formula, is told in a line.
 """
 
@@ -290,14 +291,6 @@ def _check_weights(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], 
             f"the weights of the coder {origin} don't go with its architecture: {', '.join(problems[:4])}",
             "check its config, or download or save it once more",
         )
-    for name, tensor in weights.items():
-        low, high = torch.aminmax(tensor)  # both are NaN where one entry is
-        if not torch.isfinite(torch.stack([low, high])).all():
-            raise SubjectError(
-                f"the coder {origin} has weights that are not finite ({name})",
-                "download or save it once more"
-                + (", or set coder.dtype to float32" if tensor.dtype == torch.float16 else ""),
-            )
 
 
 def _by(shape: torch.Size) -> str:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from autointerp.devices import find_device
-from autointerp.errors import SubjectError
+from autointerp.errors import SubjectError, in_one_line
 from autointerp.hub import load_from_hub
 from autointerp.quiet import quiet_libraries
 from autointerp.subject.checkpoint import check_finite, check_model_config, unreadable_file
@@ -94,7 +94,7 @@ def load_subject(config: "SubjectConfig") -> Subject:
             f"the model {config.model} does not fit into the memory of {device}",
             "use a smaller subject.dtype or another subject.device",
         ) from error
-    check_finite(model, config.model)
+    check_finite(model, f"the model {config.model}", "subject.dtype")
     return Subject(
         name=subject_name(config),
         model=model,
@@ -125,7 +125,7 @@ def load_tokenizer(config: "SubjectConfig") -> Any:
     except _load_errors() as error:
         if not (Path(place) / "config.json").is_file():
             raise _no_model(config, error) from error
-        raise _no_tokenizer(config, _in_one_line(error)) from error
+        raise _no_tokenizer(config, _said(error)) from error
     # Of a model without tokenizer files, transformers makes a tokenizer that knows its special tokens only.
     if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
         raise _no_tokenizer(config, "it would know no words")
@@ -221,11 +221,11 @@ def _without_revision(place: str, config: "SubjectConfig") -> str:
 def _no_model(config: "SubjectConfig", error: Exception) -> SubjectError:
     if (folder := Path(config.model).expanduser()).is_dir():
         return unreadable_file(folder) or SubjectError(
-            f"the folder {config.model} holds no model that transformers can load ({_in_one_line(error)})",
+            f"the folder {config.model} holds no model that transformers can load ({_said(error)})",
             "download it once more, or save one there with model.save_pretrained",
         )
     return SubjectError(
-        f"the model {config.model} on the Hugging Face hub is none that transformers can load ({_in_one_line(error)})",
+        f"the model {config.model} on the Hugging Face hub is none that transformers can load ({_said(error)})",
         "check subject.model, or give the folder of a model",
     )
 
@@ -237,6 +237,6 @@ def _no_tokenizer(config: "SubjectConfig", reason: str) -> SubjectError:
     )
 
 
-def _in_one_line(error: Exception) -> str:
-    said = " ".join(str(error).split()).rstrip(".")[:200]
-    return said if isinstance(error, OSError | ValueError) and said else f"{type(error).__name__}: {said}"
+def _said(error: Exception) -> str:
+    # Those of a wrong file speak for themselves.
+    return in_one_line(error, with_kind=not isinstance(error, OSError | ValueError))

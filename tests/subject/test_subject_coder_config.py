@@ -247,6 +247,13 @@ def test_weights_that_half_precision_can_not_hold_say_so(saved_coder: Save) -> N
     assert load(folder).n_features == WIDTH
 
 
+def test_a_scale_that_brings_weights_out_of_half_precision_is_told(saved_coder: Save) -> None:
+    folder = change_config(saved_coder("standard"), normalize_activations="expected_average_only_in")
+    (folder / "activation_scaler.json").write_text('{"scaling_factor": 1e9}')
+    assert "set coder.dtype to float32" in refusal(folder, dtype="float16")
+    assert load(folder).n_features == WIDTH
+
+
 def test_factors_of_finetuning_scale_the_directions_and_not_the_features(saved_coder: Save) -> None:
     plain = load(saved_coder())
     factors = torch.linspace(0.5, 2, WIDTH)

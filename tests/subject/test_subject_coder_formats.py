@@ -1,5 +1,7 @@
 """Coders in other libraries' files, read from a folder."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tests.subject.coder_layouts import (
     N_FEATURES,
     Features,
     K,
+    Weights,
     random_weights,
     write_dictionary,
     write_gemma_scope,
@@ -44,6 +47,24 @@ def assert_encodes(coder: Coder, features: Features) -> None:
     torch.testing.assert_close(coder.encode(inputs()), expected, rtol=1e-4, atol=1e-5)
     assert (coder.d_in, coder.d_out, coder.n_features) == (D_IN, D_IN, N_FEATURES)
     torch.testing.assert_close(coder.decoder, W.w_dec)
+
+
+@pytest.mark.parametrize(
+    ("write", "settings"),
+    [
+        (write_sparsify, {"hook": "blocks.1.hook_resid_post"}),
+        (lambda folder, w: write_dictionary(folder, w, "AutoEncoderTopK"), {"hook": "blocks.1.hook_resid_post"}),
+        (write_gemma_scope, {"hook": "blocks.1.hook_resid_post"}),
+        (lambda folder, w: write_gemma_scope_2(folder, w, hook="model.layers.17.output"), {}),
+    ],
+)
+def test_weights_that_half_precision_can_not_hold_say_so_in_each_format(
+    write: Callable[[Path, Weights], object], settings: dict[str, str], tmp_path: Path
+) -> None:
+    write(tmp_path, replace(W, w_enc=1e6 * W.w_enc))
+    with pytest.raises(SubjectError, match=r"not finite \(W_enc\).* set coder\.dtype to float32"):
+        load(tmp_path, dtype="float16", **settings)
+    assert torch.isfinite(load(tmp_path, **settings).encode(inputs())).all()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from jinja2 import TemplateError, TemplateSyntaxError
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus.counts import Unfit
-from autointerp.errors import CorpusError
+from autointerp.errors import CorpusError, in_one_line
 from autointerp.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -77,10 +77,9 @@ class ChatTemplate:
         # A template is a program that others wrote: besides refusing in words, it may add text to a missing value, or
         # look up what is not there.
         except (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-            problem = (str(error).strip() or type(error).__name__).splitlines()[0]
             return Unfit(
                 "refused by the chat template",
-                f"is refused by the chat template ({problem})",
+                f"is refused by the chat template ({in_one_line(error)})",
                 "set corpus.chat_template to a file with one that takes such conversations",
             )
         return str(text) if str(text).strip() else Unfit.empty()

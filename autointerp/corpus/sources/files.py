@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from autointerp.errors import CorpusError
+from autointerp.errors import CorpusError, in_one_line
 from autointerp.valid_text import valid_text
 
 _PACKING_SUFFIXES = frozenset({".gz", ".zst", ".bz2", ".xz"})
@@ -89,7 +89,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
     except (OSError, EOFError, lzma.LZMAError) as error:
         if packing is not None and not (isinstance(error, OSError) and error.errno):
             raise CorpusError(
-                f"{path} is damaged or not whole ({packing}: {first_line(error)})", "fetch or write it again"
+                f"{path} is damaged or not whole ({packing}: {in_one_line(error)})", "fetch or write it again"
             ) from error
         raise unreadable(path, error) from error
 
@@ -98,11 +98,6 @@ def unreadable(path: Path, error: Exception) -> CorpusError:
     """What to say of a file that the system does not give."""
     reason = (error.strerror if isinstance(error, OSError) else None) or error
     return CorpusError(f"{path} can't be read ({reason})", "check that it exists and its permissions")
-
-
-def first_line(error: Exception) -> str:
-    """An exception's own words, on one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextmanager

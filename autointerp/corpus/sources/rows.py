@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from autointerp.config import CorpusConfig
 from autointerp.corpus.counts import Unfit
 from autointerp.corpus.sources.chat import CONVERSATION_KEYS
-from autointerp.corpus.sources.files import first_line, open_text, unreadable
-from autointerp.errors import CorpusError
+from autointerp.corpus.sources.files import open_text, unreadable
+from autointerp.errors import CorpusError, in_one_line
 from autointerp.hub import stream_from_hub
 from autointerp.json_text import parse_json
 from autointerp.valid_text import valid_text
@@ -106,7 +106,7 @@ def read_parquet(path: Path, name: str, config: CorpusConfig) -> Iterator[Row]:
                     yield Row(f"{name}#{number}", _to_python(value), group_id)
                     number += 1
     except pa.ArrowException as error:
-        raise CorpusError(f"{path} is not a readable parquet file ({first_line(error)})", "write it again") from error
+        raise CorpusError(f"{path} is not a readable parquet file ({in_one_line(error)})", "write it again") from error
     except OSError as error:
         raise unreadable(path, error) from error
 
@@ -164,11 +164,13 @@ def read_huggingface(config: CorpusConfig) -> Iterator[Row]:
             yield Row(f"{prefix}#{number}", row.get(column, _lacks(config, column)), group_id)
     except ImportError as error:
         raise CorpusError(
-            f"the Hugging Face dataset {prefix} needs a package that is not installed ({first_line(error)})",
+            f"the Hugging Face dataset {prefix} needs a package that is not installed ({in_one_line(error)})",
             "install it, or give files that need none",
         ) from error
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise CorpusError(f"the Hugging Face dataset {prefix} can't be loaded ({first_line(error)})", remedy) from error
+        raise CorpusError(
+            f"the Hugging Face dataset {prefix} can't be loaded ({in_one_line(error)})", remedy
+        ) from error
 
 
 def _choose_column(config: CorpusConfig, columns: list[str], place: str) -> str:

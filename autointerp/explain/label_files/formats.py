@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from autointerp.corpus.sources.files import kind_suffix, open_text
-from autointerp.errors import CorpusError, PipelineError
+from autointerp.errors import CorpusError, PipelineError, in_one_line
 from autointerp.explain.label_files.columns import COLUMNS, FEATURE, LABEL, column_fault, has_columns, is_export
 from autointerp.explain.label_files.faults import Faults
 from autointerp.identity import parse_feature_id
@@ -167,8 +167,7 @@ def _parquet_rows(path: Path, faults: Faults) -> Iterator[Row]:
                     number += 1
                     yield Row(f"row {number}", cells)
     except pa.ArrowException as error:
-        said = " ".join(str(error).split())
-        raise PipelineError(f"{path} is no valid Parquet file ({said})", "write it again") from error
+        raise PipelineError(f"{path} is no valid Parquet file ({in_one_line(error)})", "write it again") from error
     except OSError as error:
         raise PipelineError(f"{path} can't be read ({error.strerror})", "check its permissions") from error
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from autointerp.errors import CollectError
+from autointerp.errors import CollectError, in_one_line
 
 _CONNECT_WITHIN_S = 5.0
 
@@ -85,9 +85,8 @@ def running(ray: Any, address: str | None, n_cpus: float, n_gpus: float) -> Iter
     except (ConnectionError, RuntimeError, ValueError) as error:
         if "AuthenticationError" in str(error.__cause__):
             raise _refused(where) from error
-        problem = " ".join(str(error).split())
         raise CollectError(
-            f"Ray can't be started on {where} ({problem})", "check ray.address, or set ray.n_workers = 0"
+            f"Ray can't be started on {where} ({in_one_line(error)})", "check ray.address, or set ray.n_workers = 0"
         ) from error
     if callable(on_termination) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_termination)  # Ray puts its own in the place of the caller's

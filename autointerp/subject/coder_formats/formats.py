@@ -7,9 +7,9 @@
    weights. Where it says something else than the library that wrote the files does, the library is followed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from autointerp.errors import SubjectError
 from autointerp.subject.coder_build import Loaded
@@ -20,13 +20,32 @@ from autointerp.subject.coder_formats.sparsify import load_sparsify
 
 _PLAIN_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
 
-# The files that a folder of each format holds, the weights last.
-FORMAT_FILES: Mapping[str, tuple[str, ...]] = {
-    "saelens": ("cfg.json", "sae_weights.safetensors"),
-    "gemma_scope": ("params.npz",),
-    "gemma_scope_2": ("params.safetensors",),
-    "sparsify": ("cfg.json", "sae.safetensors"),
-    "dictionary_learning": ("config.json", "ae.pt"),
+
+class Format(NamedTuple):
+    """A format of coders.
+
+    Attributes:
+        files: What a folder of it holds, the weights last.
+        load: Reads it from a folder to a device, by SAELens' overrides of what the files say.
+    """
+
+    files: tuple[str, ...]
+    load: Callable[[Path, str, dict[str, Any]], Loaded]
+
+
+def _saelens(folder: Path, device: str, overrides: dict[str, Any]) -> Loaded:
+    from sae_lens.loading.pretrained_sae_loaders import sae_lens_disk_loader
+
+    loaded: Loaded = sae_lens_disk_loader(folder, device, overrides)
+    return loaded
+
+
+FORMATS: Mapping[str, Format] = {
+    "saelens": Format(("cfg.json", "sae_weights.safetensors"), _saelens),
+    "gemma_scope": Format(("params.npz",), load_gemma_scope),
+    "gemma_scope_2": Format(("params.safetensors",), load_gemma_scope_2),
+    "sparsify": Format(("cfg.json", "sae.safetensors"), load_sparsify),
+    "dictionary_learning": Format(("config.json", "ae.pt"), load_dictionary_learning),
 }
 
 
@@ -40,7 +59,7 @@ def recognise_format(folder: Path, wanted: str) -> str:
     Raises:
         SubjectError: If files are missing, or those of several formats are there.
     """
-    there = [name for name, files in FORMAT_FILES.items() if all((folder / file).is_file() for file in files)]
+    there = [name for name, form in FORMATS.items() if all((folder / file).is_file() for file in form.files)]
     if wanted in there or (wanted == "auto" and len(there) == 1):
         return wanted if wanted in there else there[0]
     if wanted == "auto" and there:
@@ -56,13 +75,13 @@ def recognise_format(folder: Path, wanted: str) -> str:
     raise SubjectError(
         f"the folder {folder} holds no coder that SAELens can load{asked}",
         "give a folder with the files of one format: "
-        + ", ".join(f"{name} ({' and '.join(files)})" for name, files in FORMAT_FILES.items()),
+        + ", ".join(f"{name} ({' and '.join(form.files)})" for name, form in FORMATS.items()),
     )
 
 
 def _coders_within(folder: Path) -> list[str]:
     """Folders in a folder that hold the weights of a coder."""
-    weights = [files[-1] for files in FORMAT_FILES.values()]
+    weights = [form.files[-1] for form in FORMATS.values()]
     inner = sorted(path for path in folder.iterdir() if path.is_dir())
     return [path.name for path in inner if any((path / file).is_file() for file in weights)]
 
@@ -71,7 +90,7 @@ def load_files(name: str, folder: Path, device: str, dtype: str) -> Loaded:
     """Read a coder by SAELens' loader of its format, made to read a folder.
 
     Args:
-        name: A key of `FORMAT_FILES`, whose files are there.
+        name: A key of `FORMATS`, whose files are there.
         folder: Holds them.
         device: Where the weights shall lie.
         dtype: A hint; some loaders leave weights in the dtype of the file.
@@ -79,16 +98,9 @@ def load_files(name: str, folder: Path, device: str, dtype: str) -> Loaded:
     Raises:
         SubjectError: If a file is not what it should be; what else a loader may raise is its own.
     """
-    for file in FORMAT_FILES[name]:
+    for file in FORMATS[name].files:
         _check_file(folder / file)
-    load = {
-        "saelens": _saelens,
-        "gemma_scope": load_gemma_scope,
-        "gemma_scope_2": load_gemma_scope_2,
-        "sparsify": load_sparsify,
-        "dictionary_learning": load_dictionary_learning,
-    }[name]
-    return load(folder, device, {"dtype": dtype})
+    return FORMATS[name].load(folder, device, {"dtype": dtype})
 
 
 def _check_file(file: Path) -> None:
@@ -105,10 +117,3 @@ def _check_file(file: Path) -> None:
                         f"{file} holds {name} as {dtype}, which is quantised or no floating-point number",
                         "use the coder as it was before it was quantised",
                     )
-
-
-def _saelens(folder: Path, device: str, overrides: dict[str, Any]) -> Loaded:
-    from sae_lens.loading.pretrained_sae_loaders import sae_lens_disk_loader
-
-    loaded: Loaded = sae_lens_disk_loader(folder, device, overrides)
-    return loaded
