@@ -103,7 +103,9 @@ def test_a_judge_that_knows_the_truth_gives_every_true_label_full_marks(
     for scorer in ("detection", "fuzzing", "recall"):
         values = {s.explanation_id: s.value for s in run.reader.scores(scorer=scorer)}
         for explanation in run.reader.explanations():
-            assert values[explanation.explanation_id] == pytest.approx(1.0), (scorer, explanation.label)
+            # Recall's value is the middle of what the truth may be, and so never 1.
+            least = 0.98 if scorer == "recall" else 1.0
+            assert least <= values[explanation.explanation_id] <= 1.0, (scorer, explanation.label)
     summary = {s.scorer: s for s in run.score_summary()}
     assert summary["detection"].baseline_median is not None
     assert summary["detection"].baseline_median < 0.7

@@ -104,6 +104,6 @@ PeakScorer.make_judge = make_silent
 def test_a_failure_of_a_user_s_scorer_counts(planted: Planted, with_contexts: WithContexts, tmp_path: Path) -> None:
     pipeline = with_contexts(pipeline_with(planted, tmp_path))
     file = tmp_path / "example_scorer.py"
-    nowhere = file.read_text(encoding="utf-8").replace("context.peak == offset", "context.peak == -1")
+    nowhere = file.read_text(encoding="utf-8").replace("if context.decoy]", "if len(context.decoy) > 99]")
     file.write_text(nowhere, encoding="utf-8")
     assert run_pipeline(pipeline, STAGES).n_failed > 0

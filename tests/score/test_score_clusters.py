@@ -107,7 +107,7 @@ def test_a_scorer_takes_contexts_of_one_group_for_one_cluster_and_documents_wher
     assert width({i: replace(c, group_id=c.document_id) for i, c in known.items()}) == apart
     grouped = width({i: replace(c, group_id=f"group {i // 5}") for i, c in known.items()})
     assert grouped > 1.5 * apart
-    assert width({i: replace(c, document_id=f"document {i // 5}") for i, c in known.items()}) == grouped
+    assert width({i: replace(c, document_id=f"document {i // 5}", group_id="") for i, c in known.items()}) == grouped
 
 
 @pytest.mark.parametrize(("rate", "size"), [(0.5, 2), (0.8, 5), (0.95, 5)])
