@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from annotated_types import Le
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autointerp.collect.firings import Helpers
 from autointerp.collect.stream import collect_shard
 from autointerp.collect.tokens import top_tokens
+from autointerp.collect.windows import no_rows
+from autointerp.config import CollectConfig
 from autointerp.errors import ActivationRangeError
 from autointerp.identity import hash_key, keyed_hash
 from tests.collect.cases import (
@@ -239,3 +242,9 @@ def test_sources_collected_in_one_pass_are_collected_as_each_alone(
         first, second = collect_shard(both, shard, [case.settings, other_settings])
         assert_identical(first, case.part(shard))
         assert_identical(second, alone.part(shard))
+
+
+def test_the_longest_context_has_offsets_that_can_be_kept() -> None:
+    (limit,) = (m.le for m in CollectConfig.model_fields["context_length"].metadata if isinstance(m, Le))
+    longest = replace(plain_case(np.ones((1, 4, 1), np.float32)).settings, context_length=limit)
+    assert longest.reach_length - 1 <= np.iinfo(no_rows(1).entry_offset.dtype).max
