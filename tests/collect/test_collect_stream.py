@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from annotated_types import Le
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -245,6 +244,6 @@ def test_sources_collected_in_one_pass_are_collected_as_each_alone(
 
 
 def test_the_longest_context_has_offsets_that_can_be_kept() -> None:
-    (limit,) = (m.le for m in CollectConfig.model_fields["context_length"].metadata if isinstance(m, Le))
+    limit = CollectConfig.model_json_schema()["properties"]["context_length"]["maximum"]
     longest = replace(plain_case(np.ones((1, 4, 1), np.float32)).settings, context_length=limit)
     assert longest.reach_length - 1 <= np.iinfo(no_rows(1).entry_offset.dtype).max
