@@ -130,7 +130,7 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
         for score in scored.scores:
             lines.append(
                 f"       {score.scorer:<10} {with_interval(score)}  {score.metric}, judge {score.judge}, "
-                f"{score.n_trials} trials{_unanswered(score)}"
+                f"{score.n_trials} trials{_besides(score)}{_unanswered(score)}"
             )
             if note := score.detail.get("uninformative"):
                 lines.append(f"       {'':<10} uninformative: {note}")
@@ -139,6 +139,12 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
         lines += ["", "failures"]
         lines += [f"  {f.stage}: {f.error_type}: {f.message}" for f in page.failures]
     return lines
+
+
+def _besides(score: Score) -> str:
+    """What else the value comes from: a judge who is free is asked about more than what has trials."""
+    n_judged = score.detail.get("n_tiles_judged")
+    return f" and {n_judged:,} windows of the pool" if n_judged else ""
 
 
 def _unanswered(score: Score) -> str:

@@ -1,5 +1,6 @@
 """Sampled windows: which are kept, and how they are cut."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,23 @@ from autointerp.records import SampledWindows
 
 _ROW_FIELDS = ("feature", "block_index", "peak_position", "peak", "window_start", "n_entries")
 _ENTRY_FIELDS = ("entry_offset", "entry_activation")
+
+
+def rows_of(
+    windows: SampledWindows, features: Sequence[int]
+) -> tuple[Int64[np.ndarray, " row"], list[Int64[np.ndarray, " row"]]]:
+    """Rows of some features, and for each feature its places among these rows.
+
+    Args:
+        windows: By feature.
+        features: Distinct, in any order.
+    """
+    wanted = np.array(features, dtype=windows.feature.dtype)
+    first = np.searchsorted(windows.feature, wanted, side="left")
+    last = np.searchsorted(windows.feature, wanted, side="right")
+    of_each, rows = expand(first.astype(np.int64), (last - first).astype(np.int64))
+    places = np.split(np.arange(rows.size, dtype=np.int64), np.searchsorted(of_each, np.arange(1, len(features))))
+    return rows, places[: len(features)]
 
 
 def take_rows(windows: SampledWindows, rows: Int64[np.ndarray, " row"]) -> SampledWindows:

@@ -149,7 +149,7 @@ class CollectConfig(_Frozen):
     n_top: int = Field(40, gt=0, description="blocks with the highest peaks kept per feature")
     n_fired: int = Field(100, gt=0, description="blocks kept per feature as a uniform sample of those where it fires")
     n_pool_blocks: int = Field(2048, gt=0, description="blocks of which every firing is kept")
-    context_length: int = Field(32, ge=4, le=65_536, description="tokens in a context")
+    context_length: int = Field(32, ge=4, le=32_768, description="tokens in a context")
     peak_fraction: float = Field(0.75, ge=0, le=1, description="where the peak stands in what the explainer sees")
     n_token_candidates: int = Field(
         256, gt=0, description="tokens counted per feature; exact for a feature that fires on no more different ones"

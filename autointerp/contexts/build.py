@@ -30,7 +30,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
-from autointerp.collect.windows import join_rows, narrowed, take_rows
+from autointerp.collect.windows import join_rows, narrowed, rows_of, take_rows
 from autointerp.config import ContextsConfig
 from autointerp.contexts.choose import ActiveChoices, ApartChoices, Candidates, Choice, choose_active, choose_apart
 from autointerp.contexts.lacking import why_too_few
@@ -55,7 +55,7 @@ from autointerp.contexts.windows import Pieces, Windows, cut_windows, window_con
 from autointerp.corpus.reader import BlockReader
 from autointerp.embedder import TextEmbedder
 from autointerp.identity import hash_key
-from autointerp.records import Collected, Context, Failure, FeatureContexts, SampledWindows, Split
+from autointerp.records import Collected, Context, Failure, FeatureContexts, Split
 
 logger = logging.getLogger(__name__)
 
@@ -218,8 +218,8 @@ class _Builder:
         """Cut all sampled windows of some features, top sets first."""
         inputs = self._inputs
         top, fired = inputs.collected.top, inputs.collected.fired
-        top_rows, top_places = _rows_of(top, features)
-        fired_rows, fired_places = _rows_of(fired, features)
+        top_rows, top_places = rows_of(top, features)
+        fired_rows, fired_places = rows_of(fired, features)
         top, fired = take_rows(top, top_rows), take_rows(fired, fired_rows)
         blocks = inputs.blocks.read(np.concatenate([top.block_index, fired.block_index]))
         splits = [group_split(name, inputs.seed, self._config.explain_share) for name in blocks.group_ids]
@@ -386,19 +386,6 @@ def build_contexts(features: Sequence[int], inputs: ContextInputs) -> Iterator[F
             n_failed += isinstance(outcome, Failure)
             yield outcome
     logger.info("contexts: %d features, %d of them without", len(features), n_failed)
-
-
-def _rows_of(
-    samples: SampledWindows, features: Sequence[int]
-) -> tuple[Int64[np.ndarray, " row"], list[Int64[np.ndarray, " row"]]]:
-    """Rows of some features in the samples, and for each feature its places among these rows."""
-    wanted = np.array(features, dtype=samples.feature.dtype)
-    first = np.searchsorted(samples.feature, wanted, side="left")
-    last = np.searchsorted(samples.feature, wanted, side="right")
-    ranges = [np.arange(start, end, dtype=np.int64) for start, end in zip(first, last, strict=True)]
-    rows = np.concatenate([np.empty(0, dtype=np.int64), *ranges])
-    places = np.split(np.arange(rows.size, dtype=np.int64), np.cumsum(last - first)[:-1]) if features else []
-    return rows, places
 
 
 def _spread_lengths(contexts: Sequence[Context], n_wanted: int) -> list[int]:

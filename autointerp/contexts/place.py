@@ -117,18 +117,26 @@ class Places:
         fixed = window_starts(fired.peak_position, blocks.span_start, blocks.span_end, length, self._peak_fraction)
         peak = fired.peak_position.astype(np.int64)
         reach = length - 1 - 2 * edge_margin(length)
-        decoys = self._draw(fired, peak - reach, peak + reach, blocks)
-        other = np.where(decoys == _NO_ROW, peak, self._others.fired.peak_position[decoys])
+        first = np.where(grades, peak - reach, fixed)
+        last = np.where(grades, peak + reach, self._last(fixed, blocks))
+        decoys = self._draw(fired, first, last, blocks)
+        other = np.where(grades & (decoys != _NO_ROW), self._others.fired.peak_position[decoys], peak)
         hashes = keyed_hash(self._key, fired.feature, fired.block_index)
         starts = drawn_starts(np.minimum(peak, other), np.maximum(peak, other), blocks, length, hashes)
-        return np.where(grades, decoys, self.within(fired, fixed, blocks)), np.where(grades, starts, fixed)
+        return decoys, np.where(grades, starts, fixed)
 
     def within(
         self, samples: SampledWindows, starts: Int32[np.ndarray, " row"], blocks: Blocks
     ) -> Int64[np.ndarray, " row"]:
         """Draw decoys that stand in windows whose place is given; -1 where there is none."""
-        end = np.minimum(starts + self._context_length, blocks.span_end)
-        return self._draw(samples, starts.astype(np.int64), end.astype(np.int64) - 1, blocks)
+        return self._draw(samples, starts.astype(np.int64), self._last(starts, blocks), blocks)
+
+    def _last(self, starts: Int32[np.ndarray, " row"], blocks: Blocks) -> Int64[np.ndarray, " row"]:
+        """The last position of windows."""
+        last: Int64[np.ndarray, " row"] = (
+            np.minimum(starts + self._context_length, blocks.span_end).astype(np.int64) - 1
+        )
+        return last
 
     def _draw(
         self,

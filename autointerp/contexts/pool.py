@@ -1,11 +1,8 @@
-"""The pool as windows: a uniform sample of the corpus, with the truth about every feature at every token.
+"""The pool as windows, with the truth about every feature at every token.
 
-1. The counted span of each of the pool's blocks is cut into windows of `context_length` tokens, one after the other;
-   the last one is shifted back so that it ends with the span. Every counted token of the pool lies in a window, those
-   on which the last window meets the one before in both. Only a span shorter than `context_length` makes a shorter
-   window. The windows around a feature's peaks have the same lengths, so that length tells nothing about firing.
-2. The `n_pool_tiles` windows of smallest keyed hash are the tiles. All features share them.
-3. The pool's firings are sorted by feature once, so that one feature's are a slice.
+Which windows are drawn says `pool_windows`; all features share them. Where the corpus comes as it is, they are called
+tiles. Windows of either sort have the lengths of those around a feature's peaks, so that length tells nothing about
+firing.
 
 A tile is silent for a feature in the strong sense if its whole block is: `block_is_silent`. How far a tile that is
 silent itself lies from a firing of its block says `silent_margin`.
@@ -20,51 +17,23 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
-from autointerp.contexts.pool_windows import PeakSettings, PoolWindows, cut_spans, draw_peak_windows
+from autointerp.contexts.pool_blocks import APART, PoolBlocks
+from autointerp.contexts.pool_windows import PeakSettings, draw_peak_windows, draw_tiles
 from autointerp.contexts.splits import DuplicateIndex, context_trigrams, group_split, trigram_sets
 from autointerp.contexts.windows import Pieces, make_context
-from autointerp.corpus.reader import BlockReader, Blocks
 from autointerp.embedder import TextEmbedder
-from autointerp.identity import hash_key, keyed_hash
-from autointerp.records import Context, ContextKind, Pool, Split
-
-
-@dataclass(frozen=True, slots=True)
-class _Firings:
-    """The pool's firings by feature; one that lies in two tiles stands here twice.
-
-    Attributes:
-        feature: Ascending.
-        pool_block: Row of `Pool.block_index`.
-        position: Position in the block.
-        tile: Tile that holds the firing, -1 where none does.
-        activation: Above 0.
-    """
-
-    feature: Int32[np.ndarray, " firing"]
-    pool_block: Int32[np.ndarray, " firing"]
-    position: Int32[np.ndarray, " firing"]
-    tile: Int32[np.ndarray, " firing"]
-    activation: Float32[np.ndarray, " firing"]
-
-    def of(self, feature_index: int) -> slice:
-        """The firings of one feature."""
-        # Of the array's own dtype: otherwise each look-up would convert, and so copy, the whole array.
-        ends = np.array([feature_index, feature_index + 1], dtype=self.feature.dtype)
-        first, last = np.searchsorted(self.feature, ends)
-        return slice(int(first), int(last))
+from autointerp.records import Context, ContextKind, Split
 
 
 @dataclass(frozen=True, eq=False)
 class PoolTiles:
     """Windows of the pool's blocks, with every feature's activations on them.
 
-    Tiles are in corpus order. Make one with `PoolTiles.build`, which draws them uniformly, or `PoolTiles.build_peaks`.
+    Tiles are in corpus order. Make one with `PoolTiles.build`.
 
     Attributes:
         source_id: `model@source`.
         n_blocks: Blocks in the pool.
-        n_windows: Windows into which the pool's blocks are cut; the tiles are a uniform sample of them.
         block_index: Block of each tile.
         start: Position of each tile's first token in its block.
         length: Tokens of each tile.
@@ -82,7 +51,6 @@ class PoolTiles:
 
     source_id: str
     n_blocks: int
-    n_windows: int
     block_index: Int64[np.ndarray, " tile"]
     start: Int32[np.ndarray, " tile"]
     length: Int32[np.ndarray, " tile"]
@@ -97,7 +65,7 @@ class PoolTiles:
     context_length: int
     near_duplicate: float
     _pool_block: Int32[np.ndarray, " tile"]
-    _firings: _Firings
+    _pool: PoolBlocks
     _duplicates: DuplicateIndex
     _kept: KeptEmbeddings | None
     _embeddings: list[tuple[TextEmbedder, Float32[np.ndarray, "tile dim"]]] = field(default_factory=list)
@@ -105,112 +73,59 @@ class PoolTiles:
     @classmethod
     def build(
         cls,
-        pool: Pool,
-        reader: BlockReader,
+        pool: PoolBlocks,
         pieces: Pieces,
         config: ContextsConfig,
         collect: CollectConfig,
         *,
         seed: int,
         source_id: str,
+        n_active_blocks: Int64[np.ndarray, " feature"] | None = None,
         kept: KeptEmbeddings | None = None,
     ) -> "PoolTiles":
-        """Cut the pool's blocks into windows, draw the tiles, and index the firings by feature.
+        """Draw windows of the pool's blocks: of the corpus as it comes, or around features' peaks; see `pool_windows`.
 
-        Costs a read of the pool's blocks and one sort of its firings; a later stage builds it again from what `collect`
-        kept. Only the embeddings, which cost more than all else, are written, and read again.
+        A later stage draws them again from what `collect` kept. Only the embeddings, which cost more than all else, are
+        written, and read again.
 
         Args:
             pool: Sampled blocks with every firing.
-            reader: The corpus that the pool was sampled from.
             pieces: Of the subject's vocabulary.
-            config: Number of tiles, split of documents, what a near-duplicate is.
+            config: Number of windows, split of documents, what a near-duplicate is.
             collect: Length of a context.
             seed: Of the draw and of the split.
             source_id: `model@source`.
-            kept: Where the run's embedder's embeddings of the tiles are kept; None keeps them in memory alone.
-
-        Raises:
-            ShardError: If a block is not in the corpus.
+            n_active_blocks: Blocks of the corpus in which each feature fires: for windows around peaks; None for the
+                corpus as it comes.
+            kept: Where the run's embedder's embeddings of the windows are kept; None keeps them in memory alone.
         """
-        blocks = reader.read(pool.block_index)
-        cut = cut_spans(blocks, collect.context_length)
-        key = hash_key(seed, "pool tiles")
-        order = np.argsort(keyed_hash(key, pool.block_index[cut.pool_block], cut.start), kind="stable")
-        drawn = cut.take(np.sort(order[: config.n_pool_tiles]))
-        return cls._of(drawn, cut.start.size, pool, blocks, pieces, config, collect, seed, source_id, kept)
-
-    @classmethod
-    def build_peaks(
-        cls,
-        pool: Pool,
-        reader: BlockReader,
-        pieces: Pieces,
-        config: ContextsConfig,
-        collect: CollectConfig,
-        *,
-        seed: int,
-        source_id: str,
-        n_active_blocks: Int64[np.ndarray, " feature"],
-        kept: KeptEmbeddings | None = None,
-    ) -> "PoolTiles":
-        """Draw windows of the pool in which features peak, and index the firings by feature; see `pool_windows`.
-
-        Args:
-            pool: Sampled blocks with every firing.
-            reader: The corpus that the pool was sampled from.
-            pieces: Of the subject's vocabulary.
-            config: Number of windows, at most; split of documents.
-            collect: Length of a context.
-            seed: Of the draw and of the split.
-            source_id: `model@source`.
-            n_active_blocks: Blocks of the corpus in which each feature fires.
-            kept: Where the run's embedder's embeddings of these windows are kept.
-
-        Raises:
-            ShardError: If a block is not in the corpus.
-        """
-        blocks = reader.read(pool.block_index)
-        settings = PeakSettings(
-            context_length=collect.context_length,
-            is_alike=n_active_blocks >= config.min_explain + config.min_score,
-            n_per_feature=max(1, round(collect.n_fired * pool.block_index.size / reader.n_blocks)),
-        )
-        drawn = draw_peak_windows(pool, blocks, pieces, config.n_pool_tiles, settings, seed)
-        return cls._of(drawn, drawn.start.size, pool, blocks, pieces, config, collect, seed, source_id, kept)
-
-    @classmethod
-    def _of(
-        cls,
-        drawn: PoolWindows,
-        n_windows: int,
-        pool: Pool,
-        blocks: Blocks,
-        pieces: Pieces,
-        config: ContextsConfig,
-        collect: CollectConfig,
-        seed: int,
-        source_id: str,
-        kept: KeptEmbeddings | None,
-    ) -> "PoolTiles":
-        pool_block, start, length = drawn.pool_block, drawn.start, drawn.length
-        offsets = np.arange(collect.context_length)[None, :]
-        inside = offsets < length[:, None]
+        length, n_wanted = collect.context_length, config.n_pool_tiles
+        if n_active_blocks is None:
+            drawn = draw_tiles(pool, length, n_wanted, seed)
+        else:
+            settings = PeakSettings(
+                context_length=length,
+                is_alike=n_active_blocks >= config.min_explain + config.min_score,
+                n_per_feature=max(1, round(collect.n_fired * pool.block_index.size / pool.n_corpus_blocks)),
+            )
+            drawn = draw_peak_windows(pool, pieces, n_wanted, settings, seed)
+        pool_block, start, length_of = drawn.pool_block, drawn.start, drawn.length
+        offsets = np.arange(length)[None, :]
+        inside = offsets < length_of[:, None]
         positions = np.where(inside, start[:, None] + offsets, 0)
-        token_ids = np.where(inside, blocks.token_ids[pool_block[:, None], positions], 0).astype(np.int32)
-        drawn_blocks = blocks.take(pool_block)
+        token_ids = np.where(inside, pool.blocks.token_ids[pool_block[:, None], positions], 0).astype(np.int32)
+        drawn_blocks = pool.blocks.take(pool_block)
         tokens = tuple(
-            tuple(pieces.pieces(row[:n])) for row, n in zip(token_ids.tolist(), length.tolist(), strict=True)
+            tuple(pieces.pieces(row[:n])) for row, n in zip(token_ids.tolist(), length_of.tolist(), strict=True)
         )
         splits = [group_split(name, seed, config.explain_share, config.select_share) for name in drawn_blocks.group_ids]
-        trigrams = tuple(trigram_sets(token_ids, length))
+        trigrams = tuple(trigram_sets(token_ids, length_of))
         return cls(
             source_id=source_id,
             n_blocks=pool.block_index.size,
-            n_windows=n_windows,
             block_index=pool.block_index[pool_block],
             start=start,
-            length=length,
+            length=length_of,
             token_ids=token_ids,
             document_ids=drawn_blocks.document_ids,
             group_ids=drawn_blocks.group_ids,
@@ -219,10 +134,10 @@ class PoolTiles:
             tokens=tokens,
             texts=["".join(row).strip() for row in tokens],
             trigrams=trigrams,
-            context_length=collect.context_length,
+            context_length=length,
             near_duplicate=config.near_duplicate,
             _pool_block=pool_block,
-            _firings=_index(pool, pool_block, start, length, blocks.token_ids.shape[1]),
+            _pool=pool,
             _duplicates=DuplicateIndex(trigrams),
             _kept=kept,
         )
@@ -254,21 +169,34 @@ class PoolTiles:
 
     def peaks(self, feature_index: int) -> Float32[np.ndarray, " tile"]:
         """A feature's largest activation in each tile, 0 where it does not fire."""
-        firings = self._firings.of(feature_index)
-        tile = self._firings.tile[firings]
-        inside = tile >= 0
+        tile, activation = self._firings_in_tiles(feature_index)
         peaks = np.zeros(self.n_tiles, dtype=np.float32)
-        np.maximum.at(peaks, tile[inside], self._firings.activation[firings][inside])
+        np.maximum.at(peaks, tile, activation)
         return peaks
 
     def masses(self, feature_index: int) -> Float64[np.ndarray, " tile"]:
         """The sum of a feature's activations in each tile, 0 where it does not fire."""
-        firings = self._firings.of(feature_index)
-        tile = self._firings.tile[firings]
-        inside = tile >= 0
-        activations = self._firings.activation[firings][inside]
-        masses: Float64[np.ndarray, " tile"] = np.bincount(tile[inside], activations, minlength=self.n_tiles)
+        tile, activation = self._firings_in_tiles(feature_index)
+        masses: Float64[np.ndarray, " tile"] = np.bincount(tile, activation, minlength=self.n_tiles)
         return masses
+
+    @cached_property
+    def _first(self) -> Int64[np.ndarray, " tile"]:
+        """Where each tile begins on the line of `PoolBlocks.at`, ascending."""
+        first: Int64[np.ndarray, " tile"] = self._pool_block * APART + self.start
+        return first
+
+    def _firings_in_tiles(
+        self, feature_index: int
+    ) -> tuple[Int64[np.ndarray, " firing"], Float32[np.ndarray, " firing"]]:
+        """Tile and activation of each of a feature's firings that lies in one; one that lies in two comes twice."""
+        firings = self._pool.of(feature_index)
+        at, end = self._pool.at[firings], self._first + self.length
+        # Of the tiles that begin at or before a firing, it may lie in the last two: a third never meets them.
+        last = np.searchsorted(self._first, at, side="right") - 1
+        tile = np.concatenate([last, last - 1])
+        inside = (tile >= 0) & (np.tile(at, 2) < end[tile])
+        return tile[inside], np.tile(self._pool.activation[firings], 2)[inside]
 
     @cached_property
     def score_texts(self) -> list[str]:
@@ -278,7 +206,7 @@ class PoolTiles:
     def block_is_silent(self, feature_index: int) -> Bool[np.ndarray, " tile"]:
         """Whether a feature is silent on every counted token of each tile's whole block."""
         silent = np.ones(self.n_blocks, dtype=np.bool_)
-        silent[self._firings.pool_block[self._firings.of(feature_index)]] = False
+        silent[self._pool.at[self._pool.of(feature_index)] // APART] = False
         tiles: Bool[np.ndarray, " tile"] = silent[self._pool_block]
         return tiles
 
@@ -288,15 +216,10 @@ class PoolTiles:
         The edge of a block is no firing.
         """
         reach = self.context_length // 2
-        firings = self._firings.of(feature_index)
-        # One line of positions for all blocks, on which no two blocks come near each other.
-        apart = np.int64(1 << 32)
-        at = np.sort(self._firings.pool_block[firings] * apart + self._firings.position[firings])
-        first = self._pool_block * apart + self.start
+        at, first = self._pool.at[self._pool.of(feature_index)], self._first
         end = first + self.length
         following = np.searchsorted(at, first)
-        far = np.array([-apart]), np.array([apart * (self.n_blocks + 1)])
-        bounded = np.concatenate([far[0], at, far[1]])
+        bounded = np.concatenate([[-APART], at, [APART * (self.n_blocks + 1)]])
         before, after = first - bounded[following] - 1, bounded[following + 1] - end
         margin: Int64[np.ndarray, " tile"] = np.where(after < 0, -1, np.minimum(np.minimum(before, after), reach))
         return margin
@@ -313,11 +236,11 @@ class PoolTiles:
 
     def activations(self, tile: int, feature_index: int) -> Float32[np.ndarray, " offset"]:
         """A feature's activation at each token of a tile."""
-        firings = self._firings.of(feature_index)
-        here = self._firings.tile[firings] == tile
+        firings = self._pool.of(feature_index)
         activations = np.zeros(int(self.length[tile]), dtype=np.float32)
-        offsets = self._firings.position[firings][here] - self.start[tile]
-        activations[offsets] = self._firings.activation[firings][here]
+        first, last = np.searchsorted(self._pool.at[firings], self._first[tile] + [0, activations.size])
+        at = self._pool.at[firings][first:last]
+        activations[at - self._first[tile]] = self._pool.activation[firings][first:last]
         return activations
 
     def context(
@@ -359,41 +282,3 @@ class PoolTiles:
         computed = embedder.embed(self.texts) if kept is None else kept.of(self.texts, embedder)
         self._embeddings.append((embedder, computed))
         return computed
-
-
-def _index(
-    pool: Pool,
-    pool_block: Int32[np.ndarray, " tile"],
-    start: Int32[np.ndarray, " tile"],
-    length: Int32[np.ndarray, " tile"],
-    n_positions: int,
-) -> _Firings:
-    """Sort the firings by feature and find the tiles of each: none, one, or the last two of its block."""
-    n_blocks = pool.block_index.size
-    row = np.repeat(np.arange(n_blocks, dtype=np.int32), np.diff(pool.offsets))
-    # Tiles are in corpus order, so one that meets another comes right behind it; a third never meets the two.
-    meets = np.zeros(start.size, dtype=np.bool_)
-    meets[1:] = (pool_block[1:] == pool_block[:-1]) & (start[1:] < (start + length)[:-1])
-    firing_of: list[Int64[np.ndarray, " firing"]] = []
-    tile_of: list[Int32[np.ndarray, " firing"]] = []
-    for apart in (~meets, meets):
-        tile_at = np.full((n_blocks, n_positions), -1, dtype=np.int32)
-        tile = np.repeat(np.flatnonzero(apart).astype(np.int32), length[apart])
-        offset = np.arange(tile.size) - np.repeat(np.cumsum(length[apart]) - length[apart], length[apart])
-        tile_at[pool_block[tile], start[tile] + offset] = tile
-        here = tile_at[row, pool.position]
-        # A firing outside all tiles stays, once: it tells that its block is not silent.
-        kept = np.flatnonzero(here >= 0) if firing_of else np.arange(here.size)
-        firing_of.append(kept)
-        tile_of.append(here[kept])
-
-    firing, tile = np.concatenate(firing_of), np.concatenate(tile_of)
-    order = np.argsort(pool.feature[firing], kind="stable")
-    firing, tile = firing[order], tile[order]
-    return _Firings(
-        feature=pool.feature[firing],
-        pool_block=row[firing],
-        position=pool.position[firing],
-        tile=tile,
-        activation=pool.activation[firing],
-    )

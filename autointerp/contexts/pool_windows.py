@@ -1,4 +1,9 @@
-"""Which windows of the pool's blocks serve as tiles: the corpus as it comes, or where features peak.
+"""Which windows of the pool's blocks are drawn: the corpus as it comes, or where features peak.
+
+The corpus as it comes: the counted span of each block is cut into windows of `context_length` tokens, one after the
+other; the last one is shifted back so that it ends with the span. Every counted token lies in a window, those on which
+the last window meets the one before in both. Only a shorter span makes a shorter window. The windows of smallest keyed
+hash are drawn.
 
 Windows around peaks are drawn so that they look like the contexts that grade, of any feature:
 
@@ -18,10 +23,11 @@ from jaxtyping import Bool, Int32, Int64
 from autointerp.collect.runs import expand, first_in_run, first_rows, rank_in_run, run_lengths, run_starts
 from autointerp.collect.windows import fired_rank, take_rows, window_starts
 from autointerp.contexts.place import OtherPeaks, Places
+from autointerp.contexts.pool_blocks import APART, PoolBlocks
 from autointerp.contexts.windows import Pieces
 from autointerp.corpus.reader import Blocks
 from autointerp.identity import hash_key, keyed_hash
-from autointerp.records import Pool, SampledWindows
+from autointerp.records import SampledWindows
 
 _CANDIDATES_PER_WINDOW = 4
 
@@ -60,7 +66,21 @@ class PoolWindows:
         return PoolWindows(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
-def cut_spans(blocks: Blocks, context_length: int) -> PoolWindows:
+def draw_tiles(pool: PoolBlocks, context_length: int, n_wanted: int, seed: int) -> PoolWindows:
+    """Draw windows of the corpus as it comes, uniformly; see the module.
+
+    Args:
+        pool: Sampled blocks.
+        context_length: Tokens in a window, unless its block's counted span is shorter.
+        n_wanted: Windows at most.
+        seed: Of the draw.
+    """
+    cut = _cut_spans(pool.blocks, context_length)
+    hashes = keyed_hash(hash_key(seed, "pool tiles"), pool.block_index[cut.pool_block], cut.start)
+    return cut.take(np.sort(np.argsort(hashes, kind="stable")[:n_wanted]))
+
+
+def _cut_spans(blocks: Blocks, context_length: int) -> PoolWindows:
     """Cut counted spans into windows.
 
     Window j begins `j * context_length` tokens into its span, or earlier where it would not end within it.
@@ -76,13 +96,12 @@ def cut_spans(blocks: Blocks, context_length: int) -> PoolWindows:
 
 
 def draw_peak_windows(
-    pool: Pool, blocks: Blocks, pieces: Pieces, n_wanted: int, settings: PeakSettings, seed: int
+    pool: PoolBlocks, pieces: Pieces, n_wanted: int, settings: PeakSettings, seed: int
 ) -> PoolWindows:
     """Draw windows around features' peaks; see the module's steps.
 
     Args:
         pool: Sampled blocks with every firing.
-        blocks: The same blocks.
         pieces: Of the subject's vocabulary.
         n_wanted: Windows at most.
         settings: What decides the draw.
@@ -91,13 +110,13 @@ def draw_peak_windows(
     key, length = hash_key(seed, "pool peaks"), settings.context_length
     n_candidates = _CANDIDATES_PER_WINDOW * n_wanted
     n_each = max(settings.n_per_feature, 1 + n_candidates // max(1, int(settings.is_alike.sum())))
-    sample = _first_peaks(pool, blocks, settings, n_each, key)
+    sample = _first_peaks(pool, settings, n_each, key)
     turns = _turns(sample, key)
     in_turn = np.lexsort((keyed_hash(key, sample.feature), turns))[:n_candidates]
     others = take_rows(sample, np.flatnonzero(turns < settings.n_per_feature))
     chosen = take_rows(sample, in_turn)
     row = np.searchsorted(pool.block_index, chosen.block_index)
-    of_each = blocks.take(row)
+    of_each = pool.blocks.take(row)
     # The place of the peak in what the explainer sees has no part in it: all of these are drawn.
     places = Places(OtherPeaks(others, settings.is_alike), pieces, length, 0.5, key)
     _, start = places.drawn(chosen, of_each, np.ones(row.size, dtype=np.bool_))
@@ -106,21 +125,21 @@ def draw_peak_windows(
     return PoolWindows(row[kept].astype(np.int32), start[kept], (end - start)[kept].astype(np.int32))
 
 
-def _first_peaks(pool: Pool, blocks: Blocks, settings: PeakSettings, n_each: int, key: int) -> SampledWindows:
+def _first_peaks(pool: PoolBlocks, settings: PeakSettings, n_each: int, key: int) -> SampledWindows:
     """The first peaks of each feature that counts, as the uniform sample holds them, by feature."""
-    row = np.repeat(np.arange(pool.block_index.size), np.diff(pool.offsets))
     alike = np.flatnonzero(settings.is_alike[pool.feature])
-    order = alike[np.lexsort((pool.position[alike], row[alike], pool.feature[alike]))]
-    feature, row, position, activation = pool.feature[order], row[order], pool.position[order], pool.activation[order]
+    feature, activation = pool.feature[alike], pool.activation[alike]
+    row, position = np.divmod(pool.at[alike], APART)
+    position = position.astype(np.int32)
     starts = run_starts(feature.astype(np.int64) * pool.block_index.size + row)
-    lengths = run_lengths(starts, order.size)
+    lengths = run_lengths(starts, alike.size)
     rank = fired_rank(key, feature[starts], pool.block_index[row[starts]])
     kept = first_rows(feature[starts], rank, n_each)
     starts, lengths = starts[kept], lengths[kept]
     run, firing = expand(starts, lengths)
     peak = np.maximum.reduceat(activation[firing], np.cumsum(lengths) - lengths) if kept.size else activation[:0]
     peak_position = position[firing][first_in_run(activation[firing] == peak[run], run)]
-    of_each, reach = blocks.take(row[starts]), 2 * settings.context_length - 1
+    of_each, reach = pool.blocks.take(row[starts]), 2 * settings.context_length - 1
     window_start = window_starts(peak_position, of_each.span_start, of_each.span_end, reach, 0.5)
     offset = position[firing] - window_start[run]
     inside = np.flatnonzero((offset >= 0) & (offset < reach))

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int32, Int64
 
 from autointerp.collect.shards import load_part
 from autointerp.config import Pipeline
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
 from autointerp.contexts.pool import PoolTiles
+from autointerp.contexts.pool_blocks import PoolBlocks
 from autointerp.corpus.pieces import TokenPieces
 from autointerp.corpus.reader import ShardReader
 from autointerp.embedder import Embedder
@@ -178,38 +179,30 @@ class SourceSession:
 
     @cached_property
     def pool(self) -> PoolTiles:
-        """Windows of the pool."""
-        pipeline = self.run.pipeline
-        return PoolTiles.build(
-            self.collected.pool,
-            self.run.blocks,
-            self.run.pieces,
-            pipeline.contexts,
-            pipeline.collect,
-            seed=pipeline.seed,
-            source_id=self.source_id,
-            kept=self._kept_embeddings("tiles"),
-        )
+        """Windows of the pool, of the corpus as it comes."""
+        return self._windows("tiles", None)
 
     @cached_property
     def peak_windows(self) -> PoolTiles:
         """Windows of the pool in which features peak."""
-        pipeline = self.run.pipeline
-        return PoolTiles.build_peaks(
-            self.collected.pool,
-            self.run.blocks,
+        return self._windows("peaks", self.collected.statistics.n_active_blocks)
+
+    @cached_property
+    def _pool_blocks(self) -> PoolBlocks:
+        return PoolBlocks.read(self.collected.pool, self.run.blocks)
+
+    def _windows(self, name: str, n_active_blocks: Int64[np.ndarray, " feature"] | None) -> PoolTiles:
+        pipeline, file = self.run.pipeline, self.run.folder.pool_file(self.source_id, name)
+        return PoolTiles.build(
+            self._pool_blocks,
             self.run.pieces,
             pipeline.contexts,
             pipeline.collect,
             seed=pipeline.seed,
             source_id=self.source_id,
-            n_active_blocks=self.collected.statistics.n_active_blocks,
-            kept=self._kept_embeddings("peaks"),
+            n_active_blocks=n_active_blocks,
+            kept=KeptEmbeddings(file, self.run.contexts_fingerprint, self.run.embedder),
         )
-
-    def _kept_embeddings(self, windows: str) -> KeptEmbeddings:
-        file = self.run.folder.pool_file(self.source_id, windows)
-        return KeptEmbeddings(file, self.run.contexts_fingerprint, self.run.embedder)
 
     def decoder_neighbors(self) -> Int32[np.ndarray, "feature rank"]:
         """Features with the closest decoder directions, as the collect stage stored them; -1 where there are none."""

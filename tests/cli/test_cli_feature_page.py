@@ -155,3 +155,18 @@ def test_show_says_what_unanswered_questions_could_change_and_that_one_answer_to
     place = next(i for i, line in enumerate(lines) if "detection" in line)
     assert lines[place].endswith("2 trials, 1 unanswered (between .50 and .88, had they been)")
     assert lines[place + 1].strip() == "uninformative: the judge said no to every question"
+
+
+def test_show_counts_the_windows_of_the_pool_beside_the_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = Writer(tmp_path)
+    writer.add_source(make.source(4))
+    writer.add_features([make.feature(1)])
+    explanation = make.explanation(1, "heat")
+    graded = make.graded(explanation)
+    writer.add_explanations([explanation])
+    writer.add_scores([replace(graded, score=replace(graded.score, detail={"n_tiles_judged": 1991}))])
+    assert f"{graded.score.n_trials} trials and 1,991 windows of the pool" in printed(
+        capsys, "show", str(tmp_path), "1"
+    )

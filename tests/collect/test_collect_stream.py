@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from autointerp.collect.firings import Helpers
 from autointerp.collect.stream import collect_shard
 from autointerp.collect.tokens import top_tokens
+from autointerp.collect.windows import no_rows
+from autointerp.config import CollectConfig
 from autointerp.errors import ActivationRangeError
 from autointerp.identity import hash_key, keyed_hash
 from tests.collect.cases import (
@@ -239,3 +241,9 @@ def test_sources_collected_in_one_pass_are_collected_as_each_alone(
         first, second = collect_shard(both, shard, [case.settings, other_settings])
         assert_identical(first, case.part(shard))
         assert_identical(second, alone.part(shard))
+
+
+def test_the_longest_context_has_offsets_that_can_be_kept() -> None:
+    limit = CollectConfig.model_json_schema()["properties"]["context_length"]["maximum"]
+    longest = replace(plain_case(np.ones((1, 4, 1), np.float32)).settings, context_length=limit)
+    assert longest.reach_length - 1 <= np.iinfo(no_rows(1).entry_offset.dtype).max

@@ -9,6 +9,7 @@ from jaxtyping import Float32
 
 from autointerp.config import CollectConfig
 from autointerp.contexts.pool import PoolTiles
+from autointerp.contexts.pool_blocks import PoolBlocks
 from autointerp.contexts.splits import group_split
 from autointerp.records import Pool
 from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, BagOfWords, NumberedWords, World, make_world
@@ -51,7 +52,7 @@ def test_windows_are_full_wherever_the_block_allows_and_the_last_one_ends_with_i
         world = dataclasses.replace(world, dense=np.zeros_like(world.dense))
     tiles = world.tiles(ALL_TILES)
     assert spans(tiles) == expected
-    assert (tiles.n_tiles, tiles.n_windows, tiles.n_blocks) == (len(expected), len(expected), 1)
+    assert (tiles.n_tiles, tiles.n_blocks) == (len(expected), 1)
 
 
 def test_a_tile_knows_its_text_tokens_document_and_activations() -> None:
@@ -142,7 +143,6 @@ def test_fewer_tiles_are_a_part_of_more_tiles(seed: int) -> None:
     world = make_world(seed)
     few = world.tiles(CONTEXTS.model_copy(update={"n_pool_tiles": 20}))
     assert few.n_tiles == 20
-    assert few.n_windows == world.tiles(ALL_TILES).n_tiles
     assert set(spans(few)) < set(spans(world.tiles()))
     assert spans(few) == sorted(spans(few))
 
@@ -193,7 +193,9 @@ def test_a_pool_without_any_firing_is_silent_everywhere() -> None:
     silent = Pool(
         none.block_index, np.zeros_like(none.offsets), none.feature[:0], none.position[:0], none.activation[:0]
     )
-    tiles = PoolTiles.build(silent, world, NumberedWords(), CONTEXTS, COLLECT, seed=0, source_id=SOURCE)
+    tiles = PoolTiles.build(
+        PoolBlocks.read(silent, world), NumberedWords(), CONTEXTS, COLLECT, seed=0, source_id=SOURCE
+    )
     assert tiles.block_is_silent(2).all()
     assert not tiles.peaks(2).any()
 

@@ -11,6 +11,7 @@ from autointerp.config import CollectConfig, ContextsConfig, CorpusConfig, Embed
 from autointerp.contexts.build import ContextInputs, build_contexts
 from autointerp.contexts.negatives import SilentPools
 from autointerp.contexts.pool import PoolTiles
+from autointerp.contexts.pool_blocks import PoolBlocks
 from autointerp.contexts.render import active_offsets, marked_text, plain_text
 from autointerp.corpus import TokenPieces, cut_shards, save_shard
 from autointerp.corpus.reader import ShardReader
@@ -52,7 +53,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, FeatureConte
     dense = ((token_ids == tokenizer.convert_tokens_to_ids("cat")) * counted * (1 + token_ids % 7)).astype(np.float32)
     world = World(token_ids, counted, blocks.document_ids, dense[:, :, None])
     pieces = TokenPieces(tokenizer)
-    pool = PoolTiles.build(world.pool(COLLECT), reader, pieces, CONTEXTS, COLLECT, seed=0, source_id=SOURCE)
+    pool = PoolTiles.build(
+        PoolBlocks.read(world.pool(COLLECT), reader), pieces, CONTEXTS, COLLECT, seed=0, source_id=SOURCE
+    )
     embedder = Embedder(EmbedderConfig(device="cpu"))
     pools = SilentPools(pool, pool)
     inputs = ContextInputs(SOURCE, world.collected(COLLECT), reader, pieces, pools, 0.75, embedder, CONTEXTS, 0, "")

@@ -10,6 +10,7 @@ from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.build import ContextInputs, Neighbors
 from autointerp.contexts.negatives import SilentPools
 from autointerp.contexts.pool import PoolTiles
+from autointerp.contexts.pool_blocks import PoolBlocks
 from autointerp.corpus.reader import Blocks, make_blocks
 from autointerp.identity import hash_key, keyed_hash
 from autointerp.records import Collected, FeatureStatistics, Pool, SampledWindows, TokenCounts
@@ -119,13 +120,20 @@ class World:
         )
 
     def tiles(self, config: ContextsConfig = CONTEXTS, collect: CollectConfig = COLLECT, *, seed: int = 0) -> PoolTiles:
-        return PoolTiles.build(self.pool(collect), self, NumberedWords(), config, collect, seed=seed, source_id=SOURCE)
+        return self._pool_windows(config, collect, seed, None)
 
     def peaks(self, config: ContextsConfig = CONTEXTS, collect: CollectConfig = COLLECT, *, seed: int = 0) -> PoolTiles:
-        n_active_blocks = (self.dense > 0).any(axis=1).sum(axis=0)
-        return PoolTiles.build_peaks(
-            self.pool(collect),
-            self,
+        return self._pool_windows(config, collect, seed, (self.dense > 0).any(axis=1).sum(axis=0))
+
+    def _pool_windows(
+        self,
+        config: ContextsConfig,
+        collect: CollectConfig,
+        seed: int,
+        n_active_blocks: Int64[np.ndarray, " feature"] | None,
+    ) -> PoolTiles:
+        return PoolTiles.build(
+            PoolBlocks.read(self.pool(collect), self),
             NumberedWords(),
             config,
             collect,

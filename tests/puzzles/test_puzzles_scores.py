@@ -11,6 +11,7 @@ from autointerp.config import CollectConfig, ContextsConfig, ScoreConfig
 from autointerp.contexts.build import ContextInputs, build_contexts
 from autointerp.contexts.negatives import SilentPools
 from autointerp.contexts.pool import PoolTiles
+from autointerp.contexts.pool_blocks import PoolBlocks
 from autointerp.puzzles.load import Fault
 from autointerp.records import Failure, FeatureContexts, ScoreWithTrials
 from autointerp.score.base import BaseScorer
@@ -64,9 +65,10 @@ def built(planted: Planted) -> Built:
     collected = world.collected(COLLECT)
     statistics = collected.statistics
     n_active_blocks = statistics.n_active_blocks
-    tiles = PoolTiles.build(collected.pool, world, pieces, CONTEXTS, COLLECT, seed=0, source_id=SOURCE)
-    peaks = PoolTiles.build_peaks(
-        collected.pool, world, pieces, CONTEXTS, COLLECT, seed=0, source_id=SOURCE, n_active_blocks=n_active_blocks
+    pool = PoolBlocks.read(collected.pool, world)
+    tiles, peaks = (
+        PoolTiles.build(pool, pieces, CONTEXTS, COLLECT, seed=0, source_id=SOURCE, n_active_blocks=counts)
+        for counts in (None, n_active_blocks)
     )
     pools = SilentPools(tiles, peaks)
     inputs = ContextInputs(

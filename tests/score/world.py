@@ -16,6 +16,7 @@ from jaxtyping import Float32, Int64
 
 from autointerp.config import CollectConfig, ContextsConfig, ScoreConfig
 from autointerp.contexts.pool import PoolTiles
+from autointerp.contexts.pool_blocks import PoolBlocks
 from autointerp.contexts.splits import group_split
 from autointerp.contexts.windows import make_context
 from autointerp.corpus.reader import Blocks
@@ -104,7 +105,7 @@ class World:
             activation=firing[:, 3].astype(np.float32),
         )
         config, collect = ContextsConfig(n_pool_tiles=1000), CollectConfig(context_length=WINDOW)
-        return PoolTiles.build(pool, self, Pieces(), config, collect, seed=SEED, source_id=SOURCE)
+        return PoolTiles.build(PoolBlocks.read(pool, self), Pieces(), config, collect, seed=SEED, source_id=SOURCE)
 
     def contexts(self, feature: int, n: int = 20) -> FeatureContexts:
         """n firing and n silent contexts of each split; quantiles by the rank of the peak."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autointerp.collect.windows import join_rows, narrowed, take_rows, window_starts
+from autointerp.collect.windows import join_rows, narrowed, rows_of, take_rows, window_starts
 from autointerp.config import Pipeline
 from autointerp.contexts.choose import quantiles_among
 from autointerp.contexts.windows import cut_windows, window_context
@@ -50,8 +50,7 @@ class KeptWindows:
         """
         source = self._sources.setdefault(source_id, SourceSession(self._session, source_id))
         samples = source.collected
-        top = take_rows(samples.top, np.flatnonzero(samples.top.feature == feature_index))
-        fired = take_rows(samples.fired, np.flatnonzero(samples.fired.feature == feature_index))
+        top, fired = (take_rows(kept, rows_of(kept, [feature_index])[0]) for kept in (samples.top, samples.fired))
         blocks = self._session.blocks.read(fired.block_index)
         collect = self._session.pipeline.collect
         start = window_starts(

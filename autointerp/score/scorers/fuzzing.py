@@ -9,7 +9,8 @@
    stand on the strongest active tokens: the answer is yes. In the other on the strongest of the decoy: the answer is
    no. A context has one role only, so no context can be compared with itself.
 
-So neither the context, nor the place, number or rarity of the marks tells the answer; only the label does. A feature of
+So the context can't tell the answer, nor can the number of marks; what their place, rarity and text still tell is
+measured (`benchmarks/label_free.md`). A feature of
 white space alone can't be marked, and has no fuzzing score.
 The headline is balanced accuracy. After Paulo et al. 2024 (2410.13928); Delphi's false examples have more marks than
 its true ones, so that counting marks solves it there, and stand on tokens of any kind, which are more often function

@@ -64,10 +64,10 @@ class RecallScorer(BaseScorer):
     """
 
     name = "recall"
-    version = 4
+    version = 5
     task = DETECTION
     metric = "F1 at the natural base rate, of activation-mass recall and precision"
-    interval = "Bayesian bootstrap of firing windows by document, posteriors of the other rates"
+    interval = "Bayesian bootstrap of firing windows by group of documents, posteriors of the other rates"
     classes = ("firing contexts", "pool contexts in which the feature is silent")
 
     def __init__(self, tools: ScoreTools) -> None:
@@ -171,13 +171,13 @@ class FiringWindows:
         verdict: The judge's.
         mass: Sum of the feature's activations, above 0.
         weight: Windows of the corpus's own mix that each is worth.
-        document: Of each.
+        group: Of each one's document.
     """
 
     verdict: Bool[np.ndarray, " window"]
     mass: Float64[np.ndarray, " window"]
     weight: Float64[np.ndarray, " window"]
-    document: tuple[str, ...]
+    group: tuple[str, ...]
 
 
 def firing_contexts(of: Answered) -> FiringWindows:
@@ -201,14 +201,14 @@ def with_firing_tiles(asked: FiringWindows, contexts: ScoreContexts, yes: Bool[n
         np.concatenate([asked.verdict, yes[tiles]]),
         np.concatenate([asked.mass, masses[tiles]]),
         np.concatenate([asked.weight * _PRIOR_TILES / (_PRIOR_TILES + tiles.size), np.ones(tiles.size)]),
-        (*asked.document, *(pool.document_ids[t] for t in tiles)),
+        (*asked.group, *(pool.group_ids[t] for t in tiles)),
     )
 
 
 def silent_stratum(contexts: ScoreContexts, yes: Bool[np.ndarray, " tile"]) -> metrics.Stratum:
-    """All silent tiles as one part of the silent text, worth fewer judged ones where documents have several."""
-    silent, documents = contexts.silent_tiles.eligible, contexts.pool.document_ids
-    share = effective_share(yes[silent].astype(np.float64), numbered(documents[t] for t in silent.tolist()))
+    """All silent tiles as one part of the silent text, worth fewer judged ones where groups have several."""
+    silent, groups = contexts.silent_tiles.eligible, contexts.pool.group_ids
+    share = effective_share(yes[silent].astype(np.float64), numbered(groups[t] for t in silent.tolist()))
     return metrics.Stratum(silent.size, share * silent.size, share * int(yes[silent].sum()))
 
 
@@ -231,7 +231,7 @@ def measure(
     firing = of.where(of.truth)
     mass = np.array([sum(p.question.context.activations) for p in firing.posed], dtype=np.float64)
     recovered = metrics.recovered(
-        windows.verdict, windows.mass, base_rate.draws.size, rng, numbered(windows.document), windows.weight
+        windows.verdict, windows.mass, base_rate.draws.size, rng, numbered(windows.group), windows.weight
     )
     headline, precision, false_alarm = estimate(recovered, strata, base_rate, rng)
 
