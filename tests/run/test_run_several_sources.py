@@ -13,7 +13,7 @@ import pytest
 from autointerp import open_run, run_pipeline
 from autointerp.config import ContextsConfig, FeaturesConfig, Pipeline
 from autointerp.config.file import load_pipeline
-from autointerp.corpus.blocks import load_shard
+from autointerp.corpus.shard_files import load_shard
 from autointerp.errors import AutointerpError, SubjectError, UnknownFeatureError
 from autointerp.run.features import features_to_label
 from autointerp.run.workers.executor import collect_shards
