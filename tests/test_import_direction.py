@@ -24,6 +24,7 @@ ORDER = (
     "records",
     "config",
     "devices",
+    "mean_bert",
     "sentence_model",
     "embedder",
     "corpus",

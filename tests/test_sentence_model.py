@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from autointerp.errors import SubjectError
-from autointerp.sentence_model import LibraryModel, MeanBert, load_sentence_model, read_usual_bert
+from autointerp.mean_bert import MeanBert, read_usual_bert
+from autointerp.sentence_model import LibraryModel, load_sentence_model
 from autointerp.words import FUNCTION_WORDS
 
 TEXTS = [

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from autointerp.collect.merge import ShardPart
 from autointerp.collect.runs import first_in_run
-from autointerp.errors import ShardError, file_error, is_of_a_path
+from autointerp.errors import ShardError, file_error, in_one_line, is_of_a_path
 from autointerp.json_text import parse_json
 from autointerp.records import Collected, FeatureStatistics, Pool, SampledWindows, TokenCounts
 from autointerp.whole_file import whole_file
@@ -75,7 +75,7 @@ def load_part(path: Path, fingerprint: str | None = None) -> ShardPart:
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, OSError) and is_of_a_path(error):
             raise file_error(error, path, ShardError) from error
-        raise ShardError(f"{path} is cut short or damaged ({error})", _REDO) from error
+        raise ShardError(f"{path} is cut short or damaged ({in_one_line(error, with_kind=True)})", _REDO) from error
     if checksum != _checksum(arrays, shard_index, made_of):
         raise ShardError(f"{path} is damaged: its contents don't match its checksum", _REDO)
     if fingerprint is not None and made_of != fingerprint:

@@ -1,8 +1,9 @@
 """Text sources to documents to token blocks."""
 
-from autointerp.corpus.blocks import cut_shards, load_shard, save_shard
+from autointerp.corpus.blocks import cut_shards
 from autointerp.corpus.counts import DocumentCounts
 from autointerp.corpus.pieces import TokenPieces
+from autointerp.corpus.shard_files import load_shard, save_shard
 from autointerp.corpus.sources.documents import iter_documents, iter_tokenized
 
 __all__ = [

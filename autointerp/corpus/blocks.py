@@ -6,7 +6,7 @@
 3. A tail of fewer than `min_block_tokens` tokens is dropped, and so is one without any counted token. A document of
    which nothing is left is rejected, with its reason in the counts; so is one with a token that the subject has no
    embedding for, as an added token may be that is written out in a text. Where the first `MOST_UNFIT` are all rejected,
-   no more are read.
+   it is told, and of a stream no more are read.
 4. Pieces of the first documents' tokens, as contexts will show them, are compared with their texts: of a tokenizer that
    nobody can read a run would be paid for in vain.
 5. Blocks are gathered into shards of `blocks_per_shard`, until `n_tokens` counted tokens are reached. The cut depends
@@ -15,29 +15,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import zipfile
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus.counts import MOST_UNFIT, DocumentCounts
 from autointerp.corpus.long_text import MOST_CHARACTERS, PART_CHARACTERS, iter_token_ids
 from autointerp.corpus.pieces import TokenPieces, share_found
+from autointerp.corpus.sources.rows import is_stream
 from autointerp.corpus.special import SpecialTokens, find_special_tokens
 from autointerp.corpus.vocabulary import count_ids
-from autointerp.errors import CorpusError, ShardError, file_error, is_of_a_path
+from autointerp.errors import CorpusError
 from autointerp.records import BlockShard, Document
 from autointerp.records.corpus import TokenizedDocument
-from autointerp.whole_file import whole_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -84,9 +80,9 @@ def cut_shards(
         Shards of `blocks_per_shard` blocks; the last may be shorter.
 
     Raises:
-        CorpusError: If no document is long enough for a block, or none of the first `MOST_UNFIT`, or a special token
-            is asked for that the tokenizer or the subject's embedding does not have, or special tokens leave no room in
-            a block.
+        CorpusError: If no document is long enough for a block (of a stream: none of the first `MOST_UNFIT`), or a
+            special token is asked for that the tokenizer or the subject's embedding does not have, or special tokens
+            leave no room in a block.
     """
     special = find_special_tokens(tokenizer, config, prepend_bos=prepend_bos)
     n_embedded = count_ids(tokenizer) if n_embedded is None else n_embedded
@@ -143,6 +139,7 @@ class _Cutter:
 
     def cut(self, documents: Iterable[Document | TokenizedDocument]) -> Iterator[_Block]:
         n_before = self._counts.n_documents
+        is_told = False
         for batch in _batches(documents):
             if isinstance(batch, TokenizedDocument):
                 yield from self._cut_tokenized(batch)
@@ -150,9 +147,13 @@ class _Cutter:
                 yield from self._cut_long(batch[0])
             else:
                 yield from self._cut_batch(batch)
-            # A stream has no end to wait for where nothing in it will do.
-            if self._counts.n_documents == n_before and self._n_read + self._n_unembedded >= MOST_UNFIT:
-                raise self.nothing_left(is_at_end=False)
+            is_unfit = self._counts.n_documents == n_before and self._n_read + self._n_unembedded >= MOST_UNFIT
+            if is_unfit and not is_told:
+                error = self.nothing_left(is_at_end=False)
+                if is_stream(self._config):
+                    raise error
+                logger.warning("%s; reading on to the end", error.problem)
+                is_told = True
 
     def _cut_tokenized(self, document: TokenizedDocument) -> Iterator[_Block]:
         if not self._is_checked:
@@ -347,56 +348,3 @@ def _pack(
         document_ids=tuple(places),
         group_ids=tuple({row.document_id: row.group_id for row in rows}.values()),
     )
-
-
-def save_shard(shard: BlockShard, path: Path) -> None:
-    """Write a shard to one `.npz` file; the file has its name only once it is whole.
-
-    Raises:
-        DiskFullError: If there is no space left.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    document_ids, group_ids = map(_as_bytes, (shard.document_ids, shard.group_ids))
-    with whole_file(path) as unfinished, unfinished.open("wb") as file:
-        np.savez(
-            file,
-            place=np.array([shard.shard_index, shard.first_block], dtype=np.int64),
-            token_ids=shard.token_ids,
-            n_tokens=shard.n_tokens,
-            counted=shard.counted,
-            document_index=shard.document_index,
-            document_ids=document_ids,
-            group_ids=group_ids,
-        )
-
-
-def _as_bytes(ids: tuple[str, ...]) -> UInt8[np.ndarray, " byte"]:
-    return np.frombuffer(json.dumps(ids, ensure_ascii=False).encode(), dtype=np.uint8)
-
-
-def load_shard(path: Path) -> BlockShard:
-    """Read a shard back.
-
-    Raises:
-        ShardError: If the file is missing or damaged.
-    """
-    try:
-        # opened here, because np.load leaves a damaged file open
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            shard_index, first_block = arrays["place"].tolist()
-            return BlockShard(
-                shard_index=shard_index,
-                first_block=first_block,
-                token_ids=arrays["token_ids"],
-                n_tokens=arrays["n_tokens"],
-                counted=arrays["counted"],
-                document_index=arrays["document_index"],
-                document_ids=tuple(json.loads(arrays["document_ids"].tobytes())),
-                group_ids=tuple(json.loads(arrays["group_ids"].tobytes())),
-            )
-    except FileNotFoundError as error:
-        raise ShardError(f"the shard {path} is missing", "run the corpus stage again") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and is_of_a_path(error):
-            raise file_error(error, path, ShardError) from error
-        raise ShardError(f"the shard {path} is damaged", "remove it and run the corpus stage again") from error

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from autointerp.records.corpus import Rejection
 
-# Where so many rows or documents are left out and none is taken, no more are read: a stream has no end to wait for.
+# Where so many rows or documents are left out and none is taken, it is told, and of a stream no more are read: it may
+# have no end to wait for.
 MOST_UNFIT = 10_000
 
 

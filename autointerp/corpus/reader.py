@@ -4,7 +4,6 @@ Contexts are cut after the pass over the corpus, from blocks that lie anywhere i
 holds which blocks, loads each file at most once a call, and keeps the last few in memory.
 """
 
-import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
 
-from autointerp.corpus.blocks import load_shard
+from autointerp.corpus.shard_files import load_shard, place_of
 from autointerp.errors import ShardError
 from autointerp.records import BlockShard
 
@@ -78,7 +77,7 @@ class ShardReader:
         """
         self._n_cached = n_cached_shards
         self._cache: OrderedDict[int, BlockShard] = OrderedDict()
-        places = sorted((*_place_of(path), path) for path in folder.glob("*.npz"))
+        places = sorted((*place_of(path), path) for path in folder.glob("*.npz"))
         if not places:
             raise ShardError(f"no shards in {folder}", "run the corpus stage first")
         n_seen = 0
@@ -158,12 +157,3 @@ def make_blocks(
         document_ids=document_ids,
         group_ids=document_ids if group_ids is None else group_ids,
     )
-
-
-def _place_of(path: Path) -> tuple[int, int]:
-    """First block and number of blocks of a shard, without reading its tokens."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return int(arrays["place"][1]), len(arrays["n_tokens"])
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, IndexError) as error:
-        raise ShardError(f"the shard {path} is damaged", "remove it and run the corpus stage again") from error

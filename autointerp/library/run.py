@@ -39,7 +39,7 @@ from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus, wi
 if TYPE_CHECKING:
     import pandas as pd
 
-    from autointerp.llm.read_journal import Paid
+    from autointerp.llm.journal import Paid
     from autointerp.run.on_disk.kept import KeptWindows
 
 

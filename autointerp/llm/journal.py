@@ -13,70 +13,25 @@ import asyncio
 import queue
 import sqlite3
 import threading
-import time
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, cast
+from typing import Any, Literal, NamedTuple, Protocol, Self, cast
 from weakref import WeakValueDictionary
 
 from autointerp.config import ModelConfig
-from autointerp.errors import DiskFullError, RunError, disk_full
+from autointerp.errors import RunError
 from autointerp.identity import fingerprint
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.batch.ledger import BatchLedger
+from autointerp.llm.journal_file import bring_up_to_date, open_for_writing, open_read_only, unusable
 from autointerp.llm.protocol import AnswerT, CallFailure, RawAnswer, Repair, Request
 from autointerp.valid_text import valid_text
 
-BUSY_TIMEOUT_S = 60.0
 _MOST_ROWS_A_COMMIT = 1000
-_ANSWERS = """
-CREATE TABLE IF NOT EXISTS answers (
-    key TEXT PRIMARY KEY,
-    text TEXT NOT NULL,
-    stop TEXT NOT NULL,
-    model TEXT NOT NULL,
-    input_tokens INTEGER NOT NULL,
-    cached_input_tokens INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL,
-    created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
-) WITHOUT ROWID
-"""
-# Each step once, in order; `user_version` counts those that a file has seen.
-_STEPS = (
-    (
-        "ALTER TABLE answers ADD COLUMN cache_write_tokens INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE answers ADD COLUMN payer TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE answers ADD COLUMN asked_model TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE answers ADD COLUMN prompt_bytes INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE answers ADD COLUMN cost_usd REAL",
-        "CREATE TABLE failures (key TEXT NOT NULL, payer TEXT NOT NULL, asked_model TEXT NOT NULL,"
-        " error_type TEXT NOT NULL, message TEXT NOT NULL, raw TEXT,"
-        " created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)",
-        # One row a paid call, also where a later answer has replaced an earlier one.
-        "CREATE TABLE payments (payer TEXT NOT NULL, asked_model TEXT NOT NULL, input_tokens INTEGER NOT NULL,"
-        " cached_input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost_usd REAL)",
-        "INSERT INTO payments SELECT payer, asked_model, input_tokens, cached_input_tokens, output_tokens, cost_usd"
-        " FROM answers",
-    ),
-    (
-        # The batches of an older version, if it sent any, lose their leases: one process at a time sends batches.
-        "CREATE TABLE IF NOT EXISTS batches (mark TEXT PRIMARY KEY, batch_id TEXT, provider TEXT NOT NULL,"
-        " base_url TEXT NOT NULL, model TEXT NOT NULL, payer TEXT NOT NULL, n_requests INTEGER NOT NULL,"
-        " created_at REAL NOT NULL, ended_at REAL, owner TEXT NOT NULL, alive_at REAL NOT NULL)",
-        "CREATE TABLE IF NOT EXISTS batch_calls (key TEXT NOT NULL, mark TEXT NOT NULL, prompt_bytes INTEGER NOT NULL,"
-        " most_usd REAL NOT NULL, done_at REAL, PRIMARY KEY (key, mark)) WITHOUT ROWID",
-        "CREATE INDEX IF NOT EXISTS calls_of_a_batch ON batch_calls (mark)",
-        "DELETE FROM batch_calls WHERE done_at IS NOT NULL",
-        "ALTER TABLE batch_calls DROP COLUMN done_at",
-        "ALTER TABLE batch_calls RENAME COLUMN mark TO batch",
-        "ALTER TABLE batches DROP COLUMN owner",
-        "ALTER TABLE batches DROP COLUMN alive_at",
-        "ALTER TABLE batches RENAME COLUMN mark TO name",
-    ),
-)
 _INSERT_ANSWER = (
     "INSERT OR REPLACE INTO answers (key, text, stop, model, input_tokens, cached_input_tokens, output_tokens,"
     " cache_write_tokens, payer, asked_model, prompt_bytes, cost_usd) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -259,9 +214,9 @@ class Journal(JournalReader):
 
     def __init__(self, path: Path) -> None:
         try:
-            super().__init__(path, _open(path))
+            super().__init__(path, open_for_writing(path))
             bring_up_to_date(self._database)
-            self._writing = _open(path)
+            self._writing = open_for_writing(path)
         except sqlite3.Error as error:
             raise unusable(path, error) from error
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
@@ -362,50 +317,26 @@ class Journal(JournalReader):
             write.done.set_result(None)
 
 
-def bring_up_to_date(database: sqlite3.Connection) -> None:
-    """Make a journal's tables, or bring those of an older version up to date; another process may do so meanwhile."""
-    database.execute("BEGIN IMMEDIATE")
-    database.execute(_ANSWERS)
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    for step in _STEPS[version:]:
-        for statement in step:
-            database.execute(statement)
-    if version < len(_STEPS):
-        database.execute(f"PRAGMA user_version = {len(_STEPS)}")
-    database.execute("COMMIT")
+class Paid(NamedTuple):
+    """What a run's calls have cost.
 
-
-def unusable(path: Path, error: sqlite3.Error) -> RunError | DiskFullError:
-    """What an error of SQLite's means to whoever uses a journal."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
-        return disk_full(path)
-    return RunError(
-        f"the journal {path} can't be used ({error})",
-        "check the folder's permissions; if the file is damaged, move it away, and its answers are paid again",
-    )
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    _write_ahead(database)
-    database.execute("PRAGMA synchronous = FULL")
-    return database
-
-
-def _write_ahead(database: sqlite3.Connection) -> None:
-    """Bring a file into write-ahead mode, where it is not.
-
-    This alone fails at once where another process is about to write, whatever the timeout: so it does where two open a
-    new journal together. A transaction waits.
+    Attributes:
+        known_usd: Of those whose price is known.
+        is_all: Whether that is every call.
     """
-    gives_up_at = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > gives_up_at:
-                raise
-        database.execute("BEGIN IMMEDIATE")
-        database.execute("ROLLBACK")
+
+    known_usd: float
+    is_all: bool
+
+
+def read_paid(path: Path, payer: str) -> Paid:
+    """What a run's calls have cost, by a journal that is read and left as it is.
+
+    Raises:
+        RunError: If it can't be read.
+    """
+    try:
+        with closing(JournalReader(path, open_read_only(path))) as journal:
+            return Paid(journal.spent_usd(payer), not journal.unpriced(payer))
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, TemplateError, meta
+from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, meta
 
 from autointerp.assets import asset_folder
-from autointerp.errors import PromptError
+from autointerp.errors import PromptError, in_one_line
 
 _PARTS = re.compile(r"\A(?:\[system\]\n(?P<system>.*?)\n)?\[user\]\n(?P<user>.*)\Z", re.DOTALL)
 _ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
@@ -109,9 +109,11 @@ def parse_prompt(name: str, text: str) -> Prompt:
         raise PromptError(f"prompt {name!r} has no [user] part", "write [system], its text, [user], its text")
     system, user = (parts["system"] or "").strip(), parts["user"].strip()
     try:
-        in_system, _ = _variables(system), _variables(user)
-    except TemplateError as error:
-        raise PromptError(f"prompt {name!r} is not a template ({error})", "mend that line") from error
+        in_system, _ = (_variables(_in_its_lines(text, parts, part)) for part in ("system", "user"))
+    except TemplateSyntaxError as error:
+        raise PromptError(
+            f"prompt {name!r} is not a template (line {error.lineno}: {in_one_line(error)})", "mend that line"
+        ) from error
     if in_system:
         raise PromptError(
             f"prompt {name!r} has variables in its fixed part ({', '.join(sorted(in_system))})",
@@ -132,6 +134,11 @@ def quoted(text: str) -> str:
 def numbered(texts: list[str]) -> str:
     """Texts as numbered lines `1: "…"`, the first number 1."""
     return "\n".join(f"{number}: {quoted(text)}" for number, text in enumerate(texts, start=1))
+
+
+def _in_its_lines(text: str, parts: re.Match[str], part: str) -> str:
+    """A part of a prompt behind as many empty lines as stand before it, so that a fault in it has the file's line."""
+    return "\n" * text.count("\n", 0, max(parts.start(part), 0)) + (parts[part] or "")
 
 
 def _variables(template: str) -> set[str]:

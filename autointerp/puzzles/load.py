@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autointerp.assets import asset_folder
-from autointerp.errors import PuzzleError, file_error
+from autointerp.errors import PuzzleError, file_error, in_one_line
 from autointerp.puzzles.predicate import Rule
 
 PuzzleKind = Literal[
@@ -125,7 +125,7 @@ def _read(path: Path) -> tuple[_Entry, ...]:
     except OSError as error:
         raise file_error(error, path, PuzzleError) from error
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, or nested too deep
-        raise PuzzleError(f"{path} is no TOML ({' '.join(str(error).split())})", "mend it") from error
+        raise PuzzleError(f"{path} is no TOML ({in_one_line(error)})", "mend it") from error
     try:
         return _File.model_validate(content).puzzle
     except ValidationError as error:

@@ -15,8 +15,8 @@ from autointerp.contexts import build
 from autointerp.contexts.build import build_contexts
 from autointerp.contexts.negatives import SilentPools
 from autointerp.contexts.splits import DuplicateFilter, group_split
-from autointerp.corpus.blocks import save_shard
 from autointerp.corpus.reader import ShardReader
+from autointerp.corpus.shard_files import save_shard
 from autointerp.errors import LeakError, ShardError
 from autointerp.records import SILENT_KINDS, BlockShard, Context, Failure, FeatureContexts, Split
 from tests.contexts.world import COLLECT, CONTEXTS, SOURCE, World, jaccard, make_world

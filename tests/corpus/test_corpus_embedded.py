@@ -16,6 +16,7 @@ from tests.corpus.small_tokenizers import bytelevel_tokenizer
 
 TEXT = "a river flows past the old town"
 CONFIG = CorpusConfig(block_length=16, min_block_tokens=4)
+STREAM = CONFIG.model_copy(update={"kind": "huggingface", "path": "owner/data"})
 
 
 def with_padding() -> tuple[PreTrainedTokenizerFast, int]:
@@ -27,10 +28,12 @@ def with_padding() -> tuple[PreTrainedTokenizerFast, int]:
     return tokenizer, n_rows
 
 
-def cut(documents: Iterable[Document | TokenizedDocument]) -> tuple[list[BlockShard], DocumentCounts]:
+def cut(
+    documents: Iterable[Document | TokenizedDocument], config: CorpusConfig = CONFIG
+) -> tuple[list[BlockShard], DocumentCounts]:
     counts = DocumentCounts()
     tokenizer, n_rows = with_padding()
-    return list(cut_shards(documents, tokenizer, CONFIG, counts=counts, n_embedded=n_rows)), counts
+    return list(cut_shards(documents, tokenizer, config, counts=counts, n_embedded=n_rows)), counts
 
 
 def test_a_text_with_a_token_that_has_no_embedding_written_out_is_left_out_and_counted() -> None:
@@ -101,12 +104,24 @@ def test_a_stream_of_which_no_document_will_do_is_not_read_for_ever(
     documents: Callable[[int], Document | TokenizedDocument], reason: str
 ) -> None:
     with pytest.raises(CorpusError, match=rf"none of the first 10,0\d\d documents of the corpus.*{reason}"):
-        cut(documents(number) for number in count())
+        cut((documents(number) for number in count()), STREAM)
+
+
+@pytest.mark.parametrize("unfit", ["no", f"{TEXT}[PAD]"])
+def test_files_sorted_by_length_are_read_on_to_the_documents_that_will_do(
+    unfit: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    beginning = [Document(str(number), unfit) for number in range(10_100)]
+    (shard,), counts = cut([*beginning, Document("good", TEXT)])
+    assert (shard.document_ids, counts.n_rejected) == (("good",), 10_100)
+    assert len([message for message in caplog.messages if message.endswith("; reading on to the end")]) == 1
+    with pytest.raises(CorpusError, match="no document of the corpus"):
+        cut(beginning)
 
 
 def test_a_stream_that_begins_with_many_a_document_too_short_is_read_on_where_one_was_taken() -> None:
     short = (Document(f"short{number}", "no") for number in range(10_100))
-    (shard,), counts = cut(chain([Document("first", TEXT)], short, [Document("last", TEXT)]))
+    (shard,), counts = cut(chain([Document("first", TEXT)], short, [Document("last", TEXT)]), STREAM)
     assert shard.document_ids == ("first", "last")
     assert counts.n_rejected == 10_100
 

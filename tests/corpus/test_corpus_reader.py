@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autointerp.corpus import reader as reader_module
-from autointerp.corpus.blocks import load_shard, save_shard
 from autointerp.corpus.reader import ShardReader
+from autointerp.corpus.shard_files import load_shard, save_shard
 from autointerp.errors import ShardError
 from autointerp.records import BlockShard
 
@@ -106,6 +106,12 @@ def test_a_shard_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
     save_shard(shard(0, 0, 4), path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ShardError, match="damaged"):
+        ShardReader(tmp_path)
+
+
+def test_a_shard_that_can_not_be_read_is_not_told_to_be_damaged(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").symlink_to("a.npz")
+    with pytest.raises(ShardError, match=r"the links at .*a\.npz lead in a circle"):
         ShardReader(tmp_path)
 
 

@@ -1,6 +1,7 @@
 """Every kind of source, and every way in which one can be wrong."""
 
 import json
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +179,44 @@ def test_a_column_in_which_no_row_is_text_is_one_clear_line(
     assert "\n" not in str(raised.value)
 
 
-def test_a_column_of_numbers_is_not_read_to_its_end(tmp_path: Path) -> None:
+def endless_stream(monkeypatch: pytest.MonkeyPatch, first: list[Any], then: Any) -> CorpusConfig:
+    """A dataset of the hub whose rows never end."""
+    values = chain(first, repeat(then))
+    monkeypatch.setattr(rows, "stream_from_hub", lambda *_: ({"text": value} for value in values))
+    return CorpusConfig(kind="huggingface", path="owner/endless")
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "example"),
+    [([], 1, "#0 is int, not text"), ([], None, "#0 is empty"), ([""] * 5, 1.5, "#5 is float, not text")],
+)
+def test_a_stream_in_which_no_row_is_text_is_not_read_for_ever(
+    monkeypatch: pytest.MonkeyPatch, first: list[Any], then: Any, example: str
+) -> None:
+    config = endless_stream(monkeypatch, first, then)
+    with pytest.raises(CorpusError, match=f"none of the first 10,000 rows can be used .owner/endless/train{example}"):
+        list(iter_documents(config))
+
+
+def test_a_stream_is_read_on_where_one_row_was_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = endless_stream(monkeypatch, ["one", *[""] * 10_100], "two")
+    assert [document.text for document in islice(iter_documents(config), 3)] == ["one", "two", "two"]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "huggingface"])
+def test_files_are_read_to_their_end_however_many_rows_are_unfit_at_their_beginning(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = write_rows(tmp_path / "rows", kind, [*[" "] * 10_100, "one"])
+    assert [document.text for document in iter_documents(config)] == ["one"]
+    (told,) = (message for message in caplog.messages if "rows" in message)
+    assert "none of the first 10,000 rows can be used" in told
+    assert told.endswith("; reading on to the end")
+
+
+def test_of_files_without_any_text_all_rows_are_told(tmp_path: Path) -> None:
     config = write_rows(tmp_path / "rows", "parquet", list(range(10_100)))
-    with pytest.raises(CorpusError, match="none of 10,000 rows"):
+    with pytest.raises(CorpusError, match="none of 10,100 rows"):
         list(iter_documents(config))
 
 

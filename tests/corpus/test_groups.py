@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus import iter_documents
-from autointerp.corpus.blocks import load_shard, save_shard
 from autointerp.corpus.reader import ShardReader
+from autointerp.corpus.shard_files import load_shard, save_shard
 from autointerp.errors import CorpusError
 from tests.corpus.test_corpus_reader import shard
 

@@ -227,7 +227,7 @@ def test_a_journal_waits_for_whoever_opens_it_at_the_same_time(tmp_path: Path, l
 
 
 def test_a_file_that_stays_locked_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autointerp.llm.journal.BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("autointerp.llm.journal_file._BUSY_TIMEOUT_S", 0.1)
     path = tmp_path / "journal.sqlite"
     other = sqlite3.connect(path, isolation_level=None)
     for lock in ("BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"):

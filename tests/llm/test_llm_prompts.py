@@ -24,6 +24,20 @@ def test_an_unused_variable_is_an_error() -> None:
         prompt.user(a="1", c="2")
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[system]\nfixed {% endif %}\n[user]\n{{ a }}", "line 2: Encountered unknown tag 'endif'"),
+        ("[system]\nfixed\n\n[user]\n\na\n{{ b }", "line 7: unexpected '}'"),
+        ("[user]\n{{ b c }}", "line 2: expected token 'end of print statement', got 'c'"),
+        ("[system]\n{% if a %}\n[user]\nb{% endif %}", "line 2: Unexpected end of template"),
+    ],
+)
+def test_what_is_no_template_is_told_with_its_line_in_the_file(text: str, problem: str) -> None:
+    with pytest.raises(PromptError, match=re.escape(f"prompt 'p.txt' is not a template ({problem}")):
+        parse_prompt("p.txt", text)
+
+
 def test_a_variable_in_the_fixed_part_is_an_error() -> None:
     with pytest.raises(PromptError, match=r"variables in its fixed part \(a\)"):
         parse_prompt("p", "[system]\n{{ a }}\n[user]\n{{ b }}\n")

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autointerp.config import Pipeline
-from autointerp.corpus.blocks import load_shard
+from autointerp.corpus.shard_files import load_shard
 from autointerp.errors import ActivationRangeError, CollectError, ShardError, SubjectError, WidthMismatchError
 from autointerp.run.workers.executor import CollectProgress, collect_settings, collect_shards
 from autointerp.run.workers.ray_cluster import import_ray

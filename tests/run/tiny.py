@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from autointerp.config import Pipeline
-from autointerp.corpus.blocks import save_shard
+from autointerp.corpus.shard_files import save_shard
 from autointerp.records import BlockShard, Collected
 from autointerp.run.workers.executor import CollectProgress, collect_shards
 

@@ -27,6 +27,7 @@ md file is cut into sections by `corpus.sources.sections`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ from autointerp.corpus.counts import MOST_UNFIT, DocumentCounts, Unfit
 from autointerp.corpus.sources.chat import ChatTemplate, looks_like_conversation
 from autointerp.corpus.sources.docstrings import iter_docstring_documents
 from autointerp.corpus.sources.files import kind_suffix, list_files, open_text
-from autointerp.corpus.sources.rows import Row, read_huggingface, read_jsonl, read_parquet
+from autointerp.corpus.sources.rows import Row, is_stream, read_huggingface, read_jsonl, read_parquet
 from autointerp.corpus.sources.sections import cut_text
 from autointerp.corpus.vocabulary import count_ids
 from autointerp.errors import CorpusError
@@ -47,6 +48,8 @@ from autointerp.valid_text import valid_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 _ValueT = TypeVar("_ValueT")
 
@@ -111,7 +114,7 @@ def _iter_fitting(
     config: CorpusConfig, read_value: Callable[[object], _ValueT | Unfit], counts: DocumentCounts
 ) -> Iterator[_Fitting[_ValueT]]:
     n_rows = n_documents = 0
-    first_unfit: tuple[str, Unfit] | None = None
+    example: tuple[str, Unfit] | None = None
     for row in _iter_source(config):
         n_rows += 1
         value = row.value if isinstance(row.value, Unfit) else read_value(row.value)
@@ -121,12 +124,28 @@ def _iter_fitting(
             yield _Fitting(row.document_id, value, group_id)
             continue
         counts.reject(value.reason, f"{row.document_id} {value.detail}")
-        if first_unfit is None and value != Unfit.empty():
-            first_unfit = row.document_id, value
-        if n_documents == 0 and first_unfit is not None and n_rows >= MOST_UNFIT:
-            break
-    if n_documents == 0:
-        raise _nothing_fits(config, n_rows, first_unfit)
+        if example is None or example[1] == Unfit.empty() != value:
+            example = row.document_id, value
+        if n_documents == 0 and n_rows == MOST_UNFIT:
+            error = _nothing_fits(config, f"none of the first {n_rows:,} rows can be used", example)
+            if is_stream(config):
+                raise error
+            logger.warning("%s; reading on to the end", error.problem)
+    if n_documents > 0:
+        return
+    if example is None or example[1] == Unfit.empty():
+        raise CorpusError(f"the corpus {_name(config)} holds no text", Unfit.empty().remedy)
+    said = "the one row can't be used" if n_rows == 1 else f"none of {n_rows:,} rows can be used"
+    raise _nothing_fits(config, said, example)
+
+
+def _nothing_fits(config: CorpusConfig, said: str, example: tuple[str, Unfit]) -> CorpusError:
+    document_id, unfit = example
+    return CorpusError(f"of the corpus {_name(config)} {said} ({document_id} {unfit.detail})", unfit.remedy)
+
+
+def _name(config: CorpusConfig) -> str:
+    return config.path or config.kind
 
 
 def _document(row: _Fitting[str], counts: DocumentCounts) -> Document:
@@ -171,16 +190,6 @@ def _read_tokens(tokenizer: PreTrainedTokenizerBase, value: object) -> tuple[int
     while end > start and value[end - 1] == padding:
         end -= 1
     return tuple(value[start:end]) if start < end else Unfit.empty()
-
-
-def _nothing_fits(config: CorpusConfig, n_rows: int, first_unfit: tuple[str, Unfit] | None) -> CorpusError:
-    name = config.path or config.kind
-    if first_unfit is None:
-        return CorpusError(f"the corpus {name} holds no text", Unfit.empty().remedy)
-    document_id, unfit = first_unfit
-    rows = "the one row" if n_rows == 1 else f"none of {n_rows:,} rows"
-    verb = "can't be used" if n_rows == 1 else "can be used"
-    return CorpusError(f"of the corpus {name} {rows} {verb} ({document_id} {unfit.detail})", unfit.remedy)
 
 
 def _iter_source(config: CorpusConfig) -> Iterator[Row]:

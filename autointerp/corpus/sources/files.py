@@ -96,7 +96,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
 
 def unreadable(path: Path, error: Exception) -> CorpusError:
     """What to say of a file that the system does not give."""
-    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    reason = (error.strerror if isinstance(error, OSError) else None) or in_one_line(error)
     return CorpusError(f"{path} can't be read ({reason})", "check that it exists and its permissions")
 
 

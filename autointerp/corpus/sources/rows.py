@@ -129,6 +129,11 @@ def _to_python(value: Any) -> object:
         return Unfit("not UTF-8", f"is not UTF-8 ({error.reason})", "write the file again, with text in UTF-8")
 
 
+def is_stream(config: CorpusConfig) -> bool:
+    """Whether the corpus comes over the network, with an end that may be far or nowhere; files end."""
+    return config.kind == "huggingface" and config.path is not None and not Path(config.path).is_dir()
+
+
 def read_huggingface(config: CorpusConfig) -> Iterator[Row]:
     """Yield the rows of a Hugging Face dataset, or of a folder of one.
 
@@ -155,9 +160,8 @@ def read_huggingface(config: CorpusConfig) -> Iterator[Row]:
 
     try:
         column: str | None = None
-        is_folder = Path(config.path).is_dir()
         what = f"the Hugging Face dataset {prefix}"
-        rows = open_rows() if is_folder else stream_from_hub(open_rows, what, remedy, CorpusError)
+        rows = stream_from_hub(open_rows, what, remedy, CorpusError) if is_stream(config) else open_rows()
         for number, row in enumerate(rows):
             column = column or _choose_column(config, list(row), prefix)
             group_id = _group_of(row.get(config.group_column or ""), config, f"{prefix}#{number}")

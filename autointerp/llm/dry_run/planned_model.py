@@ -28,12 +28,12 @@ from autointerp.config import LlmConfig, ModelConfig
 from autointerp.llm.answers import parse_answer
 from autointerp.llm.connect import connect_provider
 from autointerp.llm.dry_run.planned_answer import plan_answer
-from autointerp.llm.journal import JournalReader, Payment, unusable
+from autointerp.llm.journal import JournalReader, Payment
+from autointerp.llm.journal_file import open_read_only, unusable
 from autointerp.llm.limits.retries import Retries
 from autointerp.llm.model import ConnectedModel, Terms
 from autointerp.llm.prices import Prices, find_prices, min_cached_tokens
 from autointerp.llm.protocol import AnswerModel, AnswerT, CallFailure, Provider, RawAnswer, Repair, Request, Sent
-from autointerp.llm.read_journal import open_read_only
 from autointerp.llm.tokens import BYTES_PER_TOKEN, TokenizerCount, prompt_bytes
 
 _N_SAMPLED = 1000

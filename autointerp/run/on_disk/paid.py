@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from autointerp.errors import RunError
 
 if TYPE_CHECKING:
-    from autointerp.llm.read_journal import Paid
+    from autointerp.llm.journal import Paid
 
 
 def journal_path(folder: Path, journal: str | None) -> Path:
@@ -53,6 +53,6 @@ def find_paid(name: str, folder: Path, journal: str | None, *, has_paid: bool) -
             f"the journal {path} (llm.journal) is not there",
             "put it back" if path.is_absolute() else "ask from the folder in which the run was started",
         )
-    from autointerp.llm.read_journal import read_paid  # most runs that are looked at have none
+    from autointerp.llm.journal import read_paid  # most runs that are looked at have none
 
     return read_paid(path, payer(name, folder, journal))

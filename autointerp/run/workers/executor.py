@@ -20,7 +20,7 @@ import torch
 
 from autointerp.collect.firings import Helpers
 from autointerp.collect.settings import CollectSettings
-from autointerp.corpus.blocks import load_shard
+from autointerp.corpus.shard_files import load_shard
 from autointerp.errors import CollectError
 from autointerp.identity import fingerprint
 from autointerp.run.workers.parts import SourceParts
@@ -68,7 +68,7 @@ def collect_shards(
 
     Args:
         pipeline: The run's configuration; `pipeline.ray` says where to collect.
-        shard_files: All shards of the corpus, in corpus order, as `corpus.blocks.save_shard` wrote them. Ray workers
+        shard_files: All shards of the corpus, in corpus order, as `save_shard` wrote them. Ray workers
             on other machines must see them and `out_folders` under the same absolute paths.
         out_folders: For each source, where its parts go; made if they are missing.
         on_progress: Called in this thread after each shard.

@@ -13,7 +13,7 @@ from autointerp.collect.merge import ShardPart
 from autointerp.collect.settings import CollectSettings
 from autointerp.collect.shards import save_part
 from autointerp.collect.stream import collect_shard
-from autointerp.corpus.blocks import load_shard
+from autointerp.corpus.shard_files import load_shard
 from autointerp.subject.source import Sources
 
 # What a shard in work takes about: for a window that it keeps, for windows at most, and for firings that are sorted.

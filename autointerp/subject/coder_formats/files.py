@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from autointerp.errors import SubjectError
+from autointerp.errors import SubjectError, in_one_line
 from autointerp.json_text import parse_json
 
 _SAVE_AGAIN = "download or save it once more"
@@ -42,7 +42,7 @@ def opened(file: Path) -> Any:
     try:
         return safe_open(file, framework="pt")
     except SafetensorError as error:
-        raise SubjectError(f"{file} is cut short or damaged ({error})", _SAVE_AGAIN) from error
+        raise SubjectError(f"{file} is cut short or damaged ({in_one_line(error)})", _SAVE_AGAIN) from error
 
 
 def loaders_of(folder: Path, instead: Mapping[str, Path] | None = None) -> ModuleType:
