@@ -10,8 +10,8 @@ import logging
 import sys
 from pathlib import Path
 
-from autointerp import AutointerpError, Pipeline, open_run, run_pipeline
-from autointerp.run.on_disk.folder import read_run_file
+from autointerp import AutointerpError, open_run, run_pipeline
+from autointerp.run.on_disk.folder import read_pipeline
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
 
     try:
         for run in arguments.runs:
-            pipeline = Pipeline.model_validate(read_run_file(run)["pipeline"])
+            pipeline = read_pipeline(run)
             run_pipeline(pipeline.model_copy(update={"runs": str(run.parent), "name": run.name}), ("index",))
             print(f"{run}: {open_run(run).reader.n_labels()} labels are in the index")
     except AutointerpError as error:

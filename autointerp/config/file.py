@@ -64,7 +64,7 @@ def load_pipeline(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> 
     try:
         return Pipeline.model_validate(content)
     except ValidationError as error:
-        raise PipelineError(f"{path}: {_first_problem(error)}", _what_to_do(error)) from error
+        raise PipelineError(f"{path}: {first_problem(error)}", _what_to_do(error)) from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -140,7 +140,8 @@ _PLAIN_WORDS = {
 }
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with a pipeline, and with which key: of several problems the one that is the cause."""
     first = _telling(error)
     key = ".".join(part for part in first["loc"] if isinstance(part, str))
     if first["type"] == "extra_forbidden":

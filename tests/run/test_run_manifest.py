@@ -13,7 +13,7 @@ from autointerp.config import Pipeline
 from autointerp.corpus import load_shard
 from autointerp.errors import CorpusError, RunError, SubjectError
 from autointerp.records.corpus import Rejection, SpecialToken, SpecialTokenRule
-from autointerp.run.on_disk.folder import read_run_file
+from autointerp.run.on_disk.folder import read_pipeline, read_run_file
 from autointerp.run.on_disk.manifest import CorpusManifest, has_manifest, read_manifest, write_manifest
 from tests.run.planted import FEATURES, Planted
 
@@ -72,6 +72,23 @@ def test_a_damaged_run_file_is_one_clear_line(tmp_path: Path, content: str) -> N
     (tmp_path / "run.json").write_text(content, encoding="utf-8")
     with pytest.raises(RunError, match=r"run\.json can't be read: the run is damaged"):
         read_run_file(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "said"),
+    [
+        ({"name": "p", "later": 1}, "there is no key `later`"),
+        ({}, "the key `name` is missing"),
+        (None, ""),
+    ],
+)
+def test_a_run_whose_pipeline_has_other_keys_is_one_of_another_version(
+    tmp_path: Path, pipeline: object, said: str
+) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"settings": {}, "pipeline": pipeline}), encoding="utf-8")
+    with pytest.raises(RunError, match=rf"run\.json is of another version of autointerp \(.*{said}") as caught:
+        read_pipeline(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_manifest_records_the_rule_and_what_became_of_each_conversation(planted: Planted, tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from autointerp.config import Pipeline
+from autointerp.config.file import first_problem
 from autointerp.errors import RunError, RunMismatchError, file_error, is_of_a_path
 from autointerp.json_text import parse_json
 from autointerp.run.fingerprints import identity_settings
@@ -138,6 +141,21 @@ def read_run_file(path: Path) -> dict[str, Any]:
             f"{path}/{_RUN_FILE} can't be read", "the run is damaged; start it again with --no-resume"
         ) from error
     return content
+
+
+def read_pipeline(path: Path) -> Pipeline:
+    """The pipeline of a run, as its folder keeps it.
+
+    Raises:
+        RunError: If there is no run in this folder, or one whose pipeline has keys that are not known here.
+    """
+    try:
+        return Pipeline.model_validate(read_run_file(path).get("pipeline"))
+    except ValidationError as error:
+        raise RunError(
+            f"{path}/{_RUN_FILE} is of another version of autointerp ({first_problem(error)})",
+            "use the version that made it, or start the run again with --no-resume",
+        ) from error
 
 
 def _check_folder(path: Path) -> None:

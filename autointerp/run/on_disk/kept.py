@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from autointerp.collect.windows import join_rows, narrowed, rows_of, take_rows, window_starts
-from autointerp.config import Pipeline
 from autointerp.contexts.choose import quantiles_among
 from autointerp.contexts.windows import cut_windows, window_context
 from autointerp.records import Context, ContextKind
-from autointerp.run.on_disk.folder import RunFolder, read_run_file
+from autointerp.run.on_disk.folder import RunFolder, read_pipeline, read_run_file
 from autointerp.run.session import Session, SourceSession
 
 
@@ -32,9 +31,8 @@ class KeptWindows:
 
     @cached_property
     def _session(self) -> Session:
-        content = read_run_file(self._folder)
-        pipeline = Pipeline.model_validate(content["pipeline"])
-        return Session(pipeline, RunFolder(self._folder, content["settings"]))
+        settings = read_run_file(self._folder)["settings"]
+        return Session(read_pipeline(self._folder), RunFolder(self._folder, settings))
 
     def contexts(self, feature_index: int, source_id: str) -> list[Context]:
         """The windows in which one feature fires, strongest first; kind `top` or `quantile`, of no split.
@@ -44,7 +42,7 @@ class KeptWindows:
             source_id: Its source.
 
         Raises:
-            RunError: If there is no run in the folder.
+            RunError: If there is no run in the folder, or one of another version.
             ShardError: If a file is damaged.
             SubjectError: If the tokenizer can't be loaded.
         """
