@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from benchmarks.collect_setting import PlainCoder, Setting, load_model
+from benchmarks.collect_worker import peak_bytes, start_measuring
 
 # Features whose examples are constructed: a uniform sample, because all of them would take longer than the cache.
 _N_CONSTRUCTED = 512
@@ -44,8 +45,8 @@ def main() -> None:
     _stand_in_for_unused_modules()
     # A warning for each feature with too few examples; saying nothing is faster.
     logging.getLogger("delphi").setLevel(logging.ERROR)
-    from delphi.config import CacheConfig  # type: ignore[import-not-found]
-    from delphi.latents import LatentCache  # type: ignore[import-not-found]
+    from delphi.config import CacheConfig
+    from delphi.latents import LatentCache
 
     coder = PlainCoder(arguments.folder, setting)
     model = load_model(arguments.folder, setting, "cpu")
@@ -58,7 +59,7 @@ def main() -> None:
     raw = arguments.out / "latents"
     with torch.inference_mode():
         coder.encode(model(tokens[:1]).last_hidden_state)
-    loaded = _status_bytes("VmRSS")
+    loaded = start_measuring("cpu")
 
     started = time.perf_counter()
     cache = LatentCache(model, {hook: coder.encode}, batch_size=setting.batch_size)
@@ -67,7 +68,7 @@ def main() -> None:
     cache.save_splits(n_splits=config.n_splits, save_dir=raw)
     cache.save_config(save_dir=raw, cfg=config, model_name=setting.model)
     seconds = time.perf_counter() - started
-    peak = _status_bytes("VmHWM")
+    peak = peak_bytes("cpu")
     del cache
 
     n_alive, n_constructed, construct_seconds = _construct(raw, hook, arguments.folder / "model")
@@ -114,13 +115,8 @@ def _construct(raw: Path, hook: str, model: Path) -> tuple[int, int, float]:
 def _stand_in_for_unused_modules() -> None:
     for name in ("faiss", "sentence_transformers"):
         module = ModuleType(name)
-        module.SentenceTransformer = object  # type: ignore[attr-defined]
+        vars(module)["SentenceTransformer"] = object
         sys.modules[name] = module
-
-
-def _status_bytes(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 if __name__ == "__main__":

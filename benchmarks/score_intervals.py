@@ -102,7 +102,9 @@ def _f1(recall: Numbers, hit: Numbers, alarm: Numbers, base: Numbers) -> Numbers
         return 2 * precision * recall / (precision + recall)
 
 
-def clustered_coverage(rates: tuple[float, float], n: int, size: int, icc: float, n_runs: int) -> tuple[float, float]:
+def clustered_coverage(
+    rates: tuple[float, float], n: int, size: int, icc: float, n_runs: int, *, is_told: bool = True
+) -> tuple[float, float]:
     """Coverage and mean width for balanced accuracy where each document has `size` trials of one class.
 
     Args:
@@ -111,11 +113,13 @@ def clustered_coverage(rates: tuple[float, float], n: int, size: int, icc: float
         size: Trials a document; the last may have fewer.
         icc: Intraclass correlation of right and wrong answers: each document's rate is from a beta distribution.
         n_runs: Simulated features.
+        is_told: Whether the interval knows which trials share a document, or takes them as independent.
     """
     rng = np.random.default_rng(3)
     truth, cluster = _clusters(n, size)
+    told = cluster if is_told else None
     estimates = [
-        metrics.balanced_accuracy(confusion(truth, _right(rng, rates, truth, cluster, icc) == truth, cluster))
+        metrics.balanced_accuracy(confusion(truth, _right(rng, rates, truth, cluster, icc) == truth, told))
         for _ in range(n_runs)
     ]
     return _held(estimates, sum(rates) / 2)
@@ -135,12 +139,16 @@ def clustered_auroc_coverage(area: float, n: int, size: int, icc: float, n_runs:
     return _held([metrics.auroc(truth, scores(), cluster) for _ in range(n_runs)], area)
 
 
-def shared_coverage(rate: float, n: int, size: int, n_runs: int) -> tuple[float, float]:
-    """The same for balanced accuracy where half of each document's trials are of either class, all of one rate."""
+def shared_coverage(rate: float, n: int, size: int, n_runs: int, *, is_told: bool = True) -> tuple[float, float]:
+    """The same for balanced accuracy where half of each document's trials are of either class, all of one rate.
+
+    Where the interval is not told so, it takes each document for two, one of each class.
+    """
     rng = np.random.default_rng(6)
     truth, cluster = np.arange(n) % 2 == 0, np.arange(n) // size
+    told = cluster if is_told else 2 * cluster + truth
     estimates = [
-        metrics.balanced_accuracy(confusion(truth, _right(rng, (rate, rate), truth, cluster, 0.5) == truth, cluster))
+        metrics.balanced_accuracy(confusion(truth, _right(rng, (rate, rate), truth, cluster, 0.5) == truth, told))
         for _ in range(n_runs)
     ]
     return _held(estimates, rate)
@@ -207,8 +215,9 @@ def _print_clusters(n_runs: int) -> None:
     print("\n| a document, icc, n | " + " | ".join(f"{size}, {icc:g}, {n}" for size, icc, n in columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
     for rates in ((0.5, 0.5), (0.7, 0.9), (0.8, 0.8), (0.9, 0.9), (0.95, 0.95), (0.98, 0.98)):
-        cells = [clustered_coverage(rates, n, size, icc, n_runs) for size, icc, n in columns]
-        _print_row(f"balanced accuracy {rates[0]}, {rates[1]}", cells)
+        for is_told, note in ((True, ""), (False, ", as independent")):
+            cells = [clustered_coverage(rates, n, size, icc, n_runs, is_told=is_told) for size, icc, n in columns]
+            _print_row(f"balanced accuracy {rates[0]}, {rates[1]}{note}", cells)
     for area in (0.5, 0.7, 0.9, 0.97):
         _print_row(f"AUROC {area}", [clustered_auroc_coverage(area, n, size, icc, n_runs) for size, icc, n in columns])
 
@@ -218,8 +227,9 @@ def _print_shared(n_runs: int) -> None:
     print("\n| a document, n | " + " | ".join(f"{size}, {n}" for size, n in columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
     for rate in (0.6, 0.8, 0.9, 0.95):
-        cells = [shared_coverage(rate, n, size, n_runs) for size, n in columns]
-        _print_row(f"balanced accuracy {rate}, {rate}", cells)
+        for is_told, note in ((True, ""), (False, ", as two documents")):
+            cells = [shared_coverage(rate, n, size, n_runs, is_told=is_told) for size, n in columns]
+            _print_row(f"balanced accuracy {rate}, {rate}{note}", cells)
 
 
 def _print_unanswered(n_runs: int) -> None:

@@ -25,7 +25,7 @@ from autointerp.plugins import called_by_us, source_digests
 from autointerp.records import Explanation, Failure, FeatureContexts, Score, ScoreWithTrials, Trial, Usage
 from autointerp.score import metrics
 from autointerp.score.detail import Detail
-from autointerp.score.judge import Answer, Answers, Case, Judge, Solved, Task
+from autointerp.score.judge import Answer, Answers, Case, Judge, Solved, Task, check_answers
 from autointerp.score.trials import (
     Answered,
     Posed,
@@ -178,7 +178,7 @@ class BaseScorer(ABC):
 
         Raises:
             LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
-            PipelineError: If a user's scorer raises what it may not.
+            PipelineError: If a user's scorer raises what it may not, or its judge gives no answers.
         """
         posed = [self._posed(*job) for job in jobs]
         cases = [
@@ -191,7 +191,9 @@ class BaseScorer(ABC):
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
             if not isinstance(of_job, Undefined)
         ]
-        said = iter(await self.judge.answer(self.task, cases) if cases else ())
+        answers = await self.judge.answer(self.task, cases) if cases else []
+        check_answers(self.judge, cases, answers)
+        said = iter(answers)
         return [
             self._failure(explanation, of_job, Usage())
             if isinstance(of_job, Undefined)

@@ -7,6 +7,7 @@ A judge that fails to answer a question leaves it unanswered, which is never a v
 its answers, so that whoever asked knows what they cost.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Bool
 
+from autointerp.errors import PipelineError
 from autointerp.llm.prompts import Prompt, read_prompt
 from autointerp.records import Context, Usage
 
@@ -153,3 +155,50 @@ class Judge(Protocol):
             LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
         """
         ...
+
+
+def check_answers(judge: Judge, cases: Sequence[Case], said: Sequence[Answers]) -> None:
+    """See that a judge, which may be a user's, gave what scores can be computed from.
+
+    Raises:
+        PipelineError: If it gave more or fewer answers than there are questions, or one that is none.
+    """
+    if problem := _problem_of_all(cases, said):
+        raise PipelineError(f"the judge {judge.name!r} {problem}", "mend its `answer`")
+
+
+def _problem_of_all(cases: Sequence[Case], said: Sequence[Answers]) -> str | None:
+    if not isinstance(said, list | tuple) or not all(isinstance(of, Answers) for of in said):
+        return "gave no list of Answers"
+    if len(said) != len(cases):
+        return f"gave Answers to {len(said)} of {len(cases)} cases"
+    for case, of in zip(cases, said, strict=True):
+        if len(of.answers) != len(case.questions):
+            return f"gave {len(of.answers)} answers to {len(case.questions)} questions"
+        if of.texts is not None and not (_is_bools(of.texts) and of.texts.shape == (len(case.texts),)):
+            return f"gave no array of {len(case.texts)} verdicts on as many texts"
+        for number, answer in enumerate(of.answers, start=1):
+            if problem := _problem(answer):
+                return f"{problem} (question {number} on {case.label!r})"
+    return None
+
+
+def _problem(answer: Answer) -> str | None:
+    if not isinstance(answer, Answer):
+        return f"gave {answer!r}, which is no Answer"
+    verdict, probability = answer.verdict, answer.probability
+    if answer.unanswered is not None:
+        return None if verdict is None and probability is None else "gave an answer and said that there is none"
+    if not (verdict is None or isinstance(verdict, bool | np.bool_)):
+        return f"gave the verdict {verdict!r}, which is neither True nor False"
+    if probability is None:
+        return "gave neither a verdict nor a similarity, nor why there is none" if verdict is None else None
+    if not (isinstance(probability, int | float | np.integer | np.floating) and math.isfinite(probability)):
+        return f"gave the probability {probability!r}, which is no finite number"
+    if verdict is not None and not 0 <= probability <= 1:
+        return f"gave the probability {probability}, which is not between 0 and 1"
+    return None
+
+
+def _is_bools(texts: object) -> bool:
+    return isinstance(texts, np.ndarray) and texts.dtype == np.bool_

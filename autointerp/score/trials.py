@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from autointerp.contexts.pool import PoolTiles
+from autointerp.errors import PipelineError
 from autointerp.identity import hash_key, keyed_hash
 from autointerp.records import Context, FeatureContexts
 from autointerp.score.clusters import numbered
@@ -94,6 +95,7 @@ class Answered:
         verdict: The judge's answers; of no meaning where it gives similarities only.
         probability: That the answer is yes, or the similarity; None unless the judge gave one with every answer.
         texts: Its verdicts on the texts that it was asked about besides (`BaseScorer.texts`); None where it gave none.
+        has_verdicts: Whether each answer has a verdict.
     """
 
     posed: tuple[Posed, ...]
@@ -101,6 +103,7 @@ class Answered:
     verdict: Bool[np.ndarray, " trial"]
     probability: Float64[np.ndarray, " trial"] | None
     texts: Bool[np.ndarray, " text"] | None = None
+    has_verdicts: bool = True
 
     def where(self, keep: Iterable[Any]) -> "Answered":
         """The answered questions for which `keep` is true."""
@@ -110,6 +113,7 @@ class Answered:
             truth=self.truth[chosen],
             verdict=self.verdict[chosen],
             probability=None if self.probability is None else self.probability[chosen],
+            has_verdicts=self.has_verdicts,
         )
 
     @property
@@ -120,7 +124,16 @@ class Answered:
 
     @property
     def confusion(self) -> Confusion:
-        """Counts by truth and verdict."""
+        """Counts by truth and verdict.
+
+        Raises:
+            PipelineError: If the judge, a user's, gives similarities only: no verdict would count as a no.
+        """
+        if not self.has_verdicts:
+            raise PipelineError(
+                "the judge gives similarities where the score is made of verdicts",
+                "have it give verdicts, or measure `probability`",
+            )
         return confusion(self.truth, self.verdict, self.cluster)
 
 
@@ -190,6 +203,7 @@ def answered(posed: Sequence[Posed], answers: Sequence[Answer]) -> Answered | Un
         truth=np.array([p.truth for p, _ in pairs], dtype=bool),
         verdict=np.array([a.verdict for _, a in pairs], dtype=bool),
         probability=np.array(probabilities, dtype=np.float64) if len(probabilities) == len(pairs) else None,
+        has_verdicts=all(a.verdict is not None for _, a in pairs),
     )
 
 
@@ -211,6 +225,7 @@ def with_every_answer(posed: Sequence[Posed], answers: Sequence[Answer], *, righ
         truth=np.array([p.truth for p in posed], dtype=bool),
         verdict=np.array(verdict, dtype=bool),
         probability=np.array(probability, dtype=np.float64) if len(known) == len(given) else None,
+        has_verdicts=all(a.verdict is not None for a in answers if a.unanswered is None),
     )
 
 

@@ -35,6 +35,8 @@ _BUSY = ("could not set lock", "different configuration", "unique file handle co
 _HELD_BY_NOBODY = "is held in pid 0"
 _NO_LOCKS = "file locks are not supported"
 _MISSING = ("does not exist", "no such file or directory")
+# A CSV, JSON or Parquet file DuckDB takes for a table to look at, without a file of its own.
+_NO_FILE_OF_ITS_OWN = "cannot launch in-memory database"
 
 
 def store_path(run_folder: str | Path) -> Path:
@@ -145,7 +147,7 @@ def _create(path: Path, timeout_s: float) -> None:
 
 
 def _name(path: Path) -> str:
-    name = str(path)
+    name = str(path.absolute())  # DuckDB takes `md:mine` and `:memory:` for other than files
     if valid_text(name) != name:
         raise StoreError(f"the name of {valid_text(name)} is not UTF-8, which DuckDB needs", "rename the folder")
     return name
@@ -194,12 +196,13 @@ def _translated(path: Path) -> Iterator[None]:
 
 def store_error(error: Exception, path: Path) -> AutointerpError:
     """The error of ours that says what DuckDB or the file system said."""
-    message = in_one_line(error)
-    if any(sign in str(error).lower() for sign in _MISSING) and not path.exists():
+    message, said = in_one_line(error), str(error).lower()
+    if any(sign in said for sign in _MISSING) and not path.exists():
         return StoreError(f"there is no store at {path}", "give the folder of a run, or run the pipeline first")
     if is_of_a_path(error) or isinstance(error, OSError):
         return file_error(error, path, StoreError)
-    if isinstance(error, duckdb.ProgrammingError | duckdb.DataError | duckdb.IntegrityError):
+    is_ours = isinstance(error, duckdb.ProgrammingError | duckdb.DataError | duckdb.IntegrityError)
+    if is_ours and _NO_FILE_OF_ITS_OWN not in said:
         return StoreError(f"{path} did not take a record or a query ({message})", "report this as a bug")
     return StoreError(f"{path} is damaged, or no store ({message})", _how_to_mend(path))
 

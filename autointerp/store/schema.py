@@ -14,6 +14,11 @@ import duckdb
 
 from autointerp.errors import NewerStoreError, StoreError
 
+# Views too: of a CSV, JSON or Parquet file DuckDB makes a database in memory that holds nothing else.
+_ALL_TABLES = """
+SELECT table_name FROM duckdb_tables() UNION ALL SELECT view_name FROM duckdb_views() WHERE NOT internal
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -42,17 +47,17 @@ def known_migrations() -> tuple[Migration, ...]:
 
 
 def store_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """The version of an open store; 0 for a database without any table.
+    """The version of an open store; 0 for a database without any table or view.
 
     Raises:
-        StoreError: If the database has tables, but is no store.
+        StoreError: If the database has tables or views, but is no store.
         NewerStoreError: If the version is above the last one known here.
     """
-    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    tables = {name for (name,) in connection.execute(_ALL_TABLES).fetchall()}
     if not tables:
         return 0
     if "schema_version" not in tables:
-        raise StoreError(f"{path} is a DuckDB file, but no store of autointerp", "give the folder of a run")
+        raise StoreError(f"{path} holds other tables, and is no store of autointerp", "give the folder of a run")
     ((version,),) = connection.execute("SELECT max(version) FROM schema_version").fetchall()
     known = known_migrations()[-1].version
     if version > known:

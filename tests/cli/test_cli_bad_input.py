@@ -9,9 +9,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from autointerp.cli import main
 from autointerp.cli.starting_file import starting_file
 from autointerp.config.file import load_pipeline, pipeline_path, ready_made
+from tests.command import complaint, exit_status
 from tests.run.planted import FEATURES, Planted
 
 
@@ -21,24 +21,8 @@ def collected(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("collected")
     file = folder / "p.toml"
     file.write_text(planted.toml("p", folder / "runs"), encoding="utf-8")
-    main_quietly("collect", str(file))
+    exit_status("collect", str(file))
     return file
-
-
-def main_quietly(*arguments: str) -> int:
-    """The exit status of a command."""
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    return int(caught.value.code or 0)
-
-
-def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line that a wrong command prints."""
-    capsys.readouterr()
-    assert main_quietly(*arguments) == 1
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("autointerp: ")]
-    assert len(lines) == 1
-    return lines[0]
 
 
 def pipeline_file(planted: Planted, folder: Path, *more: str) -> str:
@@ -61,7 +45,7 @@ def test_a_file_of_labels_with_several_faults(
 ) -> None:
     (tmp_path / "labels.csv").write_text("feature,label\n0,ship\nx,river\n1,\n")
     more = ["[explain]", 'explainer = "outside"', f'labels = "{tmp_path / "labels.csv"}"']
-    assert main_quietly("run", pipeline_file(planted, tmp_path, *more)) == 1
+    assert exit_status("run", pipeline_file(planted, tmp_path, *more)) == 1
     first, *faults = capsys.readouterr().err.splitlines()[-3:]
     assert first.startswith("autointerp: ")
     assert first.endswith("labels.csv has 2 faults: mend these rows, or leave them out")
@@ -123,19 +107,19 @@ def test_a_stage_before_its_time(planted: Planted, tmp_path: Path, capsys: pytes
 
 def test_labels_are_asked_for_before_there_are_any(collected: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "`autointerp explain`" in complaint(capsys, "index", str(collected))
-    assert main_quietly("score", str(collected)) == 1
+    assert exit_status("score", str(collected)) == 1
     assert "are not tried by this command: run `autointerp explain`" in capsys.readouterr().err
 
 
 def test_what_was_lost_of_a_finished_stage_is_made_again(planted: Planted, tmp_path: Path) -> None:
     file = pipeline_file(planted, tmp_path)
     run = tmp_path / "runs" / "p"
-    assert main_quietly("collect", file) == 0
+    assert exit_status("collect", file) == 0
     collected = run / "collect" / "0-res-12" / "collected.safetensors"
     before = collected.read_bytes()
     collected.unlink()
     next((run / "corpus").glob("shard-*.npz")).unlink()
-    assert main_quietly("collect", file) == 0
+    assert exit_status("collect", file) == 0
     assert collected.read_bytes() == before
 
 
@@ -149,9 +133,9 @@ def test_starting_over_keeps_the_answers_that_were_paid_for(planted: Planted, tm
     run = tmp_path / "runs" / "p"
     run.mkdir(parents=True)
     (run / ".run.json.0badcafe.part").write_text("{", encoding="utf-8")  # killed before its first file was whole
-    assert main_quietly("collect", file) == 0
+    assert exit_status("collect", file) == 0
     (run / "journal.sqlite").write_bytes(b"paid")
-    assert main_quietly("collect", file, "--no-resume") == 0
+    assert exit_status("collect", file, "--no-resume") == 0
     assert (run / "journal.sqlite").read_bytes() == b"paid"
 
 
@@ -182,7 +166,7 @@ def test_a_mended_path_may_take_over_a_folder_in_which_nothing_is_finished(
 ) -> None:
     file = pipeline_file(planted, tmp_path)
     assert "nosuch.jsonl" in complaint(capsys, "collect", file, "--set", "corpus.path=nosuch.jsonl")
-    assert main_quietly("collect", file) == 0
+    assert exit_status("collect", file) == 0
 
 
 @pytest.mark.parametrize("option", ["detection=7", "detection", "detection=nan", "=0.5x"])
@@ -202,7 +186,7 @@ def test_a_folder_without_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_a_store_from_a_newer_version(planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = pipeline_file(planted, tmp_path)
-    main_quietly("collect", file)
+    exit_status("collect", file)
     store = tmp_path / "runs" / "p" / "store.duckdb"
     with duckdb.connect(str(store)) as connection:
         connection.execute("UPDATE schema_version SET version = 999")
@@ -245,7 +229,7 @@ def test_a_full_disk_is_told_and_what_was_finished_is_gone_on_from(
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ)
     assert result.returncode == 1, result.stderr
     assert "no space" in result.stderr.splitlines()[-1]
-    assert main_quietly("collect", file) == 0
+    assert exit_status("collect", file) == 0
 
 
 def test_a_starting_file_that_exists_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

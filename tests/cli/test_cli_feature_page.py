@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autointerp.cli import main
 from autointerp.cli.tables import bars
 from autointerp.store.writer import Writer
+from tests.command import printed
 from tests.store.making import SOURCE, make
 
 
@@ -26,13 +26,6 @@ def run(tmp_path: Path) -> Path:
     writer.add_neighbors(SOURCE, "decoder", features, np.array([[2, 0]], np.int32), similarity)
     writer.add_neighbors(SOURCE, "coactivation", features, np.array([[0, -1]], np.int32), similarity)
     return tmp_path
-
-
-def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    assert caught.value.code == 0
-    return capsys.readouterr().out
 
 
 def test_show_prints_all_evidence_on_a_feature(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

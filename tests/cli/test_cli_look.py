@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from autointerp import open_run
-from autointerp.cli import main
 from autointerp.cli.demo import demo_lines
 from autointerp.cli.tables import marked, number, percent, shorten
+from tests.command import exit_status, printed
 from tests.run.planted import FEATURES, Planted
 
 
@@ -21,18 +21,8 @@ def run(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("look")
     file = folder / "p.toml"
     file.write_text(planted.toml("p", folder / "runs"), encoding="utf-8")
-    with pytest.raises(SystemExit) as caught:
-        main(["run", str(file), "--features", "0-3,6-8"])
-    assert caught.value.code == 0
+    assert exit_status("run", str(file), "--features", "0-3,6-8") == 0
     return folder / "runs" / "p"
-
-
-def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    assert caught.value.code == 0
-    return capsys.readouterr().out
 
 
 def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:

@@ -11,7 +11,6 @@ import pytest
 from jaxtyping import Float32
 
 from autointerp import open_run
-from autointerp.cli import main
 from autointerp.cli.demo import demo_lines
 from autointerp.config import EmbedderConfig
 from autointerp.embedder import Embedder
@@ -20,6 +19,7 @@ from autointerp.records import Explanation, FeatureContexts
 from autointerp.search.embed_labels import index_labels
 from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
+from tests.command import complaint, printed
 from tests.store.making import SOURCE, make
 
 OTHER = "tiny@2-res-64"
@@ -79,22 +79,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.add_failures([replace(make.failure(2), source_id=OTHER)])
     index_labels(Reader(folder), writer, Embedder(EmbedderConfig()))
     return folder
-
-
-def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    assert caught.value.code == 0
-    return capsys.readouterr().out
-
-
-def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    assert caught.value.code == 1
-    return capsys.readouterr().err.strip()
 
 
 def first_cells(table: str) -> list[str]:

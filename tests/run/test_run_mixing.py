@@ -135,3 +135,30 @@ def test_features_that_are_added_later_are_mixed_among_themselves(
         assert run_pipeline(every).n_failed == 0
         later = {of.label for call in server.calls[n_calls:] for of in shown_contexts(call.user)} - {""}
         assert len(later) == len(LABELLED) - 3
+
+
+def test_what_was_scored_before_a_stop_is_not_asked_again_where_features_are_added(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
+    pairs = (*DETECTION_ONLY, "judge.contexts_per_prompt=2", "judge.model.concurrency=1")
+    n_first = 4
+
+    def reply(call: Call) -> Outcome:
+        n_judged = sum(of.label != "" for of in shown_contexts(call.user))
+        if n_judged and call.index > n_first + 50:
+            return Http(401, "no such key", code="invalid_api_key")
+        return knowing().reply(call)
+
+    with LoopbackServer(Always(reply)) as server:
+        some = with_contexts(asked_pipeline(planted, tmp_path, server.openai_url, *pairs, 'features.indices="0-3"'))
+        with pytest.raises(KeyRefusedError):
+            run_pipeline(some)
+    reader = open_run(some.run_folder).reader
+    scored = {score.explanation_id for score in reader.scores()}
+    done = {e.label for e in reader.explanations() if e.explanation_id in scored}
+    assert 0 < len(done) < n_first
+    with LoopbackServer(knowing()) as server:
+        assert run_pipeline(asked_pipeline(planted, tmp_path, server.openai_url, *pairs)).n_failed == 0
+        later = {of.label for call in server.calls for of in shown_contexts(call.user)} - {""}
+    assert len(later) == len(LABELLED) - len(done)
+    assert not later & done

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from autointerp import FeatureFilter, export_run, load_pipeline, open_run, run_pipeline
-from autointerp.cli import main
 from autointerp.config import Pipeline
 from autointerp.run.pipeline import Stage
+from tests.command import complaint, printed
 from tests.run.planted import Planted
 from tests.run.prepared import WithContexts
 
@@ -49,10 +49,7 @@ def test_the_example_of_the_documentation_scores_labels_beside_ours(
     export_run(folder, tmp_path / "labels.csv")
     header = (tmp_path / "labels.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
     assert {"peak", "peak_ci_low", "peak_n_trials"} <= set(header)
-    with pytest.raises(SystemExit) as ended:
-        main(["status", str(folder)])
-    assert ended.value.code == 0
-    assert "score:peak" in capsys.readouterr().out
+    assert "score:peak" in printed(capsys, "status", str(folder))
     digest = run.reader.content_digest()
     assert run_pipeline(pipeline_with(planted, tmp_path), STAGES).n_failed == 0
     assert open_run(folder).reader.content_digest() == digest, "what is done is not done again"
@@ -64,13 +61,9 @@ def test_what_a_user_s_scorer_raises_is_one_line_that_names_the_feature_and_the_
     with_contexts(pipeline_with(planted, tmp_path))
     file = tmp_path / "example_scorer.py"
     file.write_text(file.read_text(encoding="utf-8").replace("detail = Detail()", "detail = 1 / 0"), encoding="utf-8")
-    with pytest.raises(SystemExit) as ended:
-        main(["run", str(tmp_path / "scored.toml"), "--features", "0-2"])
-    assert ended.value.code == 1
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("autointerp: ")]
-    assert len(said) == 1
-    assert "the scorer 'peak' on feature 0 failed (ZeroDivisionError: division by zero, " in said[0]
-    assert "example_scorer.py, line " in said[0]
+    said = complaint(capsys, "run", str(tmp_path / "scored.toml"), "--features", "0-2")
+    assert "the scorer 'peak' on feature 0 failed (ZeroDivisionError: division by zero, " in said
+    assert "example_scorer.py, line " in said
 
 
 def test_a_user_s_judge_that_does_not_say_whether_it_is_free_is_one_line_that_names_the_scorer(
@@ -93,12 +86,8 @@ def make_silent(self, tools):
 PeakScorer.make_judge = make_silent
 """
     file.write_text(file.read_text(encoding="utf-8") + judge, encoding="utf-8")
-    with pytest.raises(SystemExit) as ended:
-        main(["run", str(tmp_path / "scored.toml"), "--features", "0-2"])
-    assert ended.value.code == 1
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("autointerp: ")]
-    assert len(said) == 1
-    assert "the scorer 'peak' failed (AttributeError: 'Silent' object has no attribute 'is_free'" in said[0]
+    said = complaint(capsys, "run", str(tmp_path / "scored.toml"), "--features", "0-2")
+    assert "the scorer 'peak' failed (AttributeError: 'Silent' object has no attribute 'is_free'" in said
 
 
 def test_a_failure_of_a_user_s_scorer_counts(planted: Planted, with_contexts: WithContexts, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from autointerp import open_run, run_pipeline
-from autointerp.cli import main
 from autointerp.config import ContextsConfig, FeaturesConfig, Pipeline
 from autointerp.config.file import load_pipeline
 from autointerp.corpus.shard_files import load_shard
@@ -20,6 +19,7 @@ from autointerp.run.features import features_to_label
 from autointerp.run.workers.executor import collect_shards
 from autointerp.run.workers.parts import SourceParts
 from autointerp.subject.source import load_sources
+from tests.command import printed
 from tests.loopback.server import LoopbackServer
 from tests.run.planted import COLOURS, DEAD, FEATURES, FEATURES_2, Planted
 from tests.run.prepared import WithContexts
@@ -157,19 +157,15 @@ def test_a_run_over_two_coders_labels_and_scores_the_features_of_both(
     assert {values[explanation.explanation_id] for explanation in reader.explanations()} == {1.0}
 
     run = str(pipeline.run_folder)
-    hits = printed(capsys, "search", run, "ship", "-k", "2")
+    hits = answer(capsys, "search", run, "ship", "-k", "2")
     assert {(hit["source_id"], hit["feature_index"]) for hit in hits} == {(ONE, 0), (OTHER, 8)}
     for source_id, index in ((ONE, FEATURES.index(("piano",))), (OTHER, FEATURES_2.index(("piano",)))):
-        shown = printed(capsys, "show", run, f"{source_id}:{index}")
+        shown = answer(capsys, "show", run, f"{source_id}:{index}")
         assert "piano" in json.dumps(shown)
 
 
-def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        main([*arguments, "--json"])
-    assert caught.value.code == 0
-    return json.loads(capsys.readouterr().out)
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    return json.loads(printed(capsys, *arguments, "--json"))
 
 
 def test_features_that_are_asked_for_by_index_are_those_of_every_coder(planted: Planted, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from autointerp.errors import DiskFullError, NewerStoreError, StoreBusyError, StoreError
@@ -172,15 +174,41 @@ def test_a_store_cut_short_is_told(tmp_path: Path) -> None:
         Reader(tmp_path).explanations()
 
 
-def test_another_program_s_duckdb_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("statement", ["CREATE TABLE accounts (id INTEGER)", "CREATE VIEW accounts AS SELECT 1"])
+def test_another_program_s_duckdb_file_is_refused_and_left_alone(tmp_path: Path, statement: str) -> None:
     store = tmp_path / "store.duckdb"
     with duckdb.connect(str(store)) as other:
-        other.execute("CREATE TABLE accounts (id INTEGER)")
+        other.execute(statement)
     for open_it in (lambda: Reader(tmp_path).sources(), lambda: Writer(tmp_path)):
         with pytest.raises(StoreError, match="no store of autointerp"):
             open_it()
     with duckdb.connect(str(store)) as other:
-        assert other.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("accounts",)]
+        assert other.execute("SHOW TABLES").fetchall() == [("accounts",)]
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "run.json", "labels.jsonl", "labels.parquet"])
+def test_a_file_that_duckdb_would_read_as_a_table_is_no_store(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    if name.endswith("parquet"):
+        pq.write_table(pa.table({"label": ["heat"]}), file)
+    else:
+        file.write_text('{"label": "heat"}\n', encoding="utf-8")
+    before = file.read_bytes()
+    with pytest.raises(StoreError, match="or no store"):
+        Reader(file).sources()
+    with pytest.raises(StoreError, match="no store of autointerp"):
+        Writer(file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["md:mine", ":memory:", "s3:mine", "sqlite:mine", "file:mine"])
+def test_a_folder_is_a_folder_though_duckdb_knows_its_name_as_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Writer(name).add_source(make.source())
+    assert (tmp_path / name / "store.duckdb").is_file()
+    assert Reader(name).sources() == [make.source()]
 
 
 def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:

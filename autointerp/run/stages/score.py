@@ -8,7 +8,8 @@ nor on when a run was killed:
    labels as a prompt holds questions: then a prompt holds about one of each. True labels make groups of their own, and
    so do shuffled ones, and labels whose score failed before.
 2. A group is kept whole, in one transaction, or not at all. What a killed run leaves is therefore whole groups, and the
-   next run cuts them in the same places; answers that were paid for and not kept are found in the journal.
+   next run cuts them in the same places; answers that were paid for and not kept are found in the journal. Only where
+   the labels have changed in between are they cut elsewhere, and what was paid for unfinished groups is paid again.
 
 Where asking is free every label is scored by itself.
 """
