@@ -152,7 +152,7 @@ class _Cutter:
                 error = self.nothing_left(is_at_end=False)
                 if is_stream(self._config):
                     raise error
-                logger.warning("%s; reading on to the end", error.problem)
+                logger.warning("corpus: %s; reading on to the end", error.problem)
                 is_told = True
 
     def _cut_tokenized(self, document: TokenizedDocument) -> Iterator[_Block]:
