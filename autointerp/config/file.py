@@ -6,17 +6,19 @@ import json
 import tomllib
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from autointerp.assets import asset_folder
 from autointerp.config import Pipeline
-from autointerp.errors import PipelineError, file_error
+from autointerp.errors import PipelineError, RunError, file_error
 from autointerp.valid_text import valid_text
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
+
+_Config = TypeVar("_Config", bound=BaseModel)
 
 
 def ready_made() -> tuple[str, ...]:
@@ -64,7 +66,22 @@ def load_pipeline(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> 
     try:
         return Pipeline.model_validate(content)
     except ValidationError as error:
-        raise PipelineError(f"{path}: {first_problem(error)}", _what_to_do(error)) from error
+        raise PipelineError(f"{path}: {_first_problem(error)}", _what_to_do(error)) from error
+
+
+def as_kept(kind: type[_Config], content: object, file: Path) -> _Config:
+    """A part of a run's configuration, as one of its files keeps it.
+
+    Raises:
+        RunError: If it has keys or values that are not known here.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise RunError(
+            f"{file} is of another version of autointerp ({_first_problem(error)})",
+            "use the version that made it, or start the run again with --no-resume",
+        ) from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -140,8 +157,7 @@ _PLAIN_WORDS = {
 }
 
 
-def first_problem(error: ValidationError) -> str:
-    """What is wrong with a pipeline, and with which key: of several problems the one that is the cause."""
+def _first_problem(error: ValidationError) -> str:
     first = _telling(error)
     key = ".".join(part for part in first["loc"] if isinstance(part, str))
     if first["type"] == "extra_forbidden":

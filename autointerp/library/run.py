@@ -283,10 +283,11 @@ class Run:
     def _own_embedder(self) -> TextEmbedder:
         # Looking a feature up needs no embedder.
         from autointerp.config import EmbedderConfig
+        from autointerp.config.file import as_kept
         from autointerp.embedder import Embedder
 
         settings = self._record.pipeline.get("embedder", {}) if self._record else {}
-        return Embedder(EmbedderConfig.model_validate(settings))
+        return Embedder(as_kept(EmbedderConfig, settings, self.reader.path))
 
 
 def _killed(stage: StageStatus) -> StageStatus:

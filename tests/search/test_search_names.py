@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import numpy as np
 import pytest
 
 from autointerp import AutointerpError
-from autointerp.errors import FilterError
+from autointerp.errors import FilterError, RunError
 from autointerp.library.run import Run, open_run
 from autointerp.records import FeatureFilter
 from autointerp.search.embed_labels import index_labels
 from autointerp.store import reader as reader_module
 from autointerp.store.query import select_contexts
 from autointerp.store.reader import Reader
+from autointerp.store.results import RunRecord
 from autointerp.store.writer import Writer
 from tests.store.making import SOURCE, make
 
@@ -219,3 +221,9 @@ def test_one_data_frame_has_features_labels_scores_and_what_is_missing(run: Run,
     assert run.to_pandas(FeatureFilter(min_score={"detection": 0.8}))["feature_index"].tolist() == [0, 2]
     none = run.to_pandas(FeatureFilter(min_density=1.0))
     assert (len(none), list(none.columns), list(none.dtypes)) == (0, list(frame.columns), list(frame.dtypes))
+
+
+def test_the_embedder_of_another_version_is_told_in_one_line(run: Run, writer: Writer) -> None:
+    writer.set_run(RunRecord("p", {"embedder": {"later": 1}}, "9", datetime.now(UTC)))
+    with pytest.raises(RunError, match=r"is of another version of autointerp \(there is no key `later`\)"):
+        open_run(run.reader.path).search("heat")

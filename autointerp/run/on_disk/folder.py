@@ -18,10 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from autointerp.config import Pipeline
-from autointerp.config.file import first_problem
+from autointerp.config.file import as_kept
 from autointerp.errors import RunError, RunMismatchError, file_error, is_of_a_path
 from autointerp.json_text import parse_json
 from autointerp.run.fingerprints import identity_settings
@@ -149,13 +147,7 @@ def read_pipeline(path: Path) -> Pipeline:
     Raises:
         RunError: If there is no run in this folder, or one whose pipeline has keys that are not known here.
     """
-    try:
-        return Pipeline.model_validate(read_run_file(path).get("pipeline"))
-    except ValidationError as error:
-        raise RunError(
-            f"{path}/{_RUN_FILE} is of another version of autointerp ({first_problem(error)})",
-            "use the version that made it, or start the run again with --no-resume",
-        ) from error
+    return as_kept(Pipeline, read_run_file(path).get("pipeline"), path / _RUN_FILE)
 
 
 def _check_folder(path: Path) -> None:
