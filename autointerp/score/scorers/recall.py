@@ -22,8 +22,8 @@
    "any text"; F1 gives it 2 b / (1 + b), which stands beside it as `chance`. Of the measures that 2506.05774 tests, F1
    at the natural base rate is one of the few that mark down labels that are too broad and labels that are too narrow.
 
-Where a judge is paid, recall and h are those of the window around a block's peak, and so too high for a feature that
-fires several times a block: its weaker windows are never asked about.
+Where a judge is paid, recall and h are those of the window around a block's peak, and so may be too high for a feature
+that fires several times a block: its weaker windows are never asked about.
 
 A rare feature needs a tiny f, which a few dozen judged tiles can't tell from 0: the interval says so, and it is wide.
 Compare F1 between labels of one feature, not between features of different density.
@@ -52,7 +52,7 @@ from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 FIRING, LIKELY, REST = "firing", "likely", "rest"
 # Firing tiles from which on they outweigh as many contexts.
 _PRIOR_TILES = 4.0
-# Of a yes in each part of the silent text, where it is rare: of priors tried, the value's bias is least with it.
+# Of a yes in each part of the silent text, where it is rare; `benchmarks/recall_bias.md` has the bias that it leaves.
 _RARE_YES = 0.1
 
 
