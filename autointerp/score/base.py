@@ -75,6 +75,8 @@ class BaseScorer(ABC):
         asks_judge: Whether it asks the run's judge; one that doesn't has a judge of its own.
         stops_early: Whether its headline is the balanced accuracy of verdicts, so that a paid judge can be asked until
             that is known well enough (`score.stop`).
+        sees_label: Whether the label decides the answers. The score of one that doesn't is the same for every label of
+            a feature: it is paid once, and no shuffled label is scored.
         config: The table `[score]`.
         seed: Of every choice.
         judge: Answers the questions.
@@ -91,6 +93,7 @@ class BaseScorer(ABC):
     needs_silence: ClassVar[bool] = True
     asks_judge: ClassVar[bool] = True
     stops_early: ClassVar[bool] = False
+    sees_label: ClassVar[bool] = True
 
     def __init__(self, tools: ScoreTools) -> None:
         self.config = tools.config
@@ -128,8 +131,8 @@ class BaseScorer(ABC):
         self.judge.prepare(labels, texts)
 
     @abstractmethod
-    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
-        """The questions, in the order in which they are asked (`shuffled`).
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
+        """The questions, in the order in which they are asked (`shuffled`); or why there are none.
 
         Args:
             explanation: On trial; only what questions the label leads to may depend on it.
@@ -190,7 +193,7 @@ class BaseScorer(ABC):
         posed = [self._posed(*job) for job in jobs]
         cases = [
             Case(
-                explanation.label,
+                explanation.label if self.sees_label else "",
                 [p.question for p in of_job],
                 self._solved(explanation, contexts),
                 self.texts(contexts) if self.judge.is_free else (),
@@ -226,6 +229,8 @@ class BaseScorer(ABC):
         """The questions; why there is no score without asking any, where one class has none."""
         with self._called(explanation):
             posed = self.pose(explanation, contexts, self._key(explanation))
+        if isinstance(posed, Undefined):
+            return posed
         if missing := missing_class(posed, *self.classes):
             return (self.needs_silence and contexts.no_silence) or missing
         return posed
