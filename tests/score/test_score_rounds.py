@@ -169,7 +169,7 @@ def of_documents(given: ScoreContexts, documents: Sequence[str]) -> list[Posed]:
     for context in given.feature.contexts:
         of_class = posed[context.is_active]
         name = documents[len(of_class) % len(documents)]
-        of_class.append(Posed(Question(replace(context, document_id=name, group_id=None)), context.is_active))
+        of_class.append(Posed(Question(replace(context, document_id=name, group_id="")), context.is_active))
     return [*posed[True][:20], *posed[False][:10]]
 
 
