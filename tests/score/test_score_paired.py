@@ -45,9 +45,9 @@ def test_the_difference_is_that_of_the_two_balanced_accuracies(rows: list[tuple[
 @given(trials)
 def test_exchanging_the_two_turns_the_difference_round(rows: list[tuple[bool, bool, bool]]) -> None:
     truth, first, second = (np.array(column) for column in zip(*rows, strict=True))
+    documents = np.arange(truth.size) // 2
     there, back = (
-        balanced_accuracy_difference(truth, *of, np.arange(truth.size) // 2)
-        for of in ((first, second), (second, first))
+        balanced_accuracy_difference(truth, one, other, documents) for one, other in ((first, second), (second, first))
     )
     if there is not None:
         assert back is not None
@@ -166,7 +166,8 @@ def test_no_more_than_one_in_twenty_equal_pairs_is_called_different() -> None:
         hard = rng.normal(size=20)[documents] + rng.normal(size=40)
         first, second = (np.where(hard + rng.normal(size=40) < 1, TRUTH, ~TRUTH) for _ in range(2))
         found = balanced_accuracy_difference(TRUTH, first, second, documents)
-        area = auroc_difference(TRUTH, *(hard + rng.normal(size=40) + TRUTH for _ in range(2)), documents)
+        one, other = (hard + rng.normal(size=40) + TRUTH for _ in range(2))
+        area = auroc_difference(TRUTH, one, other, documents)
         assert found is not None
         assert area is not None
         p_values.append(found.p_value)
