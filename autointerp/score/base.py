@@ -24,6 +24,7 @@ from autointerp.identity import fingerprint
 from autointerp.plugins import called_by_us, source_digests
 from autointerp.records import Explanation, Failure, FeatureContexts, Score, ScoreWithTrials, Trial, Usage
 from autointerp.score import metrics
+from autointerp.score.calibration import Calibrated, add_corrected
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Answer, Case, Judge, Solved, Task, check_answers
 from autointerp.score.rounds import SEQUENCE_INTERVAL, Asked, ask_in_rounds
@@ -51,6 +52,7 @@ class ScoreTools:
         judge: The run's judge. Raises `NoKeyError` where the environment has no key.
         embedder: The run's sentence embedder.
         contexts_fingerprint: Of the contexts that are scored.
+        calibrated: How often the run's judge errs, where `judge.calibration` names a file.
     """
 
     config: ScoreConfig
@@ -58,6 +60,7 @@ class ScoreTools:
     judge: Callable[[], Judge]
     embedder: Callable[[], LabelEmbedder]
     contexts_fingerprint: str = ""
+    calibrated: Calibrated | None = None
 
 
 class BaseScorer(ABC):
@@ -72,6 +75,8 @@ class BaseScorer(ABC):
         classes: What the questions of true answer yes and no are about, for the failure where there are none.
         needs_silence: Whether questions of true answer no are about silent contexts, which a feature that fires nearly
             everywhere has none of.
+        is_corrected: Whether its headline is the balanced accuracy of the run's judge's verdicts, which a calibration
+            corrects for the judge's errors.
         asks_judge: Whether it asks the run's judge; one that doesn't has a judge of its own.
         stops_early: Whether its headline is the balanced accuracy of verdicts, so that a paid judge can be asked until
             that is known well enough (`score.stop`).
@@ -92,6 +97,7 @@ class BaseScorer(ABC):
     classes: ClassVar[tuple[str, str]] = ("firing contexts", "silent contexts")
     needs_silence: ClassVar[bool] = True
     asks_judge: ClassVar[bool] = True
+    is_corrected: ClassVar[bool] = False
     stops_early: ClassVar[bool] = False
     sees_label: ClassVar[bool] = True
 
@@ -100,6 +106,8 @@ class BaseScorer(ABC):
         self.seed = tools.seed
         self.judge = self.make_judge(tools)
         self.stop = tools.config.stop if self.stops_early and not self.judge.is_free else None
+        calibrated = tools.calibrated if self.is_corrected else None
+        self._rates = None if calibrated is None else calibrated.rates_for(self.judge, self.task)
         own = fingerprint(
             "score",
             self.name,
@@ -109,6 +117,7 @@ class BaseScorer(ABC):
             self.judge.fingerprint(self.task),
             *source_digests(type(self)),
             *([] if self.stop is None else ["stop", self.stop.model_dump()]),
+            *([] if calibrated is None else ["calibration", calibrated.digest]),
         )
         self.fingerprint = fingerprint("score", tools.contexts_fingerprint, self.name, own)
 
@@ -259,6 +268,8 @@ class BaseScorer(ABC):
             headline = asked.in_sequence(headline)
             detail.add("n_posed", asked.n_posed)
             detail.add_note("stopped", asked.stopped)
+        if self._rates is not None:
+            add_corrected(detail, headline, self._rates)
         if note := one_answer(said.answers):
             detail.add_note("uninformative", note)
         trials = self._trials(explanation, posed, said.answers)
