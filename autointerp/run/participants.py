@@ -18,7 +18,7 @@ from autointerp.plugins import called_by_us
 from autointerp.records import FeatureContexts, Usage
 from autointerp.run.language_models import MeteredModel, check_budget
 from autointerp.run.session import Session, SourceSession
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import Asked, BaseScorer, ScoreTools
 from autointerp.score.best_of import JudgedTools, SelectTrial
 from autointerp.score.judge import Judge
 from autointerp.score.judges import LOCAL_JUDGE_CAVEAT
@@ -239,8 +239,22 @@ class Participants:
             lambda: self._make_judge("score", f"score:{made.name}"),
             lambda: session.embedder,
             session.contexts_fingerprint,
+            lambda: session.live_subject,
+            self._judging_model(f"score:{made.name}"),
         )
         return made(tools)
+
+    def _judging_model(self, asker: str) -> Asked | None:
+        """The model that judges, for a scorer that asks it other things."""
+        config = self._session.pipeline.judge.model
+        if self._session.pipeline.judge.kind == "local" or config is None:
+            return None
+        return Asked(config, lambda: self._metered("score", asker, config))
+
+    def _metered(self, stage: str, asker: str, config: ModelConfig) -> MeteredModel:
+        if asker not in self._meters:
+            self._meters[asker] = MeteredModel(self._connect(stage, config))
+        return self._meters[asker]
 
     def _make_judge(self, stage: str, asker: str) -> Judge:
         """A judge for one of those who ask, so that what each is paid for is told apart; the model behind is one."""
@@ -250,8 +264,7 @@ class Participants:
         from autointerp.score.judges.llm import LlmJudge
 
         assert config.model is not None, "the config is validated"
-        meter = self._meters[asker] = MeteredModel(self._connect(stage, config.model))
-        return LlmJudge(meter, config)
+        return LlmJudge(self._metered(stage, asker, config.model), config)
 
     @cached_property
     def _local_judge(self) -> LocalJudge:

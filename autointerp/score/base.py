@@ -17,12 +17,25 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from autointerp.config import ScoreConfig
+from autointerp.config import ModelConfig, ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.embedder import LabelEmbedder
+from autointerp.errors import SubjectError
 from autointerp.identity import fingerprint
+from autointerp.live.subject import LiveSubject
+from autointerp.llm.protocol import LanguageModel
 from autointerp.plugins import called_by_us, source_digests
-from autointerp.records import Explanation, Failure, FeatureContexts, Score, ScoreWithTrials, Trial, Usage
+from autointerp.records import (
+    SCORER_KINDS,
+    Explanation,
+    Failure,
+    FeatureContexts,
+    Score,
+    ScoreWithTrials,
+    Side,
+    Trial,
+    Usage,
+)
 from autointerp.score import metrics
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Answer, Answers, Case, Judge, Solved, Task, check_answers
@@ -40,6 +53,23 @@ from autointerp.score.trials import (
 )
 
 
+def _no_subject() -> LiveSubject:
+    raise SubjectError("there is no subject to ask here", "score in a run, or give ScoreTools a subject")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A language model that a scorer may ask besides its judge.
+
+    Attributes:
+        config: Its table.
+        connect: Gives the model. Raises `NoKeyError` where the environment has no key.
+    """
+
+    config: ModelConfig
+    connect: Callable[[], LanguageModel]
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreTools:
     """What a scorer may be made of; what costs something is made when it is first asked for.
@@ -49,7 +79,9 @@ class ScoreTools:
         seed: The run's.
         judge: The run's judge. Raises `NoKeyError` where the environment has no key.
         embedder: The run's sentence embedder.
-        contexts_fingerprint: Of the contexts that are scored.
+        contexts_fingerprint: Of the contexts that are scored; it covers the subject and its coders.
+        subject: The subject with its coders, loaded when it is first asked for. Raises `SubjectError` where it can't be.
+        judging_model: The language model that judges; None where the judge is local.
     """
 
     config: ScoreConfig
@@ -57,6 +89,8 @@ class ScoreTools:
     judge: Callable[[], Judge]
     embedder: Callable[[], LabelEmbedder]
     contexts_fingerprint: str = ""
+    subject: Callable[[], LiveSubject] = _no_subject
+    judging_model: Asked | None = None
 
 
 class BaseScorer(ABC):
@@ -71,7 +105,10 @@ class BaseScorer(ABC):
         classes: What the questions of true answer yes and no are about, for the failure where there are none.
         needs_silence: Whether questions of true answer no are about silent contexts, which a feature that fires nearly
             everywhere has none of.
-        asks_judge: Whether it asks the run's judge; one that doesn't has a judge of its own.
+        asks_judge: Whether it asks the run's judge, or the model that judges; one that doesn't has a judge of its own.
+        asks_subject: Whether it runs the subject, which is then loaded before anything is paid.
+        side: What of the feature it grades a label by: its input, what it fires on, or its output, what it does.
+        n_together: Labels that are best given to it together where its judge is free.
         config: The table `[score]`.
         seed: Of every choice.
         judge: Answers the questions.
@@ -86,6 +123,9 @@ class BaseScorer(ABC):
     classes: ClassVar[tuple[str, str]] = ("firing contexts", "silent contexts")
     needs_silence: ClassVar[bool] = True
     asks_judge: ClassVar[bool] = True
+    asks_subject: ClassVar[bool] = False
+    side: ClassVar[Side] = "input"
+    n_together: ClassVar[int] = 1
 
     def __init__(self, tools: ScoreTools) -> None:
         self.config = tools.config
@@ -120,9 +160,24 @@ class BaseScorer(ABC):
         """
         self.judge.prepare(labels, texts)
 
+    @classmethod
+    def check_subject(cls, subject: LiveSubject) -> None:
+        """See that the subject can do what is asked of it, before anything is paid.
+
+        Raises:
+            PipelineError: If it can't.
+        """
+
+    async def make_ready(self, jobs: Sequence[tuple[Explanation, ScoreContexts]]) -> None:
+        """Do what has to be waited for before these labels' questions can be posed: ask a model, run the subject.
+
+        Raises:
+            LanguageModelError: If no further call can succeed: the run stops.
+        """
+
     @abstractmethod
-    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
-        """The questions, in the order in which they are asked (`shuffled`).
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
+        """The questions, in the order in which they are asked (`shuffled`); or why there are none.
 
         Args:
             explanation: On trial; only what questions the label leads to may depend on it.
@@ -180,6 +235,7 @@ class BaseScorer(ABC):
             LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
             PipelineError: If a user's scorer raises what it may not, or its judge gives no answers.
         """
+        await self.make_ready(jobs)
         posed = [self._posed(*job) for job in jobs]
         cases = [
             Case(
@@ -195,7 +251,7 @@ class BaseScorer(ABC):
         check_answers(self.judge, cases, answers)
         said = iter(answers)
         return [
-            self._failure(explanation, of_job, Usage())
+            self._failure(explanation, of_job, of_job.usage)
             if isinstance(of_job, Undefined)
             else self._measured(explanation, contexts, of_job, next(said))
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
@@ -211,6 +267,8 @@ class BaseScorer(ABC):
         """The questions; why there is no score without asking any, where one class has none."""
         with self._called(explanation):
             posed = self.pose(explanation, contexts, self._key(explanation))
+        if isinstance(posed, Undefined):
+            return posed
         if missing := missing_class(posed, *self.classes):
             return (self.needs_silence and contexts.no_silence) or missing
         return posed
@@ -252,7 +310,7 @@ class BaseScorer(ABC):
             detail=detail.done(self.interval),
             fingerprint=self.fingerprint,
         )
-        drawn = tuple(p.question.context for p in posed if p.question.context.kind == "pool")
+        drawn = tuple(p.question.context for p in posed if p.question.context.kind in SCORER_KINDS)
         return ScoreWithTrials(score, trials, drawn)
 
     def _trials(self, explanation: Explanation, posed: Sequence[Posed], answers: Sequence[Answer]) -> tuple[Trial, ...]:

@@ -8,6 +8,7 @@ BUILT_IN = {
     "fuzzing": "autointerp.score.scorers.fuzzing:FuzzingScorer",
     "embedding": "autointerp.score.scorers.embedding:EmbeddingScorer",
     "recall": "autointerp.score.scorers.recall:RecallScorer",
+    "generation": "autointerp.score.scorers.generation:GenerationScorer",
 }
 
 

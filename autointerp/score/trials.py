@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64, Int64
 from autointerp.contexts.pool import PoolTiles
 from autointerp.errors import PipelineError
 from autointerp.identity import hash_key, keyed_hash
-from autointerp.records import Context, FeatureContexts
+from autointerp.records import Context, FeatureContexts, Usage
 from autointerp.score.clusters import numbered
 from autointerp.score.confusion import Confusion, confusion
 from autointerp.score.judge import Answer, Question, Solved
@@ -146,12 +146,14 @@ class Undefined:
         message: One line.
         retry: Whether another run may fare better.
         raw: The first reason given for no answer, where there is one.
+        usage: What was paid for before a question could be posed.
     """
 
     error_type: str
     message: str
     retry: bool
     raw: str | None = None
+    usage: Usage = Usage()
 
 
 def feature_key(seed: int, purpose: str, source_id: str, feature_index: int) -> int:

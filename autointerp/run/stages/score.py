@@ -158,9 +158,9 @@ def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations:
 
 
 def _labels_together(session: Session, scorer: BaseScorer) -> int:
-    """How many labels a scorer asks its judge about together."""
+    """How many labels a scorer is given together."""
     with called_by_us(scorer, f"the scorer {scorer.name!r}"):
-        return 1 if scorer.judge.is_free else session.pipeline.judge.contexts_per_prompt
+        return scorer.n_together if scorer.judge.is_free else session.pipeline.judge.contexts_per_prompt
 
 
 async def _score_source(
