@@ -116,6 +116,22 @@ def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
         check_budget(config, pipeline.llm)
 
 
+def check_subject(session: Session, scorers: Iterable[type[BaseScorer]]) -> None:
+    """See that the subject can be loaded and does what scorers ask of it; where none asks anything, it isn't loaded.
+
+    Args:
+        session: The run.
+        scorers: Those that will score.
+
+    Raises:
+        SubjectError: If it can't be loaded.
+        PipelineError: If it can't do what a scorer asks.
+    """
+    for scorer in scorers:
+        if scorer.asks_subject:
+            scorer.check_subject(session.live_subject)
+
+
 def judged_by_words(pipeline: Pipeline) -> str:
     """What is to be known of the scores where a language model writes the labels, and none judges them; else empty."""
     explain = pipeline.explain
@@ -192,6 +208,10 @@ class Participants:
             PipelineError: If there is no such scorer.
         """
         return tuple(self._make_scorer(load_scorer(name)) for name in self._scorer_names)
+
+    def check_subject(self, scorers: Iterable[BaseScorer] | None = None) -> None:
+        """As `check_subject`, for the run's scorers or some of them."""
+        check_subject(self._session, map(type, scorers) if scorers is not None else map(load_scorer, self._scorer_names))
 
     def paid(self, scorer: BaseScorer) -> Usage:
         """What the judge was paid now for a scorer's questions."""

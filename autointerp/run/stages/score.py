@@ -98,6 +98,8 @@ async def run_score(
         return
     rows = _Rows(session, participants, spending, n_explanations)
     pending = {source_id: _find_pending(session, scorers, of_source) for source_id, of_source in explanations.items()}
+    asked = {group.scorer.name: group.scorer for groups in pending.values() for group in groups}
+    participants.check_subject(asked.values())
     n_pending = sum(len(group.explanations) for groups in pending.values() for group in groups)
     counts = {"done": 0, "failed": 0}
 

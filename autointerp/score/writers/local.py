@@ -12,6 +12,7 @@ A label is taken for a list of words (`words.label_words`), as the local judge t
 word must stand in a certain place or sense, these texts don't try.
 """
 
+import math
 import re
 from bisect import bisect_left
 from collections import Counter
@@ -133,8 +134,10 @@ class WordCounts:
         twins: list[str] = []
         for place, word in enumerate(words):
             pairs = self.by_sort.get(_sort(word)) or next(iter(self.by_sort.values()), [])
+            rarity = math.log(max(1, self.count[word]))
             at = bisect_left(pairs, (self.count[word], ""))
-            around = sorted(range(len(pairs)), key=lambda i: (abs(i - at), i))[: 4 * _NEAREST]
+            window = range(max(0, at - 2 * _NEAREST), min(len(pairs), at + 2 * _NEAREST))
+            around = sorted(window, key=lambda i: (abs(math.log(pairs[i][0]) - rarity), abs(i - at), i))
             free = [pairs[i][1] for i in around if stem(pairs[i][1]) not in taken] or [pairs[i][1] for i in around]
             nearest = free[:_NEAREST]
             hashes = keyed_hash(hash_key(key, "twin", str(place)), np.arange(len(nearest)))
