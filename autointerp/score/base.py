@@ -50,6 +50,7 @@ class ScoreTools:
         judge: The run's judge. Raises `NoKeyError` where the environment has no key.
         embedder: The run's sentence embedder.
         contexts_fingerprint: Of the contexts that are scored.
+        labels_fingerprint: Of every current label of the run, for scorers that set features against each other.
     """
 
     config: ScoreConfig
@@ -57,6 +58,7 @@ class ScoreTools:
     judge: Callable[[], Judge]
     embedder: Callable[[], LabelEmbedder]
     contexts_fingerprint: str = ""
+    labels_fingerprint: Callable[[], str] = str
 
 
 class BaseScorer(ABC):
@@ -121,8 +123,8 @@ class BaseScorer(ABC):
         self.judge.prepare(labels, texts)
 
     @abstractmethod
-    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
-        """The questions, in the order in which they are asked (`shuffled`).
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
+        """The questions, in the order in which they are asked (`shuffled`); or why there can be no score.
 
         Args:
             explanation: On trial; only what questions the label leads to may depend on it.
@@ -143,6 +145,10 @@ class BaseScorer(ABC):
 
         The local judge answers nothing without them.
         """
+
+    def solve_among(self, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
+        """`solve`, for a scorer whose questions are not of the feature's own contexts alone."""
+        return self.solve(contexts.feature, key)
 
     @abstractmethod
     def measure(
@@ -211,13 +217,15 @@ class BaseScorer(ABC):
         """The questions; why there is no score without asking any, where one class has none."""
         with self._called(explanation):
             posed = self.pose(explanation, contexts, self._key(explanation))
+        if isinstance(posed, Undefined):
+            return posed
         if missing := missing_class(posed, *self.classes):
             return (self.needs_silence and contexts.no_silence) or missing
         return posed
 
     def _solved(self, explanation: Explanation, contexts: ScoreContexts) -> tuple[Solved, ...]:
         with self._called(explanation):
-            return as_solved(self.solve(contexts.feature, self._key(explanation)))
+            return as_solved(self.solve_among(contexts, self._key(explanation)))
 
     def _measured(
         self, explanation: Explanation, contexts: ScoreContexts, posed: Sequence[Posed], said: Answers
