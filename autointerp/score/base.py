@@ -74,6 +74,8 @@ class BaseScorer(ABC):
         needs_silence: Whether questions of true answer no are about silent contexts, which a feature that fires nearly
             everywhere has none of.
         asks_judge: Whether it asks the run's judge; one that doesn't has a judge of its own.
+        sees_label: Whether the label decides the answers. The score of one that doesn't is the same for every label of
+            a feature: it is paid once, and no shuffled label is scored.
         config: The table `[score]`.
         seed: Of every choice.
         judge: Answers the questions.
@@ -88,6 +90,7 @@ class BaseScorer(ABC):
     classes: ClassVar[tuple[str, str]] = ("firing contexts", "silent contexts")
     needs_silence: ClassVar[bool] = True
     asks_judge: ClassVar[bool] = True
+    sees_label: ClassVar[bool] = True
 
     def __init__(self, tools: ScoreTools) -> None:
         self.config = tools.config
@@ -124,7 +127,7 @@ class BaseScorer(ABC):
 
     @abstractmethod
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
-        """The questions, in the order in which they are asked (`shuffled`); or why there can be no score.
+        """The questions, in the order in which they are asked (`shuffled`); or why there are none.
 
         Args:
             explanation: On trial; only what questions the label leads to may depend on it.
@@ -189,7 +192,7 @@ class BaseScorer(ABC):
         posed = [self._posed(*job) for job in jobs]
         cases = [
             Case(
-                explanation.label,
+                explanation.label if self.sees_label else "",
                 [p.question for p in of_job],
                 self._solved(explanation, contexts),
                 self.texts(contexts) if self.judge.is_free else (),

@@ -8,6 +8,7 @@ BUILT_IN = {
     "fuzzing": "autointerp.score.scorers.fuzzing:FuzzingScorer",
     "embedding": "autointerp.score.scorers.embedding:EmbeddingScorer",
     "discrimination": "autointerp.score.scorers.discrimination:DiscriminationScorer",
+    "intruder": "autointerp.score.scorers.intruder:IntruderScorer",
     "recall": "autointerp.score.scorers.recall:RecallScorer",
 }
 
