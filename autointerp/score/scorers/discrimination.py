@@ -199,4 +199,5 @@ def measure(of: Answered, siblings: Sequence[Sibling]) -> tuple[metrics.Estimate
         {name: counts.n_negative for name, counts in cells.items()},
     )
     detail.add_numbers("similarity_by_sibling", {str(s.feature_index): s.similarity for s in siblings})
+    detail.add_numbers("sibling_by_context", {name: int(of_it[0]) for name, of_it in shown_as.items()})
     return headline, detail
