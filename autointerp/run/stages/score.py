@@ -6,7 +6,8 @@ nor on when a run was killed:
 
 1. For each scorer, what is left to do is put in a keyed order of the features, and cut into *mixing groups* of as many
    labels as a prompt holds questions: then a prompt holds about one of each. True labels make groups of their own, and
-   so do shuffled ones, and labels whose score failed before.
+   so do shuffled ones, and labels whose score failed before. Where labels are asked about until they are known well
+   enough (`score.stop`), groups are larger, so that those which take long are mixed too.
 2. A group is kept whole, in one transaction, or not at all. What a killed run leaves is therefore whole groups, and the
    next run cuts them in the same places; answers that were paid for and not kept are found in the journal. Only where
    the labels have changed in between are they cut elsewhere, and what was paid for unfinished groups is paid again.
@@ -40,6 +41,7 @@ from autointerp.store.results import StageState
 
 _FEATURES_PER_READ = 128
 _SCORES_PER_TRANSACTION = 512
+_PROMPTS_TOGETHER_IN_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,8 @@ def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations:
 def _labels_together(session: Session, scorer: BaseScorer) -> int:
     """How many labels a scorer asks its judge about together."""
     with called_by_us(scorer, f"the scorer {scorer.name!r}"):
-        return 1 if scorer.judge.is_free else session.pipeline.judge.contexts_per_prompt
+        n_prompts = 1 if scorer.stop is None else _PROMPTS_TOGETHER_IN_ROUNDS
+        return 1 if scorer.judge.is_free else n_prompts * session.pipeline.judge.contexts_per_prompt
 
 
 async def _score_source(

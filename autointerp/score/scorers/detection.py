@@ -32,6 +32,7 @@ class DetectionScorer(BaseScorer):
     task = DETECTION
     metric = "balanced accuracy"
     interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
+    stops_early = True
 
     def settings(self, tools: ScoreTools) -> Sequence[Any]:
         """The draws behind the interval of the precision at the base rate."""

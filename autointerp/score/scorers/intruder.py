@@ -41,6 +41,7 @@ class IntruderScorer(BaseScorer):
     metric = "balanced accuracy"
     interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
     sees_label = False
+    stops_early = True
 
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
         """Every context of the score split, each beside examples; why there are none where examples are lacking."""
