@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from tests.score.world import (
 )
 
 CAT, DOG, HORSE, RED, TWIN, NEVER = range(6)
-LEXICONS = (("cat",), ("dog",), ("horse",), ("red",), ("cat",), ())
+LEXICONS: tuple[tuple[str, ...], ...] = (("cat",), ("dog",), ("horse",), ("red",), ("cat",), ())
 LABELS = {CAT: "cat", DOG: "dog cat", HORSE: "horse cat", RED: "red", TWIN: "cat", NEVER: "cat"}
 
 
@@ -55,8 +56,8 @@ def given(world: World, tiles: PoolTiles, feature: int, labels: Mapping[int, str
     return dataclasses.replace(world.given(feature, tiles), others=others)
 
 
-def scorer(judge: Scripted | LocalJudge | None = None, **config: int) -> DiscriminationScorer:
-    return DiscriminationScorer(tools(judge or Scripted(read), ScoreConfig(**config)))
+def scorer(judge: Scripted | LocalJudge | None = None, n_siblings: int = 5) -> DiscriminationScorer:
+    return DiscriminationScorer(tools(judge or Scripted(read), ScoreConfig(n_siblings=n_siblings)))
 
 
 def asked(label: str, contexts: ScoreContexts, n_siblings: int = 2) -> tuple[Posed, ...]:
@@ -65,8 +66,8 @@ def asked(label: str, contexts: ScoreContexts, n_siblings: int = 2) -> tuple[Pos
     return posed
 
 
-def value(world: World, tiles: PoolTiles, feature: int, label: str, **config: int) -> ScoreWithTrials:
-    return scored(scorer(**config).score(explanation_of(feature, label), given(world, tiles, feature)))
+def value(world: World, tiles: PoolTiles, feature: int, label: str, n_siblings: int = 5) -> ScoreWithTrials:
+    return scored(scorer(n_siblings=n_siblings).score(explanation_of(feature, label), given(world, tiles, feature)))
 
 
 def test_firing_contexts_face_as_many_windows_of_siblings_in_which_the_feature_is_silent(
@@ -197,7 +198,7 @@ def test_every_label_of_the_run_is_part_of_the_fingerprint(apart: World) -> None
 
 
 def test_other_scorers_do_not_look_at_labels_or_windows_of_others(apart: World, tiles: PoolTiles) -> None:
-    def never(*of: object) -> dict[int, str]:
+    def never() -> NoReturn:
         raise AssertionError("it was looked at")
 
     contexts = dataclasses.replace(apart.given(CAT, tiles), others=OtherFeatures(never, apart.windows_of, BagOfWords()))
