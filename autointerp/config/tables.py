@@ -309,6 +309,22 @@ class JudgeConfig(_Frozen):
         return self
 
 
+class StopConfig(_Frozen):
+    """When a label has been asked about enough, by a confidence sequence, where judging is paid."""
+
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="stop once the interval of a balanced accuracy lies wholly on one side of this"
+    )
+    width: float | None = Field(None, gt=0, lt=1, description="stop once that interval is no wider")
+    n_questions: int = Field(8, gt=1, description="questions on a label in one round, about")
+
+    @model_validator(mode="after")
+    def _something_to_stop_at(self) -> Self:
+        if self.threshold is None and self.width is None:
+            raise ValueError("score.stop needs a threshold or a width")
+        return self
+
+
 class ScoreConfig(_Frozen):
     """Which scorers grade, and how much."""
 
@@ -320,9 +336,11 @@ class ScoreConfig(_Frozen):
     n_recall_candidates: int = Field(20, gt=0, description="pool contexts retrieved as likely false positives")
     n_recall_random: int = Field(20, gt=0, description="further pool contexts drawn uniformly")
     n_generated: int = Field(10, ge=3, description="texts for a label, and as many against it, run through the subject")
+    n_siblings: int = Field(5, gt=1, description="features of nearest labels that discrimination sets a label against")
     n_bootstrap: int = Field(1000, gt=0, description="resamples behind intervals that have no closed form")
     baseline: bool = Field(True, description="score shuffled labels too")
     n_baseline: int | None = Field(None, gt=0, description="labelled features in the baseline; unset: all")
+    stop: StopConfig | None = Field(None, description="[score.stop], when to stop asking a paid judge; unset: ask all")
 
 
 class EmbedderConfig(_Frozen):

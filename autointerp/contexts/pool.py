@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
 from autointerp.contexts.pool_blocks import APART, PoolBlocks
-from autointerp.contexts.pool_windows import PeakSettings, draw_peak_windows, draw_tiles
+from autointerp.contexts.pool_windows import PeakSettings, PoolWindows, draw_peak_windows, draw_tiles
 from autointerp.contexts.splits import DuplicateIndex, context_trigrams, group_split, trigram_sets
 from autointerp.contexts.windows import Pieces, make_context
 from autointerp.embedder import TextEmbedder
@@ -109,8 +109,24 @@ class PoolTiles:
                 n_per_feature=max(1, round(collect.n_fired * pool.block_index.size / pool.n_corpus_blocks)),
             )
             drawn = draw_peak_windows(pool, pieces, n_wanted, settings, seed)
+        return cls.of_windows(drawn, pool, pieces, config, length, seed=seed, source_id=source_id, kept=kept)
+
+    @classmethod
+    def of_windows(
+        cls,
+        drawn: PoolWindows,
+        pool: PoolBlocks,
+        pieces: Pieces,
+        config: ContextsConfig,
+        context_length: int,
+        *,
+        seed: int,
+        source_id: str,
+        kept: KeptEmbeddings | None = None,
+    ) -> "PoolTiles":
+        """Windows that are drawn already, in corpus order, no token in more than two; the arguments are `build`'s."""
         pool_block, start, length_of = drawn.pool_block, drawn.start, drawn.length
-        offsets = np.arange(length)[None, :]
+        offsets = np.arange(context_length)[None, :]
         inside = offsets < length_of[:, None]
         positions = np.where(inside, start[:, None] + offsets, 0)
         token_ids = np.where(inside, pool.blocks.token_ids[pool_block[:, None], positions], 0).astype(np.int32)
@@ -134,7 +150,7 @@ class PoolTiles:
             tokens=tokens,
             texts=["".join(row).strip() for row in tokens],
             trigrams=trigrams,
-            context_length=length,
+            context_length=context_length,
             near_duplicate=config.near_duplicate,
             _pool_block=pool_block,
             _pool=pool,

@@ -1,4 +1,4 @@
-"""The subject as it is asked now: a text to tokens, framed as the corpus's blocks are, and what a feature does on it."""
+"""The subject as it is asked now: a text to tokens, framed as the corpus's blocks, and what a feature does on it."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -131,6 +131,4 @@ class LiveSubject:
             ours = firings.feature == wanted[firings.row]
             values[at[firings.row[ours]]] = firings.activation[ours]
         first = len(self.special.before)
-        return [
-            row[first : first + len(text)] for row, text in zip(values.reshape(counted.shape), texts, strict=True)
-        ]
+        return [row[first : first + len(text)] for row, text in zip(values.reshape(counted.shape), texts, strict=True)]

@@ -38,7 +38,8 @@ from autointerp.records import (
 )
 from autointerp.score import metrics
 from autointerp.score.detail import Detail
-from autointerp.score.judge import Answer, Answers, Case, Judge, Solved, Task, check_answers
+from autointerp.score.judge import Answer, Case, Judge, Solved, Task, check_answers
+from autointerp.score.rounds import SEQUENCE_INTERVAL, Asked, ask_in_rounds
 from autointerp.score.trials import (
     Answered,
     Posed,
@@ -58,8 +59,8 @@ def _no_subject() -> LiveSubject:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A language model that a scorer may ask besides its judge.
+class JudgingModel:
+    """The language model that judges, for a scorer that asks it something else.
 
     Attributes:
         config: Its table.
@@ -80,7 +81,8 @@ class ScoreTools:
         judge: The run's judge. Raises `NoKeyError` where the environment has no key.
         embedder: The run's sentence embedder.
         contexts_fingerprint: Of the contexts that are scored; it covers the subject and its coders.
-        subject: The subject with its coders, loaded when it is first asked for. Raises `SubjectError` where it can't be.
+        labels_fingerprint: Of every current label of the run, for scorers that set features against each other.
+        subject: The subject with its coders, loaded when it is first asked for. Raises `SubjectError` if it can't be.
         judging_model: The language model that judges; None where the judge is local.
     """
 
@@ -89,8 +91,9 @@ class ScoreTools:
     judge: Callable[[], Judge]
     embedder: Callable[[], LabelEmbedder]
     contexts_fingerprint: str = ""
+    labels_fingerprint: Callable[[], str] = str
     subject: Callable[[], LiveSubject] = _no_subject
-    judging_model: Asked | None = None
+    judging_model: JudgingModel | None = None
 
 
 class BaseScorer(ABC):
@@ -109,10 +112,15 @@ class BaseScorer(ABC):
         asks_subject: Whether it runs the subject, which is then loaded before anything is paid.
         side: What of the feature it grades a label by: its input, what it fires on, or its output, what it does.
         n_together: Labels that are best given to it together where its judge is free.
+        stops_early: Whether its headline is the balanced accuracy of verdicts, so that a paid judge can be asked until
+            that is known well enough (`score.stop`).
+        sees_label: Whether the label decides the answers. The score of one that doesn't is the same for every label of
+            a feature: it is paid once, and no shuffled label is scored.
         config: The table `[score]`.
         seed: Of every choice.
         judge: Answers the questions.
         fingerprint: Of all that decides its scores.
+        stop: When a label has been asked about enough; None where everything is asked.
     """
 
     name: ClassVar[str]
@@ -126,11 +134,14 @@ class BaseScorer(ABC):
     asks_subject: ClassVar[bool] = False
     side: ClassVar[Side] = "input"
     n_together: ClassVar[int] = 1
+    stops_early: ClassVar[bool] = False
+    sees_label: ClassVar[bool] = True
 
     def __init__(self, tools: ScoreTools) -> None:
         self.config = tools.config
         self.seed = tools.seed
         self.judge = self.make_judge(tools)
+        self.stop = tools.config.stop if self.stops_early and not self.judge.is_free else None
         own = fingerprint(
             "score",
             self.name,
@@ -139,6 +150,7 @@ class BaseScorer(ABC):
             *self.settings(tools),
             self.judge.fingerprint(self.task),
             *source_digests(type(self)),
+            *([] if self.stop is None else ["stop", self.stop.model_dump()]),
         )
         self.fingerprint = fingerprint("score", tools.contexts_fingerprint, self.name, own)
 
@@ -161,12 +173,9 @@ class BaseScorer(ABC):
         self.judge.prepare(labels, texts)
 
     @classmethod
-    def check_subject(cls, subject: LiveSubject) -> None:
-        """See that the subject can do what is asked of it, before anything is paid.
-
-        Raises:
-            PipelineError: If it can't.
-        """
+    def subject_problem(cls, subject: LiveSubject) -> str | None:
+        """Why the subject can't do what is asked of it, told before anything is paid; None where it can."""
+        return None
 
     async def make_ready(self, jobs: Sequence[tuple[Explanation, ScoreContexts]]) -> None:
         """Do what has to be waited for before these labels' questions can be posed: ask a model, run the subject.
@@ -174,6 +183,7 @@ class BaseScorer(ABC):
         Raises:
             LanguageModelError: If no further call can succeed: the run stops.
         """
+        return
 
     @abstractmethod
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
@@ -198,6 +208,10 @@ class BaseScorer(ABC):
 
         The local judge answers nothing without them.
         """
+
+    def solve_among(self, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
+        """`solve`, for a scorer whose questions are not of the feature's own contexts alone."""
+        return self.solve(contexts.feature, key)
 
     @abstractmethod
     def measure(
@@ -239,7 +253,7 @@ class BaseScorer(ABC):
         posed = [self._posed(*job) for job in jobs]
         cases = [
             Case(
-                explanation.label,
+                explanation.label if self.sees_label else "",
                 [p.question for p in of_job],
                 self._solved(explanation, contexts),
                 self.texts(contexts) if self.judge.is_free else (),
@@ -247,15 +261,23 @@ class BaseScorer(ABC):
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
             if not isinstance(of_job, Undefined)
         ]
-        answers = await self.judge.answer(self.task, cases) if cases else []
-        check_answers(self.judge, cases, answers)
-        said = iter(answers)
+        asked = iter(await self._asked(cases, [of_job for of_job in posed if not isinstance(of_job, Undefined)]))
         return [
             self._failure(explanation, of_job, of_job.usage)
             if isinstance(of_job, Undefined)
-            else self._measured(explanation, contexts, of_job, next(said))
+            else self._measured(explanation, contexts, next(asked))
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
         ]
+
+    async def _asked(self, cases: Sequence[Case], posed: Sequence[Sequence[Posed]]) -> list[Asked]:
+        """What was asked of each case, and answered: all of it, or as much as `stop` wants."""
+        if not cases:
+            return []
+        if self.stop is not None:
+            return await ask_in_rounds(self.judge, self.task, self.stop, cases, posed)
+        said = await self.judge.answer(self.task, cases)
+        check_answers(self.judge, cases, said)
+        return [Asked(of_case, answers, len(of_case)) for of_case, answers in zip(posed, said, strict=True)]
 
     def _key(self, explanation: Explanation) -> int:
         return feature_key(self.seed, self.name, explanation.source_id, explanation.feature_index)
@@ -275,11 +297,10 @@ class BaseScorer(ABC):
 
     def _solved(self, explanation: Explanation, contexts: ScoreContexts) -> tuple[Solved, ...]:
         with self._called(explanation):
-            return as_solved(self.solve(contexts.feature, self._key(explanation)))
+            return as_solved(self.solve_among(contexts, self._key(explanation)))
 
-    def _measured(
-        self, explanation: Explanation, contexts: ScoreContexts, posed: Sequence[Posed], said: Answers
-    ) -> ScoreWithTrials | Failure:
+    def _measured(self, explanation: Explanation, contexts: ScoreContexts, asked: Asked) -> ScoreWithTrials | Failure:
+        posed, said = asked.posed, asked.said
         of = answered(posed, said.answers)
         if isinstance(of, Undefined):
             return self._failure(explanation, of, said.usage)
@@ -294,6 +315,10 @@ class BaseScorer(ABC):
                 worst, best = (self.measure(end, posed, contexts, self._key(explanation))[0] for end in ends)
                 detail.add_bounds(min(worst.value, headline.value), max(best.value, headline.value))
                 headline = replace(headline, low=min(worst.low, headline.low), high=max(best.high, headline.high))
+        if asked.stopped:
+            headline = asked.in_sequence(headline)
+            detail.add("n_posed", asked.n_posed)
+            detail.add_note("stopped", asked.stopped)
         if note := one_answer(said.answers):
             detail.add_note("uninformative", note)
         trials = self._trials(explanation, posed, said.answers)
@@ -307,7 +332,7 @@ class BaseScorer(ABC):
             ci_high=headline.high,
             n_trials=len(trials),
             n_unanswered=sum(t.unanswered is not None for t in trials),
-            detail=detail.done(self.interval),
+            detail=detail.done(SEQUENCE_INTERVAL if asked.stopped else self.interval),
             fingerprint=self.fingerprint,
         )
         drawn = tuple(p.question.context for p in posed if p.question.context.kind in SCORER_KINDS)

@@ -1,11 +1,12 @@
 """What stands in a score's detail: measures by name, each with its interval, or with the reason why it is undefined."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from autointerp.records import SILENT_KINDS
 from autointerp.score import metrics
 from autointerp.score.trials import Answered, ScoreContexts
 
@@ -37,6 +38,10 @@ class Detail:
     def add_numbers(self, name: str, numbers: Mapping[str, float]) -> None:
         """Add a mapping of names to numbers."""
         self._measures[name] = dict(numbers)
+
+    def add_list(self, name: str, values: Sequence[float | str]) -> None:
+        """Add several of a kind, in their order."""
+        self._measures[name] = list(values)
 
     def add_bounds(self, low: float, high: float) -> None:
         """Add what the headline would be, had all unanswered questions been answered wrong, or right."""
@@ -78,6 +83,17 @@ def add_by_quantile(detail: Detail, of: Answered) -> None:
         "sensitivity_by_quantile",
         {cell: metrics.sensitivity(c) for cell, c in cells.items()},
         {cell: c.n_positive for cell, c in cells.items()},
+    )
+
+
+def add_by_kind(detail: Detail, of: Answered) -> None:
+    """Specificity for each kind of silent context."""
+    kinds = sorted(SILENT_KINDS & {p.question.context.kind for p in of.posed})
+    cells = {kind: of.where(p.question.context.kind == kind for p in of.posed).confusion for kind in kinds}
+    detail.add_by(
+        "specificity_by_kind",
+        {kind: metrics.specificity(c) for kind, c in cells.items()},
+        {kind: c.n_negative for kind, c in cells.items()},
     )
 
 

@@ -101,10 +101,14 @@ def test_a_feature_that_is_hardly_ever_silent_gets_a_reason_or_a_score(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path
 ) -> None:
     pipeline = with_contexts(pipeline_of(planted, tmp_path))
-    pipeline = pipeline.model_copy(update={"features": pipeline.features.model_copy(update={"indices": f"0-{EVERYWHERE}"})})
+    pipeline = pipeline.model_copy(
+        update={"features": pipeline.features.model_copy(update={"indices": f"0-{EVERYWHERE}"})}
+    )
     run_pipeline(pipeline, STAGES)
     run = open_run(pipeline.run_folder)
-    scored = {e.feature_index for e in run.reader.explanations() if run.reader.scores(explanation_ids=[e.explanation_id])}
+    scored = {
+        e.feature_index for e in run.reader.explanations() if run.reader.scores(explanation_ids=[e.explanation_id])
+    }
     failed = {f.feature_index: f.error_type for f in run.reader.failures(stage="score:generation")}
     assert scored | failed.keys() >= {0, EVERYWHERE}
     assert set(failed.values()) <= {"NoSilentContexts"}
@@ -148,7 +152,10 @@ def test_a_language_model_writes_the_texts_where_one_judges(
     [
         ('{"texts": []}', "ParseFailure"),
         ('{"texts": [{"number": 1, "fits": "a ship", "misses": "a boat"}]}', "TooFewTexts"),
-        ('{"texts": [{"number": 1, "fits": "", "misses": " "}, {"number": 99, "fits": "a", "misses": "b"}]}', "TooFewTexts"),
+        (
+            '{"texts": [{"number": 1, "fits": "", "misses": " "}, {"number": 99, "fits": "a", "misses": "b"}]}',
+            "TooFewTexts",
+        ),
         ('{"texts": [{"number": 1, "fits": "same", "misses": "same"}]}', "ParseFailure"),
     ],
 )

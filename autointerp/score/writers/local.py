@@ -156,7 +156,7 @@ def _sort(word: str) -> str:
 
 
 def choose_places(text: str, key: int) -> list[int]:
-    """Where a word may be put into a text: before a word that follows a space, or at the end; two of them, ascending."""
+    """Two places where a word may be put into a text: before a word that follows a space, or at the end; ascending."""
     starts = [
         match.start()
         for match in WORD.finditer(text)
