@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -86,13 +86,8 @@ def scored(pipeline: Pipeline, n_features: int | None = None) -> Iterator[Scored
             )
             for of in session.reader.feature_contexts(features, source.source_id)
         }
-        in_order = sorted((e for e in explanations if e.feature_index in given), key=lambda e: e.feature_index)
-        yield Scored(source, in_order, given)
-
-
-def with_label(explanation: Explanation, label: str, name: str) -> Explanation:
-    """The same explanation with another label."""
-    return replace(explanation, label=label, explanation_id=f"{explanation.explanation_id}/{name}")
+        of_given = [e for e in explanations if e.feature_index in given]
+        yield Scored(source, sorted(of_given, key=lambda e: e.feature_index), given)
 
 
 def texts_of(given: Iterable[ScoreContexts]) -> list[str]:

@@ -9,13 +9,15 @@ the process, all threads together; the load before and after says how idle the m
 
 import argparse
 import asyncio
-import json
+import gc
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
+from typing import Self
 
 import numpy as np
 
@@ -26,13 +28,14 @@ from autointerp.records import Explanation, FeatureContexts
 from autointerp.run.pipeline import run_pipeline
 from autointerp.run.progress import StageSummary
 from autointerp.score.base import BaseScorer
-from autointerp.score.trials import ScoreContexts, feature_key
+from autointerp.score.judge import Question
+from autointerp.score.trials import Posed, ScoreContexts, Undefined, feature_key
 from autointerp.words import words_of
 from benchmarks.scored_run import Scored, copied, forget_scores, scored, texts_of
 
 PARTS = ("stage", "growth", "embedding", "pose")
 N_EMBEDDED = 10_000
-_WIDTH, _LAYERS, _MLP = 384, 6, 1536  # all-MiniLM-L6-v2
+_WIDTH, _LABEL_WORDS = 384, 5  # of all-MiniLM-L6-v2's vectors, of the demo's labels
 
 
 class Silent:
@@ -51,11 +54,16 @@ class Silent:
         """Nobody listens."""
 
 
-def cpu_of(work: Callable[[], object]) -> float:
-    """Seconds of CPU that something takes."""
-    before = time.process_time()
-    work()
-    return time.process_time() - before
+class Cpu:
+    """Seconds of CPU that a block takes, as `seconds` once it has ended."""
+
+    def __enter__(self) -> Self:
+        gc.collect()
+        self._before = time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.process_time() - self._before
 
 
 def stage(pipeline: Pipeline) -> None:
@@ -64,7 +72,7 @@ def stage(pipeline: Pipeline) -> None:
     wall, load = time.perf_counter(), os.getloadavg()[0]
     command = [sys.executable, "-m", "benchmarks.scoring", "--stage-of", pipeline.model_dump_json()]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip().splitlines()
-    wall_s, cpu_s = time.perf_counter() - wall, json.loads(told[-1])
+    wall_s, cpu_s = time.perf_counter() - wall, float(told[-1])
     print(told[-2])
     print(f"stage: {wall_s:.1f} s of wall clock, {cpu_s:.1f} s of CPU; load {load:.1f} to {os.getloadavg()[0]:.1f}")
 
@@ -81,35 +89,21 @@ def growth(of: Scored) -> None:
     n_features, n_tiles = len(of.given), int(of.source.pool.is_score.sum())
     print("| features | labels | windows | distinct words | embedding words | the rest | the rest, a label |")
     print("|---|---|---|---|---|---|---|")
-    for features, tiles in (
-        (n_features // 2, n_tiles // 2),
-        (n_features // 2, n_tiles),
-        (n_features, n_tiles // 2),
-        (n_features, n_tiles),
-    ):
+    for features, tiles in product((n_features // 2, n_features), (n_tiles // 2, n_tiles)):
         pool = smaller(of.source.pool, tiles)
         given = {index: replace(one, pool=pool) for index, one in list(of.given.items())[:features]}
         labels = [e for e in of.explanations if e.feature_index in given]
         scorers = fresh_scorers(of)
         texts, names = texts_of(given.values()), [e.label for e in labels]
-
-        def prepare(
-            scorers: Sequence[BaseScorer] = scorers,
-            pool: PoolTiles = pool,
-            texts: Sequence[str] = texts,
-            names: Sequence[str] = names,
-        ) -> None:
+        with Cpu() as learning:
             for scorer in scorers:
                 scorer.prepare(names, texts, pool)
-
-        learnt = cpu_of(prepare)
-        rest = cpu_of(
-            lambda given=given, labels=labels, scorers=scorers: asyncio.run(score_all(labels, given, scorers))
-        )
+        with Cpu() as rest:
+            asyncio.run(score_all(labels, given, scorers))
         n_words = len({word for text in (*texts, *names, *pool.score_texts) for word in words_of(text)})
         print(
-            f"| {features} | {len(labels)} | {tiles} | {n_words:,} | {learnt:.1f} s | {rest:.1f} s |"
-            f" {1000 * rest / len(labels):.1f} ms |",
+            f"| {features} | {len(labels)} | {tiles} | {n_words:,} | {learning.seconds:.1f} s | {rest.seconds:.1f} s |"
+            f" {1000 * rest.seconds / len(labels):.1f} ms |",
             flush=True,
         )
 
@@ -146,12 +140,13 @@ def embedding(of: Scored) -> None:
         for label, one in pairs:
             await scorer.score(replace(label, feature_index=one.feature.feature_index), one)
 
-    seconds = cpu_of(lambda: asyncio.run(all_pairs()))
+    with Cpu() as taken:
+        asyncio.run(all_pairs())
     n_words = np.mean([len(words_of(text)) for text in texts_of(given[:100])])
-    operations = N_EMBEDDED * n_contexts * n_words * 2 * _WIDTH * 5
+    operations = N_EMBEDDED * n_contexts * n_words * 2 * _WIDTH * _LABEL_WORDS
     print(
-        f"embedding: {N_EMBEDDED:,} features, {n_contexts:.0f} contexts each: {seconds:.1f} s of CPU,"
-        f" {1000 * seconds / N_EMBEDDED:.2f} ms a feature; floor: {operations:.2g} operations in products, "
+        f"embedding: {N_EMBEDDED:,} features, {n_contexts:.0f} contexts each: {taken.seconds:.1f} s of CPU,"
+        f" {1000 * taken.seconds / N_EMBEDDED:.2f} ms a feature; floor: {operations:.2g} operations in products, "
         f"{operations / peak():.1f} s on one core"
     )
 
@@ -164,28 +159,36 @@ def as_score_split(feature: FeatureContexts) -> FeatureContexts:
 def peak() -> float:
     """Operations a second of numpy's products, one large one."""
     left = np.random.default_rng(0).random((1536, 1536), dtype=np.float32)
-    return max(2 * 1536**3 / cpu_of(lambda: left @ left) for _ in range(5))
+    best = 0.0
+    for _ in range(5):
+        with Cpu() as taken:
+            left @ left
+        best = max(best, 2 * 1536**3 / taken.seconds)
+    return best
 
 
 def pose(of: Scored) -> None:
-    """Building the trials of every label, scorer by scorer."""
-    scorers = fresh_scorers(of)
+    """Building the trials of every label, scorer by scorer; each label's are given up before the next."""
+    scorers, seed = fresh_scorers(of), of.source.run.pipeline.seed
     for scorer in scorers:
         scorer.prepare([e.label for e in of.explanations], texts_of(of.given.values()), of.source.pool)
-    seed = of.source.run.pipeline.seed
-    print("| scorer | trials a label | building them | the floor: a copy of each trial |\n|---|---|---|---|")
+    print("| scorer | trials a label | building them | the floor: making as many records |\n|---|---|---|---|")
     for scorer in scorers:
-        jobs = [
-            (e, of.given[e.feature_index], feature_key(seed, scorer.name, e.source_id, e.feature_index))
-            for e in of.explanations
-            if e.feature_index in of.given
-        ]
-        posed = []
-        seconds = cpu_of(lambda jobs=jobs, posed=posed, scorer=scorer: posed.extend(scorer.pose(*job) for job in jobs))
-        copying = cpu_of(lambda posed=posed: [[replace(p, question=replace(p.question)) for p in one] for one in posed])
+        jobs = [(e, of.given[e.feature_index]) for e in of.explanations]
+        n_trials = 0
+        with Cpu() as building:
+            for label, given in jobs:
+                posed = scorer.pose(label, given, feature_key(seed, scorer.name, label.source_id, label.feature_index))
+                assert not isinstance(posed, Undefined)
+                n_trials += len(posed)
+        context = jobs[0][1].feature.contexts[0]
+        with Cpu() as floor:
+            for _ in range(n_trials):
+                Posed(Question(context), True)
+        per_label = 1000 / len(jobs)
         print(
-            f"| {scorer.name} | {np.mean([len(one) for one in posed]):.0f} | {1000 * seconds / len(jobs):.2f} ms |"
-            f" {1000 * copying / len(jobs):.2f} ms |",
+            f"| {scorer.name} | {n_trials / len(jobs):.0f} | {per_label * building.seconds:.2f} ms |"
+            f" {per_label * floor.seconds:.2f} ms |",
             flush=True,
         )
 
