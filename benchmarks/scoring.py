@@ -81,7 +81,7 @@ def smaller(pool: PoolTiles, n_tiles: int) -> PoolTiles:
     """The pool with tiles of the score split left out, so that `n_tiles` of these are judged."""
     is_score = pool.is_score.copy()
     is_score[np.flatnonzero(is_score)[n_tiles:]] = False
-    return replace(pool, is_score=is_score, _embeddings=[])
+    return replace(pool, is_score=is_score, _embeddings=[], _duplicates={})
 
 
 def growth(of: Scored) -> None:

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
 from autointerp.contexts.pool_blocks import APART, PoolBlocks
-from autointerp.contexts.pool_windows import PeakSettings, draw_peak_windows, draw_tiles
+from autointerp.contexts.pool_windows import PeakSettings, PoolWindows, draw_peak_windows, draw_tiles
 from autointerp.contexts.splits import DuplicateIndex, group_split, padded, trigram_sets
 from autointerp.contexts.windows import Pieces, make_context
 from autointerp.embedder import TextEmbedder
@@ -68,6 +68,7 @@ class PoolTiles:
     _pool: PoolBlocks
     _kept: KeptEmbeddings | None
     _embeddings: list[tuple[TextEmbedder, Float32[np.ndarray, "tile dim"]]] = field(default_factory=list)
+    _duplicates: dict[Split, DuplicateIndex] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -108,8 +109,24 @@ class PoolTiles:
                 n_per_feature=max(1, round(collect.n_fired * pool.block_index.size / pool.n_corpus_blocks)),
             )
             drawn = draw_peak_windows(pool, pieces, n_wanted, settings, seed)
+        return cls.of_windows(drawn, pool, pieces, config, length, seed=seed, source_id=source_id, kept=kept)
+
+    @classmethod
+    def of_windows(
+        cls,
+        drawn: PoolWindows,
+        pool: PoolBlocks,
+        pieces: Pieces,
+        config: ContextsConfig,
+        context_length: int,
+        *,
+        seed: int,
+        source_id: str,
+        kept: KeptEmbeddings | None = None,
+    ) -> "PoolTiles":
+        """Windows that are drawn already, in corpus order, no token in more than two; the arguments are `build`'s."""
         pool_block, start, length_of = drawn.pool_block, drawn.start, drawn.length
-        offsets = np.arange(length)[None, :]
+        offsets = np.arange(context_length)[None, :]
         inside = offsets < length_of[:, None]
         positions = np.where(inside, start[:, None] + offsets, 0)
         token_ids = np.where(inside, pool.blocks.token_ids[pool_block[:, None], positions], 0).astype(np.int32)
@@ -133,7 +150,7 @@ class PoolTiles:
             tokens=tokens,
             texts=["".join(row).strip() for row in tokens],
             trigrams=trigrams,
-            context_length=length,
+            context_length=context_length,
             near_duplicate=config.near_duplicate,
             _pool_block=pool_block,
             _pool=pool,
@@ -163,7 +180,7 @@ class PoolTiles:
 
     def without_select(self) -> "PoolTiles":
         """The same tiles, those of the select split given back to the explain split."""
-        return replace(self, is_select=np.zeros_like(self.is_select))
+        return replace(self, is_select=np.zeros_like(self.is_select), _duplicates={})
 
     def peaks(self, feature_index: int) -> Float32[np.ndarray, " tile"]:
         """A feature's largest activation in each tile, 0 where it does not fire."""
@@ -228,14 +245,12 @@ class PoolTiles:
         held: Bool[np.ndarray, " tile"] = ((self.token_ids == token_id) & inside).any(axis=1)
         return held
 
-    @cached_property
-    def _score_duplicates(self) -> DuplicateIndex:
-        return DuplicateIndex([self.trigrams[tile] for tile in np.flatnonzero(self.is_score)])
-
-    def score_repeats(self, contexts: Sequence[Context]) -> Bool[np.ndarray, " tile"]:
-        """Whether each tile is of the score split and nearly repeats one of some contexts."""
-        repeated = self.is_score.copy()
-        repeated[self.is_score] = self._score_duplicates.repeats(*padded(contexts), self.near_duplicate)
+    def repeats(self, contexts: Sequence[Context], split: Split) -> Bool[np.ndarray, " tile"]:
+        """Whether each tile is of a split and nearly repeats one of some contexts."""
+        repeated = self.of(split).copy()
+        if split not in self._duplicates:
+            self._duplicates[split] = DuplicateIndex([self.trigrams[tile] for tile in np.flatnonzero(repeated)])
+        repeated[repeated] = self._duplicates[split].repeats(*padded(contexts), self.near_duplicate)
         return repeated
 
     def activations(self, tile: int, feature_index: int) -> Float32[np.ndarray, " offset"]:
