@@ -36,7 +36,7 @@ def distributions(run: ReportedRun) -> go.Figure:
                 name=kind,
                 legendgroup=kind,
                 showlegend=row == 1,
-                hovertemplate=f"{html.escape(kind)}: %{{y:.1%}} of {of.values.size:,} at %{{x:.3f}} and up to .025 above<extra></extra>",
+                hovertemplate=f"{html.escape(kind)}: %{{y:.1%}} of {of.values.size:,} from %{{x:.3f}}<extra></extra>",
                 row=row,
                 col=1,
             )
