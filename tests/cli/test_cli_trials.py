@@ -20,7 +20,7 @@ def run(tmp_path: Path) -> Path:
     writer.add_features([make.feature(index) for index in range(3)])
     writer.add_contexts([make.contexts(1)], "c1")
     label = make.explanation(1, "heat")
-    firing, silent = (make.context(1, place, kind, "score") for place, kind in ((3, "quantile"), (4, "silent_similar")))
+    firing, silent = make.context(1, 3, "quantile", "score"), make.context(1, 4, "silent_similar", "score")
     graded = make.graded(label)
     name = label.explanation_id
     trials = (
