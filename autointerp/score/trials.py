@@ -53,7 +53,7 @@ class ScoreContexts:
     def silent_tiles(self) -> SilentTiles:
         """Tiles of the score split on which the feature is silent, without near-duplicates of its other splits."""
         silent = self.pool.is_score & (self.pool.peaks(self.feature.feature_index) <= 0)
-        repeated = silent & self.pool.repeats([c for c in self.feature.contexts if c.split != "score"])
+        repeated = silent & self.pool.repeats([c for c in self.feature.contexts if c.split != "score"], "score")
         return SilentTiles(np.flatnonzero(silent & ~repeated), int(repeated.sum()))
 
     @property

@@ -143,7 +143,7 @@ def _windows_apart(windows: PoolTiles, own: FeatureContexts, split: Split, key: 
     """Windows of one split on which the feature is silent, and which repeat none of its contexts, in hashed order."""
     fits = windows.of(split) & (windows.peaks(own.feature_index) <= 0)
     if fits.any():
-        fits &= ~windows.repeats(own.contexts)
+        fits &= ~windows.repeats(own.contexts, split)
     tiles = np.flatnonzero(fits)
     hashes = keyed_hash(key, windows.block_index[tiles], windows.start[tiles])
     return [int(tile) for tile in tiles[np.argsort(hashes, kind="stable")]]
