@@ -31,7 +31,7 @@ class Context:
         feature_index: The feature.
         kind: How it was chosen: `top` and `quantile` are active, `silent_…` silent on every token, `pool` either. Where
             a context is silent its whole block is, but for `silent_window`.
-        split: `explain` contexts may be shown to explainers and set thresholds; `select` contexts only choose among
+        split: `explain` contexts may be shown to explainers; `select` contexts only choose among
             labels; `score` contexts only grade. None for what the pass kept and no stage took.
         tokens: Text pieces; joined without a separator they are the context's text.
         token_ids: The model's token ids, one a piece.
