@@ -49,6 +49,7 @@ class ScoreTools:
         judge: The run's judge. Raises `NoKeyError` where the environment has no key.
         embedder: The run's sentence embedder.
         contexts_fingerprint: Of the contexts that are scored.
+        labels_fingerprint: Of every current label of the run, for scorers that set features against each other.
     """
 
     config: ScoreConfig
@@ -56,6 +57,7 @@ class ScoreTools:
     judge: Callable[[], Judge]
     embedder: Callable[[], LabelEmbedder]
     contexts_fingerprint: str = ""
+    labels_fingerprint: Callable[[], str] = str
 
 
 class BaseScorer(ABC):
