@@ -106,7 +106,9 @@ class CorpusConfig(_Frozen):
 class SubjectConfig(_Frozen):
     """The language model under study."""
 
-    model: str = Field("all-minilm-l6-v2", description="the embedded model, a folder, or a name on the hub")
+    model: str = Field(
+        "all-minilm-l6-v2", description="the embedded model, packaged:NAME, a folder, or a name on the hub"
+    )
     revision: str | None = Field(None, description="revision on the hub")
     name: str | None = Field(None, description="name in ids; by default the last part of `model`")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the weights while running")
