@@ -39,6 +39,8 @@ def cost_notes(plan: CostPlan) -> list[str]:
     notes += [f"Prices of {model}: {prices}." for model, prices in priced]
     thoughts = any("no call" in stage.counted for stage in plan.stages)
     notes.append(f"{_UNFORESEEN}{', nor are the thoughts of reasoning models' if thoughts else ''}.")
+    if plan.is_most:
+        notes.append("This is the most: labels that score.stop finds known well enough are asked about no further.")
     if n_failed := sum(stage.n_failed for stage in plan.stages):
         notes.append(f"{n_failed} planned answers did not fit what was asked for: what follows from them is missing.")
     if plan.max_cost_usd is not None:

@@ -16,6 +16,7 @@ from autointerp.config.tables import (
     Pipeline,
     RayConfig,
     ScoreConfig,
+    StopConfig,
     SubjectConfig,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "Pipeline",
     "RayConfig",
     "ScoreConfig",
+    "StopConfig",
     "SubjectConfig",
     "parse_indices",
 ]

@@ -311,6 +311,22 @@ class JudgeConfig(_Frozen):
         return self
 
 
+class StopConfig(_Frozen):
+    """When a label has been asked about enough, by a confidence sequence, where judging is paid."""
+
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="stop once the interval of a balanced accuracy lies wholly on one side of this"
+    )
+    width: float | None = Field(None, gt=0, lt=1, description="stop once that interval is no wider")
+    n_questions: int = Field(8, gt=1, description="questions on a label in one round, about")
+
+    @model_validator(mode="after")
+    def _something_to_stop_at(self) -> Self:
+        if self.threshold is None and self.width is None:
+            raise ValueError("score.stop needs a threshold or a width")
+        return self
+
+
 class ScoreConfig(_Frozen):
     """Which scorers grade, and how much."""
 
@@ -324,6 +340,7 @@ class ScoreConfig(_Frozen):
     n_bootstrap: int = Field(1000, gt=0, description="resamples behind intervals that have no closed form")
     baseline: bool = Field(True, description="score shuffled labels too")
     n_baseline: int | None = Field(None, gt=0, description="labelled features in the baseline; unset: all")
+    stop: StopConfig | None = Field(None, description="[score.stop], when to stop asking a paid judge; unset: ask all")
 
 
 class EmbedderConfig(_Frozen):

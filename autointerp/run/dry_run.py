@@ -72,11 +72,13 @@ class CostPlan:
         stages: By stage and model; none where no language model is asked.
         max_cost_usd: The budget; None for none.
         spent_usd: What the run has paid before.
+        is_most: Whether less may be asked, as asking stops when a label is known well enough.
     """
 
     stages: tuple[PlannedUsage, ...]
     max_cost_usd: float | None
     spent_usd: float
+    is_most: bool = False
 
     @property
     def total(self) -> Usage:
@@ -117,7 +119,8 @@ def plan_cost(pipeline: Pipeline, reporter: Reporter | None = None) -> CostPlan:
             with _scratch_store(folder) as scratch:
                 session = Session(pipeline, folder, scratch)
                 stages = run_to_end(_plan(session, planner, _PlanningReporter(reporter)))
-            return CostPlan(tuple(stages), pipeline.llm.max_cost_usd, planner.journal.spent_usd(payer_of(pipeline)))
+            spent_usd = planner.journal.spent_usd(payer_of(pipeline))
+            return CostPlan(tuple(stages), pipeline.llm.max_cost_usd, spent_usd, pipeline.score.stop is not None)
         finally:
             planner.close()
 
@@ -156,7 +159,10 @@ async def _plan(session: Session, planner: Planner, reporter: Reporter) -> list[
         if load_scorer(name).asks_judge:
             # One at a time, so that what each asks is told apart.
             async with _PlannedModels(planner) as models:
-                await run_score(session, Participants(session, models.connect, [name]), models, chosen, reporter)
+                participants = Participants(session, models.connect, [name])
+                for scorer in participants.scorers:
+                    scorer.stop = None  # what is planned is the most that may be asked
+                await run_score(session, participants, models, chosen, reporter)
                 planned += [replace(usage, stage=f"score:{name}") for usage in models.planned_usage()]
     return planned
 

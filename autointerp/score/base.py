@@ -25,7 +25,8 @@ from autointerp.plugins import called_by_us, source_digests
 from autointerp.records import Explanation, Failure, FeatureContexts, Score, ScoreWithTrials, Trial, Usage
 from autointerp.score import metrics
 from autointerp.score.detail import Detail
-from autointerp.score.judge import Answer, Answers, Case, Judge, Solved, Task, check_answers
+from autointerp.score.judge import Answer, Case, Judge, Solved, Task, check_answers
+from autointerp.score.rounds import SEQUENCE_INTERVAL, Asked, ask_in_rounds
 from autointerp.score.trials import (
     Answered,
     Posed,
@@ -72,10 +73,15 @@ class BaseScorer(ABC):
         needs_silence: Whether questions of true answer no are about silent contexts, which a feature that fires nearly
             everywhere has none of.
         asks_judge: Whether it asks the run's judge; one that doesn't has a judge of its own.
+        stops_early: Whether its headline is the balanced accuracy of verdicts, so that a paid judge can be asked until
+            that is known well enough (`score.stop`).
+        sees_label: Whether the label decides the answers. The score of one that doesn't is the same for every label of
+            a feature: it is paid once, and no shuffled label is scored.
         config: The table `[score]`.
         seed: Of every choice.
         judge: Answers the questions.
         fingerprint: Of all that decides its scores.
+        stop: When a label has been asked about enough; None where everything is asked.
     """
 
     name: ClassVar[str]
@@ -86,11 +92,14 @@ class BaseScorer(ABC):
     classes: ClassVar[tuple[str, str]] = ("firing contexts", "silent contexts")
     needs_silence: ClassVar[bool] = True
     asks_judge: ClassVar[bool] = True
+    stops_early: ClassVar[bool] = False
+    sees_label: ClassVar[bool] = True
 
     def __init__(self, tools: ScoreTools) -> None:
         self.config = tools.config
         self.seed = tools.seed
         self.judge = self.make_judge(tools)
+        self.stop = tools.config.stop if self.stops_early and not self.judge.is_free else None
         own = fingerprint(
             "score",
             self.name,
@@ -99,6 +108,7 @@ class BaseScorer(ABC):
             *self.settings(tools),
             self.judge.fingerprint(self.task),
             *source_digests(type(self)),
+            *([] if self.stop is None else ["stop", self.stop.model_dump()]),
         )
         self.fingerprint = fingerprint("score", tools.contexts_fingerprint, self.name, own)
 
@@ -121,8 +131,8 @@ class BaseScorer(ABC):
         self.judge.prepare(labels, texts)
 
     @abstractmethod
-    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
-        """The questions, in the order in which they are asked (`shuffled`).
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
+        """The questions, in the order in which they are asked (`shuffled`); or why there are none.
 
         Args:
             explanation: On trial; only what questions the label leads to may depend on it.
@@ -183,7 +193,7 @@ class BaseScorer(ABC):
         posed = [self._posed(*job) for job in jobs]
         cases = [
             Case(
-                explanation.label,
+                explanation.label if self.sees_label else "",
                 [p.question for p in of_job],
                 self._solved(explanation, contexts),
                 self.texts(contexts) if self.judge.is_free else (),
@@ -191,15 +201,23 @@ class BaseScorer(ABC):
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
             if not isinstance(of_job, Undefined)
         ]
-        answers = await self.judge.answer(self.task, cases) if cases else []
-        check_answers(self.judge, cases, answers)
-        said = iter(answers)
+        asked = iter(await self._asked(cases, [of_job for of_job in posed if not isinstance(of_job, Undefined)]))
         return [
             self._failure(explanation, of_job, Usage())
             if isinstance(of_job, Undefined)
-            else self._measured(explanation, contexts, of_job, next(said))
+            else self._measured(explanation, contexts, next(asked))
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
         ]
+
+    async def _asked(self, cases: Sequence[Case], posed: Sequence[Sequence[Posed]]) -> list[Asked]:
+        """What was asked of each case, and answered: all of it, or as much as `stop` wants."""
+        if not cases:
+            return []
+        if self.stop is not None:
+            return await ask_in_rounds(self.judge, self.task, self.stop, cases, posed)
+        said = await self.judge.answer(self.task, cases)
+        check_answers(self.judge, cases, said)
+        return [Asked(of_case, answers, len(of_case)) for of_case, answers in zip(posed, said, strict=True)]
 
     def _key(self, explanation: Explanation) -> int:
         return feature_key(self.seed, self.name, explanation.source_id, explanation.feature_index)
@@ -211,6 +229,8 @@ class BaseScorer(ABC):
         """The questions; why there is no score without asking any, where one class has none."""
         with self._called(explanation):
             posed = self.pose(explanation, contexts, self._key(explanation))
+        if isinstance(posed, Undefined):
+            return posed
         if missing := missing_class(posed, *self.classes):
             return (self.needs_silence and contexts.no_silence) or missing
         return posed
@@ -219,9 +239,8 @@ class BaseScorer(ABC):
         with self._called(explanation):
             return as_solved(self.solve(contexts.feature, self._key(explanation)))
 
-    def _measured(
-        self, explanation: Explanation, contexts: ScoreContexts, posed: Sequence[Posed], said: Answers
-    ) -> ScoreWithTrials | Failure:
+    def _measured(self, explanation: Explanation, contexts: ScoreContexts, asked: Asked) -> ScoreWithTrials | Failure:
+        posed, said = asked.posed, asked.said
         of = answered(posed, said.answers)
         if isinstance(of, Undefined):
             return self._failure(explanation, of, said.usage)
@@ -236,6 +255,10 @@ class BaseScorer(ABC):
                 worst, best = (self.measure(end, posed, contexts, self._key(explanation))[0] for end in ends)
                 detail.add_bounds(min(worst.value, headline.value), max(best.value, headline.value))
                 headline = replace(headline, low=min(worst.low, headline.low), high=max(best.high, headline.high))
+        if asked.stopped:
+            headline = asked.in_sequence(headline)
+            detail.add("n_posed", asked.n_posed)
+            detail.add_note("stopped", asked.stopped)
         if note := one_answer(said.answers):
             detail.add_note("uninformative", note)
         trials = self._trials(explanation, posed, said.answers)
@@ -249,7 +272,7 @@ class BaseScorer(ABC):
             ci_high=headline.high,
             n_trials=len(trials),
             n_unanswered=sum(t.unanswered is not None for t in trials),
-            detail=detail.done(self.interval),
+            detail=detail.done(SEQUENCE_INTERVAL if asked.stopped else self.interval),
             fingerprint=self.fingerprint,
         )
         drawn = tuple(p.question.context for p in posed if p.question.context.kind == "pool")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from autointerp.records import SILENT_KINDS
 from autointerp.score import metrics
 from autointerp.score.trials import Answered, ScoreContexts
 
@@ -78,6 +79,17 @@ def add_by_quantile(detail: Detail, of: Answered) -> None:
         "sensitivity_by_quantile",
         {cell: metrics.sensitivity(c) for cell, c in cells.items()},
         {cell: c.n_positive for cell, c in cells.items()},
+    )
+
+
+def add_by_kind(detail: Detail, of: Answered) -> None:
+    """Specificity for each kind of silent context."""
+    kinds = sorted(SILENT_KINDS & {p.question.context.kind for p in of.posed})
+    cells = {kind: of.where(p.question.context.kind == kind for p in of.posed).confusion for kind in kinds}
+    detail.add_by(
+        "specificity_by_kind",
+        {kind: metrics.specificity(c) for kind, c in cells.items()},
+        {kind: c.n_negative for kind, c in cells.items()},
     )
 
 

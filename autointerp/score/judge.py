@@ -53,10 +53,13 @@ class Question:
         context: The context; the judge may use its tokens only, never its activations.
         marked: Offsets of marked tokens: fuzzing asks whether these are the ones the label describes. Empty in
             detection, which asks whether the label describes the context.
+        examples: Firing contexts of the explain split that stand in place of the label: whether the context is one of
+            their kind is what is asked. The judge may see where the feature fires in them. Mostly empty.
     """
 
     context: Context
     marked: tuple[int, ...] = ()
+    examples: tuple[Context, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Case:
     """A label on trial.
 
     Attributes:
-        label: The label.
+        label: The label; empty where the scorer does not look at it (`BaseScorer.sees_label`).
         questions: About it, of the score split.
         solved: Of the explain split, to set a threshold on. A language model ignores them.
         texts: Whole contexts of the score split by their text alone, unmarked, that are asked about besides, thousands

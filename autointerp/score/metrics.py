@@ -146,12 +146,12 @@ def auroc(
         return None
     # By hand: sklearn's roc_auc_score and a sum of SciPy's ranks give the same, and take many times as long.
     firing, silent = scores[truth], scores[~truth]
-    placed = _share_below(firing, silent)
+    placed = share_below(firing, silent)
     value = float(placed.mean())
     size_positive, size_negative = float(n_positive), float(n_negative)
     if cluster is not None:
         right = np.empty(truth.size)
-        right[truth], right[~truth] = placed, 1 - _share_below(silent, firing)
+        right[truth], right[~truth] = placed, 1 - share_below(silent, firing)
         size_positive *= effective_share(placed, cluster[truth])
         size_negative *= effective_share(right[~truth], cluster[~truth])
         shared = rates_correlation(right, truth, cluster, (size_positive, size_negative))
@@ -161,7 +161,7 @@ def auroc(
     return _around(value, *auroc_limits(value, size_positive, size_negative))
 
 
-def _share_below(
+def share_below(
     values: Float[np.ndarray, " value"], others: Float[np.ndarray, " other"]
 ) -> Float64[np.ndarray, " value"]:
     """For each value the share of the others below it, ties counting half."""

@@ -71,3 +71,32 @@ def pending_explanations(
         {"scorer": scorer, "fingerprint": fingerprint},
     ).fetchall()
     return [str(explanation_id) for (explanation_id,) in rows]
+
+
+def take_over(
+    connection: duckdb.DuckDBPyConnection, scorer: str, fingerprint: str, explanation_ids: Sequence[str]
+) -> list[tuple[str, str, int]]:
+    """Copy scores and trials to explanations without one, from another explanation of the same feature.
+
+    Returns:
+        The explanations that got a score, each with its source and feature.
+    """
+    connection.register("pending", pa.table({"explanation_id": pa.array(explanation_ids, pa.string())}))
+    connection.execute(
+        """
+        CREATE TEMP TABLE taken AS
+        SELECT p.explanation_id, e.source_id, e.feature_index, min(s.explanation_id) AS taken_from
+        FROM pending p JOIN explanations e USING (explanation_id)
+        JOIN scores s ON s.source_id = e.source_id AND s.feature_index = e.feature_index
+        WHERE s.scorer = ? AND s.fingerprint = ? GROUP BY ALL
+        """,
+        [scorer, fingerprint],
+    )
+    for table in ("trials", "scores"):
+        connection.execute(
+            f"INSERT INTO {table} BY NAME SELECT t.* REPLACE (taken.explanation_id AS explanation_id)"
+            f" FROM {table} t JOIN taken ON t.explanation_id = taken.taken_from"
+            " WHERE t.scorer = ? AND t.fingerprint = ?",
+            [scorer, fingerprint],
+        )
+    return connection.execute("SELECT explanation_id, source_id, feature_index FROM taken").fetchall()

@@ -32,6 +32,14 @@ UNION ALL SELECT 'index', count(DISTINCT explanation_id) FROM label_embeddings
 _UPSTREAM = """
 SELECT 'collect', coalesce(sum(n_features), 0) FROM sources
 UNION ALL SELECT 'score', count(*) FROM current_explanations
+UNION ALL SELECT 'score:' || scorer, (SELECT count(*) FROM current_explanations WHERE label_from IS NULL)
+    FROM current_scores JOIN current_explanations USING (explanation_id)
+    JOIN stages ON stage = 'score:' || scorer AND status = 'done'
+    GROUP BY scorer HAVING count(label_from) = 0
+        AND NOT EXISTS (
+            SELECT 1 FROM current_failures f JOIN current_explanations e USING (explanation_id)
+            WHERE f.stage = 'score:' || scorer AND e.label_from IS NOT NULL
+        )
 UNION ALL SELECT 'index', count(*) FROM current_explanations WHERE label_from IS NULL
 """
 # Chance stands in the detail of a scorer where each feature has its own; these metrics have one of their own.
@@ -73,7 +81,8 @@ def stage_status(connection: duckdb.DuckDBPyConnection) -> list[StageStatus]:
     """Every stage in the order of the data flow; the baseline only where it was asked for.
 
     What is pending is counted against the stage before: labels against features with contexts, scores and embeddings
-    against labels. For contexts and the baseline it is what was asked for that has no result yet.
+    against labels, of a scorer that is done without any shuffled label against the true ones. For contexts and the
+    baseline it is what was asked for that has no result yet.
     """
     rows = connection.execute("SELECT stage, status, n_asked, cost_usd, finished_at FROM stages").fetchall()
     known = {str(stage): rest for stage, *rest in rows}
@@ -91,7 +100,7 @@ def stage_status(connection: duckdb.DuckDBPyConnection) -> list[StageStatus]:
             continue
         status, n_asked, cost_usd, finished_at = known.get(stage, (None, None, None, None))
         settled = done.get(stage, 0) + failed.get(stage, 0)
-        wanted = upstream.get(stage.partition(":")[0], n_asked if n_asked is not None else settled)
+        wanted = upstream.get(stage, upstream.get(stage.partition(":")[0], settled if n_asked is None else n_asked))
         statuses.append(
             StageStatus(
                 stage=stage,

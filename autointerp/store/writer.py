@@ -188,6 +188,27 @@ class Writer:
                 ],
             )
 
+    def take_over_scores(self, scorer: str, fingerprint: str, explanation_ids: Sequence[str]) -> None:
+        """Give labels the score, with its trials, that another label of their feature has by the same fingerprint.
+
+        Args:
+            scorer: One that does not look at labels.
+            fingerprint: Of its scores.
+            explanation_ids: Labels, at most one of a feature; those that have a score are left as they are.
+        """
+        with reading(self.path, self._timeout_s) as connection:
+            pending = resume.pending_explanations(connection, scorer, fingerprint, explanation_ids)
+            ((n_known,),) = connection.execute(
+                "SELECT count(*) FROM scores WHERE scorer = ? AND fingerprint = ?", [scorer, fingerprint]
+            ).fetchall()
+        if not pending or not n_known:
+            return
+        with writing(self.path, self._timeout_s) as connection:
+            taken = resume.take_over(connection, scorer, fingerprint, pending)
+            _remove_failures(
+                connection, [(f"score:{scorer}", source, feature, fingerprint, name) for name, source, feature in taken]
+            )
+
     def add_failures(self, failures: Sequence[Failure]) -> None:
         """Add failures; one of the same stage, feature, fingerprint and explanation replaces the earlier."""
         if not failures:

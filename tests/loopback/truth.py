@@ -6,6 +6,7 @@
 - Detection and fuzzing: the predicate of each number's label is asked about its context, with its plain text
   and the pieces of text that are marked (none in detection). A label that is not in the mapping is true where its text
   occurs: in a marked piece if there are marks, else anywhere.
+- Intruder: a context is of the kind of its examples where a piece that is marked in these occurs in it.
 - Explanation: `explain` is given the contexts, each with its marked pieces; by default the label is the most frequent
   marked piece, in lower case, ties by the alphabet. It excludes nothing, and is about the input.
 - A share `error_rate` of the judge's answers is turned round, chosen by a hash of label and context, so that the same
@@ -24,7 +25,8 @@ from tests.loopback.server import Call, Outcome, Say
 
 Predicate = Callable[[str, Sequence[str]], bool]
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-_NUMBERED = re.compile(rf"^(\d+): (?:({_QUOTED}) \| )?({_QUOTED})", re.MULTILINE)
+_LISTED = rf"\[{_QUOTED}(?:, {_QUOTED})*\]"
+_NUMBERED = re.compile(rf"^(\d+): (?:({_QUOTED}|{_LISTED}) \| )?({_QUOTED})", re.MULTILINE)
 _MARKED = re.compile(r"<<(.*?)>>")
 _EXPLANATIONS: dict[str, dict[str, str]] = {
     "explain_examples": {},
@@ -35,12 +37,16 @@ _EXPLANATIONS: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A context of a prompt: its number, its text without marks, the pieces that were marked, and a judge's label."""
+    """A context of a prompt: its number, its text without marks, the pieces that were marked, and a judge's label.
+
+    `examples` are those that stand in place of a label, with their marks.
+    """
 
     number: int
     text: str
     marked: tuple[str, ...]
     label: str = ""
+    examples: tuple[str, ...] = ()
 
 
 def most_frequent_mark(contexts: Sequence[Shown]) -> str:
@@ -76,7 +82,7 @@ class TruthOracle:
         for name, more in _EXPLANATIONS.items():
             if call.system == load_prompt(name).system:
                 return Say(json.dumps({"label": self._explain(contexts), **more}))
-        judges = {load_prompt(name).system for name in ("judge_detection", "judge_fuzzing")}
+        judges = {load_prompt(name).system for name in ("judge_detection", "judge_fuzzing", "judge_intruder")}
         assert call.system in judges, f"not one of our prompts: {call.system[:80]}"
         answers = [self._judge(context) for context in contexts]
         return Say(json.dumps({"answers": answers}))
@@ -84,7 +90,10 @@ class TruthOracle:
     def _judge(self, context: Shown) -> list[int]:
         label = context.label
         truth = self._truths.get(label)
-        holds = truth(context.text, context.marked) if truth else _occurs(label, context.text, context.marked)
+        if context.examples:
+            holds = any(_occurs(piece.strip(), context.text, ()) for e in context.examples for piece in marked_in(e))
+        else:
+            holds = truth(context.text, context.marked) if truth else _occurs(label, context.text, context.marked)
         yes = holds != self.errs(context)
         return [context.number, 95 if yes else 5]
 
@@ -99,9 +108,22 @@ def shown_contexts(user: str) -> list[Shown]:
     shown = []
     for number, label, text in _NUMBERED.findall(user):
         marked_text: str = json.loads(text)
-        pieces = tuple(_MARKED.findall(marked_text))
-        shown.append(Shown(int(number), _MARKED.sub(r"\1", marked_text), pieces, json.loads(label or '""')))
+        about = json.loads(label or '""')
+        shown.append(
+            Shown(
+                int(number),
+                _MARKED.sub(r"\1", marked_text),
+                marked_in(marked_text),
+                about if isinstance(about, str) else "",
+                () if isinstance(about, str) else tuple(about),
+            )
+        )
     return shown
+
+
+def marked_in(text: str) -> tuple[str, ...]:
+    """The pieces of a text that are marked."""
+    return tuple(_MARKED.findall(text))
 
 
 def _occurs(label: str, text: str, marked: Sequence[str]) -> bool:

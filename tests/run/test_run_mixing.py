@@ -10,6 +10,7 @@ from autointerp import open_run, run_pipeline
 from autointerp.config import Pipeline
 from autointerp.errors import KeyRefusedError
 from autointerp.llm.prompts import load_prompt
+from autointerp.run.dry_run import plan_cost
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Say
 from tests.loopback.truth import shown_contexts
 from tests.run.planted import LABELLED, Planted
@@ -162,3 +163,41 @@ def test_what_was_scored_before_a_stop_is_not_asked_again_where_features_are_add
         later = {of.label for call in server.calls for of in shown_contexts(call.user)} - {""}
     assert len(later) == len(LABELLED) - len(done)
     assert not later & done
+
+
+def test_labels_that_are_known_well_enough_are_asked_about_no_further_and_a_stopped_run_goes_on_with_the_same_prompts(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path
+) -> None:
+    stop = (*DETECTION_ONLY, "score.stop.threshold=0.55", "score.stop.n_questions=4")
+    with LoopbackServer(knowing()) as server:
+        whole = with_contexts(asked_pipeline(planted, tmp_path, server.openai_url, *DETECTION_ONLY, name="whole"))
+        assert run_pipeline(whole).n_failed == 0
+        n_whole = judged(server.calls).total()
+    with LoopbackServer(knowing()) as server:
+        early = with_contexts(asked_pipeline(planted, tmp_path, server.openai_url, *stop, name="early"))
+        planned = {stage.stage: stage.usage.n_calls for stage in plan_cost(early).stages}
+        assert run_pipeline(early).n_failed == 0
+        prompts = judged(server.calls)
+    assert prompts.total() < n_whole
+    assert planned["score:detection"] == n_whole, "what is planned is the most"
+    reader = open_run(early.run_folder).reader
+    scores = reader.scores(scorer="detection")
+    assert sum(score.n_trials < score.detail["n_posed"] for score in scores) > len(scores) / 2
+
+    refused: list[str] = []
+
+    def reply(call: Call) -> Outcome:
+        if not is_mended and call.index > len(LABELLED) + prompts.total() // 2:
+            refused.append(call.user)
+            return Http(401, "no such key", code="invalid_api_key")
+        return knowing().reply(call)
+
+    is_mended = False
+    with LoopbackServer(Always(reply)) as server:
+        stopped = with_contexts(asked_pipeline(planted, tmp_path, server.openai_url, *stop, name="stopped"))
+        with pytest.raises(KeyRefusedError):
+            run_pipeline(stopped)
+        is_mended = True
+        assert run_pipeline(stopped).n_failed == 0
+        assert judged(server.calls) - Counter(refused) == prompts, "none is asked that is answered already"
+    assert open_run(stopped.run_folder).reader.content_digest() == reader.content_digest()

@@ -8,9 +8,19 @@ from autointerp.score.judge import Question, Task
 from autointerp.score.judges.llm import Item, deal, render_batch
 from autointerp.score.scorers.detection import DETECTION
 from autointerp.score.scorers.fuzzing import FUZZING
+from autointerp.score.scorers.intruder import INTRUDER, N_EXAMPLES
 from tests.loopback.wordpieces import LENGTH, PEAK, contexts, n_tokens
 
 LABEL = "keywords that open a block in a programming language, such as if and while"
+
+
+def test_examples_in_place_of_a_label_cost_as_much_as_they_are_long() -> None:
+    prompt, shown = INTRUDER.read_prompt(), contexts(100 + N_EXAMPLES)
+    examples = tuple(shown[100:])
+    items = [Item(0, place, "", Question(c, examples=examples)) for place, c in enumerate(shown[:100])]
+    batches = deal(INTRUDER, items, JudgeConfig().contexts_per_prompt)
+    total = sum(n_tokens(prompt.system) + n_tokens(render_batch(prompt, batch)) for batch in batches)
+    assert 100 * (1 + N_EXAMPLES) * LENGTH < total <= 25_000
 
 
 @pytest.mark.parametrize(

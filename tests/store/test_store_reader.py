@@ -291,6 +291,20 @@ def test_the_status_counts_done_failed_and_pending_against_the_stage_before(writ
     }
 
 
+def test_no_shuffled_label_is_pending_where_a_scorer_is_done_without_any(writer: Writer, reader: Reader) -> None:
+    true, shuffled = make.explanation(0), make.explanation(0, "other words", "b1", label_from=1)
+    writer.add_explanations([true, shuffled])
+    writer.add_scores([make.graded(true), make.graded(true, "coherence")])
+    writer.set_stage("score:coherence", "s1", "done", n_asked=1)
+    writer.set_stage("score:detection", "s1", "running", n_asked=2)
+    assert {s.stage: s.n_pending for s in reader.status() if s.stage.startswith("score")} == {
+        "score:coherence": 0,
+        "score:detection": 1,
+    }
+    writer.add_explanations([make.explanation(1)])
+    assert {s.stage: s.n_pending for s in reader.status()}["score:coherence"] == 1, "a label came later"
+
+
 @pytest.mark.parametrize("cost_usd", [0.5, None])
 def test_what_a_stage_s_calls_used_comes_back(writer: Writer, reader: Reader, cost_usd: float | None) -> None:
     usage = Usage(n_calls=3, input_tokens=500, cached_input_tokens=20, output_tokens=7, cost_usd=cost_usd)

@@ -1,12 +1,14 @@
 """What succeeded is not done again; a failure is tried again by its own rule."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from autointerp.errors import StoreError
+from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
 from tests.store.making import make
 
@@ -56,6 +58,27 @@ def test_a_score_is_done_for_its_explanation_scorer_and_fingerprint_only(writer:
     assert writer.pending_explanations("detection", "s1", ids) == [two.explanation_id]
     assert writer.pending_explanations("detection", "s2", ids) == ids
     assert writer.pending_explanations("fuzzing", "s1", ids) == ids
+
+
+def test_another_label_takes_over_the_score_of_its_feature_with_all_trials(writer: Writer) -> None:
+    first, second, other = make.explanation(1), make.explanation(1, fingerprint="e2"), make.explanation(2)
+    ids = [second.explanation_id, other.explanation_id]
+    writer.add_explanations([first, second, other])
+    graded = make.graded(first)
+    writer.add_scores([graded])
+    broken_off = make.failure(1, "score:detection", "s1", retry=True, explanation_id=second.explanation_id)
+    writer.add_failures([broken_off])
+    writer.take_over_scores("detection", "s2", ids)
+    assert writer.pending_explanations("detection", "s1", ids) == ids, "scores of other settings are no score"
+    writer.take_over_scores("detection", "s1", ids)
+    writer.take_over_scores("detection", "s1", ids)
+    assert writer.pending_explanations("detection", "s1", ids) == [other.explanation_id]
+    reader = Reader(writer.path)
+    (score,) = reader.scores(explanation_ids=[second.explanation_id])
+    assert score == replace(graded.score, explanation_id=second.explanation_id)
+    taken = reader.trials(second.explanation_id, "detection")
+    assert taken == [replace(trial, explanation_id=second.explanation_id) for trial in graded.trials]
+    assert not reader.failures([1])
 
 
 def test_a_failed_score_is_tried_again_by_the_same_rule(writer: Writer) -> None:

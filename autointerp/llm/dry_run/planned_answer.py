@@ -15,7 +15,7 @@ from autointerp.llm.protocol import AnswerT, Request
 TYPICAL_LABEL = 48
 """Characters: seven words."""
 _LONGEST_LABEL = 160
-_NUMBERED = re.compile(r'^\d+: "', re.MULTILINE)
+_NUMBERED = re.compile(r'^\d+: ["[]', re.MULTILINE)
 _PLAIN_ENTRIES = 3
 _DEEPEST = 8
 _OF_A_FIELD = 1

@@ -6,12 +6,14 @@ nor on when a run was killed:
 
 1. For each scorer, what is left to do is put in a keyed order of the features, and cut into *mixing groups* of as many
    labels as a prompt holds questions: then a prompt holds about one of each. True labels make groups of their own, and
-   so do shuffled ones, and labels whose score failed before.
+   so do shuffled ones, and labels whose score failed before. Where labels are asked about until they are known well
+   enough (`score.stop`), groups are larger, so that those which take long are mixed too.
 2. A group is kept whole, in one transaction, or not at all. What a killed run leaves is therefore whole groups, and the
    next run cuts them in the same places; answers that were paid for and not kept are found in the journal. Only where
    the labels have changed in between are they cut elsewhere, and what was paid for unfinished groups is paid again.
 
-Where asking is free every label is scored by itself.
+Where asking is free every label is scored by itself. A scorer that does not look at labels scores no shuffled one, and
+a label whose feature it has scored before takes over that score.
 """
 
 import time
@@ -38,6 +40,7 @@ from autointerp.store.results import StageState
 
 _FEATURES_PER_READ = 128
 _SCORES_PER_TRANSACTION = 512
+_PROMPTS_TOGETHER_IN_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +71,19 @@ class _Rows:
     first scorer that asks the judge, so that the rows together are what was paid.
     """
 
-    def __init__(self, session: Session, participants: Participants, spending: Spending, n_explanations: int) -> None:
+    def __init__(
+        self, session: Session, participants: Participants, spending: Spending, explanations: Sequence[Explanation]
+    ) -> None:
         self._participants = participants
         self._spending = spending
         self._rows = [
-            StageRow(session.writer, session.reader, f"score:{scorer.name}", scorer.fingerprint, n_explanations)
+            StageRow(
+                session.writer,
+                session.reader,
+                f"score:{scorer.name}",
+                scorer.fingerprint,
+                len(_scored_by(scorer, explanations)),
+            )
             for scorer in participants.scorers
         ]
 
@@ -92,11 +103,11 @@ async def run_score(
     started = time.monotonic()
     scorers = participants.scorers
     explanations = _with_baseline(session, chosen)
-    n_explanations = sum(len(of_source) for of_source in explanations.values())
-    if n_explanations == 0:  # the run's end says why, and whether that is a failure (`run.missing`)
+    every = [explanation for of_source in explanations.values() for explanation in of_source]
+    if not every:  # the run's end says why, and whether that is a failure (`run.missing`)
         reporter.finished(StageSummary("score", 0))
         return
-    rows = _Rows(session, participants, spending, n_explanations)
+    rows = _Rows(session, participants, spending, every)
     pending = {source_id: _find_pending(session, scorers, of_source) for source_id, of_source in explanations.items()}
     n_pending = sum(len(group.explanations) for groups in pending.values() for group in groups)
     counts = {"done": 0, "failed": 0}
@@ -123,12 +134,17 @@ async def run_score(
         rows.record("running")  # with calls that were paid for and came too late for a score
         raise
     rows.record("done")
-    n_skipped = n_explanations * len(scorers) - n_pending
+    n_skipped = sum(len(_scored_by(scorer, every)) for scorer in scorers) - n_pending
     seconds = time.monotonic() - started
     cost_usd = spending.usage("score").cost_usd
     reporter.finished(
         StageSummary("score", counts["done"], counts["failed"], n_skipped, seconds, cost_usd, spending.used("score"))
     )
+
+
+def _scored_by(scorer: BaseScorer, explanations: Sequence[Explanation]) -> list[Explanation]:
+    """Those of the explanations that a scorer scores: a shuffled label is nothing to one that looks at no label."""
+    return [explanation for explanation in explanations if scorer.sees_label or not explanation.is_baseline]
 
 
 def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations: Sequence[Explanation]) -> list[_Group]:
@@ -148,7 +164,10 @@ def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations:
     groups: list[_Group] = []
     for scorer, size in zip(scorers, sizes, strict=True):
         kinds: dict[tuple[bool, bool], list[Explanation]] = {}
-        for name in session.writer.pending_explanations(scorer.name, scorer.fingerprint, list(by_id)):
+        wanted = [explanation.explanation_id for explanation in _scored_by(scorer, explanations)]
+        if not scorer.sees_label:
+            session.writer.take_over_scores(scorer.name, scorer.fingerprint, wanted)
+        for name in session.writer.pending_explanations(scorer.name, scorer.fingerprint, wanted):
             kind = (by_id[name].is_baseline, (name, scorer.fingerprint) in failed)
             kinds.setdefault(kind, []).append(by_id[name])
         for _, of_kind in sorted(kinds.items()):
@@ -160,7 +179,8 @@ def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations:
 def _labels_together(session: Session, scorer: BaseScorer) -> int:
     """How many labels a scorer asks its judge about together."""
     with called_by_us(scorer, f"the scorer {scorer.name!r}"):
-        return 1 if scorer.judge.is_free else session.pipeline.judge.contexts_per_prompt
+        n_prompts = 1 if scorer.stop is None else _PROMPTS_TOGETHER_IN_ROUNDS
+        return 1 if scorer.judge.is_free else n_prompts * session.pipeline.judge.contexts_per_prompt
 
 
 async def _score_source(

@@ -8,8 +8,8 @@
    shown beside two labels is likely silent text that both were given.
 2. Within a prompt they stand in the order of that hash, so that a place says nothing, neither of the feature nor of the
    truth.
-3. Each number of a prompt shows a label and a context; the answer gives each number a probability in whole percent, and
-   nothing else: output costs several times what input does. From 50 % on it is a yes.
+3. Each number of a prompt shows a label, or examples in its place, and a context; the answer gives each number a
+   probability in whole percent, and nothing else: output costs several times what input does. From 50 % on it is a yes.
 4. A number that is missing, given twice or with an impossible probability leaves its question unanswered; a call that
    fails leaves all of its questions unanswered, with the reason. There is no default.
 5. Where no percentage of an answer passes 1 and some are not 0, the judge may well mean 1 for yes: the answer is sent
@@ -32,7 +32,7 @@ from typing import Annotated, Any
 from pydantic import WithJsonSchema
 
 from autointerp.config import JudgeConfig
-from autointerp.contexts.render import marked_text, plain_text
+from autointerp.contexts.render import active_offsets, marked_text, plain_text
 from autointerp.errors import PipelineError
 from autointerp.identity import fingerprint, hash_key
 from autointerp.llm.prompts import Prompt, load_prompt, numbered, quoted
@@ -266,9 +266,17 @@ def render_batch(prompt: Prompt, batch: Sequence[Item]) -> str:
     texts = [marked_text(q.context, q.marked) if q.marked else plain_text(q.context) for q in asked]
     if prompt.uses("label"):
         return prompt.user(label=quoted(batch[0].label), contexts=numbered(texts), n_contexts=str(len(batch)))
-    pairs = [f"{quoted(item.label)} | {quoted(text)}" for item, text in zip(batch, texts, strict=True)]
+    pairs = [f"{_asked_about(item)} | {quoted(text)}" for item, text in zip(batch, texts, strict=True)]
     lines = "\n".join(f"{number}: {pair}" for number, pair in enumerate(pairs, start=1))
     return prompt.user(contexts=lines, n_contexts=str(len(batch)))
+
+
+def _asked_about(item: Item) -> str:
+    """A number's label, or the examples that stand in its place, their active tokens marked."""
+    examples = item.question.examples
+    if not examples:
+        return quoted(item.label)
+    return f"[{', '.join(quoted(marked_text(example, active_offsets(example))) for example in examples)}]"
 
 
 def read_verdicts(verdicts: Verdicts, n_questions: int) -> list[Answer]:

@@ -1,6 +1,7 @@
 """The judge without a language model: it says yes where label and text are similar enough.
 
 1. Each question becomes texts. Detection: the context. Fuzzing: each run of marked tokens, widened to whole words.
+   Examples that stand in place of a label are read as one: the words under their marks, each an item.
 2. A question's similarity is the embedder's similarity of the label and its text; over several runs of marks, the mean.
 3. On `solved`, questions of the explain split with known answers, a one-dimensional logistic regression is fitted, the
    two classes weighted alike. Where it gives 1/2 is the threshold: a smooth stand-in for the cut of best balanced
@@ -15,12 +16,13 @@ never said because of dissimilarity. Then every answer has probability 1/2, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from autointerp.contexts.render import active_offsets
 from autointerp.embedder import LabelEmbedder
 from autointerp.identity import fingerprint
 from autointerp.records import Context
@@ -93,12 +95,21 @@ class LocalJudge:
         return Answers(answers, texts=calibration.probability(of_texts) > 0.5)
 
     def _similarities(self, label: str, questions: Sequence[Question]) -> Float64[np.ndarray, " question"]:
+        if any(q.examples for q in questions):
+            labels = [words_under_marks(q.examples) if q.examples else label for q in questions]
+            bare = [[replace(q, examples=())] for q in questions]
+            return np.concatenate([self._similarities(of, q) for of, q in zip(labels, bare, strict=True)])
         texts = [marked_texts(q.context, q.marked) if q.marked else (q.context.text,) for q in questions]
         similarity = self._embedder.similarity(label, [text for of_one in texts for text in of_one])
         if len(similarity) == len(texts):
             return similarity.astype(np.float64)
         ends = np.cumsum([len(of_one) for of_one in texts])[:-1]
         return np.array([part.mean(dtype=np.float64) for part in np.split(similarity, ends)], dtype=np.float64)
+
+
+def words_under_marks(examples: Sequence[Context]) -> str:
+    """What examples have marked, as a label: a list of the words on which the feature fires in them."""
+    return "\n".join(text for context in examples for text in marked_texts(context, active_offsets(context)))
 
 
 # A label and the shuffled one beside it are asked about the same marks.

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from autointerp.records import SILENT_KINDS, Explanation, FeatureContexts, Split
+from autointerp.records import Explanation, FeatureContexts, Split
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer, ScoreTools
-from autointerp.score.detail import Detail, add_confusion, context_rate
+from autointerp.score.detail import Detail, add_by_kind, add_confusion, context_rate
 from autointerp.score.judge import Question, Task
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
@@ -32,6 +32,7 @@ class DetectionScorer(BaseScorer):
     task = DETECTION
     metric = "balanced accuracy"
     interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
+    stops_early = True
 
     def settings(self, tools: ScoreTools) -> Sequence[Any]:
         """The draws behind the interval of the precision at the base rate."""
@@ -70,19 +71,9 @@ def measure(of: Answered, base_rate: metrics.Rate, rng: np.random.Generator) -> 
     assert headline is not None, "both classes have answers"
     detail = Detail()
     add_confusion(detail, of)
-    _add_by_kind(detail, of)
+    add_by_kind(detail, of)
     _add_precision(detail, of, base_rate, rng)
     return headline, detail
-
-
-def _add_by_kind(detail: Detail, of: Answered) -> None:
-    kinds = sorted(SILENT_KINDS & {p.question.context.kind for p in of.posed})
-    cells = {kind: of.where(p.question.context.kind == kind for p in of.posed).confusion for kind in kinds}
-    detail.add_by(
-        "specificity_by_kind",
-        {kind: metrics.specificity(c) for kind, c in cells.items()},
-        {kind: c.n_negative for kind, c in cells.items()},
-    )
 
 
 def _add_precision(detail: Detail, of: Answered, base_rate: metrics.Rate, rng: np.random.Generator) -> None:

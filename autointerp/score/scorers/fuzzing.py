@@ -41,6 +41,7 @@ class FuzzingScorer(BaseScorer):
     interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
     classes = ("contexts to mark truly", "contexts to mark falsely")
     needs_silence = False
+    stops_early = True
 
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
         """The firing contexts of the score split, marked."""
@@ -54,7 +55,7 @@ class FuzzingScorer(BaseScorer):
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
     ) -> tuple[metrics.Estimate, Detail]:
         """Balanced accuracy, and what else the answers tell."""
-        return measure(of, len(contexts.feature.of("score", active=True)) - len(posed))
+        return measure(of, sum(_n_marks(context) == 0 for context in contexts.feature.of("score", active=True)))
 
 
 def build_questions(contexts: FeatureContexts, split: Split, key: int) -> tuple[Posed, ...]:
