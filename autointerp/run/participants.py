@@ -239,8 +239,14 @@ class Participants:
             lambda: self._make_judge("score", f"score:{made.name}"),
             lambda: session.embedder,
             session.contexts_fingerprint,
+            lambda: self._labels_fingerprint,
         )
         return made(tools)
+
+    @cached_property
+    def _labels_fingerprint(self) -> str:
+        labels = self._session.reader.explanations()
+        return fingerprint("labels", [(e.source_id, e.feature_index, e.label) for e in labels])
 
     def _make_judge(self, stage: str, asker: str) -> Judge:
         """A judge for one of those who ask, so that what each is paid for is told apart; the model behind is one."""

@@ -14,12 +14,15 @@ from jaxtyping import Int32, Int64
 from autointerp.collect.shards import load_part
 from autointerp.config import Pipeline
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
+from autointerp.contexts.place import OtherPeaks, Places
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.pool_blocks import PoolBlocks
+from autointerp.contexts.pool_windows import draw_windows_of
 from autointerp.corpus.pieces import TokenPieces
 from autointerp.corpus.reader import ShardReader
 from autointerp.embedder import Embedder
 from autointerp.errors import RunError, SubjectError
+from autointerp.identity import hash_key
 from autointerp.records import Collected
 from autointerp.run.fingerprints import contexts_fingerprint
 from autointerp.run.on_disk.folder import RunFolder
@@ -28,6 +31,9 @@ from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
 from autointerp.subject.model import load_tokenizer
 from autointerp.subject.source import Sources, load_sources
+
+# Of both splits together: some are of documents of another, or hold a firing of the feature they are set against.
+_WINDOWS_OF_A_FEATURE = 64
 
 
 class Session:
@@ -186,6 +192,31 @@ class SourceSession:
     def peak_windows(self) -> PoolTiles:
         """Windows of the pool in which features peak."""
         return self._windows("peaks", self.collected.statistics.n_active_blocks)
+
+    def windows_of(self, feature_index: int) -> PoolTiles | None:
+        """Windows of the pool around the peaks of one feature; None where it fires nowhere in the pool."""
+        pipeline, pool = self.run.pipeline, self._pool_blocks
+        firings = pool.of(feature_index)
+        if firings.start == firings.stop:
+            return None
+        length, key = pipeline.collect.context_length, hash_key(pipeline.seed, "windows of a feature", self.source_id)
+        drawn = draw_windows_of(pool, feature_index, _WINDOWS_OF_A_FEATURE, self._places, length, key)
+        return PoolTiles.of_windows(
+            drawn, pool, self.run.pieces, pipeline.contexts, length, seed=pipeline.seed, source_id=self.source_id
+        )
+
+    @cached_property
+    def _places(self) -> Places:
+        """Where windows of features begin, as in the contexts that grade."""
+        pipeline, collected = self.run.pipeline, self.collected
+        n_needed = pipeline.contexts.min_explain + pipeline.contexts.min_score
+        return Places(
+            OtherPeaks(collected.fired, collected.statistics.n_active_blocks >= n_needed),
+            pieces=self.run.pieces,
+            context_length=pipeline.collect.context_length,
+            peak_fraction=pipeline.collect.peak_fraction,
+            key=hash_key(pipeline.seed, "places", self.source_id),
+        )
 
     @cached_property
     def _pool_blocks(self) -> PoolBlocks:

@@ -51,6 +51,7 @@ class ScoreTools:
         judge: The run's judge. Raises `NoKeyError` where the environment has no key.
         embedder: The run's sentence embedder.
         contexts_fingerprint: Of the contexts that are scored.
+        labels_fingerprint: Of every current label of the run, for scorers that set features against each other.
     """
 
     config: ScoreConfig
@@ -58,6 +59,7 @@ class ScoreTools:
     judge: Callable[[], Judge]
     embedder: Callable[[], LabelEmbedder]
     contexts_fingerprint: str = ""
+    labels_fingerprint: Callable[[], str] = str
 
 
 class BaseScorer(ABC):
@@ -154,6 +156,10 @@ class BaseScorer(ABC):
         The local judge answers nothing without them.
         """
 
+    def solve_among(self, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
+        """`solve`, for a scorer whose questions are not of the feature's own contexts alone."""
+        return self.solve(contexts.feature, key)
+
     @abstractmethod
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
@@ -237,7 +243,7 @@ class BaseScorer(ABC):
 
     def _solved(self, explanation: Explanation, contexts: ScoreContexts) -> tuple[Solved, ...]:
         with self._called(explanation):
-            return as_solved(self.solve(contexts.feature, self._key(explanation)))
+            return as_solved(self.solve_among(contexts, self._key(explanation)))
 
     def _measured(self, explanation: Explanation, contexts: ScoreContexts, asked: Asked) -> ScoreWithTrials | Failure:
         posed, said = asked.posed, asked.said

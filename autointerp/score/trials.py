@@ -15,6 +15,7 @@ from autointerp.records import Context, FeatureContexts
 from autointerp.score.clusters import numbered
 from autointerp.score.confusion import Confusion, confusion
 from autointerp.score.judge import Answer, Question, Solved
+from autointerp.score.others import OtherFeatures
 
 NO_SILENT_CONTEXTS = "NoSilentContexts"
 
@@ -32,7 +33,7 @@ class SilentTiles:
     n_left_out: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScoreContexts:
     """What scorers may use of one feature.
 
@@ -40,17 +41,19 @@ class ScoreContexts:
         feature: Contexts of both splits. Score contexts make trials; explain contexts only set thresholds.
         pool: The source's pool, with the truth for every feature on every tile.
         density: Share of counted tokens on which the feature fires.
+        others: The labelled features of its source, itself among them; None where nobody knows them.
     """
 
     feature: FeatureContexts
     pool: PoolTiles
     density: float
+    others: OtherFeatures | None = None
 
     @cached_property
     def silent_tiles(self) -> SilentTiles:
         """Tiles of the score split on which the feature is silent, without near-duplicates of its other splits."""
         silent = self.pool.is_score & (self.pool.peaks(self.feature.feature_index) <= 0)
-        repeated = silent & self.pool.repeats([c for c in self.feature.contexts if c.split != "score"])
+        repeated = silent & self.pool.repeats([c for c in self.feature.contexts if c.split != "score"], "score")
         return SilentTiles(np.flatnonzero(silent & ~repeated), int(repeated.sum()))
 
     @property
@@ -142,7 +145,7 @@ class Undefined:
     """Why a headline can't be computed; the scorer makes a `Failure` of it.
 
     Attributes:
-        error_type: `AllUnanswered`, `OneClassOnly` or `NoSilentContexts`.
+        error_type: `AllUnanswered`, `OneClassOnly`, `NoSilentContexts`, or what a scorer lacks.
         message: One line.
         retry: Whether another run may fare better.
         raw: The first reason given for no answer, where there is one.

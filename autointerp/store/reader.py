@@ -141,6 +141,12 @@ class Reader(RunReader):
         with self.session(), self._open() as connection:
             return select_explanations(connection, table, self._wanted(features, source_id), baselines=baselines)
 
+    def features_with_label(self, label: str, source_id: str) -> list[int]:
+        """The features of a source whose current true label is this very text, ascending."""
+        wanted = {"source_id": source_id, "label": label}
+        found = self._fetch("current_explanations", ["feature_index", "label_from"], wanted)
+        return sorted({int(row["feature_index"]) for row in found if row["label_from"] is None})
+
     def scores(
         self,
         features: Sequence[FeatureKey] | None = None,

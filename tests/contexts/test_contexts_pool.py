@@ -139,6 +139,19 @@ def test_what_tiles_say_of_features_is_what_the_activations_say(seed: int) -> No
 
 @given(seeds)
 @settings(max_examples=10, deadline=None)
+def test_silent_tiles_are_the_same_contexts_made_together_as_one_by_one(seed: int) -> None:
+    world = make_world(seed)
+    tiles = world.tiles()
+    for feature in range(world.dense.shape[2]):
+        silent, firing = np.flatnonzero(tiles.peaks(feature) == 0), np.flatnonzero(tiles.peaks(feature) > 0)
+        assert tiles.silent_contexts(silent, feature) == [tiles.context(t, feature) for t in silent.tolist()]
+        if firing.size:
+            with pytest.raises(AssertionError, match=f"feature {feature} fires"):
+                tiles.silent_contexts(np.append(silent, firing[0]), feature)
+
+
+@given(seeds)
+@settings(max_examples=10, deadline=None)
 def test_fewer_tiles_are_a_part_of_more_tiles(seed: int) -> None:
     world = make_world(seed)
     few = world.tiles(CONTEXTS.model_copy(update={"n_pool_tiles": 20}))

@@ -35,6 +35,7 @@ from autointerp.run.session import Session, SourceSession
 from autointerp.run.stage_row import StageRow
 from autointerp.score.base import BaseScorer
 from autointerp.score.baseline import shuffled_explanations
+from autointerp.score.others import OtherFeatures
 from autointerp.score.trials import ScoreContexts
 from autointerp.store.results import StageState
 
@@ -193,6 +194,11 @@ async def _score_source(
         with called_by_us(job.scorer, f"the scorer {job.scorer.name!r}"):
             return await job.scorer.score_all(job.labels)
 
+    def read_labels() -> dict[int, str]:
+        return {e.feature_index: e.label for e in source.run.reader.explanations(source_id=source.source_id)}
+
+    others = OtherFeatures(read_labels, source.windows_of, source.run.embedder)
+
     def chunks() -> Iterator[list[_Job]]:
         statistics = source.collected.statistics
         for groups in _read_together(pending):
@@ -202,7 +208,7 @@ async def _score_source(
             participants.prepare(sorted(labels), chunk, source.pool)
             contexts = {
                 of.feature_index: ScoreContexts(
-                    of, source.pool, int(statistics.n_active[of.feature_index]) / statistics.n_tokens
+                    of, source.pool, int(statistics.n_active[of.feature_index]) / statistics.n_tokens, others
                 )
                 for of in chunk
             }
