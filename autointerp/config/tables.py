@@ -337,6 +337,7 @@ class ScoreConfig(_Frozen):
     )
     n_recall_candidates: int = Field(20, gt=0, description="pool contexts retrieved as likely false positives")
     n_recall_random: int = Field(20, gt=0, description="further pool contexts drawn uniformly")
+    n_generated: int = Field(10, ge=3, description="texts for a label, and as many against it, run through the subject")
     n_siblings: int = Field(5, gt=1, description="features of nearest labels that discrimination sets a label against")
     n_bootstrap: int = Field(1000, gt=0, description="resamples behind intervals that have no closed form")
     baseline: bool = Field(True, description="score shuffled labels too")
