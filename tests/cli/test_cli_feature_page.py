@@ -101,8 +101,8 @@ def test_show_says_why_there_are_no_logits(tmp_path: Path, capsys: pytest.Captur
 def test_json_has_the_whole_evidence(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page: dict[str, Any] = json.loads(printed(capsys, "show", str(run), "1", "--json"))
     assert set(page) == {
-        "source", "histogram_edges", "feature", "neighbors", "neighbor_labels", "labels", "contexts", "failures",
-        "no_contexts",
+        "source", "histogram_edges", "feature", "neighbors", "neighbor_labels", "labels", "same_label", "contexts",
+        "failures", "no_contexts",
     }  # fmt: skip
     assert page["histogram_edges"] == [0.5, 1.0, 2.0, 4.0]
     assert page["feature"]["histogram"] == [0, 3, 5]
@@ -148,6 +148,18 @@ def test_show_says_what_unanswered_questions_could_change_and_that_one_answer_to
     place = next(i for i, line in enumerate(lines) if "detection" in line)
     assert lines[place].endswith("2 trials, 1 unanswered (between .50 and .88, had they been)")
     assert lines[place + 1].strip() == "uninformative: the judge said no to every question"
+
+
+def test_show_says_how_many_others_carry_the_same_label(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = Writer(run)
+    writer.add_explanations([make.explanation(1, "heat"), make.explanation(0, "heat")])
+    writer.add_explanations([make.explanation(2, "heat", label_from=1)])
+    assert "       feature 0 carries the same label" in printed(capsys, "show", str(run), "1").splitlines()
+    assert json.loads(printed(capsys, "show", str(run), "1", "--json"))["same_label"] == [0]
+    writer.add_explanations([make.explanation(3, "heat")])
+    lines = printed(capsys, "show", str(run), "1").splitlines()
+    assert "       2 other features carry the same label: 0, 3" in lines
+    assert "carries the same label" not in printed(capsys, "show", str(run), "2")
 
 
 def test_show_counts_the_windows_of_the_pool_beside_the_trials(
