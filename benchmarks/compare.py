@@ -160,7 +160,7 @@ def over_features(n_runs: int) -> list[str]:
             ("of 40 trials", lambda size: rng.binomial(40, 0.78, size) / 40 - rng.binomial(40, 0.75, size) / 40, 0.03),
         ):
             middle = float(np.median(draw(1_000_001)))
-            found = [compare_pairs(np.full(n, 0.5), 0.5 + draw(n)) for _ in range(n_runs)]
+            found = [compare_pairs(np.full(n, 0.5), np.asarray(0.5 + draw(n))) for _ in range(n_runs)]
             cells = []
             for ends, true in (
                 ([(of.mean.low, of.mean.high) for of in found], truth),

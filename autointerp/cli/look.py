@@ -1,4 +1,4 @@
-"""Commands that look at a run: search, neighbors, show, export, compare, report, status: all while it goes on.
+"""Commands that look at a run, also while it is going on: search, neighbors, show, export, compare, report, status.
 
 As in `main`, what a command needs is imported inside it.
 """

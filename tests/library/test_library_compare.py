@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,7 +162,7 @@ def test_runs_without_a_feature_in_common_are_two_samples(tmp_path: Path) -> Non
         ({"explainer": "ba", "scorers": ["fuzzing"]}, "no scorer of both 'fuzzing'.*scorer of boths are detection"),
     ],
 )
-def test_what_cannot_be_compared_is_told_in_one_line(tmp_path: Path, options: dict, told: str) -> None:
+def test_what_cannot_be_compared_is_told_in_one_line(tmp_path: Path, options: dict[str, Any], told: str) -> None:
     write(tmp_path, {"bad-1": BAD, "good-1": GOOD})
     with pytest.raises(CompareError, match=told):
         compare_runs(tmp_path, **options)
