@@ -9,7 +9,7 @@ from autointerp.cli.tables import bars, marked, number, percent, shorten, with_i
 from autointerp.errors import AutointerpError
 from autointerp.identity import FeatureKey
 from autointerp.library.run import Run
-from autointerp.records import Context, Failure, FeatureRecord, Neighbor, Score, SourceRecord
+from autointerp.records import SCORER_KINDS, Context, Failure, FeatureRecord, Neighbor, Score, SourceRecord
 from autointerp.store.results import ScoredLabel
 
 _TOKENS_SHOWN = 10
@@ -178,7 +178,11 @@ def _every_context(page: FeaturePage, *, are_chosen: bool) -> list[str]:
     if are_chosen and not page.contexts:
         return ["", "no context is as asked for"]
     n_active, n_silent = (None, None) if are_chosen else (_CONTEXTS_SHOWN, _CONTEXTS_SHOWN // 2)
-    silent = [context for context in page.contexts if not context.is_active and (are_chosen or context.kind != "pool")]
+    silent = [
+        context
+        for context in page.contexts
+        if not context.is_active and (are_chosen or context.kind not in SCORER_KINDS)
+    ]
     return [
         *_context_lines("strongest contexts", _strongest(page.contexts, n_active)),
         *_context_lines("silent contexts", silent[:n_silent]),

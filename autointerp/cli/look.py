@@ -1,4 +1,4 @@
-"""Commands that look at a run: search, neighbors, show, status, export. They work while the run is going on.
+"""Commands that look at a run: search, neighbors, show, export, report, status. They work while the run is going on.
 
 As in `main`, what a command needs is imported inside it.
 """
@@ -92,14 +92,27 @@ def show(
     kind: Annotated[str | None, typer.Option(help="only contexts of this kind, for example top")] = None,
     split: Annotated[str | None, typer.Option(help="only contexts of this split: explain, select or score")] = None,
     quantile: Annotated[int | None, typer.Option(help="only contexts of this quantile, 0 lowest")] = None,
+    trials: Annotated[
+        bool, typer.Option("--trials", help="show what each label was tried on: asked, answered, and true")
+    ] = False,
+    scorer: Annotated[str | None, typer.Option(help="only trials of this scorer")] = None,
+    errors: Annotated[bool, typer.Option("--errors", help="only trials answered wrong, or not at all")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show all that a run knows of one feature: statistics, tokens, neighbors, labels, scores, contexts, failures."""
     from autointerp.cli.feature_page import ContextChoice, feature_lines, read_page
     from autointerp.library.run import open_run
 
-    choice = ContextChoice(contexts, kind, split, quantile)
-    page = read_page(open_run(run), feature, choice)
+    opened, choice = open_run(run), ContextChoice(contexts, kind, split, quantile)
+    if trials or scorer is not None or errors:
+        from autointerp.cli.trials_page import TrialChoice, read_trials, trial_lines
+
+        if choice != ContextChoice():
+            raise FilterError("contexts and trials are not chosen together", "ask for the one, then for the other")
+        of_labels = read_trials(opened, opened.feature(feature).labels, TrialChoice(scorer, errors))
+        _print(of_labels, trial_lines(of_labels), as_json=as_json)
+        return
+    page = read_page(opened, feature, choice)
     _print(page, feature_lines(page, choice), as_json=as_json)
 
 
@@ -122,6 +135,22 @@ def export(
     is_new = not file.parent.exists()
     written = export_run(run, file, options=ExportOptions(where, baselines=baselines, contexts=contexts))
     typer.echo(f"Wrote {written.n_rows} rows to {written.path}{', in a new folder' if is_new else ''}")
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", readable=False, help="run folders")],
+    file: Annotated[Path, typer.Option("--output", "-o", help="the page to write")] = Path("report.html"),
+) -> None:
+    """Write one self-contained HTML page on runs: scores beside their nulls, by density, against each other, cost."""
+    from autointerp.export.report.gather import gather
+    from autointerp.export.report.page import check_name, named, write_report
+    from autointerp.library.run import open_run
+
+    check_name(file)
+    opened = [open_run(run) for run in runs]
+    names = named(folder.resolve().name for folder in runs)
+    write_report([gather(one.reader, tuple(one.status()), name) for one, name in zip(opened, names, strict=True)], file)
+    typer.echo(f"Wrote {file}")
 
 
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
@@ -173,7 +202,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     _print(content, lines, as_json=as_json)
 
 
-COMMANDS = (search, neighbors, show, export, status)
+COMMANDS = (search, neighbors, show, export, report, status)
 
 
 def _print(content: Any, lines: Iterable[str], *, as_json: bool) -> None:

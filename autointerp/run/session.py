@@ -4,6 +4,7 @@ A rerun whose collecting is done therefore loads neither the subject nor the cod
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from autointerp.contexts.pool_blocks import PoolBlocks
 from autointerp.contexts.pool_windows import draw_windows_of
 from autointerp.corpus.pieces import TokenPieces
 from autointerp.corpus.reader import ShardReader
+from autointerp.corpus.special import find_special_tokens
 from autointerp.embedder import Embedder
 from autointerp.errors import RunError, SubjectError
 from autointerp.identity import hash_key
+from autointerp.live.subject import LiveSubject
 from autointerp.records import Collected
 from autointerp.run.fingerprints import contexts_fingerprint
 from autointerp.run.on_disk.folder import RunFolder
@@ -56,6 +59,23 @@ class Session:
     def subject_sources(self) -> Sources:
         """The subject and its coders."""
         return load_sources(self.pipeline.subject, self.pipeline.coder)
+
+    @cached_property
+    def live_subject(self) -> LiveSubject:
+        """The subject and its coders, to be asked about texts that are not in the corpus.
+
+        Raises:
+            SubjectError: If they can't be loaded.
+        """
+        corpus, sources = self.pipeline.corpus, self.subject_sources
+        special = find_special_tokens(self.tokenizer, corpus, prepend_bos=self.prepends_bos)
+        return LiveSubject(
+            sources,
+            replace(special, uncounted=frozenset()) if corpus.count_special else special,
+            self.pieces,
+            corpus.block_length,
+            n_tokens_at_once=self.pipeline.collect.batch_size * corpus.block_length,
+        )
 
     @property
     def prepends_bos(self) -> bool | None:

@@ -17,12 +17,25 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from autointerp.config import ScoreConfig
+from autointerp.config import ModelConfig, ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.embedder import LabelEmbedder
+from autointerp.errors import SubjectError
 from autointerp.identity import fingerprint
+from autointerp.live.subject import LiveSubject
+from autointerp.llm.protocol import LanguageModel
 from autointerp.plugins import called_by_us, source_digests
-from autointerp.records import Explanation, Failure, FeatureContexts, Score, ScoreWithTrials, Trial, Usage
+from autointerp.records import (
+    SCORER_KINDS,
+    Explanation,
+    Failure,
+    FeatureContexts,
+    Score,
+    ScoreWithTrials,
+    Side,
+    Trial,
+    Usage,
+)
 from autointerp.score import metrics
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Answer, Case, Judge, Solved, Task, check_answers
@@ -41,6 +54,23 @@ from autointerp.score.trials import (
 )
 
 
+def _no_subject() -> LiveSubject:
+    raise SubjectError("there is no subject to ask here", "score in a run, or give ScoreTools a subject")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgingModel:
+    """The language model that judges, for a scorer that asks it something else.
+
+    Attributes:
+        config: Its table.
+        connect: Gives the model. Raises `NoKeyError` where the environment has no key.
+    """
+
+    config: ModelConfig
+    connect: Callable[[], LanguageModel]
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreTools:
     """What a scorer may be made of; what costs something is made when it is first asked for.
@@ -50,8 +80,10 @@ class ScoreTools:
         seed: The run's.
         judge: The run's judge. Raises `NoKeyError` where the environment has no key.
         embedder: The run's sentence embedder.
-        contexts_fingerprint: Of the contexts that are scored.
+        contexts_fingerprint: Of the contexts that are scored; it covers the subject and its coders.
         labels_fingerprint: Of every current label of the run, for scorers that set features against each other.
+        subject: The subject with its coders, loaded when it is first asked for. Raises `SubjectError` if it can't be.
+        judging_model: The language model that judges; None where the judge is local.
     """
 
     config: ScoreConfig
@@ -60,6 +92,8 @@ class ScoreTools:
     embedder: Callable[[], LabelEmbedder]
     contexts_fingerprint: str = ""
     labels_fingerprint: Callable[[], str] = str
+    subject: Callable[[], LiveSubject] = _no_subject
+    judging_model: JudgingModel | None = None
 
 
 class BaseScorer(ABC):
@@ -74,7 +108,10 @@ class BaseScorer(ABC):
         classes: What the questions of true answer yes and no are about, for the failure where there are none.
         needs_silence: Whether questions of true answer no are about silent contexts, which a feature that fires nearly
             everywhere has none of.
-        asks_judge: Whether it asks the run's judge; one that doesn't has a judge of its own.
+        asks_judge: Whether it asks the run's judge, or the model that judges; one that doesn't has a judge of its own.
+        asks_subject: Whether it runs the subject, which is then loaded before anything is paid.
+        side: What of the feature it grades a label by: its input, what it fires on, or its output, what it does.
+        n_together: Labels that are best given to it together where its judge is free.
         stops_early: Whether its headline is the balanced accuracy of verdicts, so that a paid judge can be asked until
             that is known well enough (`score.stop`).
         sees_label: Whether the label decides the answers. The score of one that doesn't is the same for every label of
@@ -94,6 +131,9 @@ class BaseScorer(ABC):
     classes: ClassVar[tuple[str, str]] = ("firing contexts", "silent contexts")
     needs_silence: ClassVar[bool] = True
     asks_judge: ClassVar[bool] = True
+    asks_subject: ClassVar[bool] = False
+    side: ClassVar[Side] = "input"
+    n_together: ClassVar[int] = 1
     stops_early: ClassVar[bool] = False
     sees_label: ClassVar[bool] = True
 
@@ -131,6 +171,19 @@ class BaseScorer(ABC):
             pool: Of their source.
         """
         self.judge.prepare(labels, texts)
+
+    @classmethod
+    def subject_problem(cls, subject: LiveSubject) -> str | None:
+        """Why the subject can't do what is asked of it, told before anything is paid; None where it can."""
+        return None
+
+    async def make_ready(self, jobs: Sequence[tuple[Explanation, ScoreContexts]]) -> None:
+        """Do what has to be waited for before these labels' questions can be posed: ask a model, run the subject.
+
+        Raises:
+            LanguageModelError: If no further call can succeed: the run stops.
+        """
+        return
 
     @abstractmethod
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
@@ -196,6 +249,7 @@ class BaseScorer(ABC):
             LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
             PipelineError: If a user's scorer raises what it may not, or its judge gives no answers.
         """
+        await self.make_ready(jobs)
         posed = [self._posed(*job) for job in jobs]
         cases = [
             Case(
@@ -209,7 +263,7 @@ class BaseScorer(ABC):
         ]
         asked = iter(await self._asked(cases, [of_job for of_job in posed if not isinstance(of_job, Undefined)]))
         return [
-            self._failure(explanation, of_job, Usage())
+            self._failure(explanation, of_job, of_job.usage)
             if isinstance(of_job, Undefined)
             else self._measured(explanation, contexts, next(asked))
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
@@ -281,7 +335,7 @@ class BaseScorer(ABC):
             detail=detail.done(SEQUENCE_INTERVAL if asked.stopped else self.interval),
             fingerprint=self.fingerprint,
         )
-        drawn = tuple(p.question.context for p in posed if p.question.context.kind == "pool")
+        drawn = tuple(p.question.context for p in posed if p.question.context.kind in SCORER_KINDS)
         return ScoreWithTrials(score, trials, drawn)
 
     def _trials(self, explanation: Explanation, posed: Sequence[Posed], answers: Sequence[Answer]) -> tuple[Trial, ...]:

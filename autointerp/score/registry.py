@@ -10,6 +10,7 @@ BUILT_IN = {
     "discrimination": "autointerp.score.scorers.discrimination:DiscriminationScorer",
     "intruder": "autointerp.score.scorers.intruder:IntruderScorer",
     "recall": "autointerp.score.scorers.recall:RecallScorer",
+    "generation": "autointerp.score.scorers.generation:GenerationScorer",
 }
 
 

@@ -1,7 +1,7 @@
 """Questions with their truth, the order in which they are asked, and what is left of them once they are answered."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64, Int64
 from autointerp.contexts.pool import PoolTiles
 from autointerp.errors import PipelineError
 from autointerp.identity import hash_key, keyed_hash
-from autointerp.records import Context, FeatureContexts
+from autointerp.records import Context, FeatureContexts, Usage
 from autointerp.score.clusters import numbered
 from autointerp.score.confusion import Confusion, confusion
 from autointerp.score.judge import Answer, Question, Solved
@@ -149,12 +149,14 @@ class Undefined:
         message: One line.
         retry: Whether another run may fare better.
         raw: The first reason given for no answer, where there is one.
+        usage: What was paid for before a question could be posed.
     """
 
     error_type: str
     message: str
     retry: bool
     raw: str | None = None
+    usage: Usage = field(default_factory=Usage)
 
 
 def feature_key(seed: int, purpose: str, source_id: str, feature_index: int) -> int:

@@ -110,6 +110,8 @@ async def run_score(
         return
     rows = _Rows(session, participants, spending, every)
     pending = {source_id: _find_pending(session, scorers, of_source) for source_id, of_source in explanations.items()}
+    asked = {group.scorer.name: group.scorer for groups in pending.values() for group in groups}
+    participants.check_subject(asked.values())
     n_pending = sum(len(group.explanations) for groups in pending.values() for group in groups)
     counts = {"done": 0, "failed": 0}
 
@@ -178,10 +180,10 @@ def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations:
 
 
 def _labels_together(session: Session, scorer: BaseScorer) -> int:
-    """How many labels a scorer asks its judge about together."""
+    """How many labels a scorer is given together."""
     with called_by_us(scorer, f"the scorer {scorer.name!r}"):
         n_prompts = 1 if scorer.stop is None else _PROMPTS_TOGETHER_IN_ROUNDS
-        return 1 if scorer.judge.is_free else n_prompts * session.pipeline.judge.contexts_per_prompt
+        return scorer.n_together if scorer.judge.is_free else n_prompts * session.pipeline.judge.contexts_per_prompt
 
 
 async def _score_source(
