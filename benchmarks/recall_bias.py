@@ -17,8 +17,8 @@ from itertools import product
 import numpy as np
 
 from autointerp.score import metrics
+from autointerp.score.at_base_rate import estimate
 from autointerp.score.metrics import Stratum
-from autointerp.score.scorers.recall import estimate
 from benchmarks import recall_truth
 
 N_TILES, N_SCORE, N_SILENT, N_CONTEXTS, N_ASKED, N_DRAWS = 2048, 1024, 1000, 20, 20, 500
@@ -52,7 +52,7 @@ def simulate(
         rest = rng.hypergeometric(n_yes - likely, n_rest - n_yes + likely, N_ASKED)
         strata = (Stratum(N_ASKED, N_ASKED, likely), Stratum(n_rest, N_ASKED, rest))
     recovered = metrics.recovered(verdict, np.ones(verdict.size), N_DRAWS, rng, weight=weight)
-    told = estimate(recovered, strata, rate, rng)[0]
+    told = estimate(recovered, strata, rate, rng).f1
     seen = metrics.f1_at_base_rate(
         recovered.mass, recovered.contexts, metrics.stratified_rate(strata, N_DRAWS, rng), rate
     )

@@ -85,20 +85,8 @@ async def tell(of: Scored, windows: PoolTiles, labels: Sequence[Explanation]) ->
 
 def lines(told: Sequence[Told]) -> Iterable[str]:
     """A row for each way of judging and band of firing rates."""
-    heads = [
-        "judging",
-        "firing rate",
-        "labels",
-        "true F1",
-        "bias",
-        "RMSE",
-        "coverage",
-        "above",
-        "below",
-        "width",
-        "precision",
-        "recall",
-    ]
+    heads = ["judging", "firing rate", "labels", "true F1", "bias", "RMSE", "coverage", "above", "below", "width"]
+    heads += ["bias of precision", "bias of recall"]
     yield f"| {' | '.join(heads)} |"
     yield "|" + "---|" * len(heads)
     for way in ("free", "paid"):
