@@ -171,13 +171,11 @@ def test_no_answer_at_all_is_a_failure_to_try_again(world: World, pool: PoolTile
 
 
 def test_a_judge_that_can_never_answer_is_a_failure_for_good(world: World, pool: PoolTiles) -> None:
-    given = world.given(COLOUR, pool)
-    contexts = tuple(c for c in given.feature.contexts if c.split == "score" or c.is_active)
-    given = replace(given, feature=replace(given.feature, contexts=contexts))
+    given = world.given(COLOUR, replace(pool, is_select=~pool.is_score))
     local = DetectionScorer(tools(LocalJudge(BagOfWords())))
     failure = failed(local.score(explanation_of(COLOUR, "red"), given))
     assert (failure.error_type, failure.retry) == ("AllUnanswered", False)
-    assert failure.raw == "no question of the explain split is false, so there is no threshold"
+    assert failure.raw == "the pool has no text of the explain split, so there is nothing to compare similarities with"
 
 
 def test_answers_for_one_class_only_are_a_failure_to_try_again(world: World, pool: PoolTiles) -> None:

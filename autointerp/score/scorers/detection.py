@@ -1,7 +1,7 @@
 """Detection: which held-out contexts does the label describe?
 
 1. Questions: every context of the score split, the firing ones and the silent ones of every kind, unmarked, in hashed
-   order. The judge may set a threshold on the explain split's contexts.
+   order.
 2. The headline is balanced accuracy: the mean of the share of firing contexts that got a yes and the share of silent
    ones that got a no, so it does not depend on how many there are of each.
 
@@ -43,10 +43,6 @@ class DetectionScorer(BaseScorer):
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
         """Every context of the score split."""
         return build_questions(contexts.feature, "score", key)
-
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """Every context of the explain split."""
-        return build_questions(contexts, "explain", key)
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int

@@ -37,7 +37,7 @@ from jaxtyping import Bool, Float32, Float64
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.identity import keyed_hash
-from autointerp.records import Explanation, FeatureContexts
+from autointerp.records import Explanation
 from autointerp.score import metrics
 from autointerp.score.at_base_rate import chance_f1, estimate
 from autointerp.score.base import BaseScorer, ScoreTools
@@ -45,7 +45,6 @@ from autointerp.score.clusters import effective_share, numbered
 from autointerp.score.detail import Detail, add_by_quantile, context_rate
 from autointerp.score.judge import Question
 from autointerp.score.scorers.detection import DETECTION
-from autointerp.score.scorers.detection import build_questions as build_detection_questions
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
 FIRING, LIKELY, REST = "firing", "likely", "rest"
@@ -107,10 +106,6 @@ class RecallScorer(BaseScorer):
     def texts(self, contexts: ScoreContexts) -> Sequence[str]:
         """Every tile of the score split."""
         return contexts.pool.score_texts
-
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """Every context of the explain split, as in detection."""
-        return build_detection_questions(contexts, "explain", key)
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
