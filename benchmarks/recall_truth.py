@@ -23,9 +23,9 @@ from autointerp.contexts.pool import PoolTiles
 from autointerp.records import Explanation, Score, ScoreWithTrials
 from autointerp.score.judge import Answers, Case, Task
 from autointerp.score.judges.local import LocalJudge
-from autointerp.score.scorers.detection import DETECTION, build_questions
+from autointerp.score.scorers.detection import DETECTION
 from autointerp.score.scorers.recall import RecallScorer
-from autointerp.score.trials import ScoreContexts, as_solved
+from autointerp.score.trials import ScoreContexts
 from benchmarks.scored_run import Scored, Truth, copied, every_window, scored, texts_of, truth
 
 RATES = (0.0, 0.003, 0.01, 0.03, 0.1, 1.0)
@@ -56,9 +56,8 @@ async def verdicts(
     judge: LocalJudge, label: str, given: ScoreContexts, texts: Sequence[str]
 ) -> Bool[np.ndarray, " text"]:
     """A judge's verdict on texts, as recall asks it about the pool's."""
-    solved = as_solved(build_questions(given.feature, "explain", 0))
-    (said,) = await judge.answer(DETECTION, [Case(label, [], solved, texts)])
-    assert said.texts is not None, "there are contexts of both classes"
+    (said,) = await judge.answer(DETECTION, [Case(label, [], given.pool.background, texts)])
+    assert said.texts is not None, "the pool has text of the explain split"
     return said.texts
 
 

@@ -51,8 +51,10 @@ def estimate(
     # A label that never recovers anything has 0, whatever else may be possible.
     told = (likely.at_median if likely.value > 0 else likely).estimate
     worst, precise = (metrics.precision_at_base_rate(recovered.contexts, rate, base_rate) for rate in (neutral, rare))
-    precision = worst and precise and _spanning(precise.at_median.estimate, worst.estimate)
-    return AtBaseRate(_spanning(told, cautious.estimate), precision, neutral)
+    spanning = None
+    if worst is not None and precise is not None:
+        spanning = _spanning(precise.at_median.estimate, worst.estimate)
+    return AtBaseRate(_spanning(told, cautious.estimate), spanning, neutral)
 
 
 def chance_f1(base_rate: Rate) -> float:
