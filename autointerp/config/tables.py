@@ -106,7 +106,9 @@ class CorpusConfig(_Frozen):
 class SubjectConfig(_Frozen):
     """The language model under study."""
 
-    model: str = Field("all-minilm-l6-v2", description="the embedded model, a folder, or a name on the hub")
+    model: str = Field(
+        "all-minilm-l6-v2", description="the embedded model, packaged:NAME, a folder, or a name on the hub"
+    )
     revision: str | None = Field(None, description="revision on the hub")
     name: str | None = Field(None, description="name in ids; by default the last part of `model`")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the weights while running")
@@ -193,7 +195,7 @@ class ContextsConfig(_Frozen):
     negatives: tuple[NegativeKind, ...] = Field(
         ("silent_peak", "silent_similar"), min_length=1, description="kinds of silent contexts, in equal shares"
     )
-    n_explain_silent: int = Field(20, gt=0, description="silent contexts at most on the explain side, for thresholds")
+    n_explain_silent: int = Field(20, gt=0, description="silent contexts at most on the explain side")
     n_similar_to: int = Field(
         5, gt=0, description="explain contexts whose mean embedding stands for the feature in silent_similar"
     )
