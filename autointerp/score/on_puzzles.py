@@ -1,6 +1,6 @@
 """Puzzles put to a judge: their questions, what is right, and how often it was.
 
-1. The questions are those of detection and of fuzzing, and so are those that the judge may set a threshold on.
+1. The questions are those of detection and of fuzzing.
 2. Labels of one fault are asked about together, of all puzzles: a prompt holds questions of as many puzzles as it can,
    as it does of features in a run, and true labels stand with true ones.
 3. What is right is not whether the feature fires, but whether the label describes what is shown: its rule says that.
@@ -20,7 +20,7 @@ from autointerp.records import Failure, FeatureContexts, Split
 from autointerp.score.calibration import Cell, LeftOut
 from autointerp.score.judge import Answers, Case, Judge, Task, check_answers
 from autointerp.score.scorers import detection, fuzzing
-from autointerp.score.trials import Posed, Undefined, as_solved, feature_key, missing_class
+from autointerp.score.trials import Posed, Undefined, feature_key, missing_class
 
 KINDS: tuple[PuzzleKind, ...] = get_args(PuzzleKind)
 
@@ -85,10 +85,11 @@ def pose_puzzles(planted: PlantedContexts, kinds: Sequence[PuzzleKind], seed: in
     Raises:
         CalibrationError: If none of them can be asked about.
     """
+    background = planted.tiles.background
     groups: list[_Group] = []
     left_out: list[LeftOut] = []
     for task, build, classes in _TASKS:
-        asked: list[tuple[Puzzle, tuple[Posed, ...], tuple[Posed, ...]]] = []
+        asked: list[tuple[Puzzle, tuple[Posed, ...]]] = []
         for feature, (puzzle, outcome) in enumerate(zip(planted.puzzles, planted.outcomes, strict=True)):
             if puzzle.kind not in kinds:
                 continue
@@ -100,23 +101,25 @@ def pose_puzzles(planted: PlantedContexts, kinds: Sequence[PuzzleKind], seed: in
                 questions = build(outcome, "score", key)
                 lacking = missing_class(questions, *classes)
                 if lacking is None:
-                    asked.append((puzzle, questions, build(outcome, "explain", key)))
+                    asked.append((puzzle, questions))
             if lacking is not None:
                 # Without what would be to do about a feature of a corpus of one's own.
                 reason = lacking.message.partition(": ")[0]
                 left_out.append(LeftOut(task=task.name, kind=puzzle.kind, puzzle=puzzle.name, reason=reason))
-        groups += [_Group(task, fault, tuple(_trials(fault, *of) for of in asked)) for fault in FAULTS if asked]
+        groups += [
+            _Group(task, fault, tuple(_trials(fault, *of, background) for of in asked)) for fault in FAULTS if asked
+        ]
     if not groups:
         why = f"none of the puzzles of the kinds {', '.join(kinds)} can be asked about"
         raise CalibrationError(f"{why} ({left_out[0].puzzle}: {left_out[0].reason})", "leave --puzzles away")
     return PosedPuzzles(tuple(groups), tuple(left_out), _made_of(groups))
 
 
-def _trials(fault: Fault, puzzle: Puzzle, questions: Sequence[Posed], solved: Sequence[Posed]) -> _Trials:
+def _trials(fault: Fault, puzzle: Puzzle, questions: Sequence[Posed], background: tuple[str, ...]) -> _Trials:
     label = puzzle.label(fault)
     asked = [posed.question for posed in questions]
     right = describes(label.means, [q.context.tokens for q in asked], [q.marked for q in asked])
-    return _Trials(puzzle, Case(label.text, asked, as_solved(solved)), tuple(right.tolist()))
+    return _Trials(puzzle, Case(label.text, asked, background), tuple(right.tolist()))
 
 
 def _made_of(groups: Sequence[_Group]) -> str:
