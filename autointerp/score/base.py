@@ -301,6 +301,7 @@ class BaseScorer(ABC):
             headline = asked.in_sequence(headline)
             detail.add("n_posed", asked.n_posed)
             detail.add_note("stopped", asked.stopped)
+        detail.add_note("side", self.side if self.sees_label else "none")
         if note := one_answer(said.answers):
             detail.add_note("uninformative", note)
         trials = self._trials(explanation, posed, said.answers)

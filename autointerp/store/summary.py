@@ -1,11 +1,13 @@
 """How far the stages are, and how good the labels are: sums over the current rows."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC
 
 import duckdb
 
 from autointerp.records import FeatureFilter
+from autointerp.score.tier import Graded, tier_from
 from autointerp.store.query import select_explanations, select_scores
 from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus, with_scores
 
@@ -70,6 +72,22 @@ SELECT g.scorer, g.judge, max(g.metric), avg(chance) FILTER (NOT is_baseline), {
 FROM scored g LEFT JOIN paired p USING (scorer, judge)
 GROUP BY g.scorer, g.judge ORDER BY g.scorer, g.judge
 """
+_GRADED = """
+WITH graded AS (
+    SELECT s.explanation_id, s.scorer, s.value, s.ci_low, e.source_id, e.feature_index,
+        e.label_from IS NOT NULL AS is_baseline, coalesce(s.detail ->> '$.side', 'input') AS side,
+        coalesce(
+            TRY_CAST(s.detail ->> '$.chance' AS DOUBLE),
+            CASE WHEN s.metric IN ('balanced accuracy', 'AUROC') THEN 0.5 END
+        ) AS chance
+    FROM current_scores s JOIN current_explanations e USING (explanation_id)
+), shuffled AS (
+    SELECT scorer, source_id, feature_index, avg(value) AS other FROM graded WHERE is_baseline GROUP BY ALL
+)
+SELECT explanation_id, scorer, side, ci_low, chance, other
+FROM graded LEFT JOIN shuffled USING (scorer, source_id, feature_index)
+WHERE NOT is_baseline ORDER BY explanation_id, scorer
+"""
 _VALUES = """
     count(*) FILTER ({those}), avg(value) FILTER ({those}), quantile_cont(value, 0.25) FILTER ({those}),
     quantile_cont(value, 0.5) FILTER ({those}), quantile_cont(value, 0.75) FILTER ({those}),
@@ -126,6 +144,15 @@ def score_summary(connection: duckdb.DuckDBPyConnection) -> list[ScorerSummary]:
     labels, baseline = (_VALUES.format(those=those) for those in ("NOT is_baseline", "is_baseline"))
     query = _SCORES.format(labels=labels, baseline=baseline)
     return [ScorerSummary(*row) for row in connection.execute(query).fetchall()]
+
+
+def tier_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """How many of the current true labels are of each tier, the most frequent first; those without scores of none."""
+    graded: dict[str, list[Graded]] = {}
+    for explanation, *of_score in connection.execute(_GRADED).fetchall():
+        graded.setdefault(explanation, []).append(Graded(*of_score))
+    tiers = Counter(tier.name for of_label in graded.values() if (tier := tier_from(of_label)) is not None)
+    return dict(sorted(tiers.items(), key=lambda of: (-of[1], of[0])))
 
 
 def count_labels(connection: duckdb.DuckDBPyConnection) -> int:
