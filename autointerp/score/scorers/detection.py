@@ -32,6 +32,7 @@ class DetectionScorer(BaseScorer):
     name = "detection"
     version = 4
     task = DETECTION
+    is_corrected = True
     metric = "balanced accuracy"
     interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
     stops_early = True
