@@ -31,7 +31,8 @@ def simulate(
 ) -> tuple[float, float, bool] | None:
     """The value's error, that of the F1 of the shares seen, and whether the interval holds the truth.
 
-    Judging is free where `retrieved`, the share of false alarms among the retrieved tiles, is None. None where no rate of false alarms gives the precision.
+    Judging is free where `retrieved`, the share of false alarms among the retrieved tiles, is None. None where no rate
+    of false alarms gives the precision.
     """
     alarm = base * recall * (1 - precision) / (precision * (1 - base))
     if alarm > 1:
@@ -84,9 +85,10 @@ def simulate_all(repeats: int) -> None:
             runs = [simulate(base, recall, precision, rng, retrieved) for _ in range(repeats)]
             cells += [np.array([run for run in runs if run is not None]).mean(axis=0)] if None not in runs else []
         told, seen, held = np.array(cells).T
+        way = "free" if retrieved is None else f"paid, {retrieved} retrieved"
         worst = [error[np.abs(error).argmax()] for error in (told, seen)]
         print(
-            f"| {'free' if retrieved is None else f'paid, {retrieved} retrieved'} | {base} | {told.mean():+.3f} | {worst[0]:+.2f} | {seen.mean():+.3f} | "
+            f"| {way} | {base} | {told.mean():+.3f} | {worst[0]:+.2f} | {seen.mean():+.3f} | "
             f"{worst[1]:+.2f} | {held.mean():.3f} | {held.min():.2f} |",
             flush=True,
         )
