@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from autointerp.records import Explanation, Failure, FeatureRecord, Score, SourceRecord, Usage
+from autointerp.score.baseline import EXPLAINER as SHUFFLED
 from autointerp.score.tier import Tier, tier_of
 
 StageState = Literal["running", "done", "stopped"]
@@ -77,6 +78,31 @@ class StageStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class NullSummary:
+    """One scorer over one null other than shuffled labels (`score.nulls`), of a sample of the features.
+
+    Attributes:
+        kind: `most_frequent_token` or `no_label`.
+        n: Features with this score.
+        mean: Of the values.
+        lower_quartile: Of the values.
+        median: Of the values.
+        upper_quartile: Of the values.
+        share_above_chance: Share whose interval lies wholly above chance; None where chance is unknown.
+        n_uninformative: Those on which the judge said the same to every question.
+    """
+
+    kind: str
+    n: int
+    mean: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    share_above_chance: float | None
+    n_uninformative: int
+
+
+@dataclass(frozen=True, slots=True)
 class ScorerSummary:
     """One scorer over all current labels, beside the same scorer on shuffled labels.
 
@@ -106,6 +132,7 @@ class ScorerSummary:
         n_paired: Features that have both.
         win_rate: Share of these where the true label's value is higher, ties counting half; None without a pair.
         share_above_shuffled: Share of these where the true label's interval lies wholly above the shuffled one's value.
+        nulls: Other nulls, by kind.
     """
 
     scorer: str
@@ -129,6 +156,7 @@ class ScorerSummary:
     n_paired: int
     win_rate: float | None
     share_above_shuffled: float | None
+    nulls: tuple[NullSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +199,7 @@ def shuffled_means(scored: Iterable[tuple[Explanation, Iterable[Score]]]) -> dic
     """By scorer what the shuffled ones among a feature's labels score, the mean where there are several."""
     values: dict[str, list[float]] = defaultdict(list)
     for explanation, scores in scored:
-        if explanation.is_baseline:
+        if explanation.explainer == SHUFFLED:  # other nulls are no part of the rule
             for score in scores:
                 values[score.scorer].append(score.value)
     return {scorer: sum(of) / len(of) for scorer, of in values.items()}
