@@ -9,6 +9,7 @@ BUILT_IN = {
     "embedding": "autointerp.score.scorers.embedding:EmbeddingScorer",
     "intruder": "autointerp.score.scorers.intruder:IntruderScorer",
     "recall": "autointerp.score.scorers.recall:RecallScorer",
+    "simulation": "autointerp.score.scorers.simulation:SimulationScorer",
 }
 
 

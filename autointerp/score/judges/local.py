@@ -9,6 +9,9 @@
    "Probabilistic outputs for support vector machines", 1999) with his targets, those of the smaller class for both, so
    that classes that are told apart perfectly don't give infinite slopes.
 
+Where activations are asked for there is no threshold. A token's activation is the similarity of the label and the
+token's word, put to the fourth power: unrelated words have cosines of about a third, and would drown the few that fit.
+
 A label that is less similar to what it describes than to what it doesn't gets the slope that it deserves, 0: yes is
 never said because of dissimilarity. Then every answer has probability 1/2, and the verdict is no.
 """
@@ -18,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -26,10 +30,11 @@ from autointerp.contexts.render import active_offsets
 from autointerp.embedder import LabelEmbedder
 from autointerp.identity import fingerprint
 from autointerp.records import Context
-from autointerp.score.judge import Answer, Answers, Case, Question, Task
+from autointerp.score.judge import MOST_ACTIVATION, Answer, Answers, Case, Question, Task
 
 _N_NEWTON_STEPS = 50
 _SLOPE_PENALTY = 1e-3
+_SHARPENING = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class LocalJudge:
 
     name = "local"
     is_free = True
+    simulates = True
 
     def __init__(self, embedder: LabelEmbedder) -> None:
         self._embedder = embedder
@@ -76,7 +82,7 @@ class LocalJudge:
 
     async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
         """Answer every question, in order; none of a case whose `solved` lacks one of the two classes."""
-        return [self._answer(case) for case in cases]
+        return [self._simulate(case) if task.wants_activations else self._answer(case) for case in cases]
 
     def _answer(self, case: Case) -> Answers:
         truth = np.array([s.truth for s in case.solved], dtype=bool)
@@ -94,6 +100,16 @@ class LocalJudge:
         of_texts = self._embedder.similarity(case.label, case.texts).astype(np.float64)
         return Answers(answers, texts=calibration.probability(of_texts) > 0.5)
 
+    def _simulate(self, case: Case) -> Answers:
+        words = [token_words(question.context) for question in case.questions]
+        distinct = sorted({word for of_context in words for word in of_context})
+        similarity = self._embedder.similarity(case.label, distinct).astype(np.float64)
+        activation = MOST_ACTIVATION * np.clip(similarity, 0.0, 1.0) ** _SHARPENING
+        told = dict(zip(distinct, np.round(activation, 3).tolist(), strict=True))
+        return Answers(
+            [Answer(verdict=None, activations=tuple(told[word] for word in of_context)) for of_context in words]
+        )
+
     def _similarities(self, label: str, questions: Sequence[Question]) -> Float64[np.ndarray, " question"]:
         if any(q.examples for q in questions):
             labels = [words_under_marks(q.examples) if q.examples else label for q in questions]
@@ -105,6 +121,16 @@ class LocalJudge:
             return similarity.astype(np.float64)
         ends = np.cumsum([len(of_one) for of_one in texts])[:-1]
         return np.array([part.mean(dtype=np.float64) for part in np.split(similarity, ends)], dtype=np.float64)
+
+
+# A label and the shuffled one beside it are asked about the same contexts.
+@lru_cache(maxsize=1024)
+def token_words(context: Context) -> tuple[str, ...]:
+    """For each token the word that it is part of, a punctuation mark, or nothing where it is white space."""
+    text = "".join(context.tokens)
+    ends = list(accumulate(len(token) for token in context.tokens))
+    starts = [end - len(token) for end, token in zip(ends, context.tokens, strict=True)]
+    return tuple(text[slice(*_widened(text, *span))] for span in zip(starts, ends, strict=True))
 
 
 def words_under_marks(examples: Sequence[Context]) -> str:
@@ -128,18 +154,23 @@ def marked_texts(context: Context, marked: tuple[int, ...]) -> tuple[str, ...]:
     ends = np.cumsum([len(token) for token in context.tokens])
     spans: list[list[int]] = []
     for offset in sorted(marked):
-        start, end = int(ends[offset]) - len(context.tokens[offset]), int(ends[offset])
-        while start < end and text[start].isspace():
-            start += 1
-        while start > 0 and start < len(text) and text[start - 1].isalnum() and text[start].isalnum():
-            start -= 1
-        while end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
-            end += 1
+        start, end = _widened(text, int(ends[offset]) - len(context.tokens[offset]), int(ends[offset]))
         if spans and not text[spans[-1][1] : start].strip():
             spans[-1][1] = max(end, spans[-1][1])
         else:
             spans.append([start, end])
     return tuple(text[start:end] for start, end in spans)
+
+
+def _widened(text: str, start: int, end: int) -> tuple[int, int]:
+    """A piece of a text without the space before it, widened to whole words."""
+    while start < end and text[start].isspace():
+        start += 1
+    while start > 0 and start < len(text) and text[start - 1].isalnum() and text[start].isalnum():
+        start -= 1
+    while end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
+        end += 1
+    return start, end
 
 
 def calibrate(similarity: Float64[np.ndarray, " question"], truth: Bool[np.ndarray, " question"]) -> Calibration:
