@@ -89,7 +89,7 @@ class Simulated:
     def explained_variance(self) -> float:
         """Share of the true variance that the simulation leaves no error of, at most 1; below 0 where it adds some."""
         _, mean, xx, yy, xy = self.weights @ self.moments
-        return float(1 - (yy - 2 * xy + xx) / (yy - mean**2))
+        return float(1 - max(0.0, yy - 2 * xy + xx) / (yy - mean**2))
 
     def correlation_within_firing(self) -> float:
         """Pearson's over the tokens of firing contexts alone: where in these does it fire?"""
