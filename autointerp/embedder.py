@@ -25,13 +25,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Float32, Int64
 
 from autointerp.identity import fingerprint
 from autointerp.valid_text import valid_text
@@ -51,6 +52,9 @@ SHARPNESS = 20.0
 LENGTH_SLOPE = 0.03
 # Of some sixty texts each, with a megabyte of words' vectors.
 _MAX_CUT_TEXTS = 8
+# From here on texts are a pool's, with which many labels are compared that have words in common.
+_SHARED_TEXTS = 256
+_MAX_KEPT_COSINES = 1 << 24
 
 
 class TextEmbedder(Protocol):
@@ -167,7 +171,8 @@ class Embedder:
             One number a text, larger where the label fits better: at most 1 + LENGTH_SLOPE ln 32 (one word, and the
             label is that word), seldom below 0. It compares texts under one label, not labels.
         """
-        return combine(self.word_similarity(label_words(label), texts), [len(words_of(text)) for text in texts])
+        closest, n_words = self._closest(label_words(label), texts)
+        return combine(closest, n_words)
 
     def word_similarity(self, words: Sequence[str], texts: Sequence[str]) -> Float32[np.ndarray, "text word"]:
         """Cosine of each word with the word of each text that is closest to it.
@@ -179,14 +184,20 @@ class Embedder:
         Returns:
             Cosines; -1 for a text without words.
         """
-        cut = tuple(words_of(text) for text in texts)
+        return self._closest(words, texts)[0]
+
+    def _closest(
+        self, words: Sequence[str], texts: Sequence[str]
+    ) -> tuple[Float32[np.ndarray, "text word"], Int64[np.ndarray, " text"]]:
+        """`word_similarity`, and the words in each text."""
+        of = tuple(texts)
         while True:
             with self._lock:
-                closest = self._words.closest(words, cut)
-            if closest is not None:
-                return closest
+                found = self._words.closest(words, of)
+            if found is not None:
+                return found
             # Learnt again if another thread makes room before they are looked up.
-            self._learn_words({word for words_of_text in (words, *cut) for word in words_of_text})
+            self._learn_words({word for of_one in (words, *map(words_of, of)) for word in of_one})
 
     def learn_words(self, texts: Sequence[str]) -> None:
         """Embed every word of these texts that is new: all at once is several times faster than a few at a time."""
@@ -239,7 +250,9 @@ class Embedder:
             yield embedded
 
 
-def combine(similarity: Float32[np.ndarray, "text word"], n_words: Sequence[int]) -> Float32[np.ndarray, " text"]:
+def combine(
+    similarity: Float32[np.ndarray, "text word"], n_words: Sequence[int] | Int64[np.ndarray, " text"]
+) -> Float32[np.ndarray, " text"]:
     """Put a label's words together and take the length of the texts off: steps 4 and 5 of the module.
 
     Args:
@@ -256,20 +269,45 @@ def combine(similarity: Float32[np.ndarray, "text word"], n_words: Sequence[int]
     return combined
 
 
-class _CutTexts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _CutTexts:
     """Some texts as their words.
 
     Attributes:
         vectors: Of the distinct words.
         place: Of each word of the texts that have any, one text after the other, in `vectors`.
         starts: First word of each of these texts.
-        has_words: Whether each text has words.
+        n_words: Words in each text.
+        columns: What `closest` gave for single words, by their row in the table; of shared texts only.
     """
 
     vectors: Float32[np.ndarray, "distinct dim"]
     place: Int64[np.ndarray, " word"]
     starts: Int64[np.ndarray, " text_with_words"]
-    has_words: Bool[np.ndarray, " text"]
+    n_words: Int64[np.ndarray, " text"]
+    columns: dict[int, Float32[np.ndarray, " text"]] = field(default_factory=dict)
+
+    def closest(self, targets: Float32[np.ndarray, "... dim"]) -> Float32[np.ndarray, "text ..."]:
+        """Cosine of each target, or of one, with the closest word of each text; -1 for a text without words."""
+        closest = np.full((self.n_words.size, *targets.shape[:-1]), -1.0, dtype=np.float32)
+        if closest.size and len(self.place):
+            cosines = self.vectors @ targets.T
+            closest[self.n_words > 0] = np.maximum.reduceat(cosines[self.place], self.starts, axis=0)
+        return closest
+
+    def shared_closest(
+        self, rows: Sequence[int], table: Float32[np.ndarray, "word dim"]
+    ) -> Float32[np.ndarray, "text target"]:
+        """The same for words by their row in the table, each computed once, however many labels hold it.
+
+        Each by itself, so that the last bits don't depend on which others are asked for with it.
+        """
+        if len(self.columns) > _MAX_KEPT_COSINES // self.n_words.size:
+            self.columns.clear()
+        for row in rows:
+            if row not in self.columns:
+                self.columns[row] = self.closest(table[row])
+        return np.stack([self.columns[row] for row in rows], axis=1)
 
 
 class _WordTable:
@@ -279,7 +317,7 @@ class _WordTable:
         self._row: dict[str, int] = {}
         self._vectors = np.zeros((1024, dim), dtype=np.float32)
         # A label and the shuffled one beside it are compared with the same texts.
-        self._cut: OrderedDict[tuple[tuple[str, ...], ...], _CutTexts] = OrderedDict()
+        self._cut: OrderedDict[tuple[str, ...], _CutTexts] = OrderedDict()
 
     def missing(self, words: set[str]) -> set[str]:
         """Those of the words that have no row yet; before the table grows too large it is emptied."""
@@ -304,32 +342,30 @@ class _WordTable:
         self._row.update(zip(words, range(first, end), strict=True))
 
     def closest(
-        self, words: Sequence[str], texts: tuple[tuple[str, ...], ...]
-    ) -> Float32[np.ndarray, "text word"] | None:
-        """Cosine of each word with the closest word of each text; -1 for a text without words.
+        self, words: Sequence[str], texts: tuple[str, ...]
+    ) -> tuple[Float32[np.ndarray, "text word"], Int64[np.ndarray, " text"]] | None:
+        """Cosine of each word with the closest word of each text, -1 for a text without words, and each text's words.
 
         None where a word, of the texts or else, has no row.
         """
         try:
             cut = self._cut.get(texts) or self._cut_texts(texts)
-            self._cut.move_to_end(texts)
-            targets = self._vectors[[self._row[word] for word in words]]
+            rows = [self._row[word] for word in words]
         except KeyError:
             return None
-        closest = np.full((len(texts), len(words)), -1.0, dtype=np.float32)
-        if len(cut.place) and words:
-            cosines = cut.vectors @ targets.T
-            closest[cut.has_words] = np.maximum.reduceat(cosines[cut.place], cut.starts, axis=0)
-        return closest
+        self._cut.move_to_end(texts)
+        if rows and len(texts) >= _SHARED_TEXTS:
+            return cut.shared_closest(rows, self._vectors), cut.n_words
+        return cut.closest(self._vectors[rows]), cut.n_words
 
-    def _cut_texts(self, texts: tuple[tuple[str, ...], ...]) -> _CutTexts:
+    def _cut_texts(self, texts: tuple[str, ...]) -> _CutTexts:
         """Look the words of texts up; KeyError where one has no row."""
-        rows: Int64[np.ndarray, " word"] = np.array([self._row[w] for text in texts for w in text], dtype=np.int64)
+        words = [words_of(text) for text in texts]
+        rows: Int64[np.ndarray, " word"] = np.array([self._row[w] for of_one in words for w in of_one], dtype=np.int64)
         distinct, place = np.unique(rows, return_inverse=True)
-        n_words = np.array([len(text) for text in texts], dtype=np.int64)
-        has_words = n_words > 0
-        starts = (np.cumsum(n_words) - n_words)[has_words]
-        cut = _CutTexts(self._vectors[distinct], place, starts, has_words)
+        n_words = np.array([len(of_one) for of_one in words], dtype=np.int64)
+        starts = (np.cumsum(n_words) - n_words)[n_words > 0]
+        cut = _CutTexts(self._vectors[distinct], place, starts, n_words)
         self._cut[texts] = cut
         if len(self._cut) > _MAX_CUT_TEXTS:
             self._cut.popitem(last=False)

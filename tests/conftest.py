@@ -25,3 +25,9 @@ def planted(shared_folder: Path) -> Planted:
 def no_width_of_whoever_runs_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables keep to COLUMNS, which the shell of whoever runs the tests, or pytest-xdist, may have set."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture
+def smollm2_cache(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packaged SmolLM2, unpacked once for all tests into a cache folder of theirs."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_folder / "cache"))

@@ -112,6 +112,30 @@ def test_a_text_has_the_same_similarity_whatever_else_is_compared(embedder: Embe
     assert embedder.similarity("dogs", []).shape == (0,)
 
 
+def test_many_texts_that_labels_share_are_compared_as_few_are_whatever_was_asked_before(embedder: Embedder) -> None:
+    texts = [f"a {word} barks at {number}" for number in range(150) for word in ("dog", "pump")]
+    few = np.concatenate([embedder.similarity("dogs, night, 7", texts[i : i + 50]) for i in range(0, 300, 50)])
+    shared = embedder.similarity("dogs, night, 7", texts)
+    np.testing.assert_allclose(shared, few, atol=2e-5)
+    other = Embedder(EmbedderConfig(device="cpu"))
+    other.learn_words([*texts, "dogs, night, 7"])
+    embedder.similarity("night", texts)
+    np.testing.assert_array_equal(embedder.similarity("dogs, night, 7", texts), shared)
+    np.testing.assert_allclose(other.similarity("dogs, night, 7", texts), shared, atol=2e-5)
+
+
+def test_kept_cosines_stay_within_bounds_and_are_computed_again(
+    embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"a dog barks at {number}" for number in range(300)]
+    before = embedder.similarity("dog, night", texts)
+    monkeypatch.setattr("autointerp.embedder._MAX_KEPT_COSINES", 600)
+    for word in ("rain", "snow", "hail", "fog"):
+        embedder.similarity(word, texts)
+        assert all(len(cut.columns) <= 3 for cut in embedder._words._cut.values() if cut.n_words.size == 300)
+    np.testing.assert_array_equal(embedder.similarity("dog, night", texts), before)
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=3), min_size=1, max_size=5),

@@ -9,7 +9,7 @@ from autointerp.cli.tables import bars, marked, number, percent, shorten, with_i
 from autointerp.errors import AutointerpError
 from autointerp.identity import FeatureKey
 from autointerp.library.run import Run
-from autointerp.records import Context, Failure, FeatureRecord, Neighbor, Score, SourceRecord
+from autointerp.records import SCORER_KINDS, Context, Failure, FeatureRecord, Neighbor, Score, SourceRecord
 from autointerp.store.results import ScoredLabel
 
 _TOKENS_SHOWN = 10
@@ -17,6 +17,7 @@ _CONTEXTS_SHOWN = 8
 _NEIGHBORS_READ = 20
 _NEIGHBORS_SHOWN = 6
 _NEIGHBOR_LABEL_WIDTH = 24
+_OTHERS_NAMED = 5
 _SIDES = {"input": "what it fires on", "output": "what it promotes"}
 
 
@@ -41,6 +42,7 @@ class FeaturePage:
         neighbors: Its stored neighbors in each space, closest first.
         neighbor_labels: Their true labels, by feature, where they have one.
         labels: Its labels with their scores, true ones first.
+        same_label: Other features of the source that carry its true label, to the letter.
         contexts: Those that were asked for; else those that were built, or where none are, those that the pass kept.
         failures: What could not be done for it, and why.
         no_contexts: Why what the pass kept can't be read; None where it was, or was not looked for.
@@ -52,6 +54,7 @@ class FeaturePage:
     neighbors: tuple[Neighbor, ...]
     neighbor_labels: Mapping[int, str]
     labels: tuple[ScoredLabel, ...]
+    same_label: tuple[int, ...]
     contexts: tuple[Context, ...]
     failures: tuple[Failure, ...]
     no_contexts: str | None
@@ -90,6 +93,8 @@ def read_page(run: Run, feature: FeatureKey, choice: ContextChoice) -> FeaturePa
             for neighbor in islice(near, _NEIGHBORS_READ)
         )
         indices = sorted({neighbor.feature_index for neighbor in neighbors})
+        texts = {scored.explanation.label for scored in view.labels if not scored.explanation.is_baseline}
+        same_label = {other for text in texts for other in reader.features_with_label(text, source)} - {index}
         return FeaturePage(
             source=reader.source(source),
             histogram_edges=reader.histogram_edges(source),
@@ -97,6 +102,7 @@ def read_page(run: Run, feature: FeatureKey, choice: ContextChoice) -> FeaturePa
             neighbors=neighbors,
             neighbor_labels={e.feature_index: e.label for e in reader.explanations(indices, source)},
             labels=view.labels,
+            same_label=tuple(sorted(same_label)),
             contexts=contexts,
             failures=view.failures,
             no_contexts=no_contexts,
@@ -123,6 +129,8 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
         if explanation.is_baseline:
             by = f"shuffled: the label of feature {explanation.label_from}"
         lines += ["", f"label  {explanation.label}", f"       by {by}"]
+        if page.same_label and not explanation.is_baseline:
+            lines.append(f"       {_same_label(page.same_label)}")
         if explanation.side:
             lines.append(f"       about the {explanation.side}: {_SIDES[explanation.side]}")
         if explanation.excludes:
@@ -132,6 +140,7 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
                 f"       {score.scorer:<10} {with_interval(score)}  {score.metric}, judge {score.judge}, "
                 f"{score.n_trials} trials{_besides(score)}{_unanswered(score)}"
             )
+            lines += [f"       {'':<10} {line}" for line in _at_base_rate(score)]
             if note := score.detail.get("uninformative"):
                 lines.append(f"       {'':<10} uninformative: {note}")
     lines += _every_context(page, are_chosen=choice != ContextChoice())
@@ -141,10 +150,33 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
     return lines
 
 
+def _same_label(others: tuple[int, ...]) -> str:
+    told = ", ".join(map(str, others[:_OTHERS_NAMED])) + (", …" if len(others) > _OTHERS_NAMED else "")
+    return (
+        f"{len(others):,} other features carry the same label: {told}"
+        if len(others) > 1
+        else (f"feature {told} carries the same label")
+    )
+
+
 def _besides(score: Score) -> str:
     """What else the value comes from: a judge who is free is asked about more than what has trials."""
     n_judged = score.detail.get("n_tiles_judged")
     return f" and {n_judged:,} windows of the pool" if n_judged else ""
+
+
+def _at_base_rate(score: Score) -> list[str]:
+    """What a headline on half firing contexts comes to at the feature's own rate, where the scorer says so."""
+    detail = score.detail
+    if "f1_at_base_rate" not in detail:
+        return []
+    told = [
+        f"{name} {number(detail[key])}"
+        + (f" [{number(ends['low'])} {number(ends['high'])}]" if (ends := detail.get(f"{key}_interval")) else "")
+        for name, key in (("precision", "precision_at_base_rate"), ("F1", "f1_at_base_rate"))
+    ]
+    chance = f"{number(detail['base_rate'])} and {number(detail['chance_f1_at_base_rate'])}"
+    return [f"at its own firing rate: {', '.join(told)}; a yes to everything gets {chance}"]
 
 
 def _unanswered(score: Score) -> str:
@@ -161,7 +193,11 @@ def _every_context(page: FeaturePage, *, are_chosen: bool) -> list[str]:
     if are_chosen and not page.contexts:
         return ["", "no context is as asked for"]
     n_active, n_silent = (None, None) if are_chosen else (_CONTEXTS_SHOWN, _CONTEXTS_SHOWN // 2)
-    silent = [context for context in page.contexts if not context.is_active and (are_chosen or context.kind != "pool")]
+    silent = [
+        context
+        for context in page.contexts
+        if not context.is_active and (are_chosen or context.kind not in SCORER_KINDS)
+    ]
     return [
         *_context_lines("strongest contexts", _strongest(page.contexts, n_active)),
         *_context_lines("silent contexts", silent[:n_silent]),

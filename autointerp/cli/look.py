@@ -1,4 +1,4 @@
-"""Commands that look at a run: search, neighbors, show, status, export. They work while the run is going on.
+"""Commands that look at a run, also while it is going on: search, neighbors, show, export, compare, report, status.
 
 As in `main`, what a command needs is imported inside it.
 """
@@ -92,14 +92,27 @@ def show(
     kind: Annotated[str | None, typer.Option(help="only contexts of this kind, for example top")] = None,
     split: Annotated[str | None, typer.Option(help="only contexts of this split: explain, select or score")] = None,
     quantile: Annotated[int | None, typer.Option(help="only contexts of this quantile, 0 lowest")] = None,
+    trials: Annotated[
+        bool, typer.Option("--trials", help="show what each label was tried on: asked, answered, and true")
+    ] = False,
+    scorer: Annotated[str | None, typer.Option(help="only trials of this scorer")] = None,
+    errors: Annotated[bool, typer.Option("--errors", help="only trials answered wrong, or not at all")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show all that a run knows of one feature: statistics, tokens, neighbors, labels, scores, contexts, failures."""
     from autointerp.cli.feature_page import ContextChoice, feature_lines, read_page
     from autointerp.library.run import open_run
 
-    choice = ContextChoice(contexts, kind, split, quantile)
-    page = read_page(open_run(run), feature, choice)
+    opened, choice = open_run(run), ContextChoice(contexts, kind, split, quantile)
+    if trials or scorer is not None or errors:
+        from autointerp.cli.trials_page import TrialChoice, read_trials, trial_lines
+
+        if choice != ContextChoice():
+            raise FilterError("contexts and trials are not chosen together", "ask for the one, then for the other")
+        of_labels = read_trials(opened, opened.feature(feature).labels, TrialChoice(scorer, errors))
+        _print(of_labels, trial_lines(of_labels), as_json=as_json)
+        return
+    page = read_page(opened, feature, choice)
     _print(page, feature_lines(page, choice), as_json=as_json)
 
 
@@ -122,6 +135,50 @@ def export(
     is_new = not file.parent.exists()
     written = export_run(run, file, options=ExportOptions(where, baselines=baselines, contexts=contexts))
     typer.echo(f"Wrote {written.n_rows} rows to {written.path}{', in a new folder' if is_new else ''}")
+
+
+def compare(
+    first: RunArgument,
+    second: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", readable=False, help="another run; by default the same")
+    ] = None,
+    explainer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="whose labels: explainer, model, or beginning of a fingerprint; twice, the first side's first"
+        ),
+    ] = None,
+    judge: Annotated[
+        list[str] | None, typer.Option(help="whose scores: judge, or beginning of a fingerprint; as --explainer")
+    ] = None,
+    scorer: Annotated[list[str] | None, typer.Option(help="only by this scorer; repeatable")] = None,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", help="features better, and worse, to list of each scorer")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two runs, or two explainers or judges of one, on the same features and trials."""
+    from autointerp.cli.comparison import comparison_as_json, comparison_lines
+    from autointerp.library.compare import compare_runs
+
+    found = compare_runs(first, second, explainer=explainer or (), judge=judge or (), scorers=scorer)
+    several = len(set(found.first.sources) | set(found.second.sources)) > 1
+    lines = () if as_json else comparison_lines(found, n_shown=max(0, top_k), with_source=several)
+    _print(comparison_as_json(found), lines, as_json=as_json)
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", readable=False, help="run folders")],
+    file: Annotated[Path, typer.Option("--output", "-o", help="the page to write")] = Path("report.html"),
+) -> None:
+    """Write one self-contained HTML page on runs: scores beside their nulls, by density, against each other, cost."""
+    from autointerp.export.report.gather import gather
+    from autointerp.export.report.page import check_name, named, write_report
+    from autointerp.library.run import open_run
+
+    check_name(file)
+    opened = [open_run(run) for run in runs]
+    names = named(folder.resolve().name for folder in runs)
+    write_report([gather(one.reader, tuple(one.status()), name) for one, name in zip(opened, names, strict=True)], file)
+    typer.echo(f"Wrote {file}")
 
 
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
@@ -173,7 +230,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     _print(content, lines, as_json=as_json)
 
 
-COMMANDS = (search, neighbors, show, export, status)
+COMMANDS = (search, neighbors, show, export, compare, report, status)
 
 
 def _print(content: Any, lines: Iterable[str], *, as_json: bool) -> None:

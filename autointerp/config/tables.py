@@ -106,7 +106,9 @@ class CorpusConfig(_Frozen):
 class SubjectConfig(_Frozen):
     """The language model under study."""
 
-    model: str = Field("all-minilm-l6-v2", description="the embedded model, a folder, or a name on the hub")
+    model: str = Field(
+        "all-minilm-l6-v2", description="the embedded model, packaged:NAME, a folder, or a name on the hub"
+    )
     revision: str | None = Field(None, description="revision on the hub")
     name: str | None = Field(None, description="name in ids; by default the last part of `model`")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the weights while running")
@@ -193,7 +195,7 @@ class ContextsConfig(_Frozen):
     negatives: tuple[NegativeKind, ...] = Field(
         ("silent_peak", "silent_similar"), min_length=1, description="kinds of silent contexts, in equal shares"
     )
-    n_explain_silent: int = Field(20, gt=0, description="silent contexts at most on the explain side, for thresholds")
+    n_explain_silent: int = Field(20, gt=0, description="silent contexts at most on the explain side")
     n_similar_to: int = Field(
         5, gt=0, description="explain contexts whose mean embedding stands for the feature in silent_similar"
     )
@@ -338,6 +340,12 @@ class ScoreConfig(_Frozen):
     )
     n_recall_candidates: int = Field(20, gt=0, description="pool contexts retrieved as likely false positives")
     n_recall_random: int = Field(20, gt=0, description="further pool contexts drawn uniformly")
+    n_generated: int = Field(10, ge=3, description="texts for a label, and as many against it, run through the subject")
+    n_interventions: int = Field(
+        8, ge=3, description="groups of prompts in which a feature is turned up (intervention)"
+    )
+    steering: float = Field(1.0, gt=0, description="how far it is turned up, in units of its largest activation")
+    n_siblings: int = Field(5, gt=1, description="features of nearest labels that discrimination sets a label against")
     n_bootstrap: int = Field(1000, gt=0, description="resamples behind intervals that have no closed form")
     baseline: bool = Field(True, description="score shuffled labels too")
     n_baseline: int | None = Field(None, gt=0, description="labelled features in the baseline; unset: all")

@@ -8,6 +8,7 @@ A tile is silent for a feature in the strong sense if its whole block is: `block
 silent itself lies from a firing of its block says `silent_margin`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,11 +19,13 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from autointerp.config import CollectConfig, ContextsConfig
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
 from autointerp.contexts.pool_blocks import APART, PoolBlocks
-from autointerp.contexts.pool_windows import PeakSettings, draw_peak_windows, draw_tiles
-from autointerp.contexts.splits import DuplicateIndex, context_trigrams, group_split, trigram_sets
+from autointerp.contexts.pool_windows import PeakSettings, PoolWindows, draw_peak_windows, draw_tiles
+from autointerp.contexts.splits import DuplicateIndex, group_split, padded, trigram_sets
 from autointerp.contexts.windows import Pieces, make_context
 from autointerp.embedder import TextEmbedder
 from autointerp.records import Context, ContextKind, Split
+
+_N_BACKGROUND = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +69,9 @@ class PoolTiles:
     near_duplicate: float
     _pool_block: Int32[np.ndarray, " tile"]
     _pool: PoolBlocks
-    _duplicates: DuplicateIndex
     _kept: KeptEmbeddings | None
     _embeddings: list[tuple[TextEmbedder, Float32[np.ndarray, "tile dim"]]] = field(default_factory=list)
+    _duplicates: dict[Split, DuplicateIndex] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -109,8 +112,24 @@ class PoolTiles:
                 n_per_feature=max(1, round(collect.n_fired * pool.block_index.size / pool.n_corpus_blocks)),
             )
             drawn = draw_peak_windows(pool, pieces, n_wanted, settings, seed)
+        return cls.of_windows(drawn, pool, pieces, config, length, seed=seed, source_id=source_id, kept=kept)
+
+    @classmethod
+    def of_windows(
+        cls,
+        drawn: PoolWindows,
+        pool: PoolBlocks,
+        pieces: Pieces,
+        config: ContextsConfig,
+        context_length: int,
+        *,
+        seed: int,
+        source_id: str,
+        kept: KeptEmbeddings | None = None,
+    ) -> "PoolTiles":
+        """Windows that are drawn already, in corpus order, no token in more than two; the arguments are `build`'s."""
         pool_block, start, length_of = drawn.pool_block, drawn.start, drawn.length
-        offsets = np.arange(length)[None, :]
+        offsets = np.arange(context_length)[None, :]
         inside = offsets < length_of[:, None]
         positions = np.where(inside, start[:, None] + offsets, 0)
         token_ids = np.where(inside, pool.blocks.token_ids[pool_block[:, None], positions], 0).astype(np.int32)
@@ -134,11 +153,10 @@ class PoolTiles:
             tokens=tokens,
             texts=["".join(row).strip() for row in tokens],
             trigrams=trigrams,
-            context_length=length,
+            context_length=context_length,
             near_duplicate=config.near_duplicate,
             _pool_block=pool_block,
             _pool=pool,
-            _duplicates=DuplicateIndex(trigrams),
             _kept=kept,
         )
 
@@ -163,9 +181,24 @@ class PoolTiles:
         """Whether each tile is of a split."""
         return {"explain": self.is_explain, "select": self.is_select, "score": self.is_score}[split]
 
+    @cached_property
+    def firing_features(self) -> Int64[np.ndarray, " feature"]:
+        """The features that fire somewhere in the pool, ascending."""
+        return np.unique(self._pool.feature).astype(np.int64)
+
+    def spread_over_groups(self, tiles: Int64[np.ndarray, " tile"]) -> list[int]:
+        """Tiles in their order, but each group's second after all first ones, and so on."""
+        seen: Counter[str] = Counter()
+        turns: list[tuple[int, int]] = []
+        for tile in tiles.tolist():
+            group = self.group_ids[tile]
+            turns.append((seen[group], tile))
+            seen[group] += 1
+        return [tile for _, tile in sorted(turns, key=lambda turn: turn[0])]
+
     def without_select(self) -> "PoolTiles":
         """The same tiles, those of the select split given back to the explain split."""
-        return replace(self, is_select=np.zeros_like(self.is_select))
+        return replace(self, is_select=np.zeros_like(self.is_select), _duplicates={})
 
     def peaks(self, feature_index: int) -> Float32[np.ndarray, " tile"]:
         """A feature's largest activation in each tile, 0 where it does not fire."""
@@ -203,6 +236,13 @@ class PoolTiles:
         """Texts of the tiles of the score split, in order."""
         return [text for text, is_score in zip(self.texts, self.is_score, strict=True) if is_score]
 
+    @cached_property
+    def background(self) -> tuple[str, ...]:
+        """Texts of the explain split, some hundreds at most, spread evenly over its tiles."""
+        tiles = np.flatnonzero(self.is_explain)
+        places = np.linspace(0, tiles.size - 1, min(_N_BACKGROUND, tiles.size)).astype(int)
+        return tuple(self.texts[tile] for tile in tiles[places])
+
     def block_is_silent(self, feature_index: int) -> Bool[np.ndarray, " tile"]:
         """Whether a feature is silent on every counted token of each tile's whole block."""
         silent = np.ones(self.n_blocks, dtype=np.bool_)
@@ -230,18 +270,29 @@ class PoolTiles:
         held: Bool[np.ndarray, " tile"] = ((self.token_ids == token_id) & inside).any(axis=1)
         return held
 
-    def repeats(self, contexts: Sequence[Context]) -> Bool[np.ndarray, " tile"]:
-        """Whether each tile nearly repeats one of some contexts."""
-        return self._duplicates.repeats(context_trigrams(contexts), self.near_duplicate)
+    def repeats(self, contexts: Sequence[Context], split: Split) -> Bool[np.ndarray, " tile"]:
+        """Whether each tile is of a split and nearly repeats one of some contexts."""
+        repeated = self.of(split).copy()
+        if split not in self._duplicates:
+            self._duplicates[split] = DuplicateIndex([self.trigrams[tile] for tile in np.flatnonzero(repeated)])
+        repeated[repeated] = self._duplicates[split].repeats(*padded(contexts), self.near_duplicate)
+        return repeated
 
     def activations(self, tile: int, feature_index: int) -> Float32[np.ndarray, " offset"]:
         """A feature's activation at each token of a tile."""
-        firings = self._pool.of(feature_index)
         activations = np.zeros(int(self.length[tile]), dtype=np.float32)
-        first, last = np.searchsorted(self._pool.at[firings], self._first[tile] + [0, activations.size])
-        at = self._pool.at[firings][first:last]
-        activations[at - self._first[tile]] = self._pool.activation[firings][first:last]
+        firings, first, last = self._firings_of(np.array([tile]), feature_index)
+        inside = slice(firings.start + int(first[0]), firings.start + int(last[0]))
+        activations[self._pool.at[inside] - self._first[tile]] = self._pool.activation[inside]
         return activations
+
+    def _firings_of(
+        self, tiles: Int64[np.ndarray, " some"], feature_index: int
+    ) -> tuple[slice, Int64[np.ndarray, " some"], Int64[np.ndarray, " some"]]:
+        """A feature's firings, and which of them, first and last, lie in each of some tiles."""
+        firings = self._pool.of(feature_index)
+        at, begin = self._pool.at[firings], self._first[tiles]
+        return firings, np.searchsorted(at, begin), np.searchsorted(at, begin + self.length[tiles])
 
     def context(
         self, tile: int, feature_index: int, kind: ContextKind = "pool", *, n_tokens: int | None = None
@@ -257,10 +308,27 @@ class PoolTiles:
         Raises:
             AssertionError: If `kind` is a silent one and the feature fires in the tile.
         """
-        n = int(self.length[tile]) if n_tokens is None else n_tokens
+        return self._context(tile, feature_index, kind, self.activations(tile, feature_index)[:n_tokens].tolist())
+
+    def silent_contexts(self, tiles: Int64[np.ndarray, " some"], feature_index: int) -> list[Context]:
+        """Tiles as contexts of a feature that is silent on every token of them.
+
+        Raises:
+            AssertionError: If the feature fires in one.
+        """
+        _, first, last = self._firings_of(tiles, feature_index)
+        assert np.array_equal(first, last), f"feature {feature_index} fires in one of the tiles"
+        lengths = self.length[tiles].tolist()
+        return [
+            self._context(tile, feature_index, "pool", (0.0,) * n)
+            for tile, n in zip(tiles.tolist(), lengths, strict=True)
+        ]
+
+    def _context(self, tile: int, feature_index: int, kind: ContextKind, activations: Sequence[float]) -> Context:
+        n = len(activations)
         return make_context(
-            self.token_ids[tile, :n].tolist(),
-            self.activations(tile, feature_index)[:n].tolist(),
+            self._tokens_of_each[tile][:n],
+            activations,
             source_id=self.source_id,
             feature_index=feature_index,
             kind=kind,
@@ -272,6 +340,11 @@ class PoolTiles:
             start=int(self.start[tile]),
             tokens=self.tokens[tile][:n],
         )
+
+    @cached_property
+    def _tokens_of_each(self) -> list[tuple[int, ...]]:
+        """The tokens of each tile, which features share."""
+        return [tuple(row[:n]) for row, n in zip(self.token_ids.tolist(), self.length.tolist(), strict=True)]
 
     def embeddings(self, embedder: TextEmbedder) -> Float32[np.ndarray, "tile dim"]:
         """This embedder's embeddings of the tiles' texts, unit rows; computed, or read, at its first call and kept."""

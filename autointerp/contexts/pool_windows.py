@@ -110,7 +110,7 @@ def draw_peak_windows(
     key, length = hash_key(seed, "pool peaks"), settings.context_length
     n_candidates = _CANDIDATES_PER_WINDOW * n_wanted
     n_each = max(settings.n_per_feature, 1 + n_candidates // max(1, int(settings.is_alike.sum())))
-    sample = _first_peaks(pool, settings, n_each, key)
+    sample = _first_peaks(pool, np.flatnonzero(settings.is_alike[pool.feature]), length, n_each, key)
     turns = _turns(sample, key)
     in_turn = np.lexsort((keyed_hash(key, sample.feature), turns))[:n_candidates]
     others = take_rows(sample, np.flatnonzero(turns < settings.n_per_feature))
@@ -125,21 +125,45 @@ def draw_peak_windows(
     return PoolWindows(row[kept].astype(np.int32), start[kept], (end - start)[kept].astype(np.int32))
 
 
-def _first_peaks(pool: PoolBlocks, settings: PeakSettings, n_each: int, key: int) -> SampledWindows:
-    """The first peaks of each feature that counts, as the uniform sample holds them, by feature."""
-    alike = np.flatnonzero(settings.is_alike[pool.feature])
-    feature, activation = pool.feature[alike], pool.activation[alike]
-    row, position = np.divmod(pool.at[alike], APART)
+def draw_windows_of(
+    pool: PoolBlocks, feature_index: int, n_wanted: int, places: Places, context_length: int, key: int
+) -> PoolWindows:
+    """Draw windows around the peaks of one feature, one a block, placed as the contexts that grade are.
+
+    Args:
+        pool: Sampled blocks with every firing.
+        feature_index: The feature; it fires in the pool.
+        n_wanted: Windows at most.
+        places: Of the source's features.
+        context_length: Tokens in a window, unless its block's counted span is shorter.
+        key: Of the draw among the blocks in which it fires.
+    """
+    firings = pool.of(feature_index)
+    sample = _first_peaks(pool, np.arange(firings.start, firings.stop), context_length, n_wanted, key)
+    row = np.searchsorted(pool.block_index, sample.block_index)
+    of_each = pool.blocks.take(row)
+    _, start = places.drawn(sample, of_each, np.ones(row.size, dtype=np.bool_))
+    end = np.minimum(start + context_length, of_each.span_end)
+    drawn = PoolWindows(row.astype(np.int32), start, (end - start).astype(np.int32))
+    return drawn.take(np.argsort(row, kind="stable"))
+
+
+def _first_peaks(
+    pool: PoolBlocks, firings: Int64[np.ndarray, " firing"], context_length: int, n_each: int, key: int
+) -> SampledWindows:
+    """The first peaks of each feature of these firings, as the uniform sample holds them, by feature."""
+    feature, activation = pool.feature[firings], pool.activation[firings]
+    row, position = np.divmod(pool.at[firings], APART)
     position = position.astype(np.int32)
     starts = run_starts(feature.astype(np.int64) * pool.block_index.size + row)
-    lengths = run_lengths(starts, alike.size)
+    lengths = run_lengths(starts, firings.size)
     rank = fired_rank(key, feature[starts], pool.block_index[row[starts]])
     kept = first_rows(feature[starts], rank, n_each)
     starts, lengths = starts[kept], lengths[kept]
     run, firing = expand(starts, lengths)
     peak = np.maximum.reduceat(activation[firing], np.cumsum(lengths) - lengths) if kept.size else activation[:0]
     peak_position = position[firing][first_in_run(activation[firing] == peak[run], run)]
-    of_each, reach = pool.blocks.take(row[starts]), 2 * settings.context_length - 1
+    of_each, reach = pool.blocks.take(row[starts]), 2 * context_length - 1
     window_start = window_starts(peak_position, of_each.span_start, of_each.span_end, reach, 0.5)
     offset = position[firing] - window_start[run]
     inside = np.flatnonzero((offset >= 0) & (offset < reach))

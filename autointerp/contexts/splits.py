@@ -12,7 +12,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, UInt64
@@ -101,46 +101,60 @@ class DuplicateIndex:
     def __init__(self, trigrams: Sequence[frozenset[int]]) -> None:
         """Index contexts, given by their sets of trigrams."""
         self._sizes = np.array([len(one) for one in trigrams], dtype=np.int64)
-        hashes = np.array([trigram for one in trigrams for trigram in one], dtype=np.uint64)
+        hashes = np.fromiter(chain.from_iterable(trigrams), dtype=np.uint64, count=int(self._sizes.sum()))
         order = np.argsort(hashes, kind="stable")
-        self._hashes = hashes[order]
         self._holders = np.repeat(np.arange(self._sizes.size), self._sizes)[order]
+        self._distinct, first = np.unique(hashes[order], return_index=True)
+        self._first = np.append(first, hashes.size)
 
-    def repeats(self, others: Sequence[frozenset[int]], near_duplicate: float) -> Bool[np.ndarray, " context"]:
-        """Whether each indexed context nearly repeats one of the others.
+    def repeats(
+        self, token_ids: Int32[np.ndarray, "row offset"], length: Int32[np.ndarray, " row"], near_duplicate: float
+    ) -> Bool[np.ndarray, " context"]:
+        """Whether each indexed context nearly repeats one of some others.
 
         Args:
-            others: Sets of trigrams.
+            token_ids: Tokens of each of the others, of which the first `length` count.
+            length: Tokens of each, at least 1.
             near_duplicate: Overlap from which on two contexts count as duplicates.
         """
         n_contexts = self._sizes.size
-        sizes = np.array([len(other) for other in others], dtype=np.int64)
-        wanted = np.array([trigram for other in others for trigram in other], dtype=np.uint64)
-        first = np.searchsorted(self._hashes, wanted, side="left")
-        n_holders = np.searchsorted(self._hashes, wanted, side="right") - first
+        repeated = np.zeros(n_contexts, dtype=np.bool_)
+        if n_contexts == 0 or length.size == 0:
+            return repeated
+        hashes = _trigrams(token_ids, length)
+        hashes = np.where(np.arange(hashes.shape[1]) < np.maximum(length - 2, 1)[:, None], hashes, hashes[:, :1])
+        hashes.sort(axis=1)
+        once = np.ones(hashes.shape, dtype=np.bool_)
+        once[:, 1:] = hashes[:, 1:] != hashes[:, :-1]
+        sizes = once.sum(axis=1)
+        at = np.minimum(np.searchsorted(self._distinct, hashes[once]), self._distinct.size - 1)
+        known = self._distinct[at] == hashes[once]
+        at, of_other = at[known], np.nonzero(once)[0][known]
         # The sparse product of both incidences: each trigram of each other meets all contexts that hold it.
-        place = np.arange(n_holders.sum()) + np.repeat(first - np.cumsum(n_holders) + n_holders, n_holders)
-        other_of = np.repeat(np.repeat(np.arange(sizes.size), sizes), n_holders)
-        pairs = other_of * n_contexts + self._holders[place]
-        shared = np.bincount(pairs, minlength=sizes.size * n_contexts).reshape(sizes.size, n_contexts)
-        overlap: Float64[np.ndarray, "other context"] = shared / (sizes[:, None] + self._sizes[None, :] - shared)
-        repeated: Bool[np.ndarray, " context"] = np.any(overlap >= near_duplicate, axis=0)
+        n_holders = self._first[at + 1] - self._first[at]
+        place = np.arange(n_holders.sum()) + np.repeat(self._first[at] - np.cumsum(n_holders) + n_holders, n_holders)
+        pairs, shared = np.unique(
+            np.repeat(of_other, n_holders) * n_contexts + self._holders[place], return_counts=True
+        )
+        other, context = np.divmod(pairs, n_contexts)
+        overlap: Float64[np.ndarray, " pair"] = shared / (sizes[other] + self._sizes[context] - shared)
+        repeated[context[overlap >= near_duplicate]] = True
         return repeated
 
 
 def context_trigrams(contexts: Sequence[Context]) -> list[frozenset[int]]:
     """The set of hashed token trigrams of each context."""
-    return trigram_sets(*_padded(contexts)) if contexts else []
+    return trigram_sets(*padded(contexts)) if contexts else []
 
 
-def _padded(
+def padded(
     contexts: Sequence[Context],
 ) -> tuple[Int32[np.ndarray, "context offset"], Int32[np.ndarray, " context"]]:
     """Tokens of contexts, 0 past the end of each, and their lengths."""
     length = np.array([len(context.token_ids) for context in contexts], dtype=np.int32)
-    token_ids = np.zeros((len(contexts), int(length.max())), dtype=np.int32)
-    for row, context in enumerate(contexts):
-        token_ids[row, : len(context.token_ids)] = context.token_ids
+    token_ids = np.zeros((len(contexts), int(length.max(initial=0))), dtype=np.int32)
+    of_all = chain.from_iterable(context.token_ids for context in contexts)
+    token_ids[np.arange(token_ids.shape[1]) < length[:, None]] = np.fromiter(of_all, np.int32, int(length.sum()))
     return token_ids, length
 
 
@@ -184,7 +198,7 @@ def check_no_leak(contexts: FeatureContexts, near_duplicate: float) -> None:
 def _jaccard(first: Sequence[Context], second: Sequence[Context]) -> Float64[np.ndarray, "first second"]:
     """Overlap of the trigram sets of each pair, from their incidence on the trigrams that occur on both sides."""
     both = [*first, *second]
-    token_ids, length = _padded(both)
+    token_ids, length = padded(both)
     hashes = _trigrams(token_ids, length)
     used = np.arange(hashes.shape[1]) < np.maximum(length - 2, 1)[:, None]
     distinct, place = np.unique(hashes[used], return_inverse=True)

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from autointerp.corpus.reader import Blocks
-from autointerp.identity import feature_id, stable_uuid
-from autointerp.records import SILENT_KINDS, Context, ContextKind, SampledWindows, Split
+from autointerp.identity import feature_id, fingerprint, stable_uuid
+from autointerp.records import MADE_KINDS, SILENT_KINDS, Context, ContextKind, SampledWindows, Split
 
 
 class Pieces(Protocol):
@@ -139,6 +139,8 @@ def make_context(
     largest = max(activations)
     assert largest == 0.0 or kind not in SILENT_KINDS, f"{kind}: feature {feature_index} fires in block {block_index}"
     name = f"{feature_id(source_id, feature_index)}/{kind}/{split}/{block_index}/{start}+{len(token_ids)}"
+    if kind in MADE_KINDS:  # of no block
+        name = f"{name}/{fingerprint(list(token_ids))}"
     return Context(
         context_id=stable_uuid(name),
         source_id=source_id,

@@ -14,7 +14,16 @@ from autointerp.records.collect import (
     SampledWindows,
     TokenCounts,
 )
-from autointerp.records.contexts import ACTIVE_KINDS, SILENT_KINDS, Context, ContextKind, FeatureContexts, Split
+from autointerp.records.contexts import (
+    ACTIVE_KINDS,
+    MADE_KINDS,
+    SCORER_KINDS,
+    SILENT_KINDS,
+    Context,
+    ContextKind,
+    FeatureContexts,
+    Split,
+)
 from autointerp.records.corpus import BlockShard, Document
 from autointerp.records.filter import EVERY_FEATURE, FeatureFilter, KnownNames
 from autointerp.records.labels import (
@@ -35,6 +44,8 @@ from autointerp.records.store import FeatureRecord, FeatureStatus, Neighbor, Sea
 __all__ = [
     "ACTIVE_KINDS",
     "EVERY_FEATURE",
+    "MADE_KINDS",
+    "SCORER_KINDS",
     "SILENT_KINDS",
     "BlockShard",
     "Collected",

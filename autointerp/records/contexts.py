@@ -14,11 +14,17 @@ ContextKind = Literal[
     "silent_token",
     "silent_window",
     "pool",
+    "generated",
+    "effect",
 ]
 ACTIVE_KINDS: frozenset[ContextKind] = frozenset({"top", "quantile"})
 SILENT_KINDS: frozenset[ContextKind] = frozenset(
     {"silent_peak", "silent_random", "silent_similar", "silent_neighbor", "silent_token", "silent_window"}
 )
+MADE_KINDS: frozenset[ContextKind] = frozenset({"generated", "effect"})
+"""Those that a scorer makes: they are windows of no block."""
+SCORER_KINDS: frozenset[ContextKind] = MADE_KINDS | {"pool"}
+"""Those that a scorer draws or makes; a feature's others are its own, whoever scores."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -30,8 +36,10 @@ class Context:
         source_id: `model@source`.
         feature_index: The feature.
         kind: How it was chosen: `top` and `quantile` are active, `silent_…` silent on every token, `pool` either. Where
-            a context is silent its whole block is, but for `silent_window`.
-        split: `explain` contexts may be shown to explainers and set thresholds; `select` contexts only choose among
+            a context is silent its whole block is, but for `silent_window`. `generated` is no window but a text that
+            was made, with what the feature did on it; `effect` no text but the tokens that an edit promoted, and in
+            place of activations by how many nats.
+        split: `explain` contexts may be shown to explainers; `select` contexts only choose among
             labels; `score` contexts only grade. None for what the pass kept and no stage took.
         tokens: Text pieces; joined without a separator they are the context's text.
         token_ids: The model's token ids, one a piece.

@@ -12,6 +12,7 @@ from typing import Any
 from autointerp.config import Pipeline
 from autointerp.identity import fingerprint
 from autointerp.subject.coder import coder_folder
+from autointerp.subject.packaged import is_packaged, packaged_digest
 
 _HOW_NOT_WHAT = {
     "subject": {"device"},
@@ -48,7 +49,7 @@ def identity_settings(pipeline: Pipeline) -> dict[str, Any]:
         if coder.path is not None:
             local[f"{table}.path"] = coder.path
     for key, location in local.items():
-        digest = folder_digest(location)
+        digest = packaged_digest(location) if is_packaged(location) else folder_digest(location)
         if digest is not None:
             settings[f"{key} (content)"] = digest
     return settings

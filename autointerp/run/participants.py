@@ -18,7 +18,7 @@ from autointerp.plugins import called_by_us
 from autointerp.records import FeatureContexts, Usage
 from autointerp.run.language_models import MeteredModel, check_budget
 from autointerp.run.session import Session, SourceSession
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer, JudgingModel, ScoreTools
 from autointerp.score.best_of import JudgedTools, SelectTrial
 from autointerp.score.judge import Judge
 from autointerp.score.judges import LOCAL_JUDGE_CAVEAT
@@ -116,6 +116,22 @@ def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
         check_budget(config, pipeline.llm)
 
 
+def check_subject(session: Session, scorers: Iterable[type[BaseScorer]]) -> None:
+    """See that the subject can be loaded and does what scorers ask of it; where none asks anything, it isn't loaded.
+
+    Args:
+        session: The run.
+        scorers: Those that will score.
+
+    Raises:
+        SubjectError: If it can't be loaded.
+        PipelineError: If it can't do what a scorer asks.
+    """
+    for scorer in scorers:
+        if scorer.asks_subject and (problem := scorer.subject_problem(session.live_subject)):
+            raise PipelineError(f"the scorer {scorer.name!r} {problem}", "take it out of score.scorers")
+
+
 def judged_by_words(pipeline: Pipeline) -> str:
     """What is to be known of the scores where a language model writes the labels, and none judges them; else empty."""
     explain = pipeline.explain
@@ -180,6 +196,7 @@ class Participants:
                 self.explain_fingerprint,
                 judge=lambda: self._select_judge,
                 seed=self._session.pipeline.seed,
+                background=lambda: source.pool.background,
             )
         )
 
@@ -192,6 +209,12 @@ class Participants:
             PipelineError: If there is no such scorer.
         """
         return tuple(self._make_scorer(load_scorer(name)) for name in self._scorer_names)
+
+    def check_subject(self, scorers: Iterable[BaseScorer] | None = None) -> None:
+        """As `check_subject`, for the run's scorers or some of them."""
+        check_subject(
+            self._session, map(type, scorers) if scorers is not None else map(load_scorer, self._scorer_names)
+        )
 
     def paid(self, scorer: BaseScorer) -> Usage:
         """What the judge was paid now for a scorer's questions."""
@@ -239,8 +262,28 @@ class Participants:
             lambda: self._make_judge("score", f"score:{made.name}"),
             lambda: session.embedder,
             session.contexts_fingerprint,
+            lambda: self._labels_fingerprint,
+            lambda: session.live_subject,
+            self._judging_model(f"score:{made.name}"),
         )
         return made(tools)
+
+    def _judging_model(self, asker: str) -> JudgingModel | None:
+        """The model that judges, for a scorer that asks it other things."""
+        config = self._session.pipeline.judge.model
+        if self._session.pipeline.judge.kind == "local" or config is None:
+            return None
+        return JudgingModel(config, lambda: self._metered("score", asker, config))
+
+    def _metered(self, stage: str, asker: str, config: ModelConfig) -> MeteredModel:
+        if asker not in self._meters:
+            self._meters[asker] = MeteredModel(self._connect(stage, config))
+        return self._meters[asker]
+
+    @cached_property
+    def _labels_fingerprint(self) -> str:
+        labels = self._session.reader.explanations()
+        return fingerprint("labels", [(e.source_id, e.feature_index, e.label) for e in labels])
 
     def _make_judge(self, stage: str, asker: str) -> Judge:
         """A judge for one of those who ask, so that what each is paid for is told apart; the model behind is one."""
@@ -250,8 +293,7 @@ class Participants:
         from autointerp.score.judges.llm import LlmJudge
 
         assert config.model is not None, "the config is validated"
-        meter = self._meters[asker] = MeteredModel(self._connect(stage, config.model))
-        return LlmJudge(meter, config)
+        return LlmJudge(self._metered(stage, asker, config.model), config)
 
     @cached_property
     def _local_judge(self) -> LocalJudge:

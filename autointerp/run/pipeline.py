@@ -29,6 +29,7 @@ from autointerp.run.participants import (
     asked_models,
     check_keys,
     check_participants,
+    check_subject,
     judged_by_words,
 )
 from autointerp.run.progress import LogReporter, Reporter
@@ -39,6 +40,7 @@ from autointerp.run.stages.corpus import run_corpus
 from autointerp.run.stages.explain import run_explain
 from autointerp.run.stages.index import run_index
 from autointerp.run.stages.score import run_score
+from autointerp.score.registry import load_scorer
 from autointerp.store.results import RunRecord
 
 Stage = Literal["corpus", "collect", "contexts", "explain", "score", "index"]
@@ -128,6 +130,8 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
     collects = "collect" in stages and not session.is_collected
     if collects:
         _check_indices(session)
+        if "score" in stages:
+            check_subject(session, map(load_scorer, session.pipeline.score.scorers))
         if "index" in stages:
             _ = session.embedder.dim  # so is an embedder that can't be loaded
         # A store that was lost is made anew from what was collected, and asks nothing that is paid for already.
@@ -184,6 +188,14 @@ def _lacks_many_contexts(session: Session, chosen: ChosenFeatures) -> bool:
     return sum(map(len, pending)) > _FEW_CONTEXTS
 
 
+def _lacks_labels(session: Session, participants: Participants, chosen: ChosenFeatures) -> bool:
+    fingerprint = participants.explain_fingerprint
+    return any(
+        session.writer.pending_features("explain", fingerprint, features, source_id)
+        for source_id, features in chosen.items()
+    )
+
+
 def choose_features(session: Session) -> ChosenFeatures:
     """The features that a run is asked for, by source; its collect stage has finished."""
     explain = session.pipeline.explain
@@ -200,6 +212,8 @@ def choose_features(session: Session) -> ChosenFeatures:
 async def _ask(session: Session, stages: Sequence[Stage], chosen: ChosenFeatures, reporter: Reporter) -> None:
     async with LanguageModels(session.pipeline, session.folder.journal) as models:
         participants = Participants(session, models.connect)
+        if {"explain", "score"} <= set(stages) and _lacks_labels(session, participants, chosen):
+            participants.check_subject()  # what scoring will fail for is told before labels cost
         if "explain" in stages:
             await run_explain(session, participants, models, chosen, reporter)
         if "score" in stages:

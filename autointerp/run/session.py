@@ -4,6 +4,7 @@ A rerun whose collecting is done therefore loads neither the subject nor the cod
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,17 @@ from jaxtyping import Int32, Int64
 from autointerp.collect.shards import load_part
 from autointerp.config import Pipeline
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
+from autointerp.contexts.place import OtherPeaks, Places
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.pool_blocks import PoolBlocks
+from autointerp.contexts.pool_windows import draw_windows_of
 from autointerp.corpus.pieces import TokenPieces
 from autointerp.corpus.reader import ShardReader
+from autointerp.corpus.special import find_special_tokens
 from autointerp.embedder import Embedder
 from autointerp.errors import RunError, SubjectError
+from autointerp.identity import hash_key
+from autointerp.live.subject import LiveSubject
 from autointerp.records import Collected
 from autointerp.run.fingerprints import contexts_fingerprint
 from autointerp.run.on_disk.folder import RunFolder
@@ -28,6 +34,9 @@ from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
 from autointerp.subject.model import load_tokenizer
 from autointerp.subject.source import Sources, load_sources
+
+# Of both splits together: some are of documents of another, or hold a firing of the feature they are set against.
+_WINDOWS_OF_A_FEATURE = 64
 
 
 class Session:
@@ -50,6 +59,23 @@ class Session:
     def subject_sources(self) -> Sources:
         """The subject and its coders."""
         return load_sources(self.pipeline.subject, self.pipeline.coder)
+
+    @cached_property
+    def live_subject(self) -> LiveSubject:
+        """The subject and its coders, to be asked about texts that are not in the corpus.
+
+        Raises:
+            SubjectError: If they can't be loaded.
+        """
+        corpus, sources = self.pipeline.corpus, self.subject_sources
+        special = find_special_tokens(self.tokenizer, corpus, prepend_bos=self.prepends_bos)
+        return LiveSubject(
+            sources,
+            replace(special, uncounted=frozenset()) if corpus.count_special else special,
+            self.pieces,
+            corpus.block_length,
+            n_tokens_at_once=self.pipeline.collect.batch_size * corpus.block_length,
+        )
 
     @property
     def prepends_bos(self) -> bool | None:
@@ -186,6 +212,31 @@ class SourceSession:
     def peak_windows(self) -> PoolTiles:
         """Windows of the pool in which features peak."""
         return self._windows("peaks", self.collected.statistics.n_active_blocks)
+
+    def windows_of(self, feature_index: int) -> PoolTiles | None:
+        """Windows of the pool around the peaks of one feature; None where it fires nowhere in the pool."""
+        pipeline, pool = self.run.pipeline, self._pool_blocks
+        firings = pool.of(feature_index)
+        if firings.start == firings.stop:
+            return None
+        length, key = pipeline.collect.context_length, hash_key(pipeline.seed, "windows of a feature", self.source_id)
+        drawn = draw_windows_of(pool, feature_index, _WINDOWS_OF_A_FEATURE, self._places, length, key)
+        return PoolTiles.of_windows(
+            drawn, pool, self.run.pieces, pipeline.contexts, length, seed=pipeline.seed, source_id=self.source_id
+        )
+
+    @cached_property
+    def _places(self) -> Places:
+        """Where windows of features begin, as in the contexts that grade."""
+        pipeline, collected = self.run.pipeline, self.collected
+        n_needed = pipeline.contexts.min_explain + pipeline.contexts.min_score
+        return Places(
+            OtherPeaks(collected.fired, collected.statistics.n_active_blocks >= n_needed),
+            pieces=self.run.pieces,
+            context_length=pipeline.collect.context_length,
+            peak_fraction=pipeline.collect.peak_fraction,
+            key=hash_key(pipeline.seed, "places", self.source_id),
+        )
 
     @cached_property
     def _pool_blocks(self) -> PoolBlocks:

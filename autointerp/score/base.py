@@ -1,9 +1,8 @@
 """What every scorer is built on: it poses questions, has a judge answer them, and measures the answers.
 
 A scorer is a class over `BaseScorer`, ours or a user's, that `registry.load_scorer` finds by its name in the pipeline.
-It gives `pose` (which contexts are asked about, with the truth), `solve` (like questions of the explain split, on which
-a judge may set a threshold) and `measure` (the headline and what else the answers tell). These are pure; only the judge
-talks to anything.
+It gives `pose` (which contexts are asked about, with the truth) and `measure` (the headline and what else the answers
+tell). These are pure; only the judge talks to anything.
 
 Every choice is by keyed hash of the feature, never of the label: a label and its shuffled baseline face the same
 questions, so their scores can be compared pair by pair. The labels of many features are judged together (`score_all`),
@@ -17,15 +16,27 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from autointerp.config import ScoreConfig
+from autointerp.config import ModelConfig, ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.embedder import LabelEmbedder
+from autointerp.errors import SubjectError
 from autointerp.identity import fingerprint
+from autointerp.live.subject import LiveSubject
+from autointerp.llm.protocol import LanguageModel
 from autointerp.plugins import called_by_us, source_digests
-from autointerp.records import Explanation, Failure, FeatureContexts, Score, ScoreWithTrials, Trial, Usage
+from autointerp.records import (
+    SCORER_KINDS,
+    Explanation,
+    Failure,
+    Score,
+    ScoreWithTrials,
+    Side,
+    Trial,
+    Usage,
+)
 from autointerp.score import metrics
 from autointerp.score.detail import Detail
-from autointerp.score.judge import Answer, Case, Judge, Solved, Task, check_answers
+from autointerp.score.judge import Answer, Case, Judge, Task, check_answers
 from autointerp.score.rounds import SEQUENCE_INTERVAL, Asked, ask_in_rounds
 from autointerp.score.trials import (
     Answered,
@@ -33,12 +44,28 @@ from autointerp.score.trials import (
     ScoreContexts,
     Undefined,
     answered,
-    as_solved,
     feature_key,
     missing_class,
     one_answer,
     with_every_answer,
 )
+
+
+def _no_subject() -> LiveSubject:
+    raise SubjectError("there is no subject to ask here", "score in a run, or give ScoreTools a subject")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgingModel:
+    """The language model that judges, for a scorer that asks it something else.
+
+    Attributes:
+        config: Its table.
+        connect: Gives the model. Raises `NoKeyError` where the environment has no key.
+    """
+
+    config: ModelConfig
+    connect: Callable[[], LanguageModel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +77,10 @@ class ScoreTools:
         seed: The run's.
         judge: The run's judge. Raises `NoKeyError` where the environment has no key.
         embedder: The run's sentence embedder.
-        contexts_fingerprint: Of the contexts that are scored.
+        contexts_fingerprint: Of the contexts that are scored; it covers the subject and its coders.
+        labels_fingerprint: Of every current label of the run, for scorers that set features against each other.
+        subject: The subject with its coders, loaded when it is first asked for. Raises `SubjectError` if it can't be.
+        judging_model: The language model that judges; None where the judge is local.
     """
 
     config: ScoreConfig
@@ -58,6 +88,9 @@ class ScoreTools:
     judge: Callable[[], Judge]
     embedder: Callable[[], LabelEmbedder]
     contexts_fingerprint: str = ""
+    labels_fingerprint: Callable[[], str] = str
+    subject: Callable[[], LiveSubject] = _no_subject
+    judging_model: JudgingModel | None = None
 
 
 class BaseScorer(ABC):
@@ -72,7 +105,10 @@ class BaseScorer(ABC):
         classes: What the questions of true answer yes and no are about, for the failure where there are none.
         needs_silence: Whether questions of true answer no are about silent contexts, which a feature that fires nearly
             everywhere has none of.
-        asks_judge: Whether it asks the run's judge; one that doesn't has a judge of its own.
+        asks_judge: Whether it asks the run's judge, or the model that judges; one that doesn't has a judge of its own.
+        asks_subject: Whether it runs the subject, which is then loaded before anything is paid.
+        side: What of the feature it grades a label by: its input, what it fires on, or its output, what it does.
+        n_together: Labels that are best given to it together where its judge is free.
         stops_early: Whether its headline is the balanced accuracy of verdicts, so that a paid judge can be asked until
             that is known well enough (`score.stop`).
         sees_label: Whether the label decides the answers. The score of one that doesn't is the same for every label of
@@ -92,6 +128,9 @@ class BaseScorer(ABC):
     classes: ClassVar[tuple[str, str]] = ("firing contexts", "silent contexts")
     needs_silence: ClassVar[bool] = True
     asks_judge: ClassVar[bool] = True
+    asks_subject: ClassVar[bool] = False
+    side: ClassVar[Side] = "input"
+    n_together: ClassVar[int] = 1
     stops_early: ClassVar[bool] = False
     sees_label: ClassVar[bool] = True
 
@@ -130,6 +169,19 @@ class BaseScorer(ABC):
         """
         self.judge.prepare(labels, texts)
 
+    @classmethod
+    def subject_problem(cls, subject: LiveSubject) -> str | None:
+        """Why the subject can't do what is asked of it, told before anything is paid; None where it can."""
+        return None
+
+    async def make_ready(self, jobs: Sequence[tuple[Explanation, ScoreContexts]]) -> None:
+        """Do what has to be waited for before these labels' questions can be posed: ask a model, run the subject.
+
+        Raises:
+            LanguageModelError: If no further call can succeed: the run stops.
+        """
+        return
+
     @abstractmethod
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
         """The questions, in the order in which they are asked (`shuffled`); or why there are none.
@@ -146,13 +198,6 @@ class BaseScorer(ABC):
         The verdicts come to `measure` as `Answered.texts`; what of them decides the score belongs in the detail.
         """
         return ()
-
-    @abstractmethod
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """Questions like those of `pose`, of the explain split, on which a judge may set a threshold.
-
-        The local judge answers nothing without them.
-        """
 
     @abstractmethod
     def measure(
@@ -190,12 +235,13 @@ class BaseScorer(ABC):
             LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
             PipelineError: If a user's scorer raises what it may not, or its judge gives no answers.
         """
+        await self.make_ready(jobs)
         posed = [self._posed(*job) for job in jobs]
         cases = [
             Case(
                 explanation.label if self.sees_label else "",
                 [p.question for p in of_job],
-                self._solved(explanation, contexts),
+                contexts.pool.background,
                 self.texts(contexts) if self.judge.is_free else (),
             )
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
@@ -203,7 +249,7 @@ class BaseScorer(ABC):
         ]
         asked = iter(await self._asked(cases, [of_job for of_job in posed if not isinstance(of_job, Undefined)]))
         return [
-            self._failure(explanation, of_job, Usage())
+            self._failure(explanation, of_job, of_job.usage)
             if isinstance(of_job, Undefined)
             else self._measured(explanation, contexts, next(asked))
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
@@ -234,10 +280,6 @@ class BaseScorer(ABC):
         if missing := missing_class(posed, *self.classes):
             return (self.needs_silence and contexts.no_silence) or missing
         return posed
-
-    def _solved(self, explanation: Explanation, contexts: ScoreContexts) -> tuple[Solved, ...]:
-        with self._called(explanation):
-            return as_solved(self.solve(contexts.feature, self._key(explanation)))
 
     def _measured(self, explanation: Explanation, contexts: ScoreContexts, asked: Asked) -> ScoreWithTrials | Failure:
         posed, said = asked.posed, asked.said
@@ -275,7 +317,7 @@ class BaseScorer(ABC):
             detail=detail.done(SEQUENCE_INTERVAL if asked.stopped else self.interval),
             fingerprint=self.fingerprint,
         )
-        drawn = tuple(p.question.context for p in posed if p.question.context.kind == "pool")
+        drawn = tuple(p.question.context for p in posed if p.question.context.kind in SCORER_KINDS)
         return ScoreWithTrials(score, trials, drawn)
 
     def _trials(self, explanation: Explanation, posed: Sequence[Posed], answers: Sequence[Answer]) -> tuple[Trial, ...]:

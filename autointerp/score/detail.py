@@ -1,7 +1,7 @@
 """What stands in a score's detail: measures by name, each with its interval, or with the reason why it is undefined."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,10 @@ class Detail:
     def add_numbers(self, name: str, numbers: Mapping[str, float]) -> None:
         """Add a mapping of names to numbers."""
         self._measures[name] = dict(numbers)
+
+    def add_list(self, name: str, values: Sequence[float | str]) -> None:
+        """Add several of a kind, in their order."""
+        self._measures[name] = list(values)
 
     def add_bounds(self, low: float, high: float) -> None:
         """Add what the headline would be, had all unanswered questions been answered wrong, or right."""

@@ -7,8 +7,11 @@ BUILT_IN = {
     "detection": "autointerp.score.scorers.detection:DetectionScorer",
     "fuzzing": "autointerp.score.scorers.fuzzing:FuzzingScorer",
     "embedding": "autointerp.score.scorers.embedding:EmbeddingScorer",
+    "discrimination": "autointerp.score.scorers.discrimination:DiscriminationScorer",
     "intruder": "autointerp.score.scorers.intruder:IntruderScorer",
     "recall": "autointerp.score.scorers.recall:RecallScorer",
+    "generation": "autointerp.score.scorers.generation:GenerationScorer",
+    "intervention": "autointerp.score.scorers.intervention:InterventionScorer",
     "simulation": "autointerp.score.scorers.simulation:SimulationScorer",
 }
 

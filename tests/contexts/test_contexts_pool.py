@@ -139,6 +139,19 @@ def test_what_tiles_say_of_features_is_what_the_activations_say(seed: int) -> No
 
 @given(seeds)
 @settings(max_examples=10, deadline=None)
+def test_silent_tiles_are_the_same_contexts_made_together_as_one_by_one(seed: int) -> None:
+    world = make_world(seed)
+    tiles = world.tiles()
+    for feature in range(world.dense.shape[2]):
+        silent, firing = np.flatnonzero(tiles.peaks(feature) == 0), np.flatnonzero(tiles.peaks(feature) > 0)
+        assert tiles.silent_contexts(silent, feature) == [tiles.context(t, feature) for t in silent.tolist()]
+        if firing.size:
+            with pytest.raises(AssertionError, match=f"feature {feature} fires"):
+                tiles.silent_contexts(np.append(silent, firing[0]), feature)
+
+
+@given(seeds)
+@settings(max_examples=10, deadline=None)
 def test_fewer_tiles_are_a_part_of_more_tiles(seed: int) -> None:
     world = make_world(seed)
     few = world.tiles(CONTEXTS.model_copy(update={"n_pool_tiles": 20}))
@@ -166,6 +179,16 @@ def test_tiles_are_drawn_evenly_from_long_and_short_documents() -> None:
     # Half of them, within four standard deviations of a hypergeometric draw.
     assert n_short > 40
     assert abs(n_drawn - n_short / 2) < 4 * np.sqrt(n_short) / 2
+
+
+def test_background_is_text_of_the_explain_split_alone_spread_over_it() -> None:
+    tiles = make_world(0).tiles()
+    background = tiles.background
+    explain = [text for text, is_explain in zip(tiles.texts, tiles.is_explain, strict=True) if is_explain]
+    assert 1 < len(background) <= len(explain)
+    assert (background[0], background[-1]) == (explain[0], explain[-1])
+    assert set(background) <= set(explain)
+    assert dataclasses.replace(tiles, is_select=~tiles.is_score).background == ()
 
 
 def test_texts_are_embedded_once_for_all_features() -> None:

@@ -46,9 +46,11 @@ few_tokens = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=8), max_s
 def test_the_index_finds_the_contexts_that_repeat_one_of_the_others(
     indexed: list[list[int]], others: list[list[int]], near_duplicate: float
 ) -> None:
-    found = DuplicateIndex([trigrams_of(tokens) for tokens in indexed]).repeats(
-        [trigrams_of(tokens) for tokens in others], near_duplicate
-    )
+    length = np.array([len(tokens) for tokens in others], dtype=np.int32)
+    rows = np.full((len(others), 12), 99, dtype=np.int32)
+    for row, tokens in zip(rows, others, strict=True):
+        row[: len(tokens)] = tokens
+    found = DuplicateIndex([trigrams_of(tokens) for tokens in indexed]).repeats(rows, length, near_duplicate)
     assert found.tolist() == [any(jaccard(one, other) >= near_duplicate for other in others) for one in indexed]
 
 

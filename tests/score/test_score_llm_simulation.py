@@ -66,7 +66,7 @@ def simulated(
     oracle: Oracle, journal: Journal, asked: Sequence[Question], **settings: Any
 ) -> tuple[list[Answer], list[Call]]:
     with LoopbackServer(oracle) as server:
-        (said,) = ask(server, journal, [Case(LABEL, asked, [])], **settings)
+        (said,) = ask(server, journal, [Case(LABEL, asked)], **settings)
     return list(said.answers), server.calls
 
 
@@ -89,7 +89,7 @@ def test_every_token_has_its_activation_in_its_place(journal: Journal, provider:
 def test_prompts_mix_features_each_with_its_own_label(journal: Journal) -> None:
     labels = [f"label {n}" for n in range(4)]
     cases = [
-        Case(label, [question(4 * n + i, f"word {4 * n + i}") for i in range(3)], []) for n, label in enumerate(labels)
+        Case(label, [question(4 * n + i, f"word {4 * n + i}") for i in range(3)]) for n, label in enumerate(labels)
     ]
     with LoopbackServer(TruthOracle()) as server:
         said = ask(server, journal, cases)
@@ -222,9 +222,9 @@ def with_chances(call: Call) -> Say:
 
 def test_an_activation_is_its_expected_value_where_the_server_tells_chances(journal: Journal) -> None:
     with LoopbackServer(Always(with_chances)) as server:
-        (said,) = ask(server, journal, [Case(LABEL, questions(4), [])])
+        (said,) = ask(server, journal, [Case(LABEL, questions(4))])
         n_calls = len(server.calls)
-        (again,) = ask(server, journal, [Case(LABEL, questions(4), [])])
+        (again,) = ask(server, journal, [Case(LABEL, questions(4))])
     expected = (0.6 * 2 + 0.3 * 4) / 0.9
     for answer in said.answers:
         assert answer.activations == pytest.approx([expected] * 4, abs=1e-3)

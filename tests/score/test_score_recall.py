@@ -5,6 +5,7 @@ from fractions import Fraction as F
 
 import numpy as np
 import pytest
+from jaxtyping import Float32
 
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
@@ -280,6 +281,32 @@ def test_a_paid_judge_is_asked_about_no_bare_text(world: World, pool: PoolTiles)
     judge = Thorough(read, is_free=False)
     detail = scored(scorer(judge).score(explanation_of(CAT, "cat"), world.given(CAT, pool))).score.detail
     assert "n_tiles_judged" not in detail
+
+
+class OnlyWords(BagOfWords):
+    """An embedder that can't embed a whole text."""
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text dim"]:
+        if sum(len(text.split()) for text in texts) > len(texts):
+            raise AssertionError("a whole text was embedded")
+        return super().embed(texts)
+
+    def similarity(self, label: str, texts: Sequence[str]) -> Float32[np.ndarray, " text"]:
+        return BagOfWords().similarity(label, texts)
+
+
+def test_where_judging_is_free_no_text_is_embedded_whole_and_the_trials_are_the_likeliest_false_alarms(
+    world: World, pool: PoolTiles
+) -> None:
+    free = RecallScorer(replace(tools(Thorough(read), CONFIG), embedder=OnlyWords))
+    given = world.given(CAT, pool)
+    free.prepare(["cat dog"], [c.text for c in given.feature.contexts], pool)
+    result = scored(free.score(explanation_of(CAT, "cat dog"), given))
+    said = {t.context_id: t.verdict for t in result.trials}
+    assert sum(bool(said[c.context_id]) for c in result.contexts) >= 20, "all that were retrieved hold the word dog"
+    paid = RecallScorer(replace(tools(Thorough(read, is_free=False), CONFIG), embedder=OnlyWords))
+    with pytest.raises(AssertionError, match="a whole text"):
+        paid.prepare(["cat dog"], [], pool)
 
 
 def test_a_feature_that_is_never_silent_fails_for_good(world: World, pool: PoolTiles) -> None:

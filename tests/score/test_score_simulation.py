@@ -236,10 +236,10 @@ class OneCase:
         return [Answers([Answer(None, activations=truth(q.context)) for q in case.questions]) for case in cases]
 
 
-def test_nothing_of_the_explain_split_is_handed_to_the_judge(world: World, pool: PoolTiles) -> None:
+def test_the_judge_is_handed_the_label_and_contexts_of_the_score_split(world: World, pool: PoolTiles) -> None:
     judge = OneCase()
     simulation = SimulationScorer(tools(judge))
     scored(simulation.score(explanation_of(COLOUR, "colours"), world.given(COLOUR, pool)))
     (case,) = judge.cases
-    assert (case.label, case.solved) == ("colours", ())
+    assert case.label == "colours"
     assert {q.context.split for q in case.questions} == {"score"}

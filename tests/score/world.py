@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int64
 from autointerp.config import CollectConfig, ContextsConfig, ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.pool_blocks import PoolBlocks
+from autointerp.contexts.pool_windows import PoolWindows
 from autointerp.contexts.splits import group_split
 from autointerp.contexts.windows import make_context
 from autointerp.corpus.reader import Blocks
@@ -89,6 +90,21 @@ class World:
         return activations
 
     def pool_tiles(self) -> PoolTiles:
+        config, collect = ContextsConfig(n_pool_tiles=1000), CollectConfig(context_length=WINDOW)
+        return PoolTiles.build(self._pool_blocks(), Pieces(), config, collect, seed=SEED, source_id=SOURCE)
+
+    def windows_of(self, feature: int) -> PoolTiles | None:
+        """Windows that end with a word on which a feature fires, or begin with their block."""
+        block = np.flatnonzero(self.activations(feature).any(axis=1))
+        if block.size == 0:
+            return None
+        start = np.clip(self.activations(feature)[block].argmax(axis=1) - WINDOW + 1, 0, BLOCK - WINDOW)
+        drawn = PoolWindows(block.astype(np.int32), start.astype(np.int32), np.full(block.size, WINDOW, np.int32))
+        return PoolTiles.of_windows(
+            drawn, self._pool_blocks(), Pieces(), ContextsConfig(), WINDOW, seed=SEED, source_id=SOURCE
+        )
+
+    def _pool_blocks(self) -> PoolBlocks:
         rows = []
         for feature in range(len(self.lexicons)):
             block, position = np.nonzero(self.activations(feature))
@@ -104,8 +120,7 @@ class World:
             position=firing[:, 1].astype(np.int32),
             activation=firing[:, 3].astype(np.float32),
         )
-        config, collect = ContextsConfig(n_pool_tiles=1000), CollectConfig(context_length=WINDOW)
-        return PoolTiles.build(PoolBlocks.read(pool, self), Pieces(), config, collect, seed=SEED, source_id=SOURCE)
+        return PoolBlocks.read(pool, self)
 
     def contexts(self, feature: int, n: int = 20) -> FeatureContexts:
         """n firing and n silent contexts of each split; quantiles by the rank of the peak."""
@@ -166,9 +181,7 @@ class Scripted:
 
     async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
         for case in cases:
-            solved = [s.question.context for s in case.solved]
-            assert not {q.context.context_id for q in case.questions} & {c.context_id for c in solved}
-            assert all(context.split == "explain" for context in solved)
+            assert not {q.context.text for q in case.questions} & set(case.background)
         return [Answers([self.says(case.label, task, question) for question in case.questions]) for case in cases]
 
 

@@ -35,6 +35,7 @@ from autointerp.run.session import Session, SourceSession
 from autointerp.run.stage_row import StageRow
 from autointerp.score.base import BaseScorer
 from autointerp.score.baseline import shuffled_explanations
+from autointerp.score.others import OtherFeatures
 from autointerp.score.trials import ScoreContexts
 from autointerp.store.results import StageState
 
@@ -109,6 +110,8 @@ async def run_score(
         return
     rows = _Rows(session, participants, spending, every)
     pending = {source_id: _find_pending(session, scorers, of_source) for source_id, of_source in explanations.items()}
+    asked = {group.scorer.name: group.scorer for groups in pending.values() for group in groups}
+    participants.check_subject(asked.values())
     n_pending = sum(len(group.explanations) for groups in pending.values() for group in groups)
     counts = {"done": 0, "failed": 0}
 
@@ -177,10 +180,10 @@ def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations:
 
 
 def _labels_together(session: Session, scorer: BaseScorer) -> int:
-    """How many labels a scorer asks its judge about together."""
+    """How many labels a scorer is given together."""
     with called_by_us(scorer, f"the scorer {scorer.name!r}"):
         n_prompts = 1 if scorer.stop is None else _PROMPTS_TOGETHER_IN_ROUNDS
-        return 1 if scorer.judge.is_free else n_prompts * session.pipeline.judge.contexts_per_prompt
+        return scorer.n_together if scorer.judge.is_free else n_prompts * session.pipeline.judge.contexts_per_prompt
 
 
 async def _score_source(
@@ -193,6 +196,11 @@ async def _score_source(
         with called_by_us(job.scorer, f"the scorer {job.scorer.name!r}"):
             return await job.scorer.score_all(job.labels)
 
+    def read_labels() -> dict[int, str]:
+        return {e.feature_index: e.label for e in source.run.reader.explanations(source_id=source.source_id)}
+
+    others = OtherFeatures(read_labels, source.windows_of, source.run.embedder)
+
     def chunks() -> Iterator[list[_Job]]:
         statistics = source.collected.statistics
         for groups in _read_together(pending):
@@ -202,7 +210,7 @@ async def _score_source(
             participants.prepare(sorted(labels), chunk, source.pool)
             contexts = {
                 of.feature_index: ScoreContexts(
-                    of, source.pool, int(statistics.n_active[of.feature_index]) / statistics.n_tokens
+                    of, source.pool, int(statistics.n_active[of.feature_index]) / statistics.n_tokens, others
                 )
                 for of in chunk
             }

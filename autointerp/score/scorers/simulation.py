@@ -23,7 +23,7 @@ from jaxtyping import Float64
 
 from autointerp.contexts.pool import PoolTiles
 from autointerp.errors import PipelineError
-from autointerp.records import Context, Explanation, FeatureContexts
+from autointerp.records import Context, Explanation
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer, ScoreTools
 from autointerp.score.correlation import Simulated
@@ -63,10 +63,6 @@ class SimulationScorer(BaseScorer):
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
         """Every context of the score split."""
         return build_questions(contexts.feature, "score", key)
-
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """None: activations need no threshold."""
-        return ()
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int

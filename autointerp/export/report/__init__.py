@@ -1,0 +1,1 @@
+"""A report on runs: one self-contained HTML page with plots."""
