@@ -306,6 +306,9 @@ class JudgeConfig(_Frozen):
     simulated_per_prompt: int = Field(
         4, gt=0, description="contexts in one question to an LLM that is asked for activations"
     )
+    calibration: str | None = Field(
+        None, description="file of `autointerp calibrate`, by which detection and fuzzing are corrected for its errors"
+    )
 
     @model_validator(mode="after")
     def _model_where_it_is_needed(self) -> Self:
