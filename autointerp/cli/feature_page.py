@@ -18,6 +18,11 @@ _NEIGHBORS_READ = 20
 _NEIGHBORS_SHOWN = 6
 _NEIGHBOR_LABEL_WIDTH = 24
 _OTHERS_NAMED = 5
+_NULLS = {
+    "shuffled": "shuffled: the label of feature {}",
+    "most_frequent_token": "nobody: the token it fires on most, for comparison",
+    "no_label": "nobody: what a judge guesses without a label, for comparison",
+}
 _SIDES = {"input": "what it fires on", "output": "what it promotes"}
 
 
@@ -127,7 +132,7 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
         if explanation.n_contexts is not None:
             by += f", from {explanation.n_contexts} contexts"
         if explanation.is_baseline:
-            by = f"shuffled: the label of feature {explanation.label_from}"
+            by = _NULLS[explanation.explainer].format(explanation.label_from)
         lines += ["", f"label  {explanation.label}", f"       by {by}"]
         if page.same_label and not explanation.is_baseline:
             lines.append(f"       {_same_label(page.same_label)}")

@@ -87,13 +87,14 @@ class Explanation:
         source_id: `model@source`.
         feature_index: The feature the label is about.
         label: The text.
-        explainer: Name of the explainer, for example `keywords`; `shuffled` for the baseline.
+        explainer: Name of the explainer, for example `keywords`; `shuffled` for the baseline, or another null's name.
         model: The language model's name, or `local`.
         prompt_sha256: Hash of the prompt's text; None for an explainer without a prompt.
         cost_usd: What it cost; None where the price is unknown; 0.0 where local.
         created_at: UTC.
         fingerprint: Of everything that decides the label.
-        label_from: For the baseline, the feature whose label this is; None for a true label.
+        label_from: For the baseline, the feature whose label this is; for other nulls (`score.nulls`), which nobody
+            wrote, the feature itself; None for a true label.
         side: Which side of the feature the label is about: `input`, what it fires on, or `output`, what it promotes;
             None where the explainer does not say.
         n_contexts: Contexts in which the feature fires that were shown to the language model: fewer than asked for
@@ -120,7 +121,7 @@ class Explanation:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether this is another feature's label, given to this one to see what chance scores."""
+        """Whether this is a null: no explanation of the feature, but there to see what scores without one."""
         return self.label_from is not None
 
 
