@@ -347,6 +347,7 @@ class BaseScorer(ABC):
                 weight=p.weight,
                 unanswered=a.unanswered,
                 prompt=a.prompt,
+                simulated=a.activations,
             )
             for p, a in zip(posed, answers, strict=True)
         )
