@@ -30,7 +30,7 @@ class DetectionScorer(BaseScorer):
     """Grades by balanced accuracy on firing and silent contexts; see the module's steps."""
 
     name = "detection"
-    version = 3
+    version = 4
     task = DETECTION
     is_corrected = True
     metric = "balanced accuracy"
