@@ -111,13 +111,13 @@ def test_intervals_hold_the_truth_as_often_as_they_say(
 
 def drawn(
     rng: np.random.Generator,
-    *,
     n_known: int,
+    n: int = 2000,
+    *,
     described: float,
     alarming: float,
     sensitivity: float,
     specificity: float,
-    n: int = 2000,
 ) -> Judged:
     """Windows of many labels, half of them firing, of some of which it is known what is right."""
     firing = np.arange(n) % 2 == 0
@@ -153,8 +153,12 @@ def test_prediction_powered_intervals_hold_the_truth_whatever_the_judge(
     sensitivity: float, specificity: float, described: float, alarming: float, n_known: int
 ) -> None:
     rng, truth = np.random.default_rng(0), (1 + described - alarming) / 2
-    rates = {"described": described, "alarming": alarming, "sensitivity": sensitivity, "specificity": specificity}
-    results = [powered(drawn(rng, n_known=n_known, **rates)) for _ in range(400)]
+
+    def one() -> Estimate:
+        rates = {"described": described, "alarming": alarming}
+        return powered(drawn(rng, n_known, sensitivity=sensitivity, specificity=specificity, **rates))
+
+    results = [one() for _ in range(400)]
     assert np.mean([of.low <= truth <= of.high for of in results]) > 0.92
     assert abs(np.mean([of.value - truth for of in results])) < 0.01
 
@@ -164,7 +168,7 @@ def test_a_good_judge_s_verdicts_narrow_the_interval_and_a_bad_one_s_do_no_harm(
     good, bad = (
         np.mean(
             [
-                width(powered(drawn(rng, n_known=100, described=0.7, alarming=0.3, sensitivity=s, specificity=s)))
+                width(powered(drawn(rng, 100, described=0.7, alarming=0.3, sensitivity=s, specificity=s)))
                 for _ in range(50)
             ]
         )
@@ -180,7 +184,7 @@ def test_errors_that_differ_by_label_and_by_class_are_put_right_where_rates_of_p
     rng = np.random.default_rng(0)
     results = []
     for _ in range(200):
-        judged = drawn(rng, n_known=100, described=0.9, alarming=0.1, sensitivity=1.0, specificity=1.0)
+        judged = drawn(rng, 100, described=0.9, alarming=0.1, sensitivity=1.0, specificity=1.0)
         missed = judged.firing & (rng.random(judged.firing.size) < 1 / 3)
         results.append(
             powered(Judged(judged.firing, judged.verdict & ~missed, judged.known, judged.right, judged.cluster))
@@ -189,15 +193,13 @@ def test_errors_that_differ_by_label_and_by_class_are_put_right_where_rates_of_p
 
 
 def test_too_few_known_answers_give_no_number() -> None:
-    judged = drawn(np.random.default_rng(0), n_known=19, described=0.9, alarming=0.1, sensitivity=0.9, specificity=0.9)
+    judged = drawn(np.random.default_rng(0), 19, described=0.9, alarming=0.1, sensitivity=0.9, specificity=0.9)
     result = prediction_powered(judged)
     assert result == "of 19 firing windows it is known what is right, and 20 are needed"
 
 
 def test_where_all_is_known_the_judge_does_not_count() -> None:
-    judged = drawn(
-        np.random.default_rng(0), n=100, n_known=50, described=0.8, alarming=0.2, sensitivity=0.1, specificity=0.1
-    )
+    judged = drawn(np.random.default_rng(0), 50, 100, described=0.8, alarming=0.2, sensitivity=0.1, specificity=0.1)
     right = judged.right
     expected = (right[judged.firing].mean() + 1 - right[~judged.firing].mean()) / 2
     assert powered(judged).value == pytest.approx(expected)
