@@ -245,10 +245,12 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         lines += ["", *summary_rows(scores)]
         if any(of.judge == "local" for of in scores):
             lines.append(LOCAL_JUDGE_CAVEAT)
+    if tiers := opened.reader.tier_counts():
+        lines += ["", "labels by tier: " + ", ".join(f"{n:,} {name}" for name, n in tiers.items())]
     if counts:
         failed = [[*kind, str(n), example[kind]] for kind, n in sorted(counts.items())]
         lines += ["", *table(["failed in", "reason", "n", "for example"], failed, left=(0, 1, 3))]
-    content = {"stages": stages, "paid": paid, "scores": scores, "failures": failures}
+    content = {"stages": stages, "paid": paid, "scores": scores, "tiers": tiers, "failures": failures}
     _print(content, lines, as_json=as_json)
 
 

@@ -304,6 +304,9 @@ class JudgeConfig(_Frozen):
     kind: Literal["local", "llm"] = Field("local", description="local: similarity by the embedder; llm: [judge.model]")
     model: ModelConfig | None = Field(None, description="the LLM; required by kind = 'llm'")
     contexts_per_prompt: int = Field(20, gt=0, description="contexts in one question to an LLM")
+    simulated_per_prompt: int = Field(
+        4, gt=0, description="contexts in one question to an LLM that is asked for activations"
+    )
     calibration: str | None = Field(
         None, description="file of `autointerp calibrate`, by which detection and fuzzing are corrected for its errors"
     )

@@ -142,6 +142,7 @@ class Trial:
         weight: 1 / probability with which the context was drawn (recall); 1 elsewhere.
         unanswered: Why there is no answer; None where there is one.
         prompt: Names the prompt that it was put in; None where no language model was asked.
+        simulated: What the judge took the activation at each token to be, from 0 to 10; None where it was not asked.
     """
 
     explanation_id: str
@@ -155,6 +156,7 @@ class Trial:
     weight: float = 1.0
     unanswered: str | None = None
     prompt: str | None = None
+    simulated: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
