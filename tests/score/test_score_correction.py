@@ -155,8 +155,16 @@ def test_prediction_powered_intervals_hold_the_truth_whatever_the_judge(
     rng, truth = np.random.default_rng(0), (1 + described - alarming) / 2
 
     def one() -> Estimate:
-        rates = {"described": described, "alarming": alarming}
-        return powered(drawn(rng, n_known, sensitivity=sensitivity, specificity=specificity, **rates))
+        return powered(
+            drawn(
+                rng,
+                n_known,
+                described=described,
+                alarming=alarming,
+                sensitivity=sensitivity,
+                specificity=specificity,
+            )
+        )
 
     results = [one() for _ in range(400)]
     assert np.mean([of.low <= truth <= of.high for of in results]) > 0.92
