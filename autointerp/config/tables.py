@@ -339,6 +339,12 @@ class ScoreConfig(_Frozen):
     n_recall_random: int = Field(20, gt=0, description="further pool contexts drawn uniformly")
     n_generated: int = Field(10, ge=3, description="texts for a label, and as many against it, run through the subject")
     n_siblings: int = Field(5, gt=1, description="features of nearest labels that discrimination sets a label against")
+    surprisal_model: str = Field(
+        "packaged:smollm2-135m-instruct", description="a causal model: packaged, a folder, or a name on the hub"
+    )
+    n_surprisal_references: int = Field(
+        4, gt=1, description="other features' labels against which surprisal sets a label"
+    )
     n_bootstrap: int = Field(1000, gt=0, description="resamples behind intervals that have no closed form")
     baseline: bool = Field(True, description="score shuffled labels too")
     n_baseline: int | None = Field(None, gt=0, description="labelled features in the baseline; unset: all")

@@ -82,6 +82,7 @@ def _check_scorers(pipeline: Pipeline) -> None:
         names.add(scorer.name)
         if scorer.asks_judge and pipeline.judge.kind == "llm":
             scorer.task.read_prompt()
+        scorer.check(pipeline.score, pipeline.subject.device)
 
 
 def asked_models(pipeline: Pipeline, *, explains: bool, scores: bool) -> list[ModelConfig]:
@@ -264,6 +265,7 @@ class Participants:
             lambda: self._labels_fingerprint,
             lambda: session.live_subject,
             self._judging_model(f"score:{made.name}"),
+            session.pipeline.subject.device,
         )
         return made(tools)
 

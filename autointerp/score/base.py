@@ -84,6 +84,7 @@ class ScoreTools:
         labels_fingerprint: Of every current label of the run, for scorers that set features against each other.
         subject: The subject with its coders, loaded when it is first asked for. Raises `SubjectError` if it can't be.
         judging_model: The language model that judges; None where the judge is local.
+        device: Where a scorer's own model runs: as `subject.device` has it.
     """
 
     config: ScoreConfig
@@ -94,6 +95,7 @@ class ScoreTools:
     labels_fingerprint: Callable[[], str] = str
     subject: Callable[[], LiveSubject] = _no_subject
     judging_model: JudgingModel | None = None
+    device: str = "auto"
 
 
 class BaseScorer(ABC):
@@ -154,6 +156,28 @@ class BaseScorer(ABC):
         )
         self.fingerprint = fingerprint("score", tools.contexts_fingerprint, self.name, own)
 
+    @classmethod
+    def check(cls, config: ScoreConfig, device: str) -> None:
+        """See that what it needs besides contexts and the run's judge is there, before hours of work.
+
+        Args:
+            config: The table `[score]`.
+            device: As `subject.device` has it.
+
+        Raises:
+            AutointerpError: If something is not.
+        """
+        return
+
+    def announce(self, n_labels: int, contexts: FeatureContexts) -> str:
+        """What is to be known before so many labels are scored, such as how long it takes; empty for nothing.
+
+        Args:
+            n_labels: To be scored.
+            contexts: Of the first of their features.
+        """
+        return ""
+
     def make_judge(self, tools: ScoreTools) -> Judge:
         """The run's judge, or one of the scorer's own."""
         return tools.judge()
@@ -200,6 +224,10 @@ class BaseScorer(ABC):
 
         The verdicts come to `measure` as `Answered.texts`; what of them decides the score belongs in the detail.
         """
+        return ()
+
+    def others(self, explanation: Explanation, contexts: ScoreContexts) -> Sequence[str]:
+        """Labels of other features, for a judge that takes off what any label does to a text."""
         return ()
 
     @abstractmethod
@@ -257,6 +285,7 @@ class BaseScorer(ABC):
                 [p.question for p in of_job],
                 self._solved(explanation, contexts),
                 self.texts(contexts) if self.judge.is_free else (),
+                self.others(explanation, contexts),
             )
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
             if not isinstance(of_job, Undefined)

@@ -11,6 +11,7 @@ BUILT_IN = {
     "intruder": "autointerp.score.scorers.intruder:IntruderScorer",
     "recall": "autointerp.score.scorers.recall:RecallScorer",
     "generation": "autointerp.score.scorers.generation:GenerationScorer",
+    "surprisal": "autointerp.score.scorers.surprisal:SurprisalScorer",
 }
 
 
