@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autointerp.config.file import load_pipeline
     from autointerp.errors import AutointerpError
     from autointerp.export.export import export_run
+    from autointerp.library.compare import compare_runs
     from autointerp.library.run import Run, open_run
     from autointerp.records import FeatureFilter
     from autointerp.run.pipeline import run_pipeline
@@ -27,6 +28,7 @@ __all__ = [
     "FeatureFilter",
     "Pipeline",
     "Run",
+    "compare_runs",
     "export_run",
     "load_pipeline",
     "open_run",
@@ -38,6 +40,7 @@ _HOMES = {
     "FeatureFilter": "autointerp.records",
     "Pipeline": "autointerp.config",
     "Run": "autointerp.library.run",
+    "compare_runs": "autointerp.library.compare",
     "export_run": "autointerp.export.export",
     "load_pipeline": "autointerp.config.file",
     "open_run": "autointerp.library.run",

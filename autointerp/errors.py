@@ -23,6 +23,7 @@
     │   └── UnknownFeatureError     no such feature in this store
     ├── FilterError                 a filter on features is out of range, or asks for a score that no label has
     ├── SearchError                 a query or one of its options can't be answered
+    ├── CompareError                there is nothing, or more than one thing, to compare
     ├── ExportError                 an export's file or options are wrong
     ├── RunError                    the run folder
     │   └── RunMismatchError        the folder belongs to another configuration
@@ -166,6 +167,10 @@ class FilterError(AutointerpError):
 
 class SearchError(AutointerpError):
     """A query or one of its options can't be answered."""
+
+
+class CompareError(AutointerpError):
+    """There is nothing, or more than one thing, to compare."""
 
 
 class ExportError(AutointerpError):

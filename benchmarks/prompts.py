@@ -182,7 +182,7 @@ async def judge_all(
     meters = []
     for of_feature, label in zip(questions, labels, strict=True):
         meters.append(Meter(tokenizer()))
-        await judge(meters[-1], n_per_prompt).answer(task, [Case(label, of_feature, ())])
+        await judge(meters[-1], n_per_prompt).answer(task, [Case(label, of_feature)])
     return meters
 
 

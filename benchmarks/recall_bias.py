@@ -1,10 +1,12 @@
 """How far recall's value is off, by how often a feature fires, and how often its interval holds the truth.
 
-Seeded simulation: labels of known recall (.3, .7, .95) and precision (.3, .6, .9, 1) on features of known firing rate,
-judged free (every tile of the score split, 1,024 of 2,048, besides 20 contexts) and for pay (20 contexts, 20 retrieved
-tiles, which hold each false alarm with probability .4 as far as there is room, and 20 others).
+Without a run: a seeded simulation. Labels of known recall (.3, .7, .95) and precision (.3, .6, .9, 1) on features of
+known firing rate, judged free (every tile of the score split, 1,024 of 2,048, besides 20 contexts) and for pay (20
+contexts, 20 retrieved tiles, which hold each false alarm with probability .4 as far as there is room, and 20 others).
+With one: its labels, against their truth over every held-out window (`recall_truth`); the run is only read.
 
     python -m benchmarks.recall_bias [--repeats 200]       # about two minutes on one core
+    python -m benchmarks.recall_bias RUN [--shuffled]      # about three
 
 The result stands in `recall_bias.md`.
 """
@@ -15,8 +17,9 @@ from itertools import product
 import numpy as np
 
 from autointerp.score import metrics
+from autointerp.score.at_base_rate import estimate
 from autointerp.score.metrics import Stratum
-from autointerp.score.scorers.recall import estimate
+from benchmarks import recall_truth
 
 N_TILES, N_SCORE, N_SILENT, N_CONTEXTS, N_ASKED, N_DRAWS = 2048, 1024, 1000, 20, 20, 500
 RETRIEVED = 0.4
@@ -49,7 +52,7 @@ def simulate(
         rest = rng.hypergeometric(n_yes - likely, n_rest - n_yes + likely, N_ASKED)
         strata = (Stratum(N_ASKED, N_ASKED, likely), Stratum(n_rest, N_ASKED, rest))
     recovered = metrics.recovered(verdict, np.ones(verdict.size), N_DRAWS, rng, weight=weight)
-    told = estimate(recovered, strata, rate, rng)[0]
+    told = estimate(recovered, strata, rate, rng).f1
     seen = metrics.f1_at_base_rate(
         recovered.mass, recovered.contexts, metrics.stratified_rate(strata, N_DRAWS, rng), rate
     )
@@ -57,10 +60,20 @@ def simulate(
 
 
 def main() -> None:
-    """Print the table."""
+    """Print what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", help="a finished run of one source, judged by the local judge")
+    parser.add_argument("--shuffled", action="store_true", help="the run's shuffled labels in place of the true ones")
     parser.add_argument("--repeats", type=int, default=200, help="features a setting")
-    repeats = parser.parse_args().repeats
+    arguments = parser.parse_args()
+    if arguments.run:
+        recall_truth.main(arguments.run, shuffled=arguments.shuffled)
+    else:
+        simulate_all(arguments.repeats)
+
+
+def simulate_all(repeats: int) -> None:
+    """Print the table of the simulation."""
     rng = np.random.default_rng(0)
     print("| judging | firing rate | bias | worst setting | bias of shares seen | worst setting | coverage | lowest |")
     print("|---|---|---|---|---|---|---|---|")

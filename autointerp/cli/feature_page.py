@@ -140,6 +140,7 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
                 f"       {score.scorer:<10} {with_interval(score)}  {score.metric}, judge {score.judge}, "
                 f"{score.n_trials} trials{_besides(score)}{_unanswered(score)}"
             )
+            lines += [f"       {'':<10} {line}" for line in _at_base_rate(score)]
             if note := score.detail.get("uninformative"):
                 lines.append(f"       {'':<10} uninformative: {note}")
     lines += _every_context(page, are_chosen=choice != ContextChoice())
@@ -162,6 +163,20 @@ def _besides(score: Score) -> str:
     """What else the value comes from: a judge who is free is asked about more than what has trials."""
     n_judged = score.detail.get("n_tiles_judged")
     return f" and {n_judged:,} windows of the pool" if n_judged else ""
+
+
+def _at_base_rate(score: Score) -> list[str]:
+    """What a headline on half firing contexts comes to at the feature's own rate, where the scorer says so."""
+    detail = score.detail
+    if "f1_at_base_rate" not in detail:
+        return []
+    told = [
+        f"{name} {number(detail[key])}"
+        + (f" [{number(ends['low'])} {number(ends['high'])}]" if (ends := detail.get(f"{key}_interval")) else "")
+        for name, key in (("precision", "precision_at_base_rate"), ("F1", "f1_at_base_rate"))
+    ]
+    chance = f"{number(detail['base_rate'])} and {number(detail['chance_f1_at_base_rate'])}"
+    return [f"at its own firing rate: {', '.join(told)}; a yes to everything gets {chance}"]
 
 
 def _unanswered(score: Score) -> str:

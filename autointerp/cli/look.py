@@ -1,4 +1,4 @@
-"""Commands that look at a run: search, neighbors, show, export, report, status. They work while the run is going on.
+"""Commands that look at a run, also while it is going on: search, neighbors, show, export, compare, report, status.
 
 As in `main`, what a command needs is imported inside it.
 """
@@ -137,6 +137,34 @@ def export(
     typer.echo(f"Wrote {written.n_rows} rows to {written.path}{', in a new folder' if is_new else ''}")
 
 
+def compare(
+    first: RunArgument,
+    second: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", readable=False, help="another run; by default the same")
+    ] = None,
+    explainer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="whose labels: explainer, model, or beginning of a fingerprint; twice, the first side's first"
+        ),
+    ] = None,
+    judge: Annotated[
+        list[str] | None, typer.Option(help="whose scores: judge, or beginning of a fingerprint; as --explainer")
+    ] = None,
+    scorer: Annotated[list[str] | None, typer.Option(help="only by this scorer; repeatable")] = None,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", help="features better, and worse, to list of each scorer")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two runs, or two explainers or judges of one, on the same features and trials."""
+    from autointerp.cli.comparison import comparison_as_json, comparison_lines
+    from autointerp.library.compare import compare_runs
+
+    found = compare_runs(first, second, explainer=explainer or (), judge=judge or (), scorers=scorer)
+    several = len(set(found.first.sources) | set(found.second.sources)) > 1
+    lines = () if as_json else comparison_lines(found, n_shown=max(0, top_k), with_source=several)
+    _print(comparison_as_json(found), lines, as_json=as_json)
+
+
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", readable=False, help="run folders")],
     file: Annotated[Path, typer.Option("--output", "-o", help="the page to write")] = Path("report.html"),
@@ -202,7 +230,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     _print(content, lines, as_json=as_json)
 
 
-COMMANDS = (search, neighbors, show, export, report, status)
+COMMANDS = (search, neighbors, show, export, compare, report, status)
 
 
 def _print(content: Any, lines: Iterable[str], *, as_json: bool) -> None:

@@ -195,7 +195,7 @@ class ContextsConfig(_Frozen):
     negatives: tuple[NegativeKind, ...] = Field(
         ("silent_peak", "silent_similar"), min_length=1, description="kinds of silent contexts, in equal shares"
     )
-    n_explain_silent: int = Field(20, gt=0, description="silent contexts at most on the explain side, for thresholds")
+    n_explain_silent: int = Field(20, gt=0, description="silent contexts at most on the explain side")
     n_similar_to: int = Field(
         5, gt=0, description="explain contexts whose mean embedding stands for the feature in silent_similar"
     )

@@ -5,7 +5,7 @@ For each feature:
 1. Choose active contexts for both splits from the top set and the uniform sample (`choose`).
    In those that grade, the place of the peak is drawn (`place`).
 2. Choose silent contexts for both splits from the pool (`negatives`): as many as there are active ones and of the same
-   lengths, on the explain side at most `n_explain_silent`, which is what a judge's threshold needs. They are of blocks
+   lengths, on the explain side at most `n_explain_silent`, for explainers that contrast. They are of blocks
    in which the feature is wholly silent, if these give the least that is needed; else silent windows of other blocks
    make up for what lacks. Where even these are fewer than the least, the feature has no silent contexts.
 3. Where a select split is set apart, keep the score contexts of steps 1 and 2, which knew nothing of it, and choose the

@@ -24,6 +24,8 @@ from autointerp.contexts.windows import Pieces, make_context
 from autointerp.embedder import TextEmbedder
 from autointerp.records import Context, ContextKind, Split
 
+_N_BACKGROUND = 128
+
 
 @dataclass(frozen=True, eq=False)
 class PoolTiles:
@@ -217,6 +219,13 @@ class PoolTiles:
     def score_texts(self) -> list[str]:
         """Texts of the tiles of the score split, in order."""
         return [text for text, is_score in zip(self.texts, self.is_score, strict=True) if is_score]
+
+    @cached_property
+    def background(self) -> tuple[str, ...]:
+        """Texts of the explain split, some hundreds at most, spread evenly over its tiles."""
+        tiles = np.flatnonzero(self.is_explain)
+        places = np.linspace(0, tiles.size - 1, min(_N_BACKGROUND, tiles.size)).astype(int)
+        return tuple(self.texts[tile] for tile in tiles[places])
 
     def block_is_silent(self, feature_index: int) -> Bool[np.ndarray, " tile"]:
         """Whether a feature is silent on every counted token of each tile's whole block."""

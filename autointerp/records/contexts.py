@@ -39,7 +39,7 @@ class Context:
             a context is silent its whole block is, but for `silent_window`. `generated` is no window but a text that
             was made, with what the feature did on it; `effect` no text but the tokens that an edit promoted, and in
             place of activations by how many nats.
-        split: `explain` contexts may be shown to explainers and set thresholds; `select` contexts only choose among
+        split: `explain` contexts may be shown to explainers; `select` contexts only choose among
             labels; `score` contexts only grade. None for what the pass kept and no stage took.
         tokens: Text pieces; joined without a separator they are the context's text.
         token_ids: The model's token ids, one a piece.

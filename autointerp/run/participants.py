@@ -197,6 +197,7 @@ class Participants:
                 self.explain_fingerprint,
                 judge=lambda: self._select_judge,
                 seed=self._session.pipeline.seed,
+                background=lambda: source.pool.background,
             )
         )
 

@@ -1,9 +1,8 @@
 """What every scorer is built on: it poses questions, has a judge answer them, and measures the answers.
 
 A scorer is a class over `BaseScorer`, ours or a user's, that `registry.load_scorer` finds by its name in the pipeline.
-It gives `pose` (which contexts are asked about, with the truth), `solve` (like questions of the explain split, on which
-a judge may set a threshold) and `measure` (the headline and what else the answers tell). These are pure; only the judge
-talks to anything.
+It gives `pose` (which contexts are asked about, with the truth) and `measure` (the headline and what else the answers
+tell). These are pure; only the judge talks to anything.
 
 Every choice is by keyed hash of the feature, never of the label: a label and its shuffled baseline face the same
 questions, so their scores can be compared pair by pair. The labels of many features are judged together (`score_all`),
@@ -29,7 +28,6 @@ from autointerp.records import (
     SCORER_KINDS,
     Explanation,
     Failure,
-    FeatureContexts,
     Score,
     ScoreWithTrials,
     Side,
@@ -38,7 +36,7 @@ from autointerp.records import (
 )
 from autointerp.score import metrics
 from autointerp.score.detail import Detail
-from autointerp.score.judge import Answer, Case, Judge, Solved, Task, check_answers
+from autointerp.score.judge import Answer, Case, Judge, Task, check_answers
 from autointerp.score.rounds import SEQUENCE_INTERVAL, Asked, ask_in_rounds
 from autointerp.score.trials import (
     Answered,
@@ -46,7 +44,6 @@ from autointerp.score.trials import (
     ScoreContexts,
     Undefined,
     answered,
-    as_solved,
     feature_key,
     missing_class,
     one_answer,
@@ -231,17 +228,6 @@ class BaseScorer(ABC):
         return ()
 
     @abstractmethod
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """Questions like those of `pose`, of the explain split, on which a judge may set a threshold.
-
-        The local judge answers nothing without them.
-        """
-
-    def solve_among(self, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
-        """`solve`, for a scorer whose questions are not of the feature's own contexts alone."""
-        return self.solve(contexts.feature, key)
-
-    @abstractmethod
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
     ) -> tuple[metrics.Estimate, Detail]:
@@ -283,7 +269,7 @@ class BaseScorer(ABC):
             Case(
                 explanation.label if self.sees_label else "",
                 [p.question for p in of_job],
-                self._solved(explanation, contexts),
+                contexts.pool.background,
                 self.texts(contexts) if self.judge.is_free else (),
                 self.others(explanation, contexts),
             )
@@ -323,10 +309,6 @@ class BaseScorer(ABC):
         if missing := missing_class(posed, *self.classes):
             return (self.needs_silence and contexts.no_silence) or missing
         return posed
-
-    def _solved(self, explanation: Explanation, contexts: ScoreContexts) -> tuple[Solved, ...]:
-        with self._called(explanation):
-            return as_solved(self.solve_among(contexts, self._key(explanation)))
 
     def _measured(self, explanation: Explanation, contexts: ScoreContexts, asked: Asked) -> ScoreWithTrials | Failure:
         posed, said = asked.posed, asked.said

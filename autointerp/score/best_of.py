@@ -9,7 +9,7 @@
    probabilities; of equal ones again that of the first candidate.
 
 Where there is but one label, nobody is asked. Where the select split of a feature lacks firing or silent contexts, or
-the judge has nothing to set a threshold on, the first candidate's label is taken. Where the judge failed, the feature
+the judge has nothing to compare with, the first candidate's label is taken. Where the judge failed, the feature
 has no label this time: the candidates' answers are in the journal, and the next run only asks the judge. How the choice
 was made, and how well each candidate's label fits, stands in the explanation's `detail`.
 """
@@ -28,7 +28,7 @@ from autointerp.records import Explanation, Failure, FeatureContexts, FeatureEvi
 from autointerp.score import metrics
 from autointerp.score.judge import Case, Judge
 from autointerp.score.scorers.detection import DETECTION, build_questions
-from autointerp.score.trials import Undefined, answered, as_solved, feature_key, missing_class
+from autointerp.score.trials import Undefined, answered, feature_key, missing_class
 
 _Result = TypeVar("_Result")
 _PURPOSE = "select"
@@ -43,10 +43,12 @@ class JudgedTools(Tools):
     Attributes:
         judge: Connects the judge. Raises `NoKeyError` where the environment has no key.
         seed: The run's.
+        background: Texts of the explain split, as `Case.background` has them.
     """
 
     judge: Callable[[], Judge]
     seed: int
+    background: Callable[[], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,13 @@ class SelectTrial:
     Args:
         judge: Answers.
         seed: Of the questions' order.
+        background: As `Case.background` has it; nothing to compare with by default.
     """
 
-    def __init__(self, judge: Judge, seed: int) -> None:
+    def __init__(self, judge: Judge, seed: int, background: Callable[[], tuple[str, ...]] = tuple) -> None:
         self._judge = judge
         self._seed = seed
+        self._background = background
         self.fingerprint = fingerprint(_PURPOSE, 1, seed, judge.fingerprint(DETECTION))
 
     async def fit(self, label: str, evidence: FeatureEvidence) -> Fit | UnknownFit:
@@ -101,22 +105,19 @@ class SelectTrial:
 
         Args:
             label: The label.
-            evidence: Of the feature, with its select contexts. The judge may set a threshold on the explain contexts.
+            evidence: Of the feature, with its select contexts.
 
         Raises:
             LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
         """
-        contexts = FeatureContexts(
-            evidence.source_id,
-            evidence.feature_index,
-            (*evidence.active, *evidence.silent, *evidence.select_active, *evidence.select_silent),
-        )
+        select = (*evidence.select_active, *evidence.select_silent)
+        contexts = FeatureContexts(evidence.source_id, evidence.feature_index, select)
         key = feature_key(self._seed, _PURPOSE, evidence.source_id, evidence.feature_index)
         posed = build_questions(contexts, "select", key)
         if missing := missing_class(posed, "firing select contexts", "silent select contexts"):
             return UnknownFit(missing.message, retry=False)
-        solved = as_solved(build_questions(contexts, "explain", key))
-        (said,) = await self._judge.answer(DETECTION, [Case(label, [p.question for p in posed], solved)])
+        case = Case(label, [p.question for p in posed], self._background())
+        (said,) = await self._judge.answer(DETECTION, [case])
         of = answered(posed, said.answers)
         if isinstance(of, Undefined):
             reason = of.message if of.raw is None else f"{of.message} ({of.raw})"
@@ -166,7 +167,7 @@ class BestOfExplainer(BaseExplainer):
         super().__init__(tools)
         assert isinstance(tools, JudgedTools), "who makes an explainer that asks a judge gives it one"
         self._candidates = [made(tools) for made in _classes(tools.config)] if candidates is None else candidates
-        self._trial = SelectTrial(tools.judge(), tools.seed)
+        self._trial = SelectTrial(tools.judge(), tools.seed, tools.background)
 
     @classmethod
     def asks_model(cls, config: ExplainConfig) -> bool:

@@ -82,21 +82,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Solved:
-    """A question of the explain split with its true answer: what a judge may set its threshold on."""
-
-    question: Question
-    truth: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Case:
     """A label on trial.
 
     Attributes:
         label: The label; empty where the scorer does not look at it (`BaseScorer.sees_label`).
         questions: About it, of the score split.
-        solved: Of the explain split, to set a threshold on. A language model ignores them.
+        background: Texts of the explain split as they come, the same for every feature: what the label is told against
+            by a judge that compares. A language model ignores them.
         texts: Whole contexts of the score split by their text alone, unmarked, that are asked about besides, thousands
             at a time: none unless the judge is free.
         others: Labels of other features, for a judge that takes off what any label does to a text. Mostly empty.
@@ -104,7 +97,7 @@ class Case:
 
     label: str
     questions: Sequence[Question]
-    solved: Sequence[Solved]
+    background: tuple[str, ...] = ()
     texts: Sequence[str] = ()
     others: Sequence[str] = ()
 

@@ -60,7 +60,7 @@ class Estimate:
 # --- closed forms ---------------------------------------------------------------------------------------------------
 
 
-def proportion(n_yes: int, n: int, worth: float = 1.0) -> Estimate | None:
+def proportion(n_yes: float, n: int, worth: float = 1.0) -> Estimate | None:
     """A share with Wilson's interval at what n trials are worth; None of no trials.
 
     `scipy.stats.binomtest(…).proportion_ci(method="wilson")` gives the same limits at a hundred times the cost.

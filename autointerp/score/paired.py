@@ -12,8 +12,8 @@ intervals that overlap therefore say little, and what is compared is the differe
    no width where both said the same (Bonett and Price 2012, who add a whole one to the one sample that they have; of
    an AUROC its size is `_PSEUDO_PLACEMENT`).
 3. The p-value is that of a test of no difference. For verdicts it flips the sign of each group's differences: were it
-   the same who answers, they would be as likely the other way round. That is McNemar's exact test where each trial has
-   a group of its own, and it holds at any number of trials. For placements it is Student's t.
+   the same who answers, they would be as likely the other way round. It is McNemar's mid-p (Fagerland et al. 2013)
+   where each trial has a group of its own. For placements it is Student's t.
 4. F1 at the natural base rate has no closed form: both are computed from the same draws of a Bayesian bootstrap over
    groups (Rubin 1981).
 
@@ -82,8 +82,7 @@ def balanced_accuracy_difference(
     correlation = rates_correlation(differs, truth, groups, (part[0].size, part[1].size))
     centre, error = _centre_and_error(part, correlation)
     half = Z_95 * error / 2
-    n_of_class = np.where(truth, truth.sum(), (~truth).sum())
-    p_value = _p_by_flipping(np.bincount(groups, weights=differs / n_of_class))
+    p_value = _p_by_flipping(differs, truth, groups)
     return _difference(value, centre - half, centre + half, p_value)
 
 
@@ -268,11 +267,17 @@ def _placements(
     return placed
 
 
-def _p_by_flipping(sums: Float64[np.ndarray, " cluster"]) -> float:
-    """Share of all ways to flip the groups' signs that come as far from 0 as what was seen.
+def _p_by_flipping(
+    differs: Float64[np.ndarray, " trial"],
+    truth: Bool[np.ndarray, " trial"],
+    cluster: Int64[np.ndarray, " trial"],
+) -> float:
+    """Share of all ways to flip the groups' signs that come further from 0 than what was seen, and half of as far.
 
-    All ways are tried where few groups differ; where many do, their sum is as good as normal.
+    The half is Lancaster's (1961) mid-p: with all of it, of ten groups hardly any result would count, after correction
+    for many features none. All ways are tried where few groups differ; where many do, their sum is as good as normal.
     """
+    sums = np.bincount(cluster, weights=differs / np.where(truth, truth.sum(), (~truth).sum()))
     differing = sums[np.abs(sums) > 1e-12]
     seen = abs(float(differing.sum()))
     if differing.size == 0:
@@ -282,7 +287,8 @@ def _p_by_flipping(sums: Float64[np.ndarray, " cluster"]) -> float:
     flipped = np.zeros(1)
     for of_group in differing:
         flipped = np.concatenate([flipped + of_group, flipped - of_group])
-    return float(np.mean(np.abs(flipped) >= seen - 1e-9))
+    beyond, as_far = np.abs(flipped) > seen + 1e-9, np.abs(flipped) >= seen - 1e-9
+    return float((beyond.mean() + as_far.mean()) / 2)
 
 
 def _difference(value: float, low: float, high: float, p_value: float) -> Difference:

@@ -14,7 +14,7 @@ from autointerp.identity import hash_key, keyed_hash
 from autointerp.records import Context, FeatureContexts, Usage
 from autointerp.score.clusters import numbered
 from autointerp.score.confusion import Confusion, confusion
-from autointerp.score.judge import Answer, Question, Solved
+from autointerp.score.judge import Answer, Question
 from autointerp.score.others import OtherFeatures
 
 NO_SILENT_CONTEXTS = "NoSilentContexts"
@@ -38,7 +38,7 @@ class ScoreContexts:
     """What scorers may use of one feature.
 
     Attributes:
-        feature: Contexts of both splits. Score contexts make trials; explain contexts only set thresholds.
+        feature: Contexts of both splits. Score contexts make trials.
         pool: The source's pool, with the truth for every feature on every tile.
         density: Share of counted tokens on which the feature fires.
         others: The labelled features of its source, itself among them; None where nobody knows them.
@@ -175,11 +175,6 @@ def shuffled(posed: Sequence[Posed], key: int) -> tuple[Posed, ...]:
     """The questions in an order that tells nothing about their truth."""
     hashes = context_hashes(key, [p.question.context for p in posed])
     return tuple(posed[i] for i in sorted(range(len(posed)), key=lambda i: (hashes[i], i)))
-
-
-def as_solved(posed: Iterable[Posed]) -> tuple[Solved, ...]:
-    """Questions of the explain split in the form in which a judge may see their truth."""
-    return tuple(Solved(question=p.question, truth=p.truth) for p in posed)
 
 
 def missing_class(posed: Sequence[Posed], positives: str, negatives: str) -> Undefined | None:

@@ -175,3 +175,24 @@ def test_show_counts_the_windows_of_the_pool_beside_the_trials(
     assert f"{graded.score.n_trials} trials and 1,991 windows of the pool" in printed(
         capsys, "show", str(tmp_path), "1"
     )
+
+
+def test_show_tells_beside_the_headline_what_it_comes_to_at_the_feature_s_own_rate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = Writer(tmp_path)
+    writer.add_source(make.source(4))
+    writer.add_features([make.feature(1)])
+    explanation = make.explanation(1, "heat")
+    graded = make.graded(explanation)
+    detail = {
+        "base_rate": 0.01,
+        "precision_at_base_rate": None,
+        "f1_at_base_rate": 0.34,
+        "f1_at_base_rate_interval": {"low": 0.1, "high": 0.6},
+        "chance_f1_at_base_rate": 0.02,
+    }
+    writer.add_explanations([explanation])
+    writer.add_scores([replace(graded, score=replace(graded.score, detail=detail))])
+    told = "at its own firing rate: precision -, F1 .34 [.10 .60]; a yes to everything gets .01 and .02"
+    assert told in printed(capsys, "show", str(tmp_path), "1")

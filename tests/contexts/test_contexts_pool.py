@@ -181,6 +181,16 @@ def test_tiles_are_drawn_evenly_from_long_and_short_documents() -> None:
     assert abs(n_drawn - n_short / 2) < 4 * np.sqrt(n_short) / 2
 
 
+def test_background_is_text_of_the_explain_split_alone_spread_over_it() -> None:
+    tiles = make_world(0).tiles()
+    background = tiles.background
+    explain = [text for text, is_explain in zip(tiles.texts, tiles.is_explain, strict=True) if is_explain]
+    assert 1 < len(background) <= len(explain)
+    assert (background[0], background[-1]) == (explain[0], explain[-1])
+    assert set(background) <= set(explain)
+    assert dataclasses.replace(tiles, is_select=~tiles.is_score).background == ()
+
+
 def test_texts_are_embedded_once_for_all_features() -> None:
     tiles, embedder = make_world(0).tiles(), BagOfWords()
     first = tiles.embeddings(embedder)

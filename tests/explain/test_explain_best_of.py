@@ -18,7 +18,7 @@ from autointerp.explain.word_rates import BaseRates
 from autointerp.llm import Journal, LanguageModel, connect, load_prompt
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence
 from autointerp.score.best_of import BestOfExplainer, Choice, Fit, JudgedTools, UnknownFit, choose
-from autointerp.score.judge import Answer, Answers, Case, Judge, Question, Solved, Task
+from autointerp.score.judge import Answer, Answers, Case, Judge, Question, Task
 from autointerp.score.judges.llm import LlmJudge
 from autointerp.score.judges.local import LocalJudge
 from autointerp.score.scorers.detection import DETECTION
@@ -48,6 +48,7 @@ SELECT_SILENT = numbered(["one blue ship", "two old hats", "the black sea", "a s
 EVIDENCE = FeatureEvidence(
     SOURCE, 7, 0.01, 3.0, ACTIVE, SILENT, (), select_active=SELECT_ACTIVE, select_silent=SELECT_SILENT
 )
+BACKGROUND = ("so it goes", "a door of old wood")
 MODEL = ModelConfig(model="m", max_attempts=1, usd_per_million_input=1.0, usd_per_million_output=2.0)
 
 
@@ -75,7 +76,15 @@ def tools(config: ExplainConfig, judge: Judge | None = None, model: LanguageMode
 
     base_rates = BaseRates(["a ship of the sea"] * 20)
     judge = judge or LocalJudge(Shares())
-    return JudgedTools(config, language_model, lambda: base_rates, "of the stage", judge=lambda: judge, seed=0)
+    return JudgedTools(
+        config,
+        language_model,
+        lambda: base_rates,
+        "of the stage",
+        judge=lambda: judge,
+        seed=0,
+        background=lambda: BACKGROUND,
+    )
 
 
 class Words:
@@ -96,10 +105,10 @@ class Words:
 
     async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
         assert task == DETECTION
-        return [self._answer(case.label, case.questions, case.solved) for case in cases]
+        return [self._answer(case.label, case.questions, case.background) for case in cases]
 
-    def _answer(self, label: str, questions: Sequence[Question], solved: Sequence[Solved]) -> Answers:
-        self.asked.append((label, tuple(sorted(q.context.text for q in questions)), len(solved)))
+    def _answer(self, label: str, questions: Sequence[Question], background: Sequence[str]) -> Answers:
+        self.asked.append((label, tuple(sorted(q.context.text for q in questions)), len(background)))
         if label in self.mute:
             return Answers([Answer(None, unanswered="Timeout: too late", retry=self.mute[label])] * len(questions))
         return Answers([Answer(label in q.context.text.split(), 0.9) for q in questions])
@@ -145,11 +154,11 @@ def test_the_label_that_does_best_on_the_select_split_is_taken_and_the_others_ar
     assert json.loads(json.dumps(explanation.detail)) == explanation.detail
 
 
-def test_the_judge_is_asked_about_the_select_split_only_and_sets_its_threshold_on_the_explain_split() -> None:
+def test_the_judge_is_asked_about_the_select_split_only_beside_text_of_the_explain_split() -> None:
     judge = Words()
     best_of(writes(first="ship", second="red"), judge)
     texts = tuple(sorted(c.text for c in (*SELECT_ACTIVE, *SELECT_SILENT)))
-    assert judge.asked == [("ship", texts, 6), ("red", texts, 6)]
+    assert judge.asked == [("ship", texts, len(BACKGROUND)), ("red", texts, len(BACKGROUND))]
 
 
 def test_a_label_that_two_candidates_write_is_graded_once_and_stands_as_the_first_one_s() -> None:
@@ -218,7 +227,7 @@ def test_where_the_judge_fails_altogether_the_next_run_tries_again() -> None:
 
 
 def test_where_no_judge_could_answer_the_first_candidate_s_label_is_taken() -> None:
-    """The local judge has nothing to set a threshold on where the explain split has no silent context."""
+    """The local judge has nothing to compare with where the pool has no text of the explain split."""
     explanation = taken(best_of(writes(first="ship", second="red"), Words({"red": False, "ship": False})))
     assert explanation.label == "ship"
     assert explanation.detail["chosen_by"].startswith("order of the candidates, as none could be tried")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from autointerp.records import Explanation, FeatureContexts, Split
+from autointerp.records import Explanation, FeatureContexts
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail, add_confusion
@@ -11,9 +11,9 @@ from autointerp.score.judge import Question, Task
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
 
-def marked(contexts: FeatureContexts, split: Split, key: int) -> tuple[Posed, ...]:
+def marked(contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
     """Each firing context with one mark, by turns on its peak and on a token on which another feature fires instead."""
-    fit = [context for context in contexts.of(split, active=True) if context.decoy]
+    fit = [context for context in contexts.of("score", active=True) if context.decoy]
     posed = []
     for turn, context in enumerate(fit):
         is_peak = turn % 2 == 0
@@ -32,10 +32,7 @@ class PeakScorer(BaseScorer):
     needs_silence = False
 
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
-        return marked(contexts.feature, "score", key)
-
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        return marked(contexts, "explain", key)
+        return marked(contexts.feature, key)
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int

@@ -83,7 +83,10 @@ def test_always_yes_scores_a_half_and_its_precision_is_the_base_rate(world: Worl
     assert score.value == 0.5
     assert score.detail["matthews"] is None
     assert "same of every trial" in score.detail["undefined"]["matthews"]
-    assert score.detail["precision_at_base_rate"] == pytest.approx(score.detail["base_rate"])
+    assert score.detail["precision_at_base_rate"] == pytest.approx(score.detail["base_rate"], rel=0.05)
+    assert score.detail["f1_at_base_rate"] == pytest.approx(score.detail["chance_f1_at_base_rate"], rel=0.05)
+    base = score.detail["base_rate"]
+    assert score.detail["chance_f1_at_base_rate"] == pytest.approx(2 * base / (1 + base))
     tiles = float((pool.peaks(CAT) > 0).mean())
     assert score.detail["base_rate"] == pytest.approx(tiles, rel=0.15)
 
@@ -94,6 +97,19 @@ def test_always_no_has_no_precision_and_says_why(world: World, pool: PoolTiles) 
     assert score.detail["f1"] == 0.0
     assert score.detail["precision_at_base_rate"] is None
     assert score.detail["undefined"]["precision_at_base_rate"] == "the judge never said yes"
+    assert score.detail["f1_at_base_rate"] == 0.0
+
+
+def test_a_precision_at_the_base_rate_is_an_estimate_and_not_the_best_case(world: World, pool: PoolTiles) -> None:
+    """20 silent contexts without a false alarm don't prove that there is none in a thousand."""
+    given = replace(world.given(CAT, pool), density=1e-4)
+    unseen = replace(given, feature=replace(given.feature, feature_index=99))
+    detail = scored(scorer(Scripted(read)).score(explanation_of(99, "cat"), unseen)).score.detail
+    assert detail["specificity"] == 1.0
+    told, ends = detail["precision_at_base_rate"], detail["precision_at_base_rate_interval"]
+    assert told < 1.0, "the share seen is 1"
+    assert ends["low"] < 0.1 < told < ends["high"]
+    assert detail["f1_at_base_rate_interval"]["low"] < 0.2
 
 
 def test_true_beats_too_narrow_beats_false(world: World, pool: PoolTiles) -> None:
@@ -155,13 +171,11 @@ def test_no_answer_at_all_is_a_failure_to_try_again(world: World, pool: PoolTile
 
 
 def test_a_judge_that_can_never_answer_is_a_failure_for_good(world: World, pool: PoolTiles) -> None:
-    given = world.given(COLOUR, pool)
-    contexts = tuple(c for c in given.feature.contexts if c.split == "score" or c.is_active)
-    given = replace(given, feature=replace(given.feature, contexts=contexts))
+    given = world.given(COLOUR, replace(pool, is_select=~pool.is_score))
     local = DetectionScorer(tools(LocalJudge(BagOfWords())))
     failure = failed(local.score(explanation_of(COLOUR, "red"), given))
     assert (failure.error_type, failure.retry) == ("AllUnanswered", False)
-    assert failure.raw == "no question of the explain split is false, so there is no threshold"
+    assert failure.raw == "the pool has no text of the explain split, so there is nothing to compare similarities with"
 
 
 def test_answers_for_one_class_only_are_a_failure_to_try_again(world: World, pool: PoolTiles) -> None:

@@ -88,7 +88,7 @@ def test_firing_contexts_face_as_many_windows_of_siblings_in_which_the_feature_i
 
 def test_the_nearest_labels_count_and_who_fires_nowhere_else_is_passed_over(apart: World, tiles: PoolTiles) -> None:
     """The twin fires where the cat does, one never: the next nearest are the dog's and the horse's."""
-    siblings = find_siblings(given(apart, tiles, CAT), "score", 2, 1)
+    siblings = find_siblings(given(apart, tiles, CAT), 2, 1)
     assert {s.feature_index for s in siblings} == {DOG, HORSE}
     assert [len(s.windows) for s in siblings] == [10, 10]
 
@@ -142,27 +142,9 @@ def test_features_that_share_a_label_score_as_chance_does(apart: World, tiles: P
     assert result.score.ci_low < 0.5 < result.score.ci_high
 
 
-def test_the_local_judge_sets_its_threshold_on_like_windows_of_the_explain_split(
-    apart: World, tiles: PoolTiles
-) -> None:
-    contexts = given(apart, tiles, CAT)
-    solved = scorer(n_siblings=2).solve_among(contexts, 1)
-    assert {p.question.context.split for p in solved} == {"explain"}
-    assert {"pool"} == {p.question.context.kind for p in solved if not p.truth}
-    result = scored(scorer(LocalJudge(BagOfWords()), n_siblings=2).score(explanation_of(CAT, "cat"), contexts))
-    assert result.score.value == 1.0
-
-
-def test_where_no_sibling_has_windows_of_the_explain_split_the_silent_contexts_serve(
-    apart: World, tiles: PoolTiles
-) -> None:
-    contexts = given(apart, tiles, CAT)
-    assert contexts.others is not None
-    only = dataclasses.replace(contexts, others=OtherFeatures(lambda: LABELS, lambda feature: None, BagOfWords()))
-    assert {p.question.context.kind for p in scorer().solve_among(only, 1) if not p.truth} == {
-        "silent_random",
-        "silent_similar",
-    }
+def test_the_local_judge_tells_the_feature_s_words_from_its_siblings(apart: World, tiles: PoolTiles) -> None:
+    local = scorer(LocalJudge(BagOfWords()), n_siblings=2)
+    assert scored(local.score(explanation_of(CAT, "cat"), given(apart, tiles, CAT))).score.value == 1.0
 
 
 @pytest.mark.parametrize(

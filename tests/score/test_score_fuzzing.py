@@ -117,10 +117,3 @@ def test_all_unanswered_is_a_failure_to_try_again(world: World, pool: PoolTiles)
 
     failure = failed(scorer(Scripted(silent)).score(explanation_of(COLOUR, "x"), world.given(COLOUR, pool)))
     assert (failure.error_type, failure.retry, failure.raw) == ("AllUnanswered", True, "refused")
-
-
-def test_the_judge_sees_solved_questions_made_the_same_way_on_the_explain_split(world: World) -> None:
-    solved = build_questions(world.contexts(COLOUR), "explain", 1)
-    assert {p.question.context.split for p in solved} == {"explain"}
-    assert {p.truth for p in solved} == {True, False}
-    assert all(p.question.marked for p in solved)

@@ -65,7 +65,7 @@ def judge(
     **settings: int,
 ) -> tuple[list[Answer], list[Call]]:
     """What one label's questions are answered, without the names of the prompts."""
-    (said,), calls = judge_all(oracle, journal, [Case(label, asked, [])], task=task, **settings)
+    (said,), calls = judge_all(oracle, journal, [Case(label, asked)], task=task, **settings)
     return [replace(answer, prompt=None) for answer in said.answers], calls
 
 

@@ -33,7 +33,7 @@ def question(case: int, place: int) -> Question:
 
 def cases(*n_questions: int) -> list[Case]:
     """One a number, about its own word."""
-    return [Case(WORDS[n], [question(n, i) for i in range(of)], []) for n, of in enumerate(n_questions)]
+    return [Case(WORDS[n], [question(n, i) for i in range(of)]) for n, of in enumerate(n_questions)]
 
 
 def items(of: Sequence[Case]) -> list[Item]:
@@ -99,7 +99,7 @@ def test_a_text_that_several_features_are_asked_about_comes_once_in_a_prompt() -
     """Each of four features has eight texts of its own, and eight that all of them have."""
     own = [[question(n, i) for i in range(8)] for n in range(4)]
     shared = [Question(replace(question(9, i).context, feature_index=n)) for n in range(4) for i in range(8)]
-    asked = [Case(WORDS[n], [*own[n], *shared[8 * n : 8 * n + 8]], []) for n in range(4)]
+    asked = [Case(WORDS[n], [*own[n], *shared[8 * n : 8 * n + 8]]) for n in range(4)]
     batches = deal(DETECTION, items(asked), 4)
     assert len(batches) == 16
     for batch in batches:

@@ -120,7 +120,7 @@ class PeakScorer(Whole):
         ("PeakScorer = 3", "PeakScorer in .*mine.py is not a scorer: derive it from autointerp.score.base.BaseScorer"),
         (
             "from autointerp.score.base import BaseScorer as PeakScorer",
-            "mine.py lacks measure, pose, solve, name",
+            "mine.py lacks measure, pose, name",
         ),
         (NO_METRIC, "the scorer PeakScorer in .*mine.py lacks metric, interval: add it to the class"),
         ("1 / 0", r"the scorer in .*mine.py can't be imported \(ZeroDivisionError: division by zero\): mend that file"),

@@ -159,7 +159,7 @@ class LlmJudge:
         """Nothing is to be done before."""
 
     async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
-        """Answer every question of every case; `solved` is not needed.
+        """Answer every question of every case.
 
         Raises:
             LanguageModelError: If no further call can succeed.

@@ -3,53 +3,63 @@
 1. Each question becomes texts. Detection: the context. Fuzzing: each run of marked tokens, widened to whole words.
    Examples that stand in place of a label are read as one: the words under their marks, each an item.
 2. A question's similarity is the embedder's similarity of the label and its text; over several runs of marks, the mean.
-3. On `solved`, questions of the explain split with known answers, a one-dimensional logistic regression is fitted, the
-   two classes weighted alike. Where it gives 1/2 is the threshold: a smooth stand-in for the cut of best balanced
-   accuracy, which jumps about when there are a few dozen questions. The weights are those of a Platt scaling (Platt,
-   "Probabilistic outputs for support vector machines", 1999) with his targets, those of the smaller class for both, so
-   that classes that are told apart perfectly don't give infinite slopes.
+3. What is similar enough differs by label: one of frequent words is close to any text. So a label is tried on texts
+   that are no question (`Case.background`, the corpus as it comes), and on the same texts with one of its own words
+   added; where words are marked, on the words of these texts, and on its own. The two means are the ends of a scale,
+   and from a third of the way on the judge says yes.
 
-A label that is less similar to what it describes than to what it doesn't gets the slope that it deserves, 0: yes is
-never said because of dissimilarity. Then every answer has probability 1/2, and the verdict is no.
+So nothing that is known of the feature decides an answer, and a label of something else can't profit from it: were the
+threshold set on contexts whose answers are known, it would be put between the feature's one word and others, whichever
+the label happens to be closer to. A label that is no more similar to texts with its own words than to any others says
+nothing: every answer then has probability 1/2, and the verdict is no.
+
+A third, and how fast the probability rises, are those of a logistic regression over the demo's features, put together,
+rounded (`benchmarks/demo.md`): one rule for all features and for both sorts of questions.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from autointerp.contexts.render import active_offsets
 from autointerp.embedder import LabelEmbedder
 from autointerp.identity import fingerprint
 from autointerp.records import Context
 from autointerp.score.judge import Answer, Answers, Case, Question, Task
+from autointerp.words import label_words, words_of
 
-_N_NEWTON_STEPS = 50
-_SLOPE_PENALTY = 1e-3
+_THRESHOLD = 1 / 3
+_SLOPE = 4.0
+_N_PLANTED = 32
+_SMALLEST_SCALE = 1e-3
+# Of labels whose scores are under way, each with and without marks.
+_MAX_SCALES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """A logistic regression on one similarity.
+class Scale:
+    """What similarities to one label mean.
 
     Attributes:
-        slope: Log odds per unit of similarity, >= 0.
-        threshold: Similarity at which the odds are even; infinite where the slope is 0.
+        background: Mean similarity of texts as they come.
+        own: Mean similarity of texts that hold one of the label's words.
     """
 
-    slope: float
-    threshold: float
+    background: float
+    own: float
 
     def probability(self, similarity: Float64[np.ndarray, " question"]) -> Float64[np.ndarray, " question"]:
         """Probability of yes, were both answers equally frequent."""
-        if self.slope == 0.0:
+        if self.own - self.background < _SMALLEST_SCALE:
             return np.full(similarity.shape, 0.5)
-        log_odds = np.clip(self.slope * (similarity - self.threshold), -30.0, 30.0)
-        probability: Float64[np.ndarray, " question"] = 1.0 / (1.0 + np.exp(-log_odds))
+        share = (similarity - self.background) / (self.own - self.background)
+        probability: Float64[np.ndarray, " question"] = 1.0 / (1.0 + np.exp(-_SLOPE * (share - _THRESHOLD)))
         return probability
 
 
@@ -65,40 +75,50 @@ class LocalJudge:
 
     def __init__(self, embedder: LabelEmbedder) -> None:
         self._embedder = embedder
+        self._scale = lru_cache(maxsize=_MAX_SCALES)(self._find_scale)
 
     def fingerprint(self, task: Task) -> str:
-        """Of the embedder; every task is answered alike."""
-        return fingerprint("judge", self.name, 1, self._embedder.fingerprint)
+        """Of the embedder and the scale; every task is answered alike."""
+        return fingerprint("judge", self.name, 2, [_THRESHOLD, _SLOPE, _N_PLANTED], self._embedder.fingerprint)
 
     def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
         """Embed the words that are new, all at once."""
         self._embedder.learn_words([*labels, *texts])
 
     async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
-        """Answer every question, in order; none of a case whose `solved` lacks one of the two classes."""
+        """Answer every question, in order; none of a case without words to compare with."""
         return [self._answer(case) for case in cases]
 
     def _answer(self, case: Case) -> Answers:
-        truth = np.array([s.truth for s in case.solved], dtype=bool)
-        for kind, n in (("true", int(truth.sum())), ("false", int((~truth).sum()))):
-            if n == 0:
-                reason = f"no question of the explain split is {kind}, so there is no threshold"
-                return Answers([Answer(verdict=None, unanswered=reason, retry=False)] * len(case.questions))
-        similarity = self._similarities(case.label, [*(s.question for s in case.solved), *case.questions])
-        calibration = calibrate(similarity[: truth.size], truth)
-        probabilities = calibration.probability(similarity[truth.size :])
+        if not any(map(words_of, case.background)):
+            reason = "the pool has no text of the explain split, so there is nothing to compare similarities with"
+            return Answers([Answer(verdict=None, unanswered=reason, retry=False)] * len(case.questions))
+        alike: defaultdict[tuple[str, bool], list[int]] = defaultdict(list)
+        for place, question in enumerate(case.questions):
+            label = words_under_marks(question.examples) if question.examples else case.label
+            alike[label, bool(question.marked)].append(place)
+        probabilities = np.empty(len(case.questions))
+        for (label, is_marked), places in alike.items():
+            similarity = self._similarities(label, [case.questions[place] for place in places])
+            probabilities[places] = self._scale(label, case.background, is_marked).probability(similarity)
         answers = [Answer(verdict=bool(p > 0.5), probability=float(p)) for p in probabilities]
         if not case.texts:
             return Answers(answers)
         # Apart from the questions: the same texts under every label, which the embedder then cuts once.
         of_texts = self._embedder.similarity(case.label, case.texts).astype(np.float64)
-        return Answers(answers, texts=calibration.probability(of_texts) > 0.5)
+        return Answers(answers, texts=self._scale(case.label, case.background, False).probability(of_texts) > 0.5)
+
+    def _find_scale(self, label: str, background: tuple[str, ...], is_marked: bool) -> Scale:
+        own = label_words(label)
+        if is_marked:
+            texts: tuple[str, ...] = _distinct_words(background)
+        else:
+            texts = background
+            own = [f"{text} {own[place % len(own)]}" for place, text in enumerate(background[:_N_PLANTED])]
+        means = [float(self._embedder.similarity(label, of).mean(dtype=np.float64)) for of in (texts, own)]
+        return Scale(*means)
 
     def _similarities(self, label: str, questions: Sequence[Question]) -> Float64[np.ndarray, " question"]:
-        if any(q.examples for q in questions):
-            labels = [words_under_marks(q.examples) if q.examples else label for q in questions]
-            bare = [[replace(q, examples=())] for q in questions]
-            return np.concatenate([self._similarities(of, q) for of, q in zip(labels, bare, strict=True)])
         texts = [marked_texts(q.context, q.marked) if q.marked else (q.context.text,) for q in questions]
         similarity = self._embedder.similarity(label, [text for of_one in texts for text in of_one])
         if len(similarity) == len(texts):
@@ -110,6 +130,11 @@ class LocalJudge:
 def words_under_marks(examples: Sequence[Context]) -> str:
     """What examples have marked, as a label: a list of the words on which the feature fires in them."""
     return "\n".join(text for context in examples for text in marked_texts(context, active_offsets(context)))
+
+
+@lru_cache(maxsize=8)
+def _distinct_words(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({word for text in texts for word in words_of(text)}))
 
 
 # A label and the shuffled one beside it are asked about the same marks.
@@ -140,37 +165,3 @@ def marked_texts(context: Context, marked: tuple[int, ...]) -> tuple[str, ...]:
         else:
             spans.append([start, end])
     return tuple(text[start:end] for start, end in spans)
-
-
-def calibrate(similarity: Float64[np.ndarray, " question"], truth: Bool[np.ndarray, " question"]) -> Calibration:
-    """Fit the probability of yes to a similarity, by Newton's method, the two classes weighing alike.
-
-    Args:
-        similarity: Of each solved question.
-        truth: Its answer; both classes appear.
-
-    Returns:
-        The calibration; slope 0 where yes does not go with a larger similarity.
-    """
-    n_true, n_false = int(truth.sum()), int((~truth).sum())
-    assert min(n_true, n_false) > 0, "a threshold needs both classes"
-    scale = float(similarity.std())
-    if scale < 1e-9 or similarity[truth].mean() <= similarity[~truth].mean():
-        return Calibration(0.0, np.inf)
-    x = (similarity - similarity.mean()) / scale
-    target = np.abs(truth - 1.0 / (min(n_true, n_false) + 2.0))
-    weight = np.where(truth, 0.5 / n_true, 0.5 / n_false)
-    slope, bias = 1.0, 0.0
-    for _ in range(_N_NEWTON_STEPS):
-        p = 1.0 / (1.0 + np.exp(-np.clip(slope * x + bias, -30.0, 30.0)))
-        error, curve = weight * (p - target), weight * p * (1.0 - p)
-        gradient = np.array([(error * x).sum() + _SLOPE_PENALTY * slope, error.sum()])
-        mixed = (curve * x).sum()
-        hessian = np.array([[(curve * x * x).sum() + _SLOPE_PENALTY, mixed], [mixed, curve.sum() + 1e-9]])
-        step = np.linalg.solve(hessian, gradient)
-        slope, bias = slope - float(step[0]), bias - float(step[1])
-        if np.abs(step).max() < 1e-10:
-            break
-    if slope <= 0.0:
-        return Calibration(0.0, np.inf)
-    return Calibration(slope / scale, float(similarity.mean()) - bias / slope * scale)

@@ -7,7 +7,7 @@
    feature's own contexts. The feature is silent in each on every token, which the pool proves; and none nearly repeats
    a context of the feature.
 3. Questions: the firing contexts of the score split (true answer yes), and as many windows of the siblings (no), dealt
-   in turn, the nearest first. A judge may set its threshold on like questions of the explain split.
+   in turn, the nearest first.
 4. The headline is balanced accuracy. By sibling, it says whom the label is confused with.
 
 The siblings are those of the feature's current label, whatever label is on trial: a shuffled label faces the same
@@ -28,14 +28,13 @@ import numpy as np
 
 from autointerp.contexts.pool import PoolTiles
 from autointerp.identity import keyed_hash
-from autointerp.records import Context, Explanation, FeatureContexts, Split
+from autointerp.records import Context, Explanation, FeatureContexts
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer, ScoreTools
 from autointerp.score.detail import Detail, add_confusion
 from autointerp.score.judge import Question
 from autointerp.score.others import NearLabel
 from autointerp.score.scorers.detection import DETECTION
-from autointerp.score.scorers.detection import build_questions as build_detection_questions
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
 
 _LEAST_SIBLINGS = 2
@@ -83,27 +82,16 @@ class DiscriminationScorer(BaseScorer):
 
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
         """Firing contexts of the score split, and windows of siblings."""
-        siblings = self._siblings(contexts, "score", self.config.n_siblings, key)
+        siblings = self._siblings(contexts, self.config.n_siblings, key)
         if (lacking := _lacking(siblings, contexts)) is not None:
             return lacking
         return build_questions(contexts.feature.of("score", active=True), siblings, key)
-
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """Every context of the explain split, as in detection: where no sibling has windows of that split."""
-        return build_detection_questions(contexts, "explain", key)
-
-    def solve_among(self, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
-        """Firing contexts of the explain split, and windows of siblings of that split."""
-        siblings = self._siblings(contexts, "explain", self.config.n_siblings, key)
-        if not siblings:
-            return self.solve(contexts.feature, key)
-        return build_questions(contexts.feature.of("explain", active=True), siblings, key)
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
     ) -> tuple[metrics.Estimate, Detail]:
         """Balanced accuracy, over all siblings and against each, and who has the same label."""
-        headline, detail = measure(of, self._siblings(contexts, "score", self.config.n_siblings, key))
+        headline, detail = measure(of, self._siblings(contexts, self.config.n_siblings, key))
         assert contexts.others is not None, "there were siblings to ask about"
         equal = contexts.others.equal(contexts.feature.feature_index)
         detail.add("n_equal_labels", len(equal))
@@ -111,12 +99,11 @@ class DiscriminationScorer(BaseScorer):
         return headline, detail
 
 
-def find_siblings(contexts: ScoreContexts, split: Split, n_siblings: int, key: int) -> tuple[Sibling, ...]:
+def find_siblings(contexts: ScoreContexts, n_siblings: int, key: int) -> tuple[Sibling, ...]:
     """The features with the nearest labels, nearest first, each with its part of the questions; see steps 1 to 3.
 
     Args:
         contexts: Of the feature on trial; together the siblings have at most as many windows as it has firing contexts.
-        split: Whose windows are wanted.
         n_siblings: Siblings at most.
         key: Of the choice among a sibling's windows.
     """
@@ -126,24 +113,24 @@ def find_siblings(contexts: ScoreContexts, split: Split, n_siblings: int, key: i
     found: list[tuple[NearLabel, PoolTiles, list[int]]] = []
     for near in others.nearest(own.feature_index, _LOOKED_AT * n_siblings):
         windows = others.windows(near.feature_index)
-        apart = [] if windows is None else _windows_apart(windows, own, split, key)
+        apart = [] if windows is None else _windows_apart(windows, own, key)
         if windows is not None and len(apart) >= _LEAST_WINDOWS:
             found.append((near, windows, apart))
         if len(found) == n_siblings:
             break
     turns = sorted((turn, place) for place, (_, _, apart) in enumerate(found) for turn in range(len(apart)))
-    n_dealt = Counter(place for _, place in turns[: len(own.of(split, active=True))])
+    n_dealt = Counter(place for _, place in turns[: len(own.of("score", active=True))])
     return tuple(
         Sibling(*near, tuple(windows.context(tile, own.feature_index) for tile in apart[: n_dealt[place]]))
         for place, (near, windows, apart) in enumerate(found)
     )
 
 
-def _windows_apart(windows: PoolTiles, own: FeatureContexts, split: Split, key: int) -> list[int]:
-    """Windows of one split on which the feature is silent, and which repeat none of its contexts, in hashed order."""
-    fits = windows.of(split) & (windows.peaks(own.feature_index) <= 0)
+def _windows_apart(windows: PoolTiles, own: FeatureContexts, key: int) -> list[int]:
+    """Windows of the score split in which the feature is silent, repeating none of its contexts, in hashed order."""
+    fits = windows.of("score") & (windows.peaks(own.feature_index) <= 0)
     if fits.any():
-        fits &= ~windows.repeats(own.contexts, split)
+        fits &= ~windows.repeats(own.contexts, "score")
     tiles = np.flatnonzero(fits)
     hashes = keyed_hash(key, windows.block_index[tiles], windows.start[tiles])
     return [int(tile) for tile in tiles[np.argsort(hashes, kind="stable")]]

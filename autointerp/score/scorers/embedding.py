@@ -42,7 +42,7 @@ class SimilarityJudge:
         self._embedder.learn_words([*labels, *texts])
 
     async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
-        """The similarity of each context; `solved` is not needed."""
+        """The similarity of each context."""
         return [self._answer(case) for case in cases]
 
     def _answer(self, case: Case) -> Answers:
@@ -67,10 +67,6 @@ class EmbeddingScorer(BaseScorer):
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
         """Every context of the score split."""
         return build_questions(contexts.feature, key)
-
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """None: similarities need no threshold."""
-        return ()
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int

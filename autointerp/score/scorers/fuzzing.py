@@ -47,10 +47,6 @@ class FuzzingScorer(BaseScorer):
         """The firing contexts of the score split, marked."""
         return build_questions(contexts.feature, "score", key)
 
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """The firing contexts of the explain split, marked."""
-        return build_questions(contexts, "explain", key)
-
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
     ) -> tuple[metrics.Estimate, Detail]:

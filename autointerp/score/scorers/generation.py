@@ -23,7 +23,7 @@ from autointerp.contexts.windows import make_context
 from autointerp.errors import SubjectError
 from autointerp.identity import fingerprint
 from autointerp.live.subject import LiveSubject
-from autointerp.records import Context, Explanation, FeatureContexts, Usage
+from autointerp.records import Context, Explanation, Usage
 from autointerp.records.live import TokenActivations
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer, ScoreTools
@@ -59,17 +59,13 @@ class SubjectJudge:
         """Nothing is to be done before."""
 
     async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
-        """Yes where the feature fired; the largest activation as a share of the largest of the solved contexts."""
-        return [self._answer(case) for case in cases]
+        """Yes where the feature fired; the largest activation as a share of the largest of the question's examples."""
+        return [Answers([_answer(question) for question in case.questions]) for case in cases]
 
-    def _answer(self, case: Case) -> Answers:
-        largest = max(s.question.context.max_activation for s in case.solved)
-        return Answers(
-            [
-                Answer(verdict=q.context.is_active, probability=min(1.0, q.context.max_activation / largest))
-                for q in case.questions
-            ]
-        )
+
+def _answer(question: Question) -> Answer:
+    largest = max(example.max_activation for example in question.examples)
+    return Answer(question.context.is_active, probability=min(1.0, question.context.max_activation / largest))
 
 
 class GenerationScorer(BaseScorer):
@@ -111,13 +107,20 @@ class GenerationScorer(BaseScorer):
             if isinstance(outcome, BaseException):
                 raise outcome
             written.append(outcome)
-        explanations = [explanation for explanation, _ in jobs]
-        self._ready |= await asyncio.to_thread(self._run, subject, explanations, written)
+        self._ready |= await asyncio.to_thread(self._run, subject, jobs, written)
 
     def _run(
-        self, subject: LiveSubject, explanations: Sequence[Explanation], written: Sequence[Written | Undefined]
+        self,
+        subject: LiveSubject,
+        jobs: Sequence[tuple[Explanation, ScoreContexts]],
+        written: Sequence[Written | Undefined],
     ) -> dict[str, tuple[Posed, ...] | Undefined]:
-        """The questions of each label, with what the subject did on their texts."""
+        """The questions of each label, with what the subject did on their texts, beside a firing context for scale."""
+        explanations = [explanation for explanation, _ in jobs]
+        strongest = [
+            max(contexts.feature.of("explain", active=True), key=lambda context: context.max_activation)
+            for _, contexts in jobs
+        ]
         read: list[tuple[int, MadeText, tuple[int, ...]]] = []
         for number, of_label in enumerate(written):
             if not isinstance(of_label, Undefined):
@@ -135,7 +138,7 @@ class GenerationScorer(BaseScorer):
                 if all(map(math.isfinite, said.activations)):
                     of_label_posed = done.setdefault(number, [])
                     context = _context(explanations[number], made, said, place=len(of_label_posed))
-                    of_label_posed.append(Posed(Question(context), made.fits))
+                    of_label_posed.append(Posed(Question(context, examples=(strongest[number],)), made.fits))
         return {
             explanation.explanation_id: of_label
             if isinstance(of_label, Undefined)
@@ -147,10 +150,6 @@ class GenerationScorer(BaseScorer):
         """The texts that `make_ready` has made and run."""
         ready = self._ready.pop(explanation.explanation_id)
         return ready if isinstance(ready, Undefined) else shuffled(ready, key)
-
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """The firing contexts of the explain split, which say how strong the feature gets."""
-        return tuple(Posed(Question(context), True) for context in contexts.of("explain", active=True))
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int

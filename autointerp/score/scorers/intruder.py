@@ -54,10 +54,6 @@ class IntruderScorer(BaseScorer):
             )
         return build_questions(contexts.feature, "score", key)
 
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """Every context of the explain split, each beside others of them."""
-        return build_questions(contexts, "explain", key)
-
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
     ) -> tuple[metrics.Estimate, Detail]:

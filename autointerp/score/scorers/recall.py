@@ -15,12 +15,10 @@
 5. The base rate b, the share of contexts in which the feature fires, comes from the whole pool and the feature's exact
    density. Precision among contexts as they come is b h / (b h + (1 - b) f), h being the share of firing windows with
    a yes.
-6. The headline is F1, the harmonic mean of that precision and of the recall of mass: the median of its posterior, as is
-   the precision in the detail, with a tenth of a pseudo-yes to each part of the silent text. Put together of the shares
-   seen it would be the best case, where few questions of rare false alarms found none, and with the neutral third the
-   worst case; the interval spans both (`benchmarks/recall_bias.md` compares). Recall alone would give 1 to the label
-   "any text"; F1 gives it 2 b / (1 + b), which stands beside it as `chance`. Of the measures that 2506.05774 tests, F1
-   at the natural base rate is one of the few that mark down labels that are too broad and labels that are too narrow.
+6. The headline is F1, the harmonic mean of that precision and of the recall of mass: an estimate, not the best case
+   (`at_base_rate`), as is the precision in the detail. Recall alone would give 1 to the label "any text"; F1 gives it
+   2 b / (1 + b), which stands beside it as `chance`. Of the measures that 2506.05774 tests, F1 at the natural base rate
+   is one of the few that mark down labels that are too broad and labels that are too narrow.
 
 Where a judge is paid, recall and h are those of the window around a block's peak, and so may be too high for a feature
 that fires several times a block: its weaker windows are never asked about.
@@ -30,7 +28,7 @@ Compare F1 between labels of one feature, not between features of different dens
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,21 +37,19 @@ from jaxtyping import Bool, Float32, Float64
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.identity import keyed_hash
-from autointerp.records import Explanation, FeatureContexts
+from autointerp.records import Explanation
 from autointerp.score import metrics
+from autointerp.score.at_base_rate import chance_f1, estimate
 from autointerp.score.base import BaseScorer, ScoreTools
 from autointerp.score.clusters import effective_share, numbered
 from autointerp.score.detail import Detail, add_by_quantile, context_rate
 from autointerp.score.judge import Question
 from autointerp.score.scorers.detection import DETECTION
-from autointerp.score.scorers.detection import build_questions as build_detection_questions
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
 FIRING, LIKELY, REST = "firing", "likely", "rest"
 # Firing tiles from which on they outweigh as many contexts.
 _PRIOR_TILES = 4.0
-# Of a yes in each part of the silent text, where it is rare; `benchmarks/recall_bias.md` has the bias that it leaves.
-_RARE_YES = 0.1
 
 
 class RecallScorer(BaseScorer):
@@ -110,10 +106,6 @@ class RecallScorer(BaseScorer):
     def texts(self, contexts: ScoreContexts) -> Sequence[str]:
         """Every tile of the score split."""
         return contexts.pool.score_texts
-
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """Every context of the explain split, as in detection."""
-        return build_detection_questions(contexts, "explain", key)
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
@@ -247,41 +239,21 @@ def measure(
     recovered = metrics.recovered(
         windows.verdict, windows.mass, base_rate.draws.size, rng, numbered(windows.group), windows.weight
     )
-    headline, precision, false_alarm = estimate(recovered, strata, base_rate, rng)
+    told = estimate(recovered, strata, base_rate, rng)
 
     detail = Detail()
     detail.add("mass_recall", recovered.mass)
     detail.add("context_recall", recovered.contexts)
-    detail.add("precision", precision, "the judge never said yes")
-    detail.add("chance", 2 * base_rate.value / (1 + base_rate.value))
-    detail.add("false_alarm_rate", false_alarm)
+    detail.add("precision", told.precision, "the judge never said yes")
+    detail.add("chance", chance_f1(base_rate))
+    detail.add("false_alarm_rate", told.false_alarm)
     detail.add("base_rate", base_rate)
     detail.add("n_positive", of.confusion.n_positive)
     detail.add("n_negative", of.confusion.n_negative)
     detail.add("n_silent_tiles", sum(s.size for s in strata))
     add_by_quantile(detail, of)
     detail.add_numbers("mass_recall_by_quantile", mass_recall_by_quantile(firing, mass))
-    return headline, detail
-
-
-def estimate(
-    recovered: metrics.Recovered, strata: tuple[metrics.Stratum, ...], base_rate: metrics.Rate, rng: np.random.Generator
-) -> tuple[metrics.Estimate, metrics.Rate | None, metrics.Rate]:
-    """The headline, precision, None where there is no yes, and the rate of false alarms; see step 6."""
-    n_draws = base_rate.draws.size
-    neutral = metrics.stratified_rate(strata, n_draws, rng)
-    rare = metrics.stratified_rate(strata, n_draws, rng, _RARE_YES)
-    cautious, likely = (
-        metrics.f1_at_base_rate(recovered.mass, recovered.contexts, rate, base_rate) for rate in (neutral, rare)
-    )
-    # A label that never recovers anything has 0, whatever else may be possible.
-    told, worst = (likely.at_median if likely.value > 0 else likely).estimate, cautious.estimate
-    precision = metrics.precision_at_base_rate(recovered.contexts, rare, base_rate)
-    return (
-        replace(told, low=min(told.low, worst.low), high=max(told.high, worst.high)),
-        precision and precision.at_median,
-        neutral,
-    )
+    return told.f1, detail
 
 
 def mass_recall_by_quantile(firing: Answered, mass: Float64[np.ndarray, " trial"]) -> dict[str, float]:

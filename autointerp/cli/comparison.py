@@ -1,0 +1,116 @@
+"""What `compare` prints: two sides by each scorer, what differs between them, and the features that differ."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from autointerp.cli.tables import feature_name, number, shorten, table
+from autointerp.library.compare import FeatureDifference, RunComparison, ScorerComparison
+from autointerp.score.compare import FALSE_DISCOVERY_RATE
+
+
+def comparison_lines(found: RunComparison, *, n_shown: int, with_source: bool) -> list[str]:
+    """A comparison for people.
+
+    Args:
+        found: What was compared.
+        n_shown: Features that got better, and worse, to be listed of each scorer.
+        with_source: Whether the features are of several sources.
+    """
+    lines = [f"first:  {found.first.name}", f"second: {found.second.name}"]
+    lines += [f"  differs in {what}" for what in found.differs]
+    lines += [f"  note: {what}" for what in found.warnings]
+    lines += ["", "The second less the first, with 95 % intervals over features:", *_overall_rows(found.scorers)]
+    for of in found.scorers:
+        lines += ["", *_feature_lines(of, n_shown, with_source=with_source)]
+    return lines
+
+
+def comparison_as_json(found: RunComparison) -> dict[str, Any]:
+    """A comparison as plain values, with which features are better and worse."""
+    content = asdict(found)
+    for of, plain in zip(found.scorers, content["scorers"], strict=True):
+        for name in ("better", "worse"):
+            plain[name] = [{"source_id": f.source_id, "feature_index": f.feature_index} for f in getattr(of, name)]
+    return content
+
+
+def _overall_rows(scorers: Sequence[ScorerComparison]) -> list[str]:
+    rows = []
+    for of in scorers:
+        overall = of.overall
+        n = str(overall.n_first) if of.is_paired else f"{overall.n_first}, {overall.n_second}"
+        rows.append(
+            [
+                *(of.scorer, n, number(overall.first_mean), number(overall.second_mean)),
+                _signed(overall.mean.value, overall.mean.low, overall.mean.high),
+                _signed(overall.median.value, overall.median.low, overall.median.high),
+                f"{_percent(overall.won.value)} [{_percent(overall.won.low)} {_percent(overall.won.high)}]",
+                _needed(of),
+            ]
+        )
+    header = ["scorer", "features", "first", "second", "mean difference", "median", "% won by second", "settled?"]
+    return table(header, rows, left=(0, 7))
+
+
+def _needed(of: ScorerComparison) -> str:
+    """Whether the features at hand settle which is better; how many would, and what so many can show."""
+    mean = of.overall.mean
+    if mean.detectable is None:
+        n = of.overall.n_first
+        return f"unknown: {'one feature' if n == 1 else f'all {n} features differ by the same'}"
+    shows = f"{of.overall.n_first} show {number(mean.detectable)} or more"
+    if mean.is_settled:
+        return f"yes; {shows}"
+    if mean.n_to_settle is None:
+        return f"no: no difference; {shows}"
+    return f"no: about {mean.n_to_settle:,} features would, if it is so large; {shows}"
+
+
+def _feature_lines(of: ScorerComparison, n_shown: int, *, with_source: bool) -> list[str]:
+    if not of.is_paired:
+        return [f"{of.scorer}: no features in common, so none is compared by itself"]
+    by = "from pairs of the same trials"
+    if of.n_by_trials < len(of.features):
+        n_apart = len(of.features) - of.n_by_trials
+        by = f"{n_apart} of {len(of.features)} from two intervals, which sees less, their trials not being the same"
+    lines = [
+        f"{of.scorer}, feature by feature ({by}; Benjamini-Hochberg, false discovery rate"
+        f" {100 * FALSE_DISCOVERY_RATE:.0f} %): {len(of.better)} better, {len(of.worse)} worse,"
+        f" {len(of.features) - len(of.better) - len(of.worse)} not told apart"
+    ]
+    for name, features in (("better", of.better), ("worse", of.worse)):
+        if features and n_shown:
+            lines += _feature_rows(name, features[:n_shown], with_source=with_source)
+            if len(features) > n_shown:
+                lines.append(f"  and {len(features) - n_shown} more (--top-k)")
+    return lines
+
+
+def _feature_rows(name: str, features: Sequence[FeatureDifference], *, with_source: bool) -> list[str]:
+    rows = [
+        [
+            feature_name(of.source_id, of.feature_index, with_source=with_source),
+            f"{number(of.first_value)} {shorten(of.first_label, 30)}",
+            f"{number(of.second_value)} {shorten(of.second_label, 30)}",
+            _signed(of.difference.value, of.difference.low, of.difference.high),
+            f"{of.q_value:.2g}",
+        ]
+        for of in features
+    ]
+    return table([name, "first", "second", "difference", "q"], rows, left=(0, 1, 2))
+
+
+def _signed(value: float, low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return _with_sign(value)
+    return f"{_with_sign(value)} [{_with_sign(low)} {_with_sign(high)}]"
+
+
+def _with_sign(value: float) -> str:
+    text = f"{value:+.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}"
