@@ -28,6 +28,7 @@ from autointerp.records import (
     SCORER_KINDS,
     Explanation,
     Failure,
+    FeatureContexts,
     Score,
     ScoreWithTrials,
     Side,

@@ -58,7 +58,7 @@ class SurprisalJudge:
     def __init__(self, model: str, device: str) -> None:
         self._config = _config(model, device)
         self.name = subject_name(self._config)
-        self._read_behind = lru_cache(maxsize=_READINGS_KEPT)(self._read)
+        self._kept = lru_cache(maxsize=_READINGS_KEPT)(self.read_behind)
 
     @cached_property
     def model(self) -> CausalModel:
@@ -86,13 +86,13 @@ class SurprisalJudge:
         return self.model.n_tokens(_prompt(label)) + longest < self.model.window
 
     async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
-        """The value of each context; `solved` is not needed."""
+        """The value of each context; `background` is not needed."""
         return [self._answer(case) for case in cases]
 
     def _answer(self, case: Case) -> Answers:
         texts = tuple(q.context.text for q in case.questions)
-        behind_label = self._read(case.label, texts)
-        behind_others = np.mean([self._read_behind(other, texts) for other in case.others], axis=0)
+        behind_label = self.read_behind(case.label, texts)
+        behind_others = np.mean([self._kept(other, texts) for other in case.others], axis=0)
         return Answers(
             [
                 Answer(verdict=None, probability=float(value))
@@ -102,7 +102,8 @@ class SurprisalJudge:
             ]
         )
 
-    def _read(self, label: str, texts: tuple[str, ...]) -> Float64[np.ndarray, " text"]:
+    def read_behind(self, label: str, texts: tuple[str, ...]) -> Float64[np.ndarray, " text"]:
+        """Mean of ln p over the tokens of each text behind the prompt with a label; NaN where that is too long."""
         return self.model.mean_log_probability(_prompt(label), texts)
 
     def _why_not(self, label: str, text: str) -> str:
@@ -183,10 +184,6 @@ class SurprisalScorer(BaseScorer):
             if len(chosen) == self.config.n_surprisal_references:
                 break
         return tuple(chosen)
-
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """None: values need no threshold."""
-        return ()
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
