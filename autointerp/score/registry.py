@@ -12,6 +12,8 @@ BUILT_IN = {
     "recall": "autointerp.score.scorers.recall:RecallScorer",
     "generation": "autointerp.score.scorers.generation:GenerationScorer",
     "surprisal": "autointerp.score.scorers.surprisal:SurprisalScorer",
+    "intervention": "autointerp.score.scorers.intervention:InterventionScorer",
+    "simulation": "autointerp.score.scorers.simulation:SimulationScorer",
 }
 
 
