@@ -1,5 +1,6 @@
 """The whole pipeline with surprisal: told before it begins, scored, shown, exported, resumed, refused in one line."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,16 @@ def write(planted: Planted, folder: Path, *more: str) -> Path:
 
 
 def test_labels_are_scored_by_what_a_model_expects_and_it_is_said_before_how_long_it_takes(
-    planted: Planted, with_contexts: WithContexts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    planted: Planted,
+    with_contexts: WithContexts,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    path = write(planted, tmp_path)
-    with_contexts(load_pipeline(str(path), ('features.indices="0-2,6"',)))
-    said = printed(capsys, "run", str(path), "--features", "0-2,6")
-    assert "surprisal: model reads" in said
+    pipeline = with_contexts(load_pipeline(str(write(planted, tmp_path)), ('features.indices="0-2,6"',)))
+    with caplog.at_level(logging.INFO):
+        assert run_pipeline(pipeline, STAGES).n_failed == 0
+    (said,) = (line for line in caplog.messages if "surprisal: model reads" in line)
     assert "8 labels take about" in said
     folder = tmp_path / "runs" / "read"
     run = open_run(folder)
@@ -40,7 +45,10 @@ def test_labels_are_scored_by_what_a_model_expects_and_it_is_said_before_how_lon
     export_run(folder, tmp_path / "labels.csv")
     assert "surprisal_ci_low" in (tmp_path / "labels.csv").read_text(encoding="utf-8").splitlines()[0]
     digest = run.reader.content_digest()
-    assert "reads" not in printed(capsys, "run", str(path), "--features", "0-2,6")
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        run_pipeline(pipeline, STAGES)
+    assert not [line for line in caplog.messages if "reads" in line]
     assert open_run(folder).reader.content_digest() == digest, "what is done is not done again"
 
 
