@@ -95,7 +95,8 @@ def _row(scorer: SurprisalScorer, true: Explanation, shuffled: Explanation, cont
             estimate = metrics.auroc(truth, value, cluster)
             assert estimate is not None, "both classes have contexts"
             auroc.setdefault(name, []).append(estimate.value)
-        low.append(estimate.low)
+            limit = estimate.low
+        low.append(limit)  # of the last, which is the scorer's
     return Row({name: (of[0], of[1]) for name, of in auroc.items()}, (low[0], low[1]))
 
 
