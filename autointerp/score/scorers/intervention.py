@@ -29,7 +29,7 @@ from autointerp.identity import hash_key, keyed_hash
 from autointerp.live.edits import direction, writing_hook
 from autointerp.live.next_token import OutputHead, effects, find_head
 from autointerp.live.subject import LiveSubject
-from autointerp.records import Context, Explanation, FeatureContexts
+from autointerp.records import Context, Explanation
 from autointerp.records.live import Edit, Effect, TokenChange
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer, ScoreTools
@@ -201,10 +201,6 @@ class InterventionScorer(BaseScorer):
         """What the feature promotes, and what others do."""
         steered = self._steered[explanation.source_id, explanation.feature_index]
         return steered if isinstance(steered, Undefined) else shuffled(steered.posed, key)
-
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """None: no threshold is set."""
-        return ()
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
