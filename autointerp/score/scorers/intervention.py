@@ -43,6 +43,8 @@ INTERVENTION = Task("intervention", "judge_intervention")
 _PROMPTS_A_GROUP = 4
 _FEWEST_GROUPS = 3
 _N_TOKENS = 10
+# Features: a label and its shuffled one are scored one after the other.
+_MOST_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class InterventionScorer(BaseScorer):
         for source_id in sorted({source_id for source_id, _ in new}):
             of_source = [contexts for (source, _), contexts in new.items() if source == source_id]
             self._steered |= await asyncio.to_thread(self._steer, self._subject(), of_source)
+        while len(self._steered) > _MOST_KEPT:  # the oldest are long scored
+            del self._steered[next(iter(self._steered))]
 
     def _steer(
         self, live: LiveSubject, features: Sequence[ScoreContexts]
