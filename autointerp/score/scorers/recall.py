@@ -45,7 +45,7 @@ from autointerp.score.clusters import effective_share, numbered
 from autointerp.score.detail import Detail, add_by_quantile, context_rate
 from autointerp.score.judge import Question
 from autointerp.score.scorers.detection import DETECTION
-from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
+from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
 
 FIRING, LIKELY, REST = "firing", "likely", "rest"
 # Firing tiles from which on they outweigh as many contexts.
@@ -86,7 +86,7 @@ class RecallScorer(BaseScorer):
             self._embedder.embed(labels)
             pool.embeddings(self._embedder)
 
-    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
         """Firing contexts of the score split, and silent tiles of the pool."""
         return build_questions(contexts, self._closeness(explanation.label, contexts.pool), self.config, key)
 
