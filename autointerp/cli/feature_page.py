@@ -18,6 +18,11 @@ _NEIGHBORS_READ = 20
 _NEIGHBORS_SHOWN = 6
 _NEIGHBOR_LABEL_WIDTH = 24
 _OTHERS_NAMED = 5
+_NULLS = {
+    "shuffled": "shuffled: the label of feature {}",
+    "most_frequent_token": "nobody: the token it fires on most, for comparison",
+    "no_label": "nobody: what a judge guesses without a label, for comparison",
+}
 _SIDES = {"input": "what it fires on", "output": "what it promotes"}
 
 
@@ -127,7 +132,7 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
         if explanation.n_contexts is not None:
             by += f", from {explanation.n_contexts} contexts"
         if explanation.is_baseline:
-            by = f"shuffled: the label of feature {explanation.label_from}"
+            by = _NULLS[explanation.explainer].format(explanation.label_from)
         lines += ["", f"label  {explanation.label}", f"       by {by}"]
         if page.same_label and not explanation.is_baseline:
             lines.append(f"       {_same_label(page.same_label)}")
@@ -140,7 +145,7 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
                 f"       {score.scorer:<10} {with_interval(score)}  {score.metric}, judge {score.judge}, "
                 f"{score.n_trials} trials{_besides(score)}{_unanswered(score)}"
             )
-            lines += [f"       {'':<10} {line}" for line in _at_base_rate(score)]
+            lines += [f"       {'':<10} {line}" for line in (*_corrected(score), *_at_base_rate(score))]
             if note := score.detail.get("uninformative"):
                 lines.append(f"       {'':<10} uninformative: {note}")
     lines += _every_context(page, are_chosen=choice != ContextChoice())
@@ -177,6 +182,19 @@ def _at_base_rate(score: Score) -> list[str]:
     ]
     chance = f"{number(detail['base_rate'])} and {number(detail['chance_f1_at_base_rate'])}"
     return [f"at its own firing rate: {', '.join(told)}; a yes to everything gets {chance}"]
+
+
+def _corrected(score: Score) -> list[str]:
+    """The value without the judge's errors, where a calibration was named; or why there is none."""
+    if "corrected" not in score.detail:
+        return []
+    value = score.detail["corrected"]
+    if value is None:
+        return [f"not corrected for the judge's errors: {score.detail['undefined']['corrected']}"]
+    limits, rates = score.detail["corrected_interval"], score.detail["judge_rates"]
+    told = f"{number(value)} [{number(limits['low'])} {number(limits['high'])}]"
+    judge = f"sensitivity {number(rates['sensitivity'])}, specificity {number(rates['specificity'])}"
+    return [f"{told}  corrected for the judge's errors: {judge} on puzzles"]
 
 
 def _unanswered(score: Score) -> str:

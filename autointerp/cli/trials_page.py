@@ -91,7 +91,9 @@ def trial_lines(of_labels: Sequence[LabelTrials]) -> Iterator[str]:
     """Lines about trials: truth, answer and what was asked."""
     for of in of_labels:
         label = of.explanation
-        by = f"shuffled, of feature {label.label_from}" if label.is_baseline else label.explainer
+        by = label.explainer
+        if label.is_baseline and label.label_from != label.feature_index:
+            by = f"shuffled, of feature {label.label_from}"
         right = "" if of.n_right is None else f", {of.n_right} of {of.score.n_trials} right"
         yield ""
         yield f"{of.score.scorer} of {label.label!r} ({by}), judge {of.score.judge}: {with_interval(of.score)}{right}"

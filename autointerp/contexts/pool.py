@@ -8,6 +8,7 @@ A tile is silent for a feature in the strong sense if its whole block is: `block
 silent itself lies from a firing of its block says `silent_margin`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -179,6 +180,21 @@ class PoolTiles:
     def of(self, split: Split) -> Bool[np.ndarray, " tile"]:
         """Whether each tile is of a split."""
         return {"explain": self.is_explain, "select": self.is_select, "score": self.is_score}[split]
+
+    @cached_property
+    def firing_features(self) -> Int64[np.ndarray, " feature"]:
+        """The features that fire somewhere in the pool, ascending."""
+        return np.unique(self._pool.feature).astype(np.int64)
+
+    def spread_over_groups(self, tiles: Int64[np.ndarray, " tile"]) -> list[int]:
+        """Tiles in their order, but each group's second after all first ones, and so on."""
+        seen: Counter[str] = Counter()
+        turns: list[tuple[int, int]] = []
+        for tile in tiles.tolist():
+            group = self.group_ids[tile]
+            turns.append((seen[group], tile))
+            seen[group] += 1
+        return [tile for _, tile in sorted(turns, key=lambda turn: turn[0])]
 
     def without_select(self) -> "PoolTiles":
         """The same tiles, those of the select split given back to the explain split."""

@@ -65,7 +65,7 @@ class FeatureView:
     def __repr__(self) -> str:
         lines = [f"<FeatureView of {self.feature!r}"]
         for scored in self.labels:
-            by = "shuffled" if scored.explanation.is_baseline else scored.explanation.explainer
+            by = scored.explanation.explainer
             scores = "".join(f", {score.scorer} {score.value:.2f}" for score in scored.scores)
             lines.append(f"  label {scored.explanation.label!r} ({by}){scores}")
         lines += [f"  failure {failure.stage}: {failure.error_type}: {failure.message}" for failure in self.failures]

@@ -75,14 +75,14 @@ class LiveSubject:
         source = self.source(source_id)
         found: list[TokenActivations | None] = [None] * len(texts)
         with self.lock:
-            for batch in self._batches(texts):
+            for batch in self.batches(texts):
                 values = self._run(source, [texts[i] for i in batch], [features[i] for i in batch])
                 for i, of_text in zip(batch, values, strict=True):
                     tokens = tuple(self.pieces.pieces(texts[i]))
                     found[i] = TokenActivations(tuple(texts[i]), tokens, tuple(of_text.tolist()))
         return [of_text for of_text in found if of_text is not None]
 
-    def _batches(self, texts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    def batches(self, texts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         """Places of texts to run together, those of like length: padding is run too."""
         n_around = len(self.special.before) + len(self.special.after)
         batch: list[int] = []

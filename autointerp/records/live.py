@@ -34,3 +34,27 @@ class Edit:
     feature_index: int
     mode: EditMode
     value: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChange:
+    """A token, and by how many nats an edit raises its log-probability as the next one."""
+
+    token_id: int
+    token: str
+    change: float
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an edit does to the next token, on the mean of some prompts.
+
+    Attributes:
+        promoted: The tokens whose log-probability it raises most, most first.
+        suppressed: Those whose it lowers most, most first.
+        kl: KL(edited || plain), in nats.
+    """
+
+    promoted: tuple[TokenChange, ...]
+    suppressed: tuple[TokenChange, ...]
+    kl: float

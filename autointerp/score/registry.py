@@ -12,6 +12,8 @@ BUILT_IN = {
     "recall": "autointerp.score.scorers.recall:RecallScorer",
     "rule": "autointerp.score.scorers.rule:RuleScorer",
     "generation": "autointerp.score.scorers.generation:GenerationScorer",
+    "intervention": "autointerp.score.scorers.intervention:InterventionScorer",
+    "simulation": "autointerp.score.scorers.simulation:SimulationScorer",
 }
 
 

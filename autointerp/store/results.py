@@ -76,6 +76,31 @@ class StageStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class NullSummary:
+    """One scorer over one null other than shuffled labels (`score.nulls`), of a sample of the features.
+
+    Attributes:
+        kind: `most_frequent_token` or `no_label`.
+        n: Features with this score.
+        mean: Of the values.
+        lower_quartile: Of the values.
+        median: Of the values.
+        upper_quartile: Of the values.
+        share_above_chance: Share whose interval lies wholly above chance; None where chance is unknown.
+        n_uninformative: Those on which the judge said the same to every question.
+    """
+
+    kind: str
+    n: int
+    mean: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    share_above_chance: float | None
+    n_uninformative: int
+
+
+@dataclass(frozen=True, slots=True)
 class ScorerSummary:
     """One scorer over all current labels, beside the same scorer on shuffled labels.
 
@@ -105,6 +130,7 @@ class ScorerSummary:
         n_paired: Features that have both.
         win_rate: Share of these where the true label's value is higher, ties counting half; None without a pair.
         share_above_shuffled: Share of these where the true label's interval lies wholly above the shuffled one's value.
+        nulls: Other nulls, by kind.
     """
 
     scorer: str
@@ -128,6 +154,7 @@ class ScorerSummary:
     n_paired: int
     win_rate: float | None
     share_above_shuffled: float | None
+    nulls: tuple[NullSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

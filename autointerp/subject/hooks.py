@@ -140,6 +140,14 @@ class HookPoint:
     side: Literal["input", "output"]
     adjust: Adjust | None = None
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether a change of its value is the same change of what the module passes on, so that it can be made there.
+
+        It is where the value is that, or differs by a shift only; not where it is normalised.
+        """
+        return not (isinstance(self.adjust, partial) and self.adjust.func is _normalized)
+
 
 def resolve_hook(
     subject: Subject,

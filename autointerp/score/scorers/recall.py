@@ -60,7 +60,7 @@ class RecallScorer(BaseScorer):
     """
 
     name = "recall"
-    version = 6
+    version = 7
     task = DETECTION
     metric = "F1 at the natural base rate, of activation-mass recall and precision"
     interval = "Bayesian bootstrap of firing windows by group of documents, posteriors of the other rates"

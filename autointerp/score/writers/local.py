@@ -81,13 +81,8 @@ class LocalWriter:
 def choose_bases(contexts: ScoreContexts, key: int, n: int) -> list[int]:
     """Silent tiles of the score split by keyed hash, those of groups that have one already after all others."""
     silent: Int64[np.ndarray, " tile"] = contexts.silent_tiles.eligible
-    seen: Counter[str] = Counter()
-    turns: list[tuple[int, int]] = []
-    for tile in silent[np.argsort(keyed_hash(key, silent), kind="stable")].tolist():
-        group = contexts.pool.group_ids[tile]
-        turns.append((seen[group], tile))
-        seen[group] += 1
-    return [tile for _, tile in sorted(turns, key=lambda turn: turn[0])][:n]
+    order = silent[np.argsort(keyed_hash(key, silent), kind="stable")]
+    return contexts.pool.spread_over_groups(order)[:n]
 
 
 def too_few_bases(contexts: ScoreContexts, n: int) -> Undefined:
