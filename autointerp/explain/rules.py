@@ -1,9 +1,9 @@
 """The explainer `rules`: a label that is a predicate over words, reads as one, and can be executed. Local.
 
 The rule is found on the explain split alone (`rules.search`): on the contexts in which the feature fires, and on tiles
-of the pool in which it is silent, at the rates of the corpus. It is written as a sentence (`rules.sentence`), from which
-the judge `rule` reads it back. A rule whose F1 there is below `explain.least_rule_f1` is no label: the feature gets the
-failure `NoRule`, with what the best one comes to.
+of the pool in which it is silent, at the rates of the corpus. It is written as a sentence (`rules.sentence`), from
+which the judge `rule` reads it back. A rule whose F1 there is below `explain.least_rule_f1` is no label: the feature
+gets the failure `NoRule`, with what the best one comes to.
 """
 
 from autointerp.config import ExplainConfig

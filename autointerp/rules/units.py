@@ -16,8 +16,8 @@ from autointerp.rules.vocabulary import Vocabulary
 from autointerp.words import WORD
 
 Places = Int64[np.ndarray, " place"]
-_SENTENCE_END = frozenset(".!?。！？")
-_OPENING, _CLOSING = frozenset("([{（［｛"), frozenset(")]}）］｝")
+_SENTENCE_END = frozenset(".!?\u3002\uff01\uff1f")
+_OPENING, _CLOSING = frozenset("([{\uff08\uff3b\uff5b"), frozenset(")]}\uff09\uff3d\uff5d")
 _LINE_BREAK = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
