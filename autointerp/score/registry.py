@@ -12,6 +12,7 @@ BUILT_IN = {
     "recall": "autointerp.score.scorers.recall:RecallScorer",
     "generation": "autointerp.score.scorers.generation:GenerationScorer",
     "intervention": "autointerp.score.scorers.intervention:InterventionScorer",
+    "simulation": "autointerp.score.scorers.simulation:SimulationScorer",
 }
 
 

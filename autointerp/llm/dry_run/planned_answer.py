@@ -16,6 +16,7 @@ TYPICAL_LABEL = 48
 """Characters: seven words."""
 _LONGEST_LABEL = 160
 _NUMBERED = re.compile(r'^\d+: ["[]', re.MULTILINE)
+_N_TOKENS = re.compile(r'^\d+: ".*?" \| (\d+) tokens: \["', re.MULTILINE)
 _PLAIN_ENTRIES = 3
 _DEEPEST = 8
 _OF_A_FIELD = 1
@@ -48,6 +49,7 @@ class _Answer:
     def __init__(self, request: Request[AnswerT], schema: dict[str, Any]) -> None:
         self._schema = schema
         self._n_numbered = len(_NUMBERED.findall(request.user))
+        self._n_tokens = [int(n) for n in _N_TOKENS.findall(request.user)]
         self._hash = hashlib.sha256(f"{request.system}\n{request.user}".encode("utf-8", "replace")).digest()
         self._words = _WORDS.split()
         self._label_length: float = TYPICAL_LABEL
@@ -92,6 +94,8 @@ class _Answer:
         if "prefixItems" in node:
             return [self._fill(item, number=1, depth=depth + 1) for item in node["prefixItems"]]
         item = node.get("items", {})
+        if item.get("type") == "integer" and len(self._n_tokens) == self._n_numbered > 0:
+            return [0] * self._n_tokens[number - 1]  # one for each token of a numbered line
         if item.get("type") == "integer" and depth > _OF_A_FIELD:
             return [number, 95 if number % 2 else 5]  # a pair: what it is about, and what is said of it
         is_of_contexts = "$ref" in item or item.get("type") in ("object", "array")
