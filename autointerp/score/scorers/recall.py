@@ -37,7 +37,7 @@ from jaxtyping import Bool, Float32, Float64
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.identity import keyed_hash
-from autointerp.records import Explanation
+from autointerp.records import Context, Explanation
 from autointerp.score import metrics
 from autointerp.score.at_base_rate import chance_f1, estimate
 from autointerp.score.base import BaseScorer, ScoreTools
@@ -189,9 +189,13 @@ class FiringWindows:
 def firing_contexts(of: Answered) -> FiringWindows:
     """The answered contexts in which the feature fires."""
     firing = of.where(of.truth)
-    contexts = [p.question.context for p in firing.posed]
+    return firing_windows([p.question.context for p in firing.posed], firing.verdict)
+
+
+def firing_windows(contexts: Sequence[Context], verdict: Bool[np.ndarray, " window"]) -> FiringWindows:
+    """Contexts in which the feature fires, each worth one window, with the judge's verdicts."""
     return FiringWindows(
-        firing.verdict,
+        verdict,
         np.array([sum(c.activations) for c in contexts], dtype=np.float64),
         np.ones(len(contexts)),
         tuple(c.group_id or c.document_id for c in contexts),
