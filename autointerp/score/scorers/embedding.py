@@ -87,8 +87,7 @@ def measure(
     """AUROC over all silent contexts, and against each kind of them alone; the means under the similarity's name."""
     truth = of.truth
     kind = np.array([p.question.context.kind for p in of.posed])
-    cluster = of.cluster
-    headline = metrics.auroc(truth, similarity, cluster)
+    headline = metrics.auroc(truth, similarity, of.cluster)
     assert headline is not None, "both classes have trials"
     detail = Detail()
     detail.add("n_positive", int(truth.sum()))
@@ -99,7 +98,7 @@ def measure(
     against = {silent: truth | (kind == silent) for silent in kinds}
     detail.add_by(
         "auroc_by_kind",
-        {silent: metrics.auroc(truth[these], similarity[these], cluster[these]) for silent, these in against.items()},
+        {silent: metrics.area(truth[these], similarity[these]) for silent, these in against.items()},
         {silent: int(np.sum(these & ~truth)) for silent, these in against.items()},
     )
     return headline, detail
