@@ -346,7 +346,7 @@ class BaseScorer(ABC):
                 weight=p.weight,
                 unanswered=a.unanswered,
                 prompt=a.prompt,
-                simulated=a.activations,
+                simulated=None if a.activations is None else tuple(map(float, a.activations)),
             )
             for p, a in zip(posed, answers, strict=True)
         )
