@@ -10,6 +10,7 @@ from autointerp.errors import AutointerpError
 from autointerp.identity import FeatureKey
 from autointerp.library.run import Run
 from autointerp.records import SCORER_KINDS, Context, Failure, FeatureRecord, Neighbor, Score, SourceRecord
+from autointerp.score.tier import Tier
 from autointerp.store.results import ScoredLabel
 
 _TOKENS_SHOWN = 10
@@ -47,6 +48,7 @@ class FeaturePage:
         neighbors: Its stored neighbors in each space, closest first.
         neighbor_labels: Their true labels, by feature, where they have one.
         labels: Its labels with their scores, true ones first.
+        tier: On which side of the feature scores carry its true label; None without scores.
         same_label: Other features of the source that carry its true label, to the letter.
         contexts: Those that were asked for; else those that were built, or where none are, those that the pass kept.
         failures: What could not be done for it, and why.
@@ -59,6 +61,7 @@ class FeaturePage:
     neighbors: tuple[Neighbor, ...]
     neighbor_labels: Mapping[int, str]
     labels: tuple[ScoredLabel, ...]
+    tier: Tier | None
     same_label: tuple[int, ...]
     contexts: tuple[Context, ...]
     failures: tuple[Failure, ...]
@@ -107,6 +110,7 @@ def read_page(run: Run, feature: FeatureKey, choice: ContextChoice) -> FeaturePa
             neighbors=neighbors,
             neighbor_labels={e.feature_index: e.label for e in reader.explanations(indices, source)},
             labels=view.labels,
+            tier=view.tier,
             same_label=tuple(sorted(same_label)),
             contexts=contexts,
             failures=view.failures,
@@ -148,6 +152,8 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
             lines += [f"       {'':<10} {line}" for line in (*_corrected(score), *_at_base_rate(score))]
             if note := score.detail.get("uninformative"):
                 lines.append(f"       {'':<10} uninformative: {note}")
+        if page.tier is not None and not explanation.is_baseline:
+            lines.append(f"       {'tier':<10} {_told_tier(page.tier)}")
     lines += _every_context(page, are_chosen=choice != ContextChoice())
     if page.failures:
         lines += ["", "failures"]
@@ -162,6 +168,10 @@ def _same_label(others: tuple[int, ...]) -> str:
         if len(others) > 1
         else (f"feature {told} carries the same label")
     )
+
+
+def _told_tier(tier: Tier) -> str:
+    return f"{tier.name}, carried by {', '.join(tier.carried_by)}" if tier.carried_by else tier.name
 
 
 def _besides(score: Score) -> str:

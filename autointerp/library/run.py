@@ -30,11 +30,12 @@ from autointerp.records import (
 )
 from autointerp.run.on_disk.lock import is_under_way
 from autointerp.run.on_disk.paid import find_paid
+from autointerp.score.tier import Tier, tier_of
 from autointerp.search.engine import SearchEngine
 from autointerp.store.known import check_context_names, check_count, check_name, shown
 from autointerp.store.neighbors import LABEL_SPACE
 from autointerp.store.reader import Reader
-from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus, with_scores
+from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus, shuffled_means, with_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +62,12 @@ class FeatureView:
     labels: tuple[ScoredLabel, ...]
     contexts: tuple[Context, ...]
     failures: tuple[Failure, ...]
+
+    @property
+    def tier(self) -> Tier | None:
+        """On which side of the feature scores carry its true label; None without scores (`score.tier`)."""
+        own = next((scored for scored in self.labels if not scored.explanation.is_baseline), None)
+        return tier_of(own.scores, shuffled_means((s.explanation, s.scores) for s in self.labels)) if own else None
 
     def __repr__(self) -> str:
         lines = [f"<FeatureView of {self.feature!r}"]

@@ -310,6 +310,7 @@ class BaseScorer(ABC):
             headline = asked.in_sequence(headline)
             detail.add("n_posed", asked.n_posed)
             detail.add_note("stopped", asked.stopped)
+        detail.add_note("side", self.side if self.sees_label else "none")
         if self._rates is not None:
             add_corrected(detail, headline, self._rates)
         if note := one_answer(said.answers):

@@ -2,11 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from autointerp.records import Explanation, Failure, FeatureRecord, Score, SourceRecord, Usage
+from autointerp.score.baseline import EXPLAINER as SHUFFLED
+from autointerp.score.tier import Tier, tier_of
 
 StageState = Literal["running", "done", "stopped"]
 
@@ -167,6 +169,7 @@ class LabelledFeature:
         explanation: One current explanation; None where the feature has none.
         scores: Current scores of the explanation, by scorer.
         failures: Current failures of the feature, in every stage; of scoring, those of this explanation.
+        shuffled: By scorer what the feature's shuffled label scores, the mean where there are several.
     """
 
     source: SourceRecord
@@ -174,6 +177,14 @@ class LabelledFeature:
     explanation: Explanation | None
     scores: tuple[Score, ...]
     failures: tuple[Failure, ...]
+    shuffled: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def tier(self) -> Tier | None:
+        """On which side its scores carry the label; None of a shuffled label, and of one without scores."""
+        if self.explanation is None or self.explanation.is_baseline:
+            return None
+        return tier_of(self.scores, self.shuffled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +193,16 @@ class ScoredLabel:
 
     explanation: Explanation
     scores: tuple[Score, ...]
+
+
+def shuffled_means(scored: Iterable[tuple[Explanation, Iterable[Score]]]) -> dict[str, float]:
+    """By scorer what the shuffled ones among a feature's labels score, the mean where there are several."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for explanation, scores in scored:
+        if explanation.explainer == SHUFFLED:  # other nulls are no part of the rule
+            for score in scores:
+                values[score.scorer].append(score.value)
+    return {scorer: sum(of) / len(of) for scorer, of in values.items()}
 
 
 def with_scores(explanations: Iterable[Explanation], scores: Iterable[Score]) -> list[ScoredLabel]:

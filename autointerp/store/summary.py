@@ -1,6 +1,6 @@
 """How far the stages are, and how good the labels are: sums over the current rows."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
@@ -8,6 +8,7 @@ from datetime import UTC
 import duckdb
 
 from autointerp.records import FeatureFilter
+from autointerp.score.tier import Graded, tier_from
 from autointerp.store.query import select_explanations, select_scores
 from autointerp.store.results import NullSummary, ScoredLabel, ScorerSummary, StageStatus, with_scores
 
@@ -74,6 +75,23 @@ SELECT g.scorer, g.judge, max(g.metric), avg(chance) FILTER (NOT is_baseline), {
     coalesce(any_value(p.n_paired), 0), any_value(p.win_rate), any_value(p.share_above)
 FROM scored g LEFT JOIN paired p USING (scorer, judge)
 GROUP BY g.scorer, g.judge ORDER BY g.scorer, g.judge
+"""
+_GRADED = """
+WITH graded AS (
+    SELECT s.explanation_id, s.scorer, s.value, s.ci_low, e.source_id, e.feature_index,
+        e.label_from IS NOT NULL AS is_baseline, coalesce(s.detail ->> '$.side', 'input') AS side,
+        coalesce(
+            TRY_CAST(s.detail ->> '$.chance' AS DOUBLE),
+            CASE WHEN s.metric IN ('balanced accuracy', 'AUROC') THEN 0.5 END
+        ) AS chance
+    FROM current_scores s JOIN current_explanations e USING (explanation_id)
+    WHERE e.label_from IS NULL OR e.explainer = 'shuffled'
+), shuffled AS (
+    SELECT scorer, source_id, feature_index, avg(value) AS other FROM graded WHERE is_baseline GROUP BY ALL
+)
+SELECT explanation_id, scorer, side, ci_low, chance, other
+FROM graded LEFT JOIN shuffled USING (scorer, source_id, feature_index)
+WHERE NOT is_baseline ORDER BY explanation_id, scorer
 """
 _NULLS = """
 SELECT s.scorer, s.judge, e.explainer, count(*), avg(s.value), quantile_cont(s.value, 0.25),
@@ -145,6 +163,15 @@ def score_summary(connection: duckdb.DuckDBPyConnection) -> list[ScorerSummary]:
         nulls[scorer, judge].append(NullSummary(*row))
     rows = connection.execute(_SCORES.format(labels=labels, baseline=baseline)).fetchall()
     return [replace(ScorerSummary(*row), nulls=tuple(nulls[row[0], row[1]])) for row in rows]
+
+
+def tier_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """How many of the current true labels are of each tier, the most frequent first; those without scores of none."""
+    graded: dict[str, list[Graded]] = {}
+    for explanation, *of_score in connection.execute(_GRADED).fetchall():
+        graded.setdefault(explanation, []).append(Graded(*of_score))
+    tiers = Counter(tier.name for of_label in graded.values() if (tier := tier_from(of_label)) is not None)
+    return dict(sorted(tiers.items(), key=lambda of: (-of[1], of[0])))
 
 
 def count_labels(connection: duckdb.DuckDBPyConnection) -> int:
