@@ -9,6 +9,7 @@ BUILT_IN = {
     "embedding": "autointerp.score.scorers.embedding:EmbeddingScorer",
     "discrimination": "autointerp.score.scorers.discrimination:DiscriminationScorer",
     "intruder": "autointerp.score.scorers.intruder:IntruderScorer",
+    "natural": "autointerp.score.scorers.natural:NaturalScorer",
     "recall": "autointerp.score.scorers.recall:RecallScorer",
     "generation": "autointerp.score.scorers.generation:GenerationScorer",
     "intervention": "autointerp.score.scorers.intervention:InterventionScorer",
