@@ -291,6 +291,7 @@ class ExplainConfig(_Frozen):
     n_contexts: int = Field(40, gt=0, description="contexts shown to the LLM")
     n_silent: int = Field(10, gt=0, description="silent look-alikes shown to the LLM by `contrastive`")
     n_keywords: int = Field(6, gt=0, description="words in a `keywords` label")
+    least_rule_f1: float = Field(0.5, ge=0, le=1, description="F1 on the explain split from which on a rule is a label")
     candidates: tuple[str, ...] = Field(
         ("examples", "contrastive", "evidence"), min_length=2, description="explainers whose labels best_of compares"
     )

@@ -11,6 +11,7 @@ BUILT_IN = {
     "intruder": "autointerp.score.scorers.intruder:IntruderScorer",
     "natural": "autointerp.score.scorers.natural:NaturalScorer",
     "recall": "autointerp.score.scorers.recall:RecallScorer",
+    "rule": "autointerp.score.scorers.rule:RuleScorer",
     "generation": "autointerp.score.scorers.generation:GenerationScorer",
     "intervention": "autointerp.score.scorers.intervention:InterventionScorer",
     "simulation": "autointerp.score.scorers.simulation:SimulationScorer",
