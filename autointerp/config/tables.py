@@ -346,6 +346,7 @@ class ScoreConfig(_Frozen):
     n_recall_candidates: int = Field(20, gt=0, description="pool contexts retrieved as likely false positives")
     n_recall_random: int = Field(20, gt=0, description="further pool contexts drawn uniformly")
     n_generated: int = Field(10, ge=3, description="texts for a label, and as many against it, run through the subject")
+    n_natural: int = Field(40, gt=0, description="silent pool contexts that natural asks a judge about")
     n_interventions: int = Field(
         8, ge=3, description="groups of prompts in which a feature is turned up (intervention)"
     )

@@ -9,6 +9,7 @@ BUILT_IN = {
     "embedding": "autointerp.score.scorers.embedding:EmbeddingScorer",
     "discrimination": "autointerp.score.scorers.discrimination:DiscriminationScorer",
     "intruder": "autointerp.score.scorers.intruder:IntruderScorer",
+    "natural": "autointerp.score.scorers.natural:NaturalScorer",
     "recall": "autointerp.score.scorers.recall:RecallScorer",
     "rule": "autointerp.score.scorers.rule:RuleScorer",
     "generation": "autointerp.score.scorers.generation:GenerationScorer",
