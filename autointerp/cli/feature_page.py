@@ -143,6 +143,8 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
             lines += [f"       {'':<10} {line}" for line in _at_base_rate(score)]
             if note := score.detail.get("uninformative"):
                 lines.append(f"       {'':<10} uninformative: {note}")
+            if note := score.detail.get("alone"):
+                lines.append(f"       {'':<10} prompts of one feature: {note}")
     lines += _every_context(page, are_chosen=choice != ContextChoice())
     if page.failures:
         lines += ["", "failures"]
