@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autointerp.config.file import load_pipeline
     from autointerp.errors import AutointerpError
     from autointerp.export.export import export_run
+    from autointerp.library.agreement import judge_agreement
     from autointerp.library.compare import compare_runs
     from autointerp.library.run import Run, open_run
     from autointerp.records import FeatureFilter
@@ -30,6 +31,7 @@ __all__ = [
     "Run",
     "compare_runs",
     "export_run",
+    "judge_agreement",
     "load_pipeline",
     "open_run",
     "run_pipeline",
@@ -42,6 +44,7 @@ _HOMES = {
     "Run": "autointerp.library.run",
     "compare_runs": "autointerp.library.compare",
     "export_run": "autointerp.export.export",
+    "judge_agreement": "autointerp.library.agreement",
     "load_pipeline": "autointerp.config.file",
     "open_run": "autointerp.library.run",
     "run_pipeline": "autointerp.run.pipeline",

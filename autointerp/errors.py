@@ -10,6 +10,7 @@
     │   └── ShardError              a shard file is missing, cut short or of another run
     ├── LeakError                   contexts of two splits share their document, or nearly their text
     ├── PuzzleError                 a file of planted features can't be read, or says what makes no sense
+    ├── CalibrationError            a judge's calibration is damaged, of another judge, or of too little
     ├── PromptError                 a prompt file is missing, or its variables don't match what it is given
     ├── LanguageModelError          a provider said no to all further calls
     │   ├── NoKeyError              no API key in the environment
@@ -115,6 +116,10 @@ class LeakError(AutointerpError):
 
 class PuzzleError(AutointerpError):
     """A file of planted features can't be read, or says what makes no sense."""
+
+
+class CalibrationError(AutointerpError):
+    """A judge's calibration can't be read or written, is of another judge, or has too little to go by."""
 
 
 class PromptError(AutointerpError):

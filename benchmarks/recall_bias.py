@@ -2,7 +2,8 @@
 
 Without a run: a seeded simulation. Labels of known recall (.3, .7, .95) and precision (.3, .6, .9, 1) on features of
 known firing rate, judged free (every tile of the score split, 1,024 of 2,048, besides 20 contexts) and for pay (20
-contexts, 20 retrieved tiles, which hold each false alarm with probability .4 as far as there is room, and 20 others).
+contexts, 20 retrieved tiles, which hold each false alarm with probability .4 or .1 as far as there is room, and 20
+others).
 With one: its labels, against their truth over every held-out window (`recall_truth`); the run is only read.
 
     python -m benchmarks.recall_bias [--repeats 200]       # about two minutes on one core
@@ -22,15 +23,16 @@ from autointerp.score.metrics import Stratum
 from benchmarks import recall_truth
 
 N_TILES, N_SCORE, N_SILENT, N_CONTEXTS, N_ASKED, N_DRAWS = 2048, 1024, 1000, 20, 20, 500
-RETRIEVED = 0.4
+RETRIEVED = (0.4, 0.1)
 
 
 def simulate(
-    base: float, recall: float, precision: float, rng: np.random.Generator, *, is_free: bool
+    base: float, recall: float, precision: float, rng: np.random.Generator, retrieved: float | None
 ) -> tuple[float, float, bool] | None:
     """The value's error, that of the F1 of the shares seen, and whether the interval holds the truth.
 
-    None where no rate of false alarms gives the precision.
+    Judging is free where `retrieved`, the share of false alarms among the retrieved tiles, is None. None where no rate
+    of false alarms gives the precision.
     """
     alarm = base * recall * (1 - precision) / (precision * (1 - base))
     if alarm > 1:
@@ -41,13 +43,13 @@ def simulate(
     )
     weight, verdict = np.ones(N_CONTEXTS), rng.random(N_CONTEXTS) < recall
     n_yes = rng.binomial(N_SILENT, alarm)
-    if is_free:
+    if retrieved is None:
         n_firing = rng.binomial(N_SCORE, base)
         weight = np.concatenate([weight * 4 / (4 + n_firing), np.ones(n_firing)])
         verdict = np.concatenate([verdict, rng.random(n_firing) < recall])
         strata: tuple[Stratum, ...] = (Stratum(N_SILENT, N_SILENT, n_yes),)
     else:
-        likely = min(N_ASKED, rng.binomial(n_yes, RETRIEVED))
+        likely = min(N_ASKED, rng.binomial(n_yes, retrieved))
         n_rest = N_SILENT - N_ASKED
         rest = rng.hypergeometric(n_yes - likely, n_rest - n_yes + likely, N_ASKED)
         strata = (Stratum(N_ASKED, N_ASKED, likely), Stratum(n_rest, N_ASKED, rest))
@@ -77,15 +79,16 @@ def simulate_all(repeats: int) -> None:
     rng = np.random.default_rng(0)
     print("| judging | firing rate | bias | worst setting | bias of shares seen | worst setting | coverage | lowest |")
     print("|---|---|---|---|---|---|---|---|")
-    for is_free, base in product((True, False), (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)):
+    for retrieved, base in product((None, *RETRIEVED), (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)):
         cells = []
         for recall, precision in product((0.3, 0.7, 0.95), (0.3, 0.6, 0.9, 1.0)):
-            runs = [simulate(base, recall, precision, rng, is_free=is_free) for _ in range(repeats)]
+            runs = [simulate(base, recall, precision, rng, retrieved) for _ in range(repeats)]
             cells += [np.array([run for run in runs if run is not None]).mean(axis=0)] if None not in runs else []
         told, seen, held = np.array(cells).T
+        way = "free" if retrieved is None else f"paid, {retrieved} retrieved"
         worst = [error[np.abs(error).argmax()] for error in (told, seen)]
         print(
-            f"| {'free' if is_free else 'paid'} | {base} | {told.mean():+.3f} | {worst[0]:+.2f} | {seen.mean():+.3f} | "
+            f"| {way} | {base} | {told.mean():+.3f} | {worst[0]:+.2f} | {seen.mean():+.3f} | "
             f"{worst[1]:+.2f} | {held.mean():.3f} | {held.min():.2f} |",
             flush=True,
         )

@@ -172,3 +172,34 @@ def score(
 def index(file: PipelineArgument, set_: SetOption = None) -> None:
     """Embed the labels for search."""
     _run(_load(file, set_, None, None), ("index",), resume=True)
+
+
+@app.command()
+def calibrate(
+    file: PipelineArgument,
+    puzzles: Annotated[
+        str | None, typer.Option("--puzzles", metavar="KINDS", help="only these kinds, for example token,topic")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", readable=False, help="the file; calibration.json in the run folder")
+    ] = None,
+    set_: SetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="tell what the judge would be asked, and its cost; ask nothing")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Count how often the pipeline's judge is wrong, on features of which all is known."""
+    pipeline = _load(file, set_, None, None)
+    kinds = [] if puzzles is None else [kind.strip() for kind in puzzles.split(",")]
+
+    from autointerp.cli.calibrate import calibration_as_json, calibration_lines, plan_calibrate, run_calibrate
+    from autointerp.cli.cost_table import cost_rows, plan_as_json
+
+    if dry_run:
+        plan = plan_calibrate(pipeline, kinds)
+        lines, content = cost_rows(pipeline.name, plan), plan_as_json(plan)
+    else:
+        calibration, written = run_calibrate(pipeline, kinds, output)
+        lines, content = calibration_lines(calibration, written), calibration_as_json(calibration, written)
+    typer.echo(json.dumps(content, ensure_ascii=False, indent=1) if json_ else "\n".join(lines))

@@ -1,11 +1,13 @@
-"""What `compare` prints: two sides by each scorer, what differs between them, and the features that differ."""
+"""What `compare` and `agreement` print: two sides by each scorer, and the features that differ."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from autointerp.cli.tables import feature_name, number, shorten, table
+from autointerp.library.agreement import RunAgreement
 from autointerp.library.compare import FeatureDifference, RunComparison, ScorerComparison
+from autointerp.score.agreement import Agreed
 from autointerp.score.compare import FALSE_DISCOVERY_RATE
 
 
@@ -114,3 +116,28 @@ def _with_sign(value: float) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}"
+
+
+def agreement_lines(found: RunAgreement) -> list[str]:
+    """How far two sides agree, for people."""
+    lines = [f"first:  {found.first.name}", f"second: {found.second.name}"]
+    if found.n_other_labels:
+        lines.append(f"  note: {found.n_other_labels} features have other labels on the two sides, and are left out")
+    rows = []
+    for of in found.scorers:
+        judges = of.first_judge if of.first_judge == of.second_judge else f"{of.first_judge}, {of.second_judge}"
+        verdicts = of.verdicts
+        cells = ["-"] * 4
+        if verdicts is not None:
+            cells = [f"{verdicts.n_trials:,}", *map(_agreed, (verdicts.share, verdicts.kappa, verdicts.alpha))]
+        rows.append([of.scorer, judges, str(of.n_features), *cells, str(of.n_unanswered), _agreed(of.scores)])
+    header = ["scorer", "judges", "features", "trials", "same verdict", "Cohen's kappa", "Krippendorff's alpha"]
+    header += ["unanswered", "ICC of scores"]
+    lines += ["", "With 95 % intervals over features:", *table(header, rows, left=(0, 1))]
+    return lines
+
+
+def _agreed(of: Agreed) -> str:
+    if of.value is None:
+        return "undefined"
+    return f"{of.value:.3f}" if of.low is None else f"{of.value:.3f} [{of.low:.3f} {of.high:.3f}]"

@@ -7,6 +7,7 @@ from autointerp.cli.tables import feature_name, hit_rows, label_rows, summary_ro
 from autointerp.config import Pipeline
 from autointerp.library.run import Run, open_run
 from autointerp.run.pipeline import run_pipeline
+from autointerp.score.baseline import EXPLAINER as SHUFFLED
 from autointerp.store.results import ScoredLabel, with_scores
 
 QUERIES = ("raising an exception", "probability distributions", "network connections")
@@ -56,6 +57,6 @@ def demo_lines(run: Run) -> list[str]:
 
 
 def _shuffled(run: Run, features: list[int]) -> dict[tuple[str, int], ScoredLabel]:
-    baselines = [e for e in run.reader.explanations(features, baselines=True) if e.is_baseline]
+    baselines = [e for e in run.reader.explanations(features, baselines=True) if e.explainer == SHUFFLED]
     scores = run.reader.scores(explanation_ids=[e.explanation_id for e in baselines])
     return {(of.explanation.source_id, of.explanation.feature_index): of for of in with_scores(baselines, scores)}

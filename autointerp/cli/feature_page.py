@@ -10,6 +10,7 @@ from autointerp.errors import AutointerpError
 from autointerp.identity import FeatureKey
 from autointerp.library.run import Run
 from autointerp.records import SCORER_KINDS, Context, Failure, FeatureRecord, Neighbor, Score, SourceRecord
+from autointerp.score.tier import Tier
 from autointerp.store.results import ScoredLabel
 
 _TOKENS_SHOWN = 10
@@ -18,6 +19,11 @@ _NEIGHBORS_READ = 20
 _NEIGHBORS_SHOWN = 6
 _NEIGHBOR_LABEL_WIDTH = 24
 _OTHERS_NAMED = 5
+_NULLS = {
+    "shuffled": "shuffled: the label of feature {}",
+    "most_frequent_token": "nobody: the token it fires on most, for comparison",
+    "no_label": "nobody: what a judge guesses without a label, for comparison",
+}
 _SIDES = {"input": "what it fires on", "output": "what it promotes"}
 
 
@@ -42,6 +48,7 @@ class FeaturePage:
         neighbors: Its stored neighbors in each space, closest first.
         neighbor_labels: Their true labels, by feature, where they have one.
         labels: Its labels with their scores, true ones first.
+        tier: On which side of the feature scores carry its true label; None without scores.
         same_label: Other features of the source that carry its true label, to the letter.
         contexts: Those that were asked for; else those that were built, or where none are, those that the pass kept.
         failures: What could not be done for it, and why.
@@ -54,6 +61,7 @@ class FeaturePage:
     neighbors: tuple[Neighbor, ...]
     neighbor_labels: Mapping[int, str]
     labels: tuple[ScoredLabel, ...]
+    tier: Tier | None
     same_label: tuple[int, ...]
     contexts: tuple[Context, ...]
     failures: tuple[Failure, ...]
@@ -102,6 +110,7 @@ def read_page(run: Run, feature: FeatureKey, choice: ContextChoice) -> FeaturePa
             neighbors=neighbors,
             neighbor_labels={e.feature_index: e.label for e in reader.explanations(indices, source)},
             labels=view.labels,
+            tier=view.tier,
             same_label=tuple(sorted(same_label)),
             contexts=contexts,
             failures=view.failures,
@@ -127,7 +136,7 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
         if explanation.n_contexts is not None:
             by += f", from {explanation.n_contexts} contexts"
         if explanation.is_baseline:
-            by = f"shuffled: the label of feature {explanation.label_from}"
+            by = _NULLS[explanation.explainer].format(explanation.label_from)
         lines += ["", f"label  {explanation.label}", f"       by {by}"]
         if page.same_label and not explanation.is_baseline:
             lines.append(f"       {_same_label(page.same_label)}")
@@ -140,11 +149,13 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
                 f"       {score.scorer:<10} {with_interval(score)}  {score.metric}, judge {score.judge}, "
                 f"{score.n_trials} trials{_besides(score)}{_unanswered(score)}"
             )
-            lines += [f"       {'':<10} {line}" for line in _at_base_rate(score)]
+            lines += [f"       {'':<10} {line}" for line in (*_corrected(score), *_at_base_rate(score))]
             if note := score.detail.get("uninformative"):
                 lines.append(f"       {'':<10} uninformative: {note}")
             if note := score.detail.get("alone"):
                 lines.append(f"       {'':<10} prompts of one feature: {note}")
+        if page.tier is not None and not explanation.is_baseline:
+            lines.append(f"       {'tier':<10} {_told_tier(page.tier)}")
     lines += _every_context(page, are_chosen=choice != ContextChoice())
     if page.failures:
         lines += ["", "failures"]
@@ -159,6 +170,10 @@ def _same_label(others: tuple[int, ...]) -> str:
         if len(others) > 1
         else (f"feature {told} carries the same label")
     )
+
+
+def _told_tier(tier: Tier) -> str:
+    return f"{tier.name}, carried by {', '.join(tier.carried_by)}" if tier.carried_by else tier.name
 
 
 def _besides(score: Score) -> str:
@@ -179,6 +194,19 @@ def _at_base_rate(score: Score) -> list[str]:
     ]
     chance = f"{number(detail['base_rate'])} and {number(detail['chance_f1_at_base_rate'])}"
     return [f"at its own firing rate: {', '.join(told)}; a yes to everything gets {chance}"]
+
+
+def _corrected(score: Score) -> list[str]:
+    """The value without the judge's errors, where a calibration was named; or why there is none."""
+    if "corrected" not in score.detail:
+        return []
+    value = score.detail["corrected"]
+    if value is None:
+        return [f"not corrected for the judge's errors: {score.detail['undefined']['corrected']}"]
+    limits, rates = score.detail["corrected_interval"], score.detail["judge_rates"]
+    told = f"{number(value)} [{number(limits['low'])} {number(limits['high'])}]"
+    judge = f"sensitivity {number(rates['sensitivity'])}, specificity {number(rates['specificity'])}"
+    return [f"{told}  corrected for the judge's errors: {judge} on puzzles"]
 
 
 def _unanswered(score: Score) -> str:

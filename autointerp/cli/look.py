@@ -1,4 +1,4 @@
-"""Commands that look at a run, also while it is going on: search, neighbors, show, export, compare, report, status.
+"""Commands that look at a run, also while it is going on: search, show, export, compare, agreement, report, status.
 
 As in `main`, what a command needs is imported inside it.
 """
@@ -28,6 +28,21 @@ MinScoreOption = Annotated[
 MinDensityOption = Annotated[float, typer.Option(help="least share of tokens on which the feature fires")]
 MaxDensityOption = Annotated[float, typer.Option(help="largest share")]
 TopOption = Annotated[int, typer.Option("--top-k", "-k", help="features to print")]
+SecondRun = Annotated[
+    Path | None, typer.Argument(metavar="[RUN]", readable=False, help="another run; by default the same")
+]
+ExplainersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--explainer",
+        help="whose labels: explainer, model, or beginning of a fingerprint; twice, the first side's first",
+    ),
+]
+JudgesOption = Annotated[
+    list[str] | None,
+    typer.Option("--judge", help="whose scores: judge, or beginning of a fingerprint; twice, the first side's first"),
+]
+ScorersOption = Annotated[list[str] | None, typer.Option("--scorer", help="only by this scorer; repeatable")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -139,19 +154,10 @@ def export(
 
 def compare(
     first: RunArgument,
-    second: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", readable=False, help="another run; by default the same")
-    ] = None,
-    explainer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="whose labels: explainer, model, or beginning of a fingerprint; twice, the first side's first"
-        ),
-    ] = None,
-    judge: Annotated[
-        list[str] | None, typer.Option(help="whose scores: judge, or beginning of a fingerprint; as --explainer")
-    ] = None,
-    scorer: Annotated[list[str] | None, typer.Option(help="only by this scorer; repeatable")] = None,
+    second: SecondRun = None,
+    explainer: ExplainersOption = None,
+    judge: JudgesOption = None,
+    scorer: ScorersOption = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="features better, and worse, to list of each scorer")] = 5,
     as_json: JsonOption = False,
 ) -> None:
@@ -163,6 +169,22 @@ def compare(
     several = len(set(found.first.sources) | set(found.second.sources)) > 1
     lines = () if as_json else comparison_lines(found, n_shown=max(0, top_k), with_source=several)
     _print(comparison_as_json(found), lines, as_json=as_json)
+
+
+def agreement(
+    first: RunArgument,
+    second: SecondRun = None,
+    judge: JudgesOption = None,
+    explainer: ExplainersOption = None,
+    scorer: ScorersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell how far two judges agree about the same labels, or one judge with itself in two runs."""
+    from autointerp.cli.comparison import agreement_lines
+    from autointerp.library.agreement import judge_agreement
+
+    found = judge_agreement(first, second, explainer=explainer or (), judge=judge or (), scorers=scorer)
+    _print(found, agreement_lines(found), as_json=as_json)
 
 
 def report(
@@ -223,14 +245,16 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         lines += ["", *summary_rows(scores)]
         if any(of.judge == "local" for of in scores):
             lines.append(LOCAL_JUDGE_CAVEAT)
+    if tiers := opened.reader.tier_counts():
+        lines += ["", "labels by tier: " + ", ".join(f"{n:,} {name}" for name, n in tiers.items())]
     if counts:
         failed = [[*kind, str(n), example[kind]] for kind, n in sorted(counts.items())]
         lines += ["", *table(["failed in", "reason", "n", "for example"], failed, left=(0, 1, 3))]
-    content = {"stages": stages, "paid": paid, "scores": scores, "failures": failures}
+    content = {"stages": stages, "paid": paid, "scores": scores, "tiers": tiers, "failures": failures}
     _print(content, lines, as_json=as_json)
 
 
-COMMANDS = (search, neighbors, show, export, compare, report, status)
+COMMANDS = (search, neighbors, show, export, compare, agreement, report, status)
 
 
 def _print(content: Any, lines: Iterable[str], *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ _LABEL_WIDTH = 40
 _GAP = "  "
 _LEAST_TEXT = 12
 _WIDEST_CELL = 2
+_NULLS = {"most_frequent_token": "its top token", "no_label": "withheld"}
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -128,7 +129,7 @@ def label_rows(
 
 
 def summary_rows(summaries: Sequence[ScorerSummary]) -> list[str]:
-    """Each scorer over all labels, and in a row of its own over the shuffled labels, with what chance gives.
+    """Each scorer over all labels, and in rows of their own over shuffled labels and other nulls, with chance.
 
     Under "> chance" and "> shuffled" stand the shares of labels whose whole interval lies above. Under "one answer"
     stands on how many labels the judge said the same to every question; the column is there where it did on any.
@@ -152,9 +153,17 @@ def summary_rows(summaries: Sequence[ScorerSummary]) -> list[str]:
                     *("", _share(s.baseline_share_above_chance), "", "", str(s.baseline_n_uninformative), ""),
                 ]
             )
+        for null in s.nulls:
+            rows.append(
+                [
+                    *("", _NULLS.get(null.kind, null.kind), "", str(null.n), number(null.median), number(null.mean)),
+                    f"{number(null.lower_quartile)}-{number(null.upper_quartile)}",
+                    *("", _share(null.share_above_chance), "", "", str(null.n_uninformative), ""),
+                ]
+            )
     header = ["scorer", "labels", "judge", "n", "median", "mean", "quartiles", "chance"]
     header += ["> chance", "> shuffled", "true label wins", "one answer", "metric"]
-    if not any(s.n_uninformative or s.baseline_n_uninformative for s in summaries):
+    if not any(row[-2] != "0" for row in rows):
         place = header.index("one answer")
         header, *rows = ([*row[:place], *row[place + 1 :]] for row in (header, *rows))
     return table(header, rows, left=(0, 1, 2, len(header) - 1))

@@ -7,7 +7,7 @@ from autointerp.cli.tables import number, with_interval
 from autointerp.contexts.render import marked_text
 from autointerp.errors import FilterError
 from autointerp.library.run import Run
-from autointerp.records import Context, Explanation, Score, Trial
+from autointerp.records import MADE_KINDS, Context, Explanation, Score, Trial
 from autointerp.store.known import check_name
 from autointerp.store.results import ScoredLabel
 
@@ -78,7 +78,9 @@ def read_trials(run: Run, labels: Sequence[ScoredLabel], choice: TrialChoice) ->
     found = []
     with run.reader.session() as reader:
         of = labels[0].explanation
-        contexts = {c.context_id: c for c in reader.contexts(of.feature_index, source_id=of.source_id)}
+        kinds = (None, *sorted(MADE_KINDS))
+        drawn = (reader.contexts(of.feature_index, kind=kind, source_id=of.source_id) for kind in kinds)
+        contexts = {context.context_id: context for some in drawn for context in some}
         for scored in labels:
             for score in scored.scores:
                 if choice.scorer in (None, score.scorer):
@@ -91,7 +93,9 @@ def trial_lines(of_labels: Sequence[LabelTrials]) -> Iterator[str]:
     """Lines about trials: truth, answer and what was asked."""
     for of in of_labels:
         label = of.explanation
-        by = f"shuffled, of feature {label.label_from}" if label.is_baseline else label.explainer
+        by = label.explainer
+        if label.is_baseline and label.label_from != label.feature_index:
+            by = f"shuffled, of feature {label.label_from}"
         right = "" if of.n_right is None else f", {of.n_right} of {of.score.n_trials} right"
         yield ""
         yield f"{of.score.scorer} of {label.label!r} ({by}), judge {of.score.judge}: {with_interval(of.score)}{right}"

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from autointerp.config.indices import parse_indices
 from autointerp.config.secrets import check_address, check_variable
 
+NullKind = Literal["shuffled", "most_frequent_token", "no_label"]
 NegativeKind = Literal["silent_peak", "silent_random", "silent_similar", "silent_neighbor", "silent_token"]
 
 
@@ -290,6 +291,7 @@ class ExplainConfig(_Frozen):
     n_contexts: int = Field(40, gt=0, description="contexts shown to the LLM")
     n_silent: int = Field(10, gt=0, description="silent look-alikes shown to the LLM by `contrastive`")
     n_keywords: int = Field(6, gt=0, description="words in a `keywords` label")
+    least_rule_f1: float = Field(0.5, ge=0, le=1, description="F1 on the explain split from which on a rule is a label")
     candidates: tuple[str, ...] = Field(
         ("examples", "contrastive", "evidence"), min_length=2, description="explainers whose labels best_of compares"
     )
@@ -303,6 +305,12 @@ class JudgeConfig(_Frozen):
     kind: Literal["local", "llm"] = Field("local", description="local: similarity by the embedder; llm: [judge.model]")
     model: ModelConfig | None = Field(None, description="the LLM; required by kind = 'llm'")
     contexts_per_prompt: int = Field(20, gt=0, description="contexts in one question to an LLM")
+    simulated_per_prompt: int = Field(
+        4, gt=0, description="contexts in one question to an LLM that is asked for activations"
+    )
+    calibration: str | None = Field(
+        None, description="file of `autointerp calibrate`, by which detection and fuzzing are corrected for its errors"
+    )
 
     @model_validator(mode="after")
     def _model_where_it_is_needed(self) -> Self:
@@ -344,8 +352,18 @@ class ScoreConfig(_Frozen):
     steering: float = Field(1.0, gt=0, description="how far it is turned up, in units of its largest activation")
     n_siblings: int = Field(5, gt=1, description="features of nearest labels that discrimination sets a label against")
     n_bootstrap: int = Field(1000, gt=0, description="resamples behind intervals that have no closed form")
-    baseline: bool = Field(True, description="score shuffled labels too")
-    n_baseline: int | None = Field(None, gt=0, description="labelled features in the baseline; unset: all")
+    baseline: bool = Field(True, description="score nulls too: shuffled labels, and what else `nulls` names")
+    nulls: tuple[NullKind, ...] = Field(
+        ("shuffled", "most_frequent_token", "no_label"),
+        description="what is scored beside the labels, to see what scores without an explanation",
+    )
+    n_baseline: int | None = Field(None, gt=0, description="labelled features with a shuffled label; unset: all")
+    n_most_frequent_token: int | None = Field(
+        None, gt=0, description="features with their most frequent token for a label; unset: a tenth, at most 100"
+    )
+    n_no_label: int | None = Field(
+        None, gt=0, description="features whose label a language model has to guess; unset: a tenth, at most 50"
+    )
     stop: StopConfig | None = Field(None, description="[score.stop], when to stop asking a paid judge; unset: ask all")
 
 

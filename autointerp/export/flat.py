@@ -43,6 +43,7 @@ _LABEL_COLUMNS: dict[str, type] = {
     "n_contexts": int,
     "excludes": str,
     "explanation_detail": str,
+    "tier": str,
 }
 SCORE_COLUMNS: dict[str, type] = {
     "": float,
@@ -101,6 +102,7 @@ def flat_row(item: ExportItem, known: Provenance) -> dict[str, Cell]:
             label.n_contexts,
             label.excludes,
             json.dumps(label.detail, ensure_ascii=False, sort_keys=True) if label.detail else None,
+            tier.name if (tier := item.labelled.tier) else None,
         )
         row.update(zip(_LABEL_COLUMNS, cells_of_label, strict=True))
     for scorer in known.scorers:

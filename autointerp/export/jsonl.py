@@ -33,6 +33,7 @@ def nested_row(item: ExportItem, known: Provenance, *, contexts: bool) -> dict[s
         "source": asdict(labelled.source),
         "feature": asdict(labelled.feature),
         "explanation": asdict(labelled.explanation) if labelled.explanation else None,
+        "tier": tier.name if (tier := labelled.tier) else None,
         "scores": [asdict(score) for score in labelled.scores],
         "failures": [asdict(failure) for failure in labelled.failures],
         "run": known.run,

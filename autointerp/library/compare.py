@@ -14,15 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from autointerp.errors import CompareError
-from autointerp.library.sides import Side, choose_sides, has_same_text, what_differs, what_to_know
+from autointerp.library.sides import (
+    Side,
+    choose_sides,
+    common_scorers,
+    each_read,
+    has_same_text,
+    what_differs,
+    what_to_know,
+)
 from autointerp.score.compare import FALSE_DISCOVERY_RATE, Comparison, compare_pairs, compare_samples, q_values
 from autointerp.score.paired import Difference
 from autointerp.score.same_trials import compare_scores
 from autointerp.store.compared import ScoredFeature, ScoreSet
-from autointerp.store.known import check_name
-
-_FEATURES_PER_READ = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +144,12 @@ def compare_runs(
         StoreError: If there is no run in a folder.
     """
     one, other = choose_sides(first, second, explainer, judge)
-    names = _common_scorers(one, other, scorers)
+    names = common_scorers(one, other, scorers)
     warnings = list(what_to_know(one, other))
     values = {name: _Values() for name in names}
-    for source in sorted(set(one.sources) | set(other.sources)):
-        n_features = max(side.sources[source].n_features for side in (one, other) if source in side.sources)
-        for start in range(0, n_features, _FEATURES_PER_READ):
-            of_one, of_other = (side.features(source, start, start + _FEATURES_PER_READ - 1) for side in (one, other))
-            for name, of in values.items():
-                of.add(name, of_one, of_other, same_text=has_same_text(one, other, source))
+    for source, of_one, of_other in each_read(one, other):
+        for name, of in values.items():
+            of.add(name, of_one, of_other, same_text=has_same_text(one, other, source))
     found = []
     for name, of in values.items():
         metrics = one.scored_by(name).metric, other.scored_by(name).metric
@@ -160,16 +161,6 @@ def compare_runs(
     if not is_other_source and (apart := [of.scorer for of in found if not of.is_paired]):
         warnings.append(f"no feature is scored in both by {', '.join(apart)}: two samples are compared, not pairs")
     return RunComparison(one, other, what_differs(one, other), tuple(warnings), tuple(found))
-
-
-def _common_scorers(first: Side, second: Side, wanted: Sequence[str] | None) -> list[str]:
-    names = sorted({of.scorer for of in first.scores} & {of.scorer for of in second.scores})
-    if not names:
-        told = (f"{side.name}: {', '.join(of.scorer for of in side.scores) or 'none'}" for side in (first, second))
-        raise CompareError(f"no scorer has scored both ({'; '.join(told)})", "score both by the same scorers")
-    for name in wanted or ():
-        check_name(name, names, "scorer of both", CompareError)
-    return [name for name in names if wanted is None or name in wanted]
 
 
 @dataclass(slots=True)

@@ -30,11 +30,12 @@ from autointerp.records import (
 )
 from autointerp.run.on_disk.lock import is_under_way
 from autointerp.run.on_disk.paid import find_paid
+from autointerp.score.tier import Tier, tier_of
 from autointerp.search.engine import SearchEngine
 from autointerp.store.known import check_context_names, check_count, check_name, shown
 from autointerp.store.neighbors import LABEL_SPACE
 from autointerp.store.reader import Reader
-from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus, with_scores
+from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus, shuffled_means, with_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,10 +63,16 @@ class FeatureView:
     contexts: tuple[Context, ...]
     failures: tuple[Failure, ...]
 
+    @property
+    def tier(self) -> Tier | None:
+        """On which side of the feature scores carry its true label; None without scores (`score.tier`)."""
+        own = next((scored for scored in self.labels if not scored.explanation.is_baseline), None)
+        return tier_of(own.scores, shuffled_means((s.explanation, s.scores) for s in self.labels)) if own else None
+
     def __repr__(self) -> str:
         lines = [f"<FeatureView of {self.feature!r}"]
         for scored in self.labels:
-            by = "shuffled" if scored.explanation.is_baseline else scored.explanation.explainer
+            by = scored.explanation.explainer
             scores = "".join(f", {score.scorer} {score.value:.2f}" for score in scored.scores)
             lines.append(f"  label {scored.explanation.label!r} ({by}){scores}")
         lines += [f"  failure {failure.stage}: {failure.error_type}: {failure.message}" for failure in self.failures]

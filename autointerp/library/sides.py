@@ -1,6 +1,6 @@
 """What is compared: whose labels and whose scores, of which run; and what two such sides have not in common."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -8,9 +8,10 @@ from typing import TypeVar
 from autointerp.errors import CompareError
 from autointerp.records import SourceRecord
 from autointerp.store.compared import ComparedStore, LabelSet, ScoredFeature, ScoreSet
-from autointerp.store.known import shown
+from autointerp.store.known import check_name, shown
 from autointerp.store.reader import Reader
 
+_FEATURES_PER_READ = 2000
 _LEAST_PREFIX = 4
 _SHOWN_PREFIX = 8
 _Set = TypeVar("_Set", LabelSet, ScoreSet)
@@ -72,6 +73,30 @@ def choose_sides(
             f" there are {_told(ComparedStore(first).label_sets(), _told_labels)}",
         )
     return of_first, of_second
+
+
+def common_scorers(first: Side, second: Side, wanted: Sequence[str] | None) -> list[str]:
+    """The scorers that have scored both sides: those that are wanted, or all.
+
+    Raises:
+        CompareError: If there is none, or not one of those that are wanted.
+    """
+    names = sorted({of.scorer for of in first.scores} & {of.scorer for of in second.scores})
+    if not names:
+        told = (f"{side.name}: {', '.join(of.scorer for of in side.scores) or 'none'}" for side in (first, second))
+        raise CompareError(f"no scorer has scored both ({'; '.join(told)})", "score both by the same scorers")
+    for name in wanted or ():
+        check_name(name, names, "scorer of both", CompareError)
+    return [name for name in names if wanted is None or name in wanted]
+
+
+def each_read(first: Side, second: Side) -> Iterator[tuple[str, list[ScoredFeature], list[ScoredFeature]]]:
+    """Each source and some thousand features at a time of either side."""
+    for source in sorted(set(first.sources) | set(second.sources)):
+        n_features = max(side.sources[source].n_features for side in (first, second) if source in side.sources)
+        for start in range(0, n_features, _FEATURES_PER_READ):
+            last = start + _FEATURES_PER_READ - 1
+            yield source, first.features(source, start, last), second.features(source, start, last)
 
 
 def what_differs(first: Side, second: Side) -> tuple[str, ...]:

@@ -250,7 +250,7 @@ def read_answer(
         return CallFailure("Truncated", message, answer.text, usage, paid)
     if isinstance(parsed, str):
         return CallFailure("ParseFailure", f"the answer does not fit its schema ({parsed})", answer.text, usage, paid)
-    return Reply(answer.text, parsed, usage, answer.model, from_journal, paid)
+    return Reply(answer.text, parsed, usage, answer.model, from_journal, paid, answer.tokens)
 
 
 def complaint(problem: str, request: Request[AnswerT]) -> str:

@@ -10,9 +10,11 @@
 """
 
 import asyncio
+import json
 import queue
 import sqlite3
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,13 +30,14 @@ from autointerp.identity import fingerprint
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.batch.ledger import BatchLedger
 from autointerp.llm.journal_file import bring_up_to_date, open_for_writing, open_read_only, unusable
-from autointerp.llm.protocol import AnswerT, CallFailure, RawAnswer, Repair, Request
+from autointerp.llm.protocol import AnswerT, CallFailure, RawAnswer, Repair, Request, TokenChances
 from autointerp.valid_text import valid_text
 
 _MOST_ROWS_A_COMMIT = 1000
 _INSERT_ANSWER = (
     "INSERT OR REPLACE INTO answers (key, text, stop, model, input_tokens, cached_input_tokens, output_tokens,"
-    " cache_write_tokens, payer, asked_model, prompt_bytes, cost_usd) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " cache_write_tokens, payer, asked_model, prompt_bytes, cost_usd, tokens)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_PAYMENT = (
     "INSERT INTO payments (payer, asked_model, input_tokens, cached_input_tokens, output_tokens, cost_usd)"
@@ -48,7 +51,7 @@ def request_key(request: Request[AnswerT], repair: Repair | None, config: ModelC
     return fingerprint(
         [config.provider, base_url, config.model],
         [request.system, request.user, answer_schema(request.answer)],
-        [request.max_output_tokens, request.temperature],
+        [request.max_output_tokens, request.temperature, *(["chances"] if request.wants_chances else [])],
         [repair.bad_answer, repair.complaint] if repair else None,
     )
 
@@ -146,15 +149,15 @@ class JournalReader:
     def get(self, key: str) -> RawAnswer | None:
         """The answer with a key, if it was paid for."""
         rows = self.rows(
-            "SELECT text, stop, model, input_tokens, cached_input_tokens, output_tokens, cache_write_tokens"
+            "SELECT text, stop, model, input_tokens, cached_input_tokens, output_tokens, cache_write_tokens, tokens"
             " FROM answers WHERE key = ?",
             key,
         )
         if not rows:
             return None
-        text, stop, model, n_input, n_cached, n_output, n_written = rows[0]
+        text, stop, model, n_input, n_cached, n_output, n_written, tokens = rows[0]
         stopped = cast(Literal["complete", "truncated", "refusal"], stop)
-        return RawAnswer(text, stopped, model, n_input, n_cached, n_output, n_written)
+        return RawAnswer(text, stopped, model, n_input, n_cached, n_output, n_written, _tokens_of(tokens))
 
     def asking(self, key: str) -> asyncio.Lock:
         """Held by whoever asks for the answer with a key, so that two models that ask the same at once pay once.
@@ -239,6 +242,7 @@ class Journal(JournalReader):
             paid.asked_model,
             paid.prompt_bytes,
             paid.cost_usd,
+            _text_of(answer.tokens),
         )
         tokens = (answer.input_tokens, answer.cached_input_tokens, answer.output_tokens)
         paid_row = (paid.payer, paid.asked_model, *tokens, paid.cost_usd)
@@ -315,6 +319,22 @@ class Journal(JournalReader):
             return
         for write in writes:
             write.done.set_result(None)
+
+
+def _text_of(tokens: Sequence[TokenChances]) -> str | None:
+    """An answer's tokens as JSON: a text alone where nothing else had a chance."""
+    if not tokens:
+        return None
+    return valid_text(json.dumps([[t.text, *t.chances] if t.chances else t.text for t in tokens], ensure_ascii=False))
+
+
+def _tokens_of(text: str | None) -> tuple[TokenChances, ...]:
+    if text is None:
+        return ()
+    return tuple(
+        TokenChances(entry) if isinstance(entry, str) else TokenChances(entry[0], tuple(map(tuple, entry[1:])))
+        for entry in json.loads(text)
+    )
 
 
 class Paid(NamedTuple):

@@ -54,6 +54,8 @@ _STEPS = (
         "ALTER TABLE batches DROP COLUMN alive_at",
         "ALTER TABLE batches RENAME COLUMN mark TO name",
     ),
+    # JSON; NULL where the chances of tokens were not asked for, or the server gave none.
+    ("ALTER TABLE answers ADD COLUMN tokens TEXT",),
 )
 
 

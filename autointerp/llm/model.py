@@ -13,7 +13,7 @@ call raises the same without being sent.
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -206,6 +206,7 @@ class ConnectedModel:
     ) -> "Reply[AnswerT] | CallFailure | _ReplayedFailure":
         calls: list[_Call] = []
         repair: Repair | None = None
+        misfit: Reply[AnswerT] | None = None
         while True:
             call = await self._call(request, repair, key if repair is None else self._key(request, repair), anew=anew)
             if isinstance(call, _Call):
@@ -213,11 +214,19 @@ class ConnectedModel:
             usage = sum((c.usage for c in calls), Usage())
             paid = sum((c.usage for c in calls if not c.from_journal), Usage())
             if isinstance(call, Trouble):
+                if misfit is not None:  # what there is was paid, and some of it can be used
+                    return replace(misfit, usage=usage, paid=paid)
                 return CallFailure(call.error_type, call.message, call.raw, usage, paid)
             from_journal = all(c.from_journal for c in calls)
             outcome = read_answer(call.answer, request, usage, paid, from_journal=from_journal)
             if isinstance(outcome, Reply):
-                return outcome
+                fault = request.misfit(outcome.answer) if request.misfit is not None else None
+                if fault is None or repair is not None:
+                    return outcome
+                misfit, repair = outcome, Repair(call.answer.text, complaint(fault, request))
+                continue
+            if misfit is not None:
+                return replace(misfit, usage=usage, paid=paid, from_journal=from_journal)
             if outcome.error_type != "ParseFailure" or repair is not None:
                 return _ReplayedFailure(outcome) if from_journal else outcome
             repair = Repair(call.answer.text, complaint(outcome.message, request))

@@ -4,6 +4,7 @@ A call's outcome is a value that the caller matches: a `Reply`, or a `CallFailur
 for what no further call can mend (no key, a refused key, an unknown model): they stop the run.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -51,6 +52,9 @@ class Request(Generic[AnswerT]):
         answer: The wanted answer; its JSON schema is sent where the provider can, and checked always.
         max_output_tokens: Per call.
         temperature: None for the provider's default.
+        wants_chances: Whether the chances of other tokens are wanted where the server gives them.
+        misfit: What is wrong with an answer that fits its schema, by what was asked; one line, or None. The answer is
+            sent back once; one that comes again with a fault is taken as it is.
     """
 
     system: str
@@ -58,6 +62,22 @@ class Request(Generic[AnswerT]):
     answer: type[AnswerT]
     max_output_tokens: int
     temperature: float | None = None
+    wants_chances: bool = False
+    misfit: Callable[[AnswerT], str | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChances:
+    """A token of an answer, and what might have stood in its place.
+
+    Attributes:
+        text: Its text.
+        chances: Texts with their probabilities, the likeliest first, itself among them; none where nothing else had
+            a chance.
+    """
+
+    text: str
+    chances: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,7 @@ class Reply(Generic[AnswerT_co]):
         from_journal: Whether nothing was paid now: every call was answered by the journal, or by a batch for which
             another run has paid.
         paid: Of the calls that were paid now.
+        tokens: Of its text, with their chances; none where they were not wanted or not given.
     """
 
     text: str
@@ -80,6 +101,7 @@ class Reply(Generic[AnswerT_co]):
     model: str
     from_journal: bool = False
     paid: Usage = field(default_factory=Usage)
+    tokens: tuple[TokenChances, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +172,7 @@ class RawAnswer:
         cached_input_tokens: Input tokens read from the provider's cache.
         output_tokens: Output tokens, reasoning included.
         cache_write_tokens: Input tokens that the provider wrote to its cache, for which it may ask more.
+        tokens: Of the text, with their chances; none where they were not wanted or not given.
     """
 
     text: str
@@ -159,6 +182,7 @@ class RawAnswer:
     cached_input_tokens: int
     output_tokens: int
     cache_write_tokens: int = 0
+    tokens: tuple[TokenChances, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

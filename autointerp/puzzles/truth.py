@@ -4,6 +4,7 @@ A planted feature fires on the pieces of whole blocks; a label is held against w
 every window, so sensitivity, precision and base rate are counts, without a judge.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,3 +85,19 @@ def planted_activations(fires: Rule, blocks: RowText, key: str) -> Float32[np.nd
     place: Int64[np.ndarray, " piece"] = np.arange(blocks.n_pieces, dtype=np.int64)
     uniform = (keyed_hash(hash_key(0, key), place) >> np.uint64(11)).astype(np.float64) / 2.0**53
     return np.where(fires.holds(blocks), 2.0 - uniform, 0.0).astype(np.float32)
+
+
+def describes(
+    means: Rule, tokens: Sequence[Sequence[str]], marked: Sequence[Sequence[int]]
+) -> Bool[np.ndarray, " window"]:
+    """Whether a label is right about each window: about any token that is shown, or about most of the marked ones.
+
+    Args:
+        means: What the label says.
+        tokens: Pieces of each window.
+        marked: Offsets of each window's marked pieces; none where all of the window is asked about.
+    """
+    holds = means.holds(RowText.join(tokens))
+    of_windows = np.split(holds, np.cumsum([len(row) for row in tokens])[:-1])
+    right = [2 * of[list(at)].sum() > len(at) if at else of.any() for of, at in zip(of_windows, marked, strict=True)]
+    return np.array(right, dtype=np.bool_)

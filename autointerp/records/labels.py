@@ -87,13 +87,14 @@ class Explanation:
         source_id: `model@source`.
         feature_index: The feature the label is about.
         label: The text.
-        explainer: Name of the explainer, for example `keywords`; `shuffled` for the baseline.
+        explainer: Name of the explainer, for example `keywords`; `shuffled` for the baseline, or another null's name.
         model: The language model's name, or `local`.
         prompt_sha256: Hash of the prompt's text; None for an explainer without a prompt.
         cost_usd: What it cost; None where the price is unknown; 0.0 where local.
         created_at: UTC.
         fingerprint: Of everything that decides the label.
-        label_from: For the baseline, the feature whose label this is; None for a true label.
+        label_from: For the baseline, the feature whose label this is; for other nulls (`score.nulls`), which nobody
+            wrote, the feature itself; None for a true label.
         side: Which side of the feature the label is about: `input`, what it fires on, or `output`, what it promotes;
             None where the explainer does not say.
         n_contexts: Contexts in which the feature fires that were shown to the language model: fewer than asked for
@@ -120,7 +121,7 @@ class Explanation:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether this is another feature's label, given to this one to see what chance scores."""
+        """Whether this is a null: no explanation of the feature, but there to see what scores without one."""
         return self.label_from is not None
 
 
@@ -141,6 +142,7 @@ class Trial:
         weight: 1 / probability with which the context was drawn (recall); 1 elsewhere.
         unanswered: Why there is no answer; None where there is one.
         prompt: Names the prompt that it was put in; None where no language model was asked.
+        simulated: What the judge took the activation at each token to be, from 0 to 10; None where it was not asked.
     """
 
     explanation_id: str
@@ -154,6 +156,7 @@ class Trial:
     weight: float = 1.0
     unanswered: str | None = None
     prompt: str | None = None
+    simulated: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ def _check_settings(pipeline: Pipeline) -> None:
 async def _plan(session: Session, planner: Planner, reporter: Reporter) -> list[PlannedUsage]:
     pipeline, planned = session.pipeline, list[PlannedUsage]()
     chosen = choose_features(session)
-    async with _PlannedModels(planner) as models:
+    async with PlannedModels(planner) as models:
         await run_explain(session, Participants(session, models.connect), models, chosen, reporter)
         planned += models.planned_usage()
     if pipeline.judge.kind == "local":
@@ -158,7 +158,7 @@ async def _plan(session: Session, planner: Planner, reporter: Reporter) -> list[
     for name in pipeline.score.scorers:
         if load_scorer(name).asks_judge:
             # One at a time, so that what each asks is told apart.
-            async with _PlannedModels(planner) as models:
+            async with PlannedModels(planner) as models:
                 participants = Participants(session, models.connect, [name])
                 for scorer in participants.scorers:
                     scorer.stop = None  # what is planned is the most that may be asked
@@ -167,7 +167,7 @@ async def _plan(session: Session, planner: Planner, reporter: Reporter) -> list[
     return planned
 
 
-class _PlannedModels:
+class PlannedModels:
     """Models that are not asked, and what they would have been paid for.
 
     Args:

@@ -16,10 +16,12 @@ from autointerp.llm import LanguageModel
 from autointerp.llm.providers.keys import read_key
 from autointerp.plugins import called_by_us
 from autointerp.records import FeatureContexts, Usage
+from autointerp.rules.evidence import NaturalText
 from autointerp.run.language_models import MeteredModel, check_budget
 from autointerp.run.session import Session, SourceSession
 from autointerp.score.base import BaseScorer, JudgingModel, ScoreTools
 from autointerp.score.best_of import JudgedTools, SelectTrial
+from autointerp.score.calibration import Calibrated
 from autointerp.score.judge import Judge
 from autointerp.score.judges import LOCAL_JUDGE_CAVEAT
 from autointerp.score.judges.local import LocalJudge
@@ -41,6 +43,7 @@ def check_participants(pipeline: Pipeline, *, explains: bool = True, scores: boo
 
     Raises:
         PipelineError: If there is no such explainer or scorer, if it lacks something, or if two scorers have one name.
+        CalibrationError: If the judge's calibration can't be used.
         PromptError: If a prompt file is missing or malformed.
     """
     if explains:
@@ -67,8 +70,8 @@ def _check_explainer(pipeline: Pipeline) -> None:
 
 def _check_scorers(pipeline: Pipeline) -> None:
     names: set[str] = set()
-    for name in pipeline.score.scorers:
-        scorer = load_scorer(name)
+    scorers = [load_scorer(name) for name in pipeline.score.scorers]
+    for scorer in scorers:
         if scorer.name in names:
             raise PipelineError(
                 f"two of score.scorers are called {scorer.name!r}",
@@ -82,6 +85,9 @@ def _check_scorers(pipeline: Pipeline) -> None:
         names.add(scorer.name)
         if scorer.asks_judge and pipeline.judge.kind == "llm":
             scorer.task.read_prompt()
+    if pipeline.judge.calibration is not None and any(scorer.is_corrected for scorer in scorers):
+        model = pipeline.judge.model if pipeline.judge.kind == "llm" else None
+        Calibrated.read(pipeline.judge.calibration).check_name(LocalJudge.name if model is None else model.model)
 
 
 def asked_models(pipeline: Pipeline, *, explains: bool, scores: bool) -> list[ModelConfig]:
@@ -194,6 +200,7 @@ class Participants:
                 lambda: self._explaining_model,
                 base_rates,
                 self.explain_fingerprint,
+                lambda: NaturalText.of_explain(source.pool),
                 judge=lambda: self._select_judge,
                 seed=self._session.pipeline.seed,
                 background=lambda: source.pool.background,
@@ -265,6 +272,7 @@ class Participants:
             lambda: self._labels_fingerprint,
             lambda: session.live_subject,
             self._judging_model(f"score:{made.name}"),
+            calibrated=self._calibrated,
         )
         return made(tools)
 
@@ -294,6 +302,11 @@ class Participants:
 
         assert config.model is not None, "the config is validated"
         return LlmJudge(self._metered(stage, asker, config.model), config)
+
+    @cached_property
+    def _calibrated(self) -> Calibrated | None:
+        file = self._session.pipeline.judge.calibration
+        return None if file is None else Calibrated.read(file)
 
     @cached_property
     def _local_judge(self) -> LocalJudge:

@@ -37,6 +37,7 @@ from autointerp.records import (
     Usage,
 )
 from autointerp.score import metrics
+from autointerp.score.calibration import Calibrated, add_corrected
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Answer, Case, Judge, Task, check_answers
 from autointerp.score.rounds import SEQUENCE_INTERVAL, Asked, ask_in_rounds
@@ -85,6 +86,7 @@ class ScoreTools:
         labels_fingerprint: Of every current label of the run, for scorers that set features against each other.
         subject: The subject with its coders, loaded when it is first asked for. Raises `SubjectError` if it can't be.
         judging_model: The language model that judges; None where the judge is local.
+        calibrated: How often the run's judge errs, where `judge.calibration` names a file.
     """
 
     config: ScoreConfig
@@ -95,6 +97,7 @@ class ScoreTools:
     labels_fingerprint: Callable[[], str] = str
     subject: Callable[[], LiveSubject] = _no_subject
     judging_model: JudgingModel | None = None
+    calibrated: Calibrated | None = None
 
 
 class BaseScorer(ABC):
@@ -113,6 +116,8 @@ class BaseScorer(ABC):
         asks_subject: Whether it runs the subject, which is then loaded before anything is paid.
         side: What of the feature it grades a label by: its input, what it fires on, or its output, what it does.
         n_together: Labels that are best given to it together where its judge is free.
+        is_corrected: Whether its headline is the balanced accuracy of the run's judge's verdicts, which a calibration
+            corrects for the judge's errors.
         stops_early: Whether its headline is the balanced accuracy of verdicts, so that a paid judge can be asked until
             that is known well enough (`score.stop`).
         sees_label: Whether the label decides the answers. The score of one that doesn't is the same for every label of
@@ -135,6 +140,7 @@ class BaseScorer(ABC):
     asks_subject: ClassVar[bool] = False
     side: ClassVar[Side] = "input"
     n_together: ClassVar[int] = 1
+    is_corrected: ClassVar[bool] = False
     stops_early: ClassVar[bool] = False
     sees_label: ClassVar[bool] = True
 
@@ -143,6 +149,8 @@ class BaseScorer(ABC):
         self.seed = tools.seed
         self.judge = self.make_judge(tools)
         self.stop = tools.config.stop if self.stops_early and not self.judge.is_free else None
+        calibrated = tools.calibrated if self.is_corrected else None
+        self._rates = None if calibrated is None else calibrated.rates_for(self.judge, self.task)
         own = fingerprint(
             "score",
             self.name,
@@ -152,6 +160,7 @@ class BaseScorer(ABC):
             self.judge.fingerprint(self.task),
             *source_digests(type(self)),
             *([] if self.stop is None else ["stop", self.stop.model_dump()]),
+            *([] if calibrated is None else ["calibration", calibrated.digest]),
         )
         self.fingerprint = fingerprint("score", tools.contexts_fingerprint, self.name, own)
 
@@ -314,6 +323,9 @@ class BaseScorer(ABC):
             headline = asked.in_sequence(headline)
             detail.add("n_posed", asked.n_posed)
             detail.add_note("stopped", asked.stopped)
+        detail.add_note("side", self.side if self.sees_label else "none")
+        if self._rates is not None:
+            add_corrected(detail, headline, self._rates)
         if note := one_answer(said.answers):
             detail.add_note("uninformative", note)
         if prompts := {a.prompt for a in said.answers if a.prompt is not None}:
@@ -352,6 +364,7 @@ class BaseScorer(ABC):
                 weight=p.weight,
                 unanswered=a.unanswered,
                 prompt=a.prompt,
+                simulated=a.activations,
             )
             for p, a in zip(posed, answers, strict=True)
         )

@@ -20,6 +20,9 @@ from autointerp.errors import PipelineError
 from autointerp.llm.prompts import Prompt, read_prompt
 from autointerp.records import Context, Usage
 
+MOST_ACTIVATION = 10.0
+"""The scale on which activations are told: a feature's largest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -30,11 +33,13 @@ class Task:
         prompt: The prompt for a language model, with the variables `contexts` and `n_contexts`: one of ours, or a file
             `NAME.txt` beside `code`. One that has `label` too is asked about one label at a time.
         code: The file of the code whose task it is, where the prompt is not ours.
+        wants_activations: Whether the feature's activation at each token is asked for, instead of yes or no.
     """
 
     name: str
     prompt: str
     code: Path | None = None
+    wants_activations: bool = False
 
     def read_prompt(self) -> Prompt:
         """Read the prompt.
@@ -72,6 +77,8 @@ class Answer:
         unanswered: Why there is no answer; None where there is one.
         retry: Whether the same question may get an answer another time, where it has none.
         prompt: Names the prompt that the question was put in; None where no language model was asked.
+        activations: What the feature's activation is at each token of the context, from 0 to 10, its largest; None but
+            where they are asked for, and then there is no verdict.
     """
 
     verdict: bool | None
@@ -79,6 +86,7 @@ class Answer:
     unanswered: str | None = None
     retry: bool = True
     prompt: str | None = None
+    activations: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,8 @@ class Answers:
 
 class Judge(Protocol):
     """Answers questions about labels.
+
+    One that can also tell activations (`Task.wants_activations`) has an attribute `simulates` that is true.
 
     Attributes:
         name: For example `local` or the language model's name; stands in `trials.judge`.
@@ -173,27 +183,36 @@ def _problem_of_all(cases: Sequence[Case], said: Sequence[Answers]) -> str | Non
             return f"gave {len(of.answers)} answers to {len(case.questions)} questions"
         if of.texts is not None and not (_is_bools(of.texts) and of.texts.shape == (len(case.texts),)):
             return f"gave no array of {len(case.texts)} verdicts on as many texts"
-        for number, answer in enumerate(of.answers, start=1):
-            if problem := _problem(answer):
+        for number, (question, answer) in enumerate(zip(case.questions, of.answers, strict=True), start=1):
+            if problem := _problem(answer, len(question.context.tokens)):
                 return f"{problem} (question {number} on {case.label!r})"
     return None
 
 
-def _problem(answer: Answer) -> str | None:
+def _problem(answer: Answer, n_tokens: int) -> str | None:
     if not isinstance(answer, Answer):
         return f"gave {answer!r}, which is no Answer"
-    verdict, probability = answer.verdict, answer.probability
+    verdict, probability, activations = answer.verdict, answer.probability, answer.activations
     if answer.unanswered is not None:
-        return None if verdict is None and probability is None else "gave an answer and said that there is none"
+        is_bare = verdict is None and probability is None and activations is None
+        return None if is_bare else "gave an answer and said that there is none"
+    if activations is not None:
+        if not all(_is_number(a) and 0 <= a <= MOST_ACTIVATION for a in activations):
+            return f"gave an activation that is no number from 0 to {MOST_ACTIVATION:g}"
+        return None if len(activations) == n_tokens else f"gave {len(activations)} activations for {n_tokens} tokens"
     if not (verdict is None or isinstance(verdict, bool | np.bool_)):
         return f"gave the verdict {verdict!r}, which is neither True nor False"
     if probability is None:
         return "gave neither a verdict nor a similarity, nor why there is none" if verdict is None else None
-    if not (isinstance(probability, int | float | np.integer | np.floating) and math.isfinite(probability)):
+    if not _is_number(probability):
         return f"gave the probability {probability!r}, which is no finite number"
     if verdict is not None and not 0 <= probability <= 1:
         return f"gave the probability {probability}, which is not between 0 and 1"
     return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
 
 
 def _is_bools(texts: object) -> bool:

@@ -10,8 +10,10 @@ BUILT_IN = {
     "discrimination": "autointerp.score.scorers.discrimination:DiscriminationScorer",
     "intruder": "autointerp.score.scorers.intruder:IntruderScorer",
     "recall": "autointerp.score.scorers.recall:RecallScorer",
+    "rule": "autointerp.score.scorers.rule:RuleScorer",
     "generation": "autointerp.score.scorers.generation:GenerationScorer",
     "intervention": "autointerp.score.scorers.intervention:InterventionScorer",
+    "simulation": "autointerp.score.scorers.simulation:SimulationScorer",
 }
 
 

@@ -15,7 +15,7 @@ from autointerp.identity import hash_key, keyed_hash
 from autointerp.records import Context, FeatureContexts, Usage
 from autointerp.score.clusters import numbered
 from autointerp.score.confusion import Confusion, confusion
-from autointerp.score.judge import Answer, Question
+from autointerp.score.judge import MOST_ACTIVATION, Answer, Question
 from autointerp.score.others import OtherFeatures
 
 NO_SILENT_CONTEXTS = "NoSilentContexts"
@@ -100,6 +100,7 @@ class Answered:
         probability: That the answer is yes, or the similarity; None unless the judge gave one with every answer.
         texts: Its verdicts on the texts that it was asked about besides (`BaseScorer.texts`); None where it gave none.
         has_verdicts: Whether each answer has a verdict.
+        activations: What it told of each token; None unless it told them with every answer.
     """
 
     posed: tuple[Posed, ...]
@@ -108,6 +109,7 @@ class Answered:
     probability: Float64[np.ndarray, " trial"] | None
     texts: Bool[np.ndarray, " text"] | None = None
     has_verdicts: bool = True
+    activations: tuple[tuple[float, ...], ...] | None = None
 
     def where(self, keep: Iterable[Any]) -> "Answered":
         """The answered questions for which `keep` is true."""
@@ -118,6 +120,7 @@ class Answered:
             verdict=self.verdict[chosen],
             probability=None if self.probability is None else self.probability[chosen],
             has_verdicts=self.has_verdicts,
+            activations=self.activations and tuple(a for a, k in zip(self.activations, chosen, strict=True) if k),
         )
 
     @property
@@ -205,6 +208,7 @@ def answered(posed: Sequence[Posed], answers: Sequence[Answer]) -> Answered | Un
         verdict=np.array([a.verdict for _, a in pairs], dtype=bool),
         probability=np.array(probabilities, dtype=np.float64) if len(probabilities) == len(pairs) else None,
         has_verdicts=all(a.verdict is not None for _, a in pairs),
+        activations=_all_activations([a.activations for _, a in pairs]),
     )
 
 
@@ -227,6 +231,7 @@ def with_every_answer(posed: Sequence[Posed], answers: Sequence[Answer], *, righ
         verdict=np.array(verdict, dtype=bool),
         probability=np.array(probability, dtype=np.float64) if len(known) == len(given) else None,
         has_verdicts=all(a.verdict is not None for a in answers if a.unanswered is None),
+        activations=_every_activation(posed, answers, right=right),
     )
 
 
@@ -257,9 +262,42 @@ def alone_in_prompts(answers: Sequence[Answer], shared: Mapping[str, int]) -> st
     )
 
 
+def true_activations(context: Context, top: float) -> tuple[float, ...]:
+    """The activation at each token on the scale on which judges tell them.
+
+    Args:
+        context: The context.
+        top: What counts as the feature's largest activation, above 0 and no less than any here.
+    """
+    return tuple(MOST_ACTIVATION * activation / top for activation in context.activations)
+
+
+def _every_activation(
+    posed: Sequence[Posed], answers: Sequence[Answer], *, right: bool
+) -> tuple[tuple[float, ...], ...] | None:
+    """What was told of each context, and where nothing was the true activations, or their opposite: most in silence."""
+    if all(a.activations is None for a in answers):
+        return None
+    top = max(p.question.context.max_activation for p in posed)
+    true = [true_activations(p.question.context, top) for p in posed]
+    utmost = true if right else [tuple(MOST_ACTIVATION - a for a in of_context) for of_context in true]
+    return _all_activations(
+        [a.activations if a.unanswered is None else of_it for a, of_it in zip(answers, utmost, strict=True)]
+    )
+
+
+def _all_activations(told: Sequence[tuple[float, ...] | None]) -> tuple[tuple[float, ...], ...] | None:
+    """What was told of each context; None where it was not told of one."""
+    known = tuple(activations for activations in told if activations is not None)
+    return known if len(known) == len(told) else None
+
+
 def one_answer(answers: Sequence[Answer]) -> str | None:
     """What the judge said to every question, where it gave all the same answer, so that it told nothing apart."""
     given = [a for a in answers if a.unanswered is None]
+    told = {activation for a in given if a.activations is not None for activation in a.activations}
+    if told:
+        return "the judge gave every token the same activation" if len(told) == 1 else None
     verdicts, probabilities = {a.verdict for a in given}, {a.probability for a in given}
     if verdicts in ({True}, {False}):
         return f"the judge said {'yes' if True in verdicts else 'no'} to every question"

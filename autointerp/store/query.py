@@ -17,7 +17,7 @@ from autointerp.records import (
     SourceRecord,
 )
 from autointerp.store import rows
-from autointerp.store.results import LabelledFeature
+from autointerp.store.results import LabelledFeature, shuffled_means
 from autointerp.valid_text import valid_text
 
 TABLES = (
@@ -136,8 +136,19 @@ def join_labels(
     explanations: Sequence[Explanation],
     scores: Sequence[Score],
     failures: Sequence[Failure],
+    *,
+    baselines: bool,
 ) -> Iterator[LabelledFeature]:
-    """Put features of one source, their labels, scores and failures together, in the order of the features."""
+    """Put features of one source, their labels, scores and failures together, in the order of the features.
+
+    Args:
+        source: The source.
+        features: Of it.
+        explanations: Of these features, true labels and shuffled ones.
+        scores: Of all of them.
+        failures: Of the features.
+        baselines: Whether shuffled labels come by themselves too.
+    """
     labels_of: dict[int, list[Explanation]] = defaultdict(list)
     scores_of: dict[str, list[Score]] = defaultdict(list)
     failures_of: dict[int, list[Failure]] = defaultdict(list)
@@ -149,7 +160,9 @@ def join_labels(
         failures_of[failure.feature_index].append(failure)
     for feature in features:
         failed = failures_of[feature.feature_index]
-        labels: Sequence[Explanation | None] = labels_of[feature.feature_index] or [None]
+        every = labels_of[feature.feature_index]
+        shuffled = shuffled_means((label, scores_of[label.explanation_id]) for label in every)
+        labels: Sequence[Explanation | None] = [e for e in every if baselines or not e.is_baseline] or [None]
         for label in labels:
             name = label.explanation_id if label else None
             yield LabelledFeature(
@@ -158,4 +171,5 @@ def join_labels(
                 explanation=label,
                 scores=tuple(scores_of[name]) if name else (),
                 failures=tuple(f for f in failed if f.explanation_id in (None, name)),
+                shuffled=shuffled,
             )

@@ -231,10 +231,11 @@ class Reader(RunReader):
                 }
                 with self._open() as connection:
                     some = fetch(connection, "features", columns_of(FeatureRecord), wanted, order=_BY_FEATURE)
-                    explanations = select_explanations(connection, "current_explanations", wanted, baselines=baselines)
+                    explanations = select_explanations(connection, "current_explanations", wanted, baselines=True)
                     scores = select_scores(connection, wanted)
                     failures = select_failures(connection, wanted)
-                joined = join_labels(source, rows.features_of(some), explanations, scores, failures)
+                features = rows.features_of(some)
+                joined = join_labels(source, features, explanations, scores, failures, baselines=baselines)
                 yield from (one for one in joined if where.admits(one.feature, one.explanation, one.scores))
 
     # --- search -----------------------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from autointerp.records import Explanation, Failure, FeatureRecord, Score, SourceRecord, Usage
+from autointerp.score.baseline import EXPLAINER as SHUFFLED
+from autointerp.score.tier import Tier, tier_of
 
 StageState = Literal["running", "done", "stopped"]
 
@@ -76,6 +78,31 @@ class StageStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class NullSummary:
+    """One scorer over one null other than shuffled labels (`score.nulls`), of a sample of the features.
+
+    Attributes:
+        kind: `most_frequent_token` or `no_label`.
+        n: Features with this score.
+        mean: Of the values.
+        lower_quartile: Of the values.
+        median: Of the values.
+        upper_quartile: Of the values.
+        share_above_chance: Share whose interval lies wholly above chance; None where chance is unknown.
+        n_uninformative: Those on which the judge said the same to every question.
+    """
+
+    kind: str
+    n: int
+    mean: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    share_above_chance: float | None
+    n_uninformative: int
+
+
+@dataclass(frozen=True, slots=True)
 class ScorerSummary:
     """One scorer over all current labels, beside the same scorer on shuffled labels.
 
@@ -105,6 +132,7 @@ class ScorerSummary:
         n_paired: Features that have both.
         win_rate: Share of these where the true label's value is higher, ties counting half; None without a pair.
         share_above_shuffled: Share of these where the true label's interval lies wholly above the shuffled one's value.
+        nulls: Other nulls, by kind.
     """
 
     scorer: str
@@ -128,6 +156,7 @@ class ScorerSummary:
     n_paired: int
     win_rate: float | None
     share_above_shuffled: float | None
+    nulls: tuple[NullSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +169,7 @@ class LabelledFeature:
         explanation: One current explanation; None where the feature has none.
         scores: Current scores of the explanation, by scorer.
         failures: Current failures of the feature, in every stage; of scoring, those of this explanation.
+        shuffled: By scorer what the feature's shuffled label scores, the mean where there are several.
     """
 
     source: SourceRecord
@@ -147,6 +177,14 @@ class LabelledFeature:
     explanation: Explanation | None
     scores: tuple[Score, ...]
     failures: tuple[Failure, ...]
+    shuffled: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def tier(self) -> Tier | None:
+        """On which side its scores carry the label; None of a shuffled label, and of one without scores."""
+        if self.explanation is None or self.explanation.is_baseline:
+            return None
+        return tier_of(self.scores, self.shuffled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +193,16 @@ class ScoredLabel:
 
     explanation: Explanation
     scores: tuple[Score, ...]
+
+
+def shuffled_means(scored: Iterable[tuple[Explanation, Iterable[Score]]]) -> dict[str, float]:
+    """By scorer what the shuffled ones among a feature's labels score, the mean where there are several."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for explanation, scores in scored:
+        if explanation.explainer == SHUFFLED:  # other nulls are no part of the rule
+            for score in scores:
+                values[score.scorer].append(score.value)
+    return {scorer: sum(of) / len(of) for scorer, of in values.items()}
 
 
 def with_scores(explanations: Iterable[Explanation], scores: Iterable[Score]) -> list[ScoredLabel]:

@@ -131,6 +131,7 @@ TRIALS = pa.schema(
         "weight": _REAL,
         "unanswered": _TEXT,
         "prompt": _TEXT,
+        "simulated": pa.list_(pa.float32()),
         "source_id": _TEXT,
         "feature_index": _INT,
         "place": _INT,
@@ -262,7 +263,16 @@ def scores_of(rows: Iterable[Mapping[str, Any]]) -> list[Score]:
 
 def trials_of(rows: Iterable[Mapping[str, Any]]) -> list[Trial]:
     """Records of rows of `trials`."""
-    return [Trial(**{**row, "marked": tuple(row["marked"])}) for row in rows]
+    return [
+        Trial(
+            **{
+                **row,
+                "marked": tuple(row["marked"]),
+                "simulated": None if row["simulated"] is None else tuple(row["simulated"]),
+            }
+        )
+        for row in rows
+    ]
 
 
 def failures_of(rows: Iterable[Mapping[str, Any]]) -> list[Failure]:

@@ -112,6 +112,11 @@ class RunReader(StoreFile):
         with self._open() as connection:
             return summary.score_summary(connection)
 
+    def tier_counts(self) -> dict[str, int]:
+        """How many of the current labels are of each tier (`score.tier`), the most frequent first."""
+        with self._open() as connection:
+            return summary.tier_counts(connection)
+
     def shuffled_values(self, where: FeatureFilter = EVERY_FEATURE) -> dict[tuple[str, int], dict[str, float]]:
         """What shuffled labels score, by feature and scorer; the mean where a feature has several.
 

@@ -1,13 +1,16 @@
 """How far the stages are, and how good the labels are: sums over the current rows."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC
 
 import duckdb
 
 from autointerp.records import FeatureFilter
+from autointerp.score.tier import Graded, tier_from
 from autointerp.store.query import select_explanations, select_scores
-from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus, with_scores
+from autointerp.store.results import NullSummary, ScoredLabel, ScorerSummary, StageStatus, with_scores
 
 _STAGES = """
 SELECT stage FROM stages UNION SELECT stage FROM failures UNION SELECT 'score:' || scorer FROM scores
@@ -22,8 +25,7 @@ SELECT 'collect', count(*) FROM features
 UNION ALL SELECT 'contexts', count(DISTINCT (source_id, feature_index)) FROM current_contexts WHERE kind <> 'pool'
 UNION ALL SELECT 'explain', count(DISTINCT (source_id, feature_index)) FROM current_explanations
     WHERE label_from IS NULL
-UNION ALL SELECT 'baseline', count(DISTINCT (source_id, feature_index)) FROM current_explanations
-    WHERE label_from IS NOT NULL
+UNION ALL SELECT 'baseline', count(*) FROM current_explanations WHERE label_from IS NOT NULL
 UNION ALL SELECT 'score:' || scorer, count(DISTINCT explanation_id) FROM current_scores
     SEMI JOIN current_explanations USING (explanation_id) GROUP BY scorer
 UNION ALL SELECT 'index', count(DISTINCT explanation_id) FROM label_embeddings
@@ -31,7 +33,10 @@ UNION ALL SELECT 'index', count(DISTINCT explanation_id) FROM label_embeddings
 """
 _UPSTREAM = """
 SELECT 'collect', coalesce(sum(n_features), 0) FROM sources
-UNION ALL SELECT 'score', count(*) FROM current_explanations
+UNION ALL SELECT 'score', count(*) FROM current_explanations WHERE label_from IS NULL OR explainer <> 'no_label'
+UNION ALL SELECT 'score:' || scorer, (SELECT count(*) FROM current_explanations)
+    FROM current_scores JOIN current_explanations USING (explanation_id)
+    WHERE label_from IS NOT NULL AND explainer = 'no_label' GROUP BY scorer
 UNION ALL SELECT 'score:' || scorer, (SELECT count(*) FROM current_explanations WHERE label_from IS NULL)
     FROM current_scores JOIN current_explanations USING (explanation_id)
     JOIN stages ON stage = 'score:' || scorer AND status = 'done'
@@ -46,13 +51,14 @@ UNION ALL SELECT 'index', count(*) FROM current_explanations WHERE label_from IS
 _SCORES = """
 WITH scored AS (
     SELECT s.scorer, s.judge, s.value, s.ci_low, s.metric, e.source_id, e.feature_index,
-        e.label_from IS NOT NULL AS is_baseline,
+        e.label_from IS NOT NULL AS is_baseline, e.explainer,
         coalesce(
             TRY_CAST(s.detail ->> '$.chance' AS DOUBLE),
             CASE WHEN s.metric IN ('balanced accuracy', 'AUROC') THEN 0.5 END
         ) AS chance,
         coalesce(json_type(s.detail, '$.uninformative') = 'VARCHAR', false) AS is_uninformative
     FROM current_scores s JOIN current_explanations e USING (explanation_id)
+    WHERE e.label_from IS NULL OR e.explainer = 'shuffled'
 ), shuffled AS (
     SELECT scorer, judge, source_id, feature_index, avg(value) AS other
     FROM scored WHERE is_baseline GROUP BY ALL
@@ -69,6 +75,34 @@ SELECT g.scorer, g.judge, max(g.metric), avg(chance) FILTER (NOT is_baseline), {
     coalesce(any_value(p.n_paired), 0), any_value(p.win_rate), any_value(p.share_above)
 FROM scored g LEFT JOIN paired p USING (scorer, judge)
 GROUP BY g.scorer, g.judge ORDER BY g.scorer, g.judge
+"""
+_GRADED = """
+WITH graded AS (
+    SELECT s.explanation_id, s.scorer, s.value, s.ci_low, e.source_id, e.feature_index,
+        e.label_from IS NOT NULL AS is_baseline, coalesce(s.detail ->> '$.side', 'input') AS side,
+        coalesce(
+            TRY_CAST(s.detail ->> '$.chance' AS DOUBLE),
+            CASE WHEN s.metric IN ('balanced accuracy', 'AUROC') THEN 0.5 END
+        ) AS chance
+    FROM current_scores s JOIN current_explanations e USING (explanation_id)
+    WHERE e.label_from IS NULL OR e.explainer = 'shuffled'
+), shuffled AS (
+    SELECT scorer, source_id, feature_index, avg(value) AS other FROM graded WHERE is_baseline GROUP BY ALL
+)
+SELECT explanation_id, scorer, side, ci_low, chance, other
+FROM graded LEFT JOIN shuffled USING (scorer, source_id, feature_index)
+WHERE NOT is_baseline ORDER BY explanation_id, scorer
+"""
+_NULLS = """
+SELECT s.scorer, s.judge, e.explainer, count(*), avg(s.value), quantile_cont(s.value, 0.25),
+    quantile_cont(s.value, 0.5), quantile_cont(s.value, 0.75),
+    avg((s.ci_low > coalesce(
+        TRY_CAST(s.detail ->> '$.chance' AS DOUBLE), CASE WHEN s.metric IN ('balanced accuracy', 'AUROC') THEN 0.5 END
+    ))::INTEGER),
+    count(*) FILTER (coalesce(json_type(s.detail, '$.uninformative') = 'VARCHAR', false))
+FROM current_scores s JOIN current_explanations e USING (explanation_id)
+WHERE e.label_from IS NOT NULL AND e.explainer <> 'shuffled'
+GROUP BY s.scorer, s.judge, e.explainer ORDER BY e.explainer
 """
 _VALUES = """
     count(*) FILTER ({those}), avg(value) FILTER ({those}), quantile_cont(value, 0.25) FILTER ({those}),
@@ -122,10 +156,22 @@ def stage_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def score_summary(connection: duckdb.DuckDBPyConnection) -> list[ScorerSummary]:
-    """Each scorer's values over the current labels, beside the shuffled labels of the same features."""
+    """Each scorer's values over the current labels, beside shuffled labels of the same features, and other nulls."""
     labels, baseline = (_VALUES.format(those=those) for those in ("NOT is_baseline", "is_baseline"))
-    query = _SCORES.format(labels=labels, baseline=baseline)
-    return [ScorerSummary(*row) for row in connection.execute(query).fetchall()]
+    nulls: dict[tuple[str, str], list[NullSummary]] = defaultdict(list)
+    for scorer, judge, *row in connection.execute(_NULLS).fetchall():
+        nulls[scorer, judge].append(NullSummary(*row))
+    rows = connection.execute(_SCORES.format(labels=labels, baseline=baseline)).fetchall()
+    return [replace(ScorerSummary(*row), nulls=tuple(nulls[row[0], row[1]])) for row in rows]
+
+
+def tier_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """How many of the current true labels are of each tier, the most frequent first; those without scores of none."""
+    graded: dict[str, list[Graded]] = {}
+    for explanation, *of_score in connection.execute(_GRADED).fetchall():
+        graded.setdefault(explanation, []).append(Graded(*of_score))
+    tiers = Counter(tier.name for of_label in graded.values() if (tier := tier_from(of_label)) is not None)
+    return dict(sorted(tiers.items(), key=lambda of: (-of[1], of[0])))
 
 
 def count_labels(connection: duckdb.DuckDBPyConnection) -> int:
@@ -151,7 +197,8 @@ def shuffled_values(
     found = connection.execute(
         "SELECT e.source_id, e.feature_index, s.scorer, avg(s.value)"
         " FROM current_scores s JOIN current_explanations e USING (explanation_id)"
-        " WHERE e.label_from IS NOT NULL AND ($sources IS NULL OR e.source_id IN (SELECT unnest($sources::VARCHAR[])))"
+        " WHERE e.label_from IS NOT NULL AND e.explainer = 'shuffled'"
+        " AND ($sources IS NULL OR e.source_id IN (SELECT unnest($sources::VARCHAR[])))"
         " AND ($features IS NULL OR e.feature_index IN (SELECT unnest($features::BIGINT[]))) GROUP BY ALL",
         {
             "sources": None if where.sources is None else list(where.sources),

@@ -54,5 +54,17 @@ def test_a_copy_of_a_run_does_not_differ(run: Path, capsys: pytest.CaptureFixtur
     assert "unknown: all 9 features differ by the same" in text
 
 
+def test_a_copy_of_a_run_agrees_with_it_throughout(
+    run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "store.duckdb").write_bytes((run / "store.duckdb").read_bytes())
+    text = printed(capsys, "agreement", str(run), str(tmp_path))
+    row = next(line for line in text.splitlines() if line.startswith("detection"))
+    assert "1.000 [1.000 1.000]" in row
+    found = json.loads(printed(capsys, "agreement", str(run), str(tmp_path), "--json"))
+    embedding = next(of for of in found["scorers"] if of["scorer"] == "embedding")
+    assert embedding["verdicts"] is None, "similarities are no verdicts"
+
+
 def test_a_folder_without_a_run_is_told(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "there is no store" in complaint(capsys, "compare", str(run), str(tmp_path / "none"))

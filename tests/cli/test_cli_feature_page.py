@@ -101,8 +101,8 @@ def test_show_says_why_there_are_no_logits(tmp_path: Path, capsys: pytest.Captur
 def test_json_has_the_whole_evidence(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page: dict[str, Any] = json.loads(printed(capsys, "show", str(run), "1", "--json"))
     assert set(page) == {
-        "source", "histogram_edges", "feature", "neighbors", "neighbor_labels", "labels", "same_label", "contexts",
-        "failures", "no_contexts",
+        "source", "histogram_edges", "feature", "neighbors", "neighbor_labels", "labels", "tier", "same_label",
+        "contexts", "failures", "no_contexts",
     }  # fmt: skip
     assert page["histogram_edges"] == [0.5, 1.0, 2.0, 4.0]
     assert page["feature"]["histogram"] == [0, 3, 5]

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from autointerp.cli.tables import hit_rows, label_rows, summary_rows, table
 from autointerp.records import SearchHit
-from autointerp.store.results import ScoredLabel, ScorerSummary
+from autointerp.store.results import NullSummary, ScoredLabel, ScorerSummary
 from tests.store.making import SOURCE, make
 
 
@@ -58,6 +58,17 @@ SUMMARY = ScorerSummary(
     win_rate=0.95,
     share_above_shuffled=0.88,
 )
+
+
+def test_other_nulls_stand_below_the_shuffled_labels() -> None:
+    nulls = (
+        NullSummary("most_frequent_token", 51, 0.7, 0.6, 0.72, 0.8, 0.75, 0),
+        NullSummary("no_label", 50, 0.5, 0.5, 0.5, 0.5, None, 0),
+    )
+    assert squeezed(summary_rows([replace(SUMMARY, nulls=nulls)]))[-2:] == [
+        "  its top token  51  .72  .70  .60-.80  75 %",
+        "  withheld  50  .50  .50  .50-.50  -",
+    ]
 
 
 def test_a_summary_sets_the_shuffled_labels_mean_and_share_above_chance_below_the_true_ones() -> None:

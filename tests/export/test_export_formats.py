@@ -65,6 +65,7 @@ def test_json_lines_hold_every_field_of_the_records(run: Path, tmp_path: Path) -
         "source": asdict(make.source(4)),
         "feature": json.loads(json.dumps(feature)),
         "explanation": {**asdict(LABEL), **as_json},
+        "tier": "input (output not asked)",
         "scores": [asdict(make.graded(LABEL).score), asdict(make.graded(LABEL, "recall", 0.5).score)],
         "failures": [],
         "run": "small",

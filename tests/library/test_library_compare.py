@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autointerp import compare_runs
+from autointerp import compare_runs, judge_agreement
 from autointerp.errors import CompareError
 from autointerp.records import Context, Explanation, Score, ScoreWithTrials, Trial
 from autointerp.store.writer import Writer
@@ -177,6 +177,48 @@ def test_a_run_without_labels_or_scores_says_what_to_do(tmp_path: Path) -> None:
     writer.add_explanations([make.explanation(0, "bare", "bare-1")])
     with pytest.raises(CompareError, match=r"no scorer has scored both .*none.*score both by the same scorers"):
         compare_runs(tmp_path / "good", tmp_path / "unscored")
+
+
+def test_two_judges_of_the_same_labels_agree_as_far_as_their_verdicts_do(tmp_path: Path) -> None:
+    writer = write(tmp_path, {"good-1": GOOD})
+    labels = [make.explanation(feature, "", "good-1") for feature in range(N_FEATURES)]
+    writer.add_scores([judged(of, n, "s2", "strict-1") for of, n in zip(labels, BAD, strict=True)], [])
+    found = judge_agreement(tmp_path, judge=("local", "strict-1"))
+    (of,) = found.scorers
+    assert (of.first_judge, of.second_judge, of.n_features, of.n_same_trials) == ("local", "strict-1", 12, 12)
+    assert of.verdicts is not None
+    assert of.verdicts.n_trials == 240
+    # Six features are agreed on but for nine of twenty trials, and one but for one.
+    assert of.verdicts.share.value == pytest.approx(1 - (6 * 9 + 1) / 240)
+    assert of.scores.value is not None
+    assert of.scores.value < 0.1
+
+
+def test_other_labels_of_a_feature_say_nothing_of_how_judges_agree(tmp_path: Path) -> None:
+    write(tmp_path, {"bad-1": BAD, "good-1": GOOD})
+    with pytest.raises(CompareError, match=r"no feature has the same label in .*judge the same labels twice"):
+        judge_agreement(tmp_path, explainer=("ba", "go"))
+
+
+def test_a_run_judged_twice_under_two_names_agrees_with_itself(tmp_path: Path) -> None:
+    write(tmp_path / "one", {"good-1": GOOD})
+    write(tmp_path / "two", {"good-1": GOOD})
+    (of,) = judge_agreement(tmp_path / "one", tmp_path / "two").scorers
+    assert of.verdicts is not None
+    assert (of.verdicts.share.value, of.verdicts.kappa.value, of.scores.value) == (1, 1, 1)
+
+
+def test_trials_that_either_left_unanswered_are_counted_and_agree_on_nothing(tmp_path: Path) -> None:
+    writer = write(tmp_path, {"good-1": GOOD})
+    labels = [make.explanation(feature, "", "good-1") for feature in range(N_FEATURES)]
+    for label in labels:
+        whole = judged(label, 0, "s2", "silent-1")
+        first = replace(whole.trials[0], verdict=None, unanswered="refused")
+        writer.add_scores([replace(whole, trials=(first, *whole.trials[1:]))], [])
+    (of,) = judge_agreement(tmp_path, judge=("local", "silent-1")).scorers
+    assert of.n_unanswered == 12
+    assert of.verdicts is not None
+    assert of.verdicts.n_trials == 12 * 19
 
 
 def test_a_null_of_the_run_is_a_side_like_any_other(tmp_path: Path) -> None:

@@ -390,6 +390,7 @@ def test_a_batch_that_an_older_version_sent_is_found(asker: Asker, provider: Pro
             database.execute("ALTER TABLE batches ADD COLUMN alive_at REAL NOT NULL DEFAULT 0")
             database.execute("ALTER TABLE batch_calls RENAME COLUMN batch TO mark")
             database.execute("ALTER TABLE batch_calls ADD COLUMN done_at REAL")
+            database.execute("ALTER TABLE answers DROP COLUMN tokens")
             database.execute("PRAGMA user_version = 1")
         database.close()
         with Journal(asker.journal.path) as journal:

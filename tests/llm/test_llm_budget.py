@@ -128,7 +128,7 @@ def test_a_journal_of_an_earlier_version_is_read_and_its_answers_are_not_paid_ag
         with Journal(path) as journal:
             for table in ("failures", "payments", "batches", "batch_calls"):
                 journal._database.execute(f"DROP TABLE {table}")
-            for column in ("cache_write_tokens", "payer", "asked_model", "prompt_bytes", "cost_usd"):
+            for column in ("cache_write_tokens", "payer", "asked_model", "prompt_bytes", "cost_usd", "tokens"):
                 journal._database.execute(f"ALTER TABLE answers DROP COLUMN {column}")
             journal._database.execute("PRAGMA user_version = 0")
         with Journal(path) as journal:

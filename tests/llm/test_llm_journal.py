@@ -18,7 +18,7 @@ from autointerp.config import ModelConfig
 from autointerp.errors import DiskFullError, RunError
 from autointerp.llm import CallFailure, Journal, Reply, connect
 from autointerp.llm.journal import request_key
-from autointerp.llm.protocol import RawAnswer, Repair
+from autointerp.llm.protocol import RawAnswer, Repair, TokenChances
 from autointerp.records import Usage
 from tests.llm.asking import Asker, Label, label_request
 from tests.loopback.server import Always, Call, Drop, LoopbackServer, Outcome, Provider, Say, Script
@@ -140,6 +140,13 @@ def test_an_answer_comes_back_as_it_went_in_any_script(journal: Journal) -> None
     journal.put("k", answer).result()
     assert journal.get("k") == answer
     assert journal.get("other") is None
+
+
+def test_the_chances_of_an_answers_tokens_come_back_too(journal: Journal) -> None:
+    tokens = (TokenChances('{"a": '), TokenChances("é", (("é", 0.75), ("\u0000", 0.25))), TokenChances("", ()))
+    answer = RawAnswer('{"a": é', "complete", "m", 3, 2, 1, tokens=tokens)
+    journal.put("k", answer).result()
+    assert journal.get("k") == answer
 
 
 def test_half_a_character_does_not_stop_the_journal(journal: Journal) -> None:

@@ -56,12 +56,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """The model's words; tokens are counted as a quarter of the characters unless given as (input, cached, output)."""
+    """The model's words; tokens are counted as a quarter of the characters unless given as (input, cached, output).
+
+    `logprobs` is what OpenAI's protocol has of each token, given where a call asks for it.
+    """
 
     text: str
     stop: Literal["complete", "truncated", "refusal"] = "complete"
     tokens: tuple[int, int, int] | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    logprobs: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,12 +307,15 @@ def _openai_envelope(say: Say, call: Call) -> dict[str, Any]:
         "content": None if refused else say.text,
         "refusal": say.text if refused else None,
     }
+    choice = {"index": 0, "message": message, "finish_reason": "length" if say.stop == "truncated" else "stop"}
+    if say.logprobs and call.body.get("logprobs"):
+        choice["logprobs"] = {"content": list(say.logprobs)}
     return {
         "id": f"chatcmpl-{call.index}",
         "object": "chat.completion",
         "created": 1_700_000_000,
         "model": call.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": "length" if say.stop == "truncated" else "stop"}],
+        "choices": [choice],
         "usage": {
             "prompt_tokens": n_input,
             "completion_tokens": n_output,

@@ -7,6 +7,7 @@
   and the pieces of text that are marked (none in detection). A label that is not in the mapping is true where its text
   occurs: in a marked piece if there are marks, else anywhere.
 - Intruder: a context is of the kind of its examples where a piece that is marked in these occurs in it.
+- Simulation: a token has 10 where its word, by itself, is what the label is true of, and 0 elsewhere.
 - Explanation: `explain` is given the contexts, each with its marked pieces; by default the label is the most frequent
   marked piece, in lower case, ties by the alphabet. It excludes nothing, and is about the input.
 - A share `error_rate` of the judge's answers is turned round, chosen by a hash of label and context, so that the same
@@ -27,6 +28,7 @@ Predicate = Callable[[str, Sequence[str]], bool]
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _LISTED = rf"\[{_QUOTED}(?:, {_QUOTED})*\]"
 _NUMBERED = re.compile(rf"^(\d+): (?:({_QUOTED}|{_LISTED}) \| )?({_QUOTED})", re.MULTILINE)
+_TOKENS = re.compile(rf"^(\d+): ({_QUOTED}) \| (\d+) tokens: (\[.*\])$", re.MULTILINE)
 _MARKED = re.compile(r"<<(.*?)>>")
 _EXPLANATIONS: dict[str, dict[str, str]] = {
     "explain_examples": {},
@@ -78,6 +80,8 @@ class TruthOracle:
     def reply(self, call: Call) -> Outcome:
         if call.system == load_prompt("check").system:
             return Say('{"ok": true}')
+        if call.system == load_prompt("judge_simulation").system:
+            return Say(simulations([self._simulate(of.label, of.tokens) for of in shown_tokens(call.user)]))
         contexts = shown_contexts(call.user)
         for name, more in _EXPLANATIONS.items():
             if call.system == load_prompt(name).system:
@@ -96,6 +100,11 @@ class TruthOracle:
             holds = truth(context.text, context.marked) if truth else _occurs(label, context.text, context.marked)
         yes = holds != self.errs(context)
         return [context.number, 95 if yes else 5]
+
+    def _simulate(self, label: str, tokens: Sequence[str]) -> list[int]:
+        truth = self._truths.get(label)
+        words = [token.strip() for token in tokens]
+        return [10 * bool(truth(word, (word,)) if truth else _occurs(label, word, (word,))) for word in words]
 
     def errs(self, context: Shown) -> bool:
         """Whether the answer about a context is turned round."""
@@ -119,6 +128,29 @@ def shown_contexts(user: str) -> list[Shown]:
             )
         )
     return shown
+
+
+@dataclass(frozen=True, slots=True)
+class ShownTokens:
+    """A number of a prompt that asks for activations: its label, and the tokens of its context."""
+
+    number: int
+    label: str
+    tokens: tuple[str, ...]
+
+
+def shown_tokens(user: str) -> list[ShownTokens]:
+    """The numbered contexts of a prompt that asks for activations."""
+    return [
+        ShownTokens(int(number), json.loads(label), tuple(json.loads(tokens)))
+        for number, label, _, tokens in _TOKENS.findall(user)
+    ]
+
+
+def simulations(activations: Sequence[Sequence[float]]) -> str:
+    """An answer with activations for the numbers 1, 2, …"""
+    answers = [{"number": n, "activations": list(of)} for n, of in enumerate(activations, start=1)]
+    return json.dumps({"answers": answers})
 
 
 def marked_in(text: str) -> tuple[str, ...]:

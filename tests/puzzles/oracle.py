@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from autointerp.identity import hash_key
 from autointerp.puzzles.load import Puzzle
 from autointerp.puzzles.predicate import Rule
-from autointerp.puzzles.text import RowText
+from autointerp.puzzles.truth import describes
 from autointerp.score.judge import Answer, Answers, Case, Question, Task
 
 
@@ -40,18 +40,15 @@ class Oracle:
         """Nothing is to be done before."""
 
     async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
-        return [Answers([Answer(verdict) for verdict in self._verdicts(task, case)]) for case in cases]
+        return [Answers([Answer(verdict) for verdict in self._verdicts(case)]) for case in cases]
 
-    def _verdicts(self, task: Task, case: Case) -> list[bool]:
-        rows = RowText.join([question.context.tokens for question in case.questions])
-        holds = iter(self.means[case.label].holds(rows).tolist())
-        verdicts = []
-        for question in case.questions:
-            of_tokens = [next(holds) for _ in question.context.tokens]
-            of_marked = [of_tokens[offset] for offset in question.marked]
-            right = 2 * sum(of_marked) > len(of_marked) if task.name == "fuzzing" else any(of_tokens)
-            verdicts.append(right != self._errs(case.label, question, right=right))
-        return verdicts
+    def _verdicts(self, case: Case) -> list[bool]:
+        asked = [question.context.tokens for question in case.questions]
+        right = describes(self.means[case.label], asked, [question.marked for question in case.questions])
+        return [
+            bool(of != self._errs(case.label, question, right=bool(of)))
+            for question, of in zip(case.questions, right, strict=True)
+        ]
 
     def _errs(self, label: str, question: Question, *, right: bool) -> bool:
         drawn = hash_key(0, label, question.context.context_id, *map(str, question.marked)) / 2.0**64

@@ -126,6 +126,19 @@ def test_a_plan_with_the_models_tokenizer_is_within_a_tenth_of_what_the_run_then
     assert planned["score:detection"].n_calls == 2 * (len(LABELLED) + N_BASELINE)
 
 
+def test_activations_are_planned_one_for_each_token(planted: Planted, folder: Path) -> None:
+    oracle = Counting()
+    settings = ('score.scorers=["simulation"]', 'features.indices="0-3"')
+    with LoopbackServer(oracle) as server:
+        pipeline = asking(planted, folder, server.openai_url, *settings, settings=[f'tokenizer = "{TOKENIZER}"'])
+        planned = planned_by_stage(plan_cost(pipeline))["score:simulation"]
+        run_pipeline(pipeline)
+    charged = oracle.by_prompt[load_prompt("judge_simulation").system]
+    assert planned.n_calls == charged.n_calls > 0
+    assert planned.input_tokens == pytest.approx(charged.input_tokens, rel=0.1)
+    assert planned.output_tokens == pytest.approx(charged.output_tokens, rel=0.1)
+
+
 @pytest.mark.parametrize("n_thoughts", [0, 300])
 def test_a_plan_from_answered_calls_is_within_a_tenth_too_and_does_not_count_what_is_done(
     planted: Planted, folder: Path, n_thoughts: int

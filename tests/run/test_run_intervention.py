@@ -1,14 +1,17 @@
 """The whole pipeline with the scorer that turns features up and asks whether the label fits what comes of it."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from autointerp import load_pipeline, open_run, run_pipeline
+from autointerp import export_run, load_pipeline, open_run, run_pipeline
+from autointerp.export.items import ExportOptions
 from autointerp.llm import load_prompt
 from autointerp.run.dry_run import plan_cost
+from autointerp.score.tier import tier_of
 from tests.command import complaint, printed
 from tests.loopback.server import LoopbackServer
 from tests.loopback.truth import TruthOracle
@@ -111,3 +114,36 @@ def test_a_subject_without_a_head_is_refused_in_one_line_before_any_work(
     assert "a model of type bert has no language-model head" in said
     assert "take it out of score.scorers" in said
     assert not list(tmp_path.glob("*/corpus/*")), "before hours of work"
+
+
+def test_the_tier_of_a_label_stands_wherever_the_label_does(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = toml_of(planted, tmp_path)
+    pipeline = with_contexts(load_pipeline(str(path), ('score.scorers=["detection"]',)))
+    run_pipeline(pipeline, STAGES)
+    index, folder = LABELLED[0], pipeline.run_folder
+    own = open_run(folder).feature(index)
+    assert own.tier == tier_of(own.labels[0].scores, {"detection": 0.5})
+    told = "tier       input (output not asked), carried by detection"
+    assert told in printed(capsys, "show", str(folder), str(index))
+    more = load_pipeline(str(path), ('score.scorers=["detection","intervention","intruder"]',))
+    run_pipeline(more, STAGES)
+    run = open_run(folder)
+    tier = run.feature(index).tier
+    assert tier is not None
+    assert (tier.name, tier.carried_by) == ("both", ("detection", "intervention"))
+    counts = run.reader.tier_counts()
+    assert counts["both"] > 0
+    assert sum(counts.values()) == run.reader.n_labels()
+    assert f"labels by tier: {counts['both']} both" in printed(capsys, "status", str(folder))
+    assert json.loads(printed(capsys, "status", str(folder), "--json"))["tiers"] == counts
+    assert json.loads(printed(capsys, "show", str(folder), str(index), "--json"))["tier"]["name"] == "both"
+    frame = run.to_pandas()
+    assert frame["tier"].value_counts().to_dict() == counts
+    export_run(folder, tmp_path / "labels.jsonl", options=ExportOptions(baselines=True))
+    lines = [json.loads(line) for line in (tmp_path / "labels.jsonl").read_text(encoding="utf-8").splitlines()]
+    exported = Counter(of["tier"] for of in lines if of["label"] and of["explanation"]["label_from"] is None)
+    assert exported == Counter(counts)
+    shuffled = {of["tier"] for of in lines if of["label"] and of["explanation"]["label_from"] is not None}
+    assert shuffled == {None}, "a shuffled label has no tier"

@@ -24,6 +24,7 @@ from autointerp.corpus.reader import Blocks
 from autointerp.identity import fingerprint, stable_uuid
 from autointerp.records import Context, ContextKind, Explanation, Failure, FeatureContexts, Pool, ScoreWithTrials
 from autointerp.score.base import ScoreTools
+from autointerp.score.calibration import Calibrated
 from autointerp.score.judge import Answer, Answers, Case, Judge, Question, Task
 from autointerp.score.trials import ScoreContexts
 
@@ -53,8 +54,16 @@ def failed(work: Coroutine[Any, Any, ScoreWithTrials | Failure]) -> Failure:
     return result
 
 
-def tools(judge: Judge, config: ScoreConfig | None = None, seed: int = 0, contexts_fingerprint: str = "") -> ScoreTools:
-    return ScoreTools(config or ScoreConfig(), seed, lambda: judge, BagOfWords, contexts_fingerprint)
+def tools(
+    judge: Judge,
+    config: ScoreConfig | None = None,
+    seed: int = 0,
+    contexts_fingerprint: str = "",
+    calibrated: Calibrated | None = None,
+) -> ScoreTools:
+    return ScoreTools(
+        config or ScoreConfig(), seed, lambda: judge, BagOfWords, contexts_fingerprint, calibrated=calibrated
+    )
 
 
 class Pieces:

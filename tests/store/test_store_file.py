@@ -355,9 +355,28 @@ def test_a_store_of_the_fifth_version_gets_todays_spelling_of_a_kind_and_what_co
         opened.execute("ALTER TABLE contexts DROP COLUMN group_id")
         opened.execute("ALTER TABLE contexts DROP COLUMN decoy")
         opened.execute("ALTER TABLE trials DROP COLUMN prompt")
+        opened.execute("ALTER TABLE trials DROP COLUMN simulated")
         opened.execute("DELETE FROM schema_version WHERE version > 5")
     assert Reader(tmp_path).feature_contexts([3]) == [turned]
     assert Reader(tmp_path).scores() == [score]
+
+
+def test_a_store_of_the_seventh_version_gets_room_for_simulated_activations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = make.graded(make.explanation(3)), make.graded(make.explanation(4), "simulation")
+    told = replace(new.trials[0], verdict=None, probability=None, simulated=(0.0, 2.5, 10.0))
+    writer = Writer(tmp_path)
+    writer.add_source(make.source())
+    writer.add_explanations([make.explanation(3), make.explanation(4)])
+    writer.add_scores([old])
+    with duckdb.connect(str(writer.path)) as opened:
+        opened.execute("ALTER TABLE trials DROP COLUMN simulated")
+        opened.execute("DELETE FROM schema_version WHERE version > 7")
+    reader = Reader(tmp_path)
+    assert reader.trials(old.score.explanation_id) == list(old.trials)
+    Writer(tmp_path).add_scores([replace(new, trials=(told, new.trials[1]))])
+    assert reader.trials(new.score.explanation_id) == [told, new.trials[1]]
 
 
 def test_a_migration_that_fails_leaves_the_older_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

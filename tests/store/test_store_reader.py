@@ -15,7 +15,7 @@ from autointerp.records import FeatureFilter, Usage
 from autointerp.run.missing import find_missing
 from autointerp.store import rows, summary
 from autointerp.store.reader import Reader
-from autointerp.store.results import ScorerSummary
+from autointerp.store.results import NullSummary, ScorerSummary
 from autointerp.store.writer import Writer
 from tests.store.making import make
 
@@ -206,6 +206,37 @@ def test_the_summary_sets_true_labels_beside_shuffled_ones(writer: Writer, reade
             share_above_shuffled=0.5,
         )
     ]
+
+
+def test_other_nulls_have_summaries_of_their_own_and_are_no_shuffled_labels(writer: Writer, reader: Reader) -> None:
+    labels = [make.explanation(i) for i in range(3)]
+    shuffled = make.explanation(0, label_from=1)
+    token = replace(make.explanation(0, label_from=0), explainer="most_frequent_token")
+    withheld = replace(make.explanation(1, label_from=1), explainer="no_label")
+    writer.add_explanations([*labels, shuffled, token, withheld])
+    values = (0.5, 0.75, 1.0, 0.25, 0.75, 0.5)
+    of_all = (*labels, shuffled, token, withheld)
+    writer.add_scores([make.graded(e, value=v) for e, v in zip(of_all, values, strict=True)])
+    (of,) = reader.score_summary()
+    assert (of.n, of.n_baseline, of.n_paired) == (3, 1, 1)
+    assert of.baseline_mean == 0.25
+    assert of.nulls == (
+        NullSummary("most_frequent_token", 1, 0.75, 0.75, 0.75, 0.75, 1.0, 0),
+        NullSummary("no_label", 1, 0.5, 0.5, 0.5, 0.5, 0.0, 0),
+    )
+    assert reader.shuffled_values() == {(make.source_id, 0): {"detection": 0.25}}
+    assert reader.n_labels() == 3
+
+
+def test_a_label_that_is_withheld_is_pending_only_for_those_who_can_be_asked(writer: Writer, reader: Reader) -> None:
+    labels = [make.explanation(i) for i in range(2)]
+    withheld = [replace(make.explanation(i, label_from=i), explainer="no_label") for i in range(2)]
+    writer.add_explanations([*labels, *withheld])
+    writer.add_scores([make.graded(label, "embedding") for label in labels])
+    writer.add_scores([make.graded(label) for label in (*labels, withheld[0])])
+    pending = {of.stage: of.n_pending for of in reader.status()}
+    assert pending["score:embedding"] == 0
+    assert pending["score:detection"] == 1
 
 
 def test_a_few_shuffled_labels_far_above_chance_show_in_the_summary_though_their_median_is_chance(

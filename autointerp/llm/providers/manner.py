@@ -7,7 +7,8 @@ teaches, and the same call is sent again at once; it is told once, and later cal
 2. The answer's limit has two names, and few servers know both. One larger than the model's own is lowered to it.
 3. The fixed part has a turn of its own, or goes before the user's: some chat templates know no system role.
 4. The mark for Anthropic's cache, which servers that imitate it may not know.
-5. The answer comes as a stream where a server gives none otherwise (Qwen's thinking models); it is read all the same.
+5. Chances of other tokens, where they are wanted: of as many as most servers give, of fewer, or of none.
+6. The answer comes as a stream where a server gives none otherwise (Qwen's thinking models); it is read all the same.
 
 What is asked stays the same. A temperature that is refused is another matter: it was set for what it does to the
 answers, so the run stops and says so.
@@ -16,6 +17,7 @@ answers, so the run stops and says so.
 import logging
 import re
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Literal
 
 from autointerp.config import ModelConfig
@@ -54,6 +56,8 @@ _LIMITS = ("max_tokens", "max_completion_tokens")
 _OF_THE_ANSWER = re.compile(r"max_(?:completion_|output_|new_)?tokens|(?:completion|output) tokens|maxoutputtokens")
 _TOO_MUCH = re.compile(r"too (?:large|big|high|many)|at most|less than|maximum|exceed|range|greater|up to|[<>≤]")
 _LEAST_LIMIT = 16
+_CHANCES = (20, 5, 0)
+_OF_CHANCES = re.compile(r"log_?prob")
 # Neither a part of a name, a date or a fraction, nor so many thousands ("128k").
 _NUMBER = re.compile(r"(?:(?<![\w.-])|(?<=\b1-))\d{1,9}(?!\w|\.\d)")
 _SAID_TO_BE_MOST = re.compile(r"(?:at most|up to|than|equal to|[<≤]=?|(?:maximum|limit)(?: of| is)?|\b1,)\W*\Z")
@@ -70,6 +74,7 @@ class Manner:
         has_system: Whether the fixed part has a turn of its own.
         marks_cache: Whether the fixed part is marked for the provider's cache.
         is_stream: Whether the answer is asked for as a stream.
+        n_chances: Of how many tokens in each place the chances are asked for, where they are wanted; 0 for none.
     """
 
     structure: Literal["schema", "object", "none"] = "schema"
@@ -78,6 +83,7 @@ class Manner:
     has_system: bool = True
     marks_cache: bool = True
     is_stream: bool = False
+    n_chances: int = _CHANCES[0]
 
     def output_tokens(self, wanted: int) -> int:
         """The limit of an answer for which so many tokens are wanted."""
@@ -119,9 +125,11 @@ class Learned:
         Returns:
             Whether the same call may fare better now.
         """
-        if problem.status not in _OF_THE_FORM:
-            return False
         words = words_of(problem.body)
+        # To ask a model for its chances may be forbidden; the key is good all the same.
+        is_of_chances = problem.status == HTTPStatus.FORBIDDEN and _OF_CHANCES.search(words) is not None
+        if problem.status not in _OF_THE_FORM and not is_of_chances:
+            return False
         if is_too_long(problem.status, words):
             return False
         better = _otherwise(asked, words, self._config.provider)
@@ -145,6 +153,10 @@ _Change = tuple[Manner, tuple[str, str]]
 
 def _otherwise(asked: Manner, words: str, provider: str) -> _Change | None:
     """The manner that a refusal asks for, by what it says; None if it asks for none."""
+    if asked.n_chances and _OF_CHANCES.search(words):
+        fewer = _CHANCES[_CHANCES.index(asked.n_chances) + 1]
+        how = f"for those of {fewer}" if fewer else "without them"
+        return replace(asked, n_chances=fewer), (f"the chances of {asked.n_chances} tokens", how)
     if asked.structure != "none" and _STRUCTURE.search(words):
         if asked.structure == "schema" and provider == "openai":
             return replace(asked, structure="object"), ("answers by a JSON schema", "for a JSON object")

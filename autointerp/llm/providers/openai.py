@@ -5,6 +5,8 @@ does not check what it is given.
 """
 
 import json
+from dataclasses import replace
+from math import exp, isfinite
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -12,7 +14,7 @@ import openai
 from autointerp.config import ModelConfig
 from autointerp.llm.answers import answer_schema
 from autointerp.llm.limits.headers import openai_limits
-from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, Trouble
+from autointerp.llm.protocol import AnswerT, RawAnswer, Repair, Request, TokenChances, Trouble
 from autointerp.llm.providers.body import (
     Json,
     Stop,
@@ -34,11 +36,14 @@ from autointerp.llm.providers.body import (
 from autointerp.llm.providers.manner import Manner
 from autointerp.llm.providers.problem import HttpProblem, busy_instead, error_in, not_an_answer, page_problem, status_of
 from autointerp.llm.providers.sdk import Dialect
+from autointerp.valid_text import valid_text
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
 
 _CUT_SHORT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+_LEAST_CHANCE = 0.001
+"""What is less likely than this is not kept: an answer would take hundreds of kilobytes."""
 _REFUSED = frozenset({"content_filter", "refusal", "safety", "recitation", "prohibited_content", "blocklist"})
 
 
@@ -60,6 +65,8 @@ def completion_body(
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if request.temperature is not None:
         body["temperature"] = request.temperature
+    if request.wants_chances and manner.n_chances:
+        body |= {"logprobs": True, "top_logprobs": manner.n_chances}
     if manner.structure == "schema":
         wanted = {"name": "answer", "strict": True, "schema": answer_schema(request.answer)}
         body["response_format"] = {"type": "json_schema", "json_schema": wanted}
@@ -102,9 +109,34 @@ def read_completion(status: int, body: str) -> RawAnswer | Trouble | HttpProblem
     details = mapping(usage.get("prompt_tokens_details"))
     n_cached, n_written = count(details.get("cached_tokens")), count(details.get("cache_write_tokens"))
     refusal = _refusal(message)
-    return paid_answer(
+    answer = paid_answer(
         text or refusal, _stop(reason, refusal), completion.get("model"), (n_input, n_cached, n_output, n_written)
     )
+    return replace(answer, tokens=_tokens(choice))
+
+
+def _tokens(choice: Json) -> tuple[TokenChances, ...]:
+    """The answer's tokens with their chances; none where one of them can't be read."""
+    tokens = []
+    content = mapping(choice.get("logprobs")).get("content")
+    for entry in content if isinstance(content, list) else ():
+        text = mapping(entry).get("token")
+        if not isinstance(text, str):
+            return ()
+        others = mapping(entry).get("top_logprobs")
+        chances = [_chance(mapping(other)) for other in others] if isinstance(others, list) else []
+        likely = [(valid_text(other), chance) for other, chance in chances if chance >= _LEAST_CHANCE]
+        likely.sort(key=lambda pair: -pair[1])
+        tokens.append(TokenChances(valid_text(text), tuple(likely) if len(likely) > 1 else ()))
+    return tuple(tokens)
+
+
+def _chance(other: Json) -> tuple[str, float]:
+    """A token that might have stood in a place, and how likely; 0 where that can't be read."""
+    text, logarithm = other.get("token"), other.get("logprob")
+    if not isinstance(text, str) or isinstance(logarithm, bool) or not isinstance(logarithm, int | float):
+        return "", 0.0
+    return text, round(exp(min(logarithm, 0.0)), 4) if isfinite(logarithm) else 0.0
 
 
 def _message(choice: Json) -> Json:

@@ -5,6 +5,7 @@ runs/NAME/
   corpus/           token blocks in shards; manifest.json is written last
   collect/SOURCE/   one file a shard, then collected.safetensors
   pool/SOURCE/      embeddings of the pool's windows, so that they are embedded once; made anew if removed
+  calibration.json  how often the judge errs, where `autointerp calibrate` counted it
   store.duckdb      everything else
   journal.sqlite    paid answers, by request; beside it journal.sqlite.batches, held by who asks by batches
   run.lock          held by who writes here
@@ -30,7 +31,7 @@ from autointerp.whole_file import whole_file
 COLLECTED = "collected.safetensors"
 _RUN_FILE = "run.json"
 # What a run writes before it has a whole run.json, or leaves when it starts over.
-_OWN_FILES = (LOCK_FILE, f".{_RUN_FILE}.*", "journal.sqlite*")
+_OWN_FILES = (LOCK_FILE, f".{_RUN_FILE}.*", "journal.sqlite*", "calibration.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ class RunFolder:
     def store(self) -> Path:
         """The DuckDB file."""
         return self.path / "store.duckdb"
+
+    @property
+    def calibration(self) -> Path:
+        """How often the judge errs on puzzles."""
+        return self.path / "calibration.json"
 
     @property
     def journal(self) -> Path:

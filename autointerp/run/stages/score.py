@@ -34,13 +34,23 @@ from autointerp.run.progress import Reporter, StageSummary, told_meanwhile
 from autointerp.run.session import Session, SourceSession
 from autointerp.run.stage_row import StageRow
 from autointerp.score.base import BaseScorer
+from autointerp.score.baseline import EXPLAINER as SHUFFLED
 from autointerp.score.baseline import shuffled_explanations
+from autointerp.score.nulls import (
+    MOST_FREQUENT_TOKEN,
+    NO_LABEL,
+    WITHHELD,
+    null_explanations,
+    sample_size,
+    token_label,
+)
 from autointerp.score.others import OtherFeatures
 from autointerp.score.trials import ScoreContexts
 from autointerp.store.results import StageState
 
 _FEATURES_PER_READ = 128
 _SCORES_PER_TRANSACTION = 512
+_MOST_WITH_A_TOKEN, _MOST_WITHOUT_A_LABEL = 100, 50
 _PROMPTS_TOGETHER_IN_ROUNDS = 4
 
 
@@ -146,8 +156,16 @@ async def run_score(
 
 
 def _scored_by(scorer: BaseScorer, explanations: Sequence[Explanation]) -> list[Explanation]:
-    """Those of the explanations that a scorer scores: a shuffled label is nothing to one that looks at no label."""
-    return [explanation for explanation in explanations if scorer.sees_label or not explanation.is_baseline]
+    """Those of the explanations that a scorer scores.
+
+    A null is nothing to one that looks at no label, and a label that is withheld nothing to a judge that can't guess.
+    """
+    return [
+        explanation
+        for explanation in explanations
+        if not explanation.is_baseline
+        or (scorer.sees_label and not (explanation.explainer == NO_LABEL and scorer.judge.is_free))
+    ]
 
 
 def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations: Sequence[Explanation]) -> list[_Group]:
@@ -166,12 +184,13 @@ def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations:
     rank = {int(feature): place for place, feature in enumerate(features)}
     groups: list[_Group] = []
     for scorer, size in zip(scorers, sizes, strict=True):
-        kinds: dict[tuple[bool, bool], list[Explanation]] = {}
+        kinds: dict[tuple[str, bool], list[Explanation]] = {}
         wanted = [explanation.explanation_id for explanation in _scored_by(scorer, explanations)]
         if not scorer.sees_label:
             session.writer.take_over_scores(scorer.name, scorer.fingerprint, wanted)
         for name in session.writer.pending_explanations(scorer.name, scorer.fingerprint, wanted):
-            kind = (by_id[name].is_baseline, (name, scorer.fingerprint) in failed)
+            null = by_id[name].explainer if by_id[name].is_baseline else ""
+            kind = (null, (name, scorer.fingerprint) in failed)
             kinds.setdefault(kind, []).append(by_id[name])
         for _, of_kind in sorted(kinds.items()):
             in_order = sorted(of_kind, key=lambda e: (rank[e.feature_index], e.explanation_id))
@@ -247,7 +266,7 @@ def _read_together(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
 
 
 def _with_baseline(session: Session, chosen: ChosenFeatures) -> dict[str, list[Explanation]]:
-    """The current explanations of the features, and shuffled labels for the baseline, made where they are missing."""
+    """The current explanations of the features, and the nulls beside them, made where they are missing."""
     current = {source_id: session.reader.explanations(source_id=source_id) for source_id in chosen}
     explanations = {
         source_id: [e for e in current[source_id] if e.feature_index in set(features)]
@@ -255,17 +274,50 @@ def _with_baseline(session: Session, chosen: ChosenFeatures) -> dict[str, list[E
     }
     config, seed = session.pipeline.score, session.pipeline.seed
     made_from = {e.fingerprint for of_source in current.values() for e in of_source}
-    if not config.baseline or not made_from:
+    if not config.baseline or not config.nulls or not made_from:
         return explanations
     baseline_fingerprint = fingerprint("baseline", seed, sorted(made_from))
     session.writer.set_stage("baseline", baseline_fingerprint, "running", cost_usd=0.0)
     n_baseline = 0
     for source_id, features in chosen.items():
-        existing = [e for e in session.reader.explanations(source_id=source_id, baselines=True) if e.is_baseline]
-        baseline = shuffled_explanations(current[source_id], seed, baseline_fingerprint, existing, config.n_baseline)
-        session.writer.add_explanations(baseline)
-        n_baseline += len(baseline)
+        nulls = _make_nulls(session, current[source_id], source_id, baseline_fingerprint)
+        session.writer.add_explanations(nulls)
+        n_baseline += len(nulls)
         wanted = set(features)
-        explanations[source_id] += [row for row in baseline if row.feature_index in wanted]
+        explanations[source_id] += [row for row in nulls if row.feature_index in wanted]
     session.writer.set_stage("baseline", baseline_fingerprint, "done", n_asked=n_baseline, cost_usd=0.0)
     return explanations
+
+
+def _make_nulls(
+    session: Session, explanations: Sequence[Explanation], source_id: str, fingerprint: str
+) -> list[Explanation]:
+    """The nulls of one source, of each kind that is asked for; those that exist are kept."""
+    config, seed = session.pipeline.score, session.pipeline.seed
+    existing = [e for e in session.reader.explanations(source_id=source_id, baselines=True) if e.is_baseline]
+    nulls: list[Explanation] = []
+    if SHUFFLED in config.nulls:
+        shuffled = [e for e in existing if e.explainer == SHUFFLED]
+        nulls += shuffled_explanations(explanations, seed, fingerprint, shuffled, config.n_baseline)
+    for kind, n_asked, most in (
+        (MOST_FREQUENT_TOKEN, config.n_most_frequent_token, _MOST_WITH_A_TOKEN),
+        (NO_LABEL, config.n_no_label, _MOST_WITHOUT_A_LABEL),
+    ):
+        n_features = sample_size(len(explanations), n_asked, most)
+        if kind not in config.nulls or n_features == 0 or (kind == NO_LABEL and session.pipeline.judge.kind == "local"):
+            continue
+        label_of = _token_labels(session, explanations, source_id) if kind == MOST_FREQUENT_TOKEN else _withheld
+        of_kind = [e for e in existing if e.explainer == kind]
+        nulls += null_explanations(kind, explanations, label_of, seed, fingerprint, of_kind, n_features)
+    return nulls
+
+
+def _token_labels(session: Session, explanations: Sequence[Explanation], source_id: str) -> Callable[[int], str | None]:
+    """What gives the label of the token that a feature fires on most; None of one that is blank."""
+    records = session.reader.features([e.feature_index for e in explanations], source_id)
+    tokens = {of.feature_index: of.top_tokens[0].token for of in records if of.top_tokens}
+    return lambda feature: token_label(tokens.get(feature, ""))
+
+
+def _withheld(feature: int) -> str:
+    return WITHHELD

@@ -17,6 +17,9 @@
 6. A prompt that is too long for the model's window is asked in two halves, and so on down to single questions.
 7. What a prompt cost is shared among its features by their questions.
 
+Where activations are asked for (`llm_simulation`), a prompt holds `simulated_per_prompt` contexts, dealt in the same
+way.
+
 A user's prompt may name the label once, outside the numbered contexts: it is asked about one label at a time.
 """
 
@@ -24,7 +27,7 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Annotated, Any
@@ -35,11 +38,19 @@ from autointerp.config import JudgeConfig
 from autointerp.contexts.render import active_offsets, marked_text, plain_text
 from autointerp.errors import PipelineError
 from autointerp.identity import fingerprint, hash_key
-from autointerp.llm.prompts import Prompt, load_prompt, numbered, quoted
+from autointerp.llm.prompts import Prompt, load_prompt, quoted
 from autointerp.llm.protocol import AnswerModel, CallFailure, LanguageModel, Request
 from autointerp.llm.window import ask_in_window, check_window
 from autointerp.records import Usage
 from autointerp.score.judge import Answer, Answers, Case, Question, Task
+from autointerp.score.judges.llm_simulation import (
+    TOKENS_PER_ACTIVATION,
+    TOKENS_PER_NUMBER,
+    Simulations,
+    misfit,
+    read_simulations,
+    shown_tokens,
+)
 
 _LOG = logging.getLogger(__name__)
 _TOKENS_PER_ANSWER = 12
@@ -107,6 +118,15 @@ class _Asked:
     usage: Usage
 
 
+_Ask = Callable[[Prompt, Sequence[Item]], Awaitable[list[_Asked]]]
+
+
+def _answered(items: Sequence[Item], answers: Sequence[Answer], request: Request[Any], usage: Usage) -> _Asked:
+    """A prompt with its answers, which name it."""
+    name = fingerprint(request.system, request.user)[:_PROMPT_NAME_LENGTH]
+    return _Asked(items, [replace(answer, prompt=name) for answer in answers], usage)
+
+
 class LlmJudge:
     """A `Judge` that asks a language model.
 
@@ -120,12 +140,14 @@ class LlmJudge:
     """
 
     is_free = False
+    simulates = True
 
     def __init__(self, model: LanguageModel, config: JudgeConfig) -> None:
         assert config.model is not None, "the config is validated"
         self._model = model
         self._config = config.model
         self._n_per_prompt = config.contexts_per_prompt
+        self._n_simulated = config.simulated_per_prompt
         self._prompts: dict[Task, Prompt] = {}
         check_window(self._config, "judge.model")
         if self._n_per_prompt * _TOKENS_PER_ANSWER > self._config.max_output_tokens:
@@ -151,7 +173,7 @@ class LlmJudge:
             2,
             [self._config.provider, self._config.model, self._config.temperature],
             [self._config.max_output_tokens, self._config.context_window],
-            self._n_per_prompt,
+            self._most_in_prompt(task),
             [self._prompt(task).sha256, load_prompt("repair").sha256],
         )
 
@@ -168,7 +190,8 @@ class LlmJudge:
         items = [Item(n, i, case.label, q) for n, case in enumerate(cases) for i, q in enumerate(case.questions)]
         asked: list[_Asked] = []
         # Where one call ends the run, the others in flight are waited for: they are paid for.
-        asking = (self._ask(prompt, batch) for batch in self._batches(prompt, task, items))
+        ask = self._simulate if task.wants_activations else self._ask
+        asking = (ask(prompt, batch) for batch in self._batches(prompt, task, items))
         for outcome in await asyncio.gather(*asking, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -186,11 +209,15 @@ class LlmJudge:
             self._prompts[task] = task.read_prompt()
         return self._prompts[task]
 
+    def _most_in_prompt(self, task: Task) -> int:
+        return self._n_simulated if task.wants_activations else self._n_per_prompt
+
     def _batches(self, prompt: Prompt, task: Task, items: Sequence[Item]) -> list[list[Item]]:
+        n_per_prompt = self._most_in_prompt(task)
         if not prompt.uses("label"):
-            return deal(task, items, self._n_per_prompt)
+            return deal(task, items, n_per_prompt)
         by_case = (list(of_case) for _, of_case in groupby(items, key=lambda item: item.case))
-        return [batch for of_case in by_case for batch in deal(task, of_case, self._n_per_prompt)]
+        return [batch for of_case in by_case for batch in deal(task, of_case, n_per_prompt)]
 
     async def _ask(self, prompt: Prompt, batch: Sequence[Item]) -> list[_Asked]:
         request = Request(
@@ -200,20 +227,44 @@ class LlmJudge:
             max_output_tokens=self._config.max_output_tokens,
             temperature=self._config.temperature,
         )
-        least = len(batch) * _TOKENS_PER_ANSWER
-        outcome = await ask_in_window(self._model, request, self._config, least_output=least)
+        outcome = await ask_in_window(self._model, request, self._config, least_output=len(batch) * _TOKENS_PER_ANSWER)
         if isinstance(outcome, CallFailure):
-            if outcome.error_type == "TooLong" and len(batch) > 1:
-                half = len(batch) // 2
-                first, *rest = await self._ask(prompt, batch[:half])
-                rest += await self._ask(prompt, batch[half:])
-                return [replace(first, usage=first.usage + outcome.usage), *rest]
-            _LOG.info("%d questions unanswered: %s: %s", len(batch), outcome.error_type, outcome.message)
-            answers = [_unanswered(f"{outcome.error_type}: {outcome.message}")] * len(batch)
-        else:
-            answers = read_verdicts(outcome.answer, len(batch))
-        name = fingerprint(request.system, request.user)[:_PROMPT_NAME_LENGTH]
-        return [_Asked(batch, [replace(answer, prompt=name) for answer in answers], outcome.usage)]
+            return await self._in_halves(self._ask, prompt, batch, request, outcome)
+        return [_answered(batch, read_verdicts(outcome.answer, len(batch)), request, outcome.usage)]
+
+    async def _simulate(self, prompt: Prompt, batch: Sequence[Item]) -> list[_Asked]:
+        contexts = [item.question.context for item in batch]
+        request = Request(
+            system=prompt.system,
+            user=render_batch(prompt, batch, [shown_tokens(context) for context in contexts]),
+            answer=Simulations,
+            max_output_tokens=self._config.max_output_tokens,
+            temperature=self._config.temperature,
+            wants_chances=True,
+            misfit=misfit(contexts),
+        )
+        least = sum(TOKENS_PER_NUMBER + TOKENS_PER_ACTIVATION * len(context.tokens) for context in contexts)
+        outcome = (
+            CallFailure("TooLong", f"the answer may have {least} tokens, more than max_output_tokens")
+            if least > self._config.max_output_tokens
+            else await ask_in_window(self._model, request, self._config, least_output=least)
+        )
+        if isinstance(outcome, CallFailure):
+            return await self._in_halves(self._simulate, prompt, batch, request, outcome)
+        return [_answered(batch, read_simulations(outcome, contexts), request, outcome.usage)]
+
+    async def _in_halves(
+        self, ask: _Ask, prompt: Prompt, batch: Sequence[Item], request: Request[Any], failure: CallFailure
+    ) -> list[_Asked]:
+        """What is left to do where a call failed: ask in two halves where it was too long, else leave it unanswered."""
+        if failure.error_type == "TooLong" and len(batch) > 1:
+            half = len(batch) // 2
+            first, *rest = await ask(prompt, batch[:half])
+            rest += await ask(prompt, batch[half:])
+            return [replace(first, usage=first.usage + failure.usage), *rest]
+        _LOG.info("%d questions unanswered: %s: %s", len(batch), failure.error_type, failure.message)
+        answers = [_unanswered(f"{failure.error_type}: {failure.message}")] * len(batch)
+        return [_answered(batch, answers, request, failure.usage)]
 
 
 def deal(task: Task, items: Sequence[Item], n_per_prompt: int) -> list[list[Item]]:
@@ -255,20 +306,25 @@ def deal(task: Task, items: Sequence[Item], n_per_prompt: int) -> list[list[Item
     return [sorted(batch, key=by_question) for batch in batches]
 
 
-def render_batch(prompt: Prompt, batch: Sequence[Item]) -> str:
+def render_batch(prompt: Prompt, batch: Sequence[Item], shown: Sequence[str] | None = None) -> str:
     """The user part of one prompt. Marks are shown where a question has them.
 
     Args:
         prompt: The task's.
         batch: What is asked; of one label, where the prompt names it once.
+        shown: What is shown of each context; its text, as a JSON string, where nothing else is said.
     """
-    asked = [item.question for item in batch]
-    texts = [marked_text(q.context, q.marked) if q.marked else plain_text(q.context) for q in asked]
+    if shown is None:
+        asked = [item.question for item in batch]
+        shown = [quoted(marked_text(q.context, q.marked) if q.marked else plain_text(q.context)) for q in asked]
     if prompt.uses("label"):
-        return prompt.user(label=quoted(batch[0].label), contexts=numbered(texts), n_contexts=str(len(batch)))
-    pairs = [f"{_asked_about(item)} | {quoted(text)}" for item, text in zip(batch, texts, strict=True)]
-    lines = "\n".join(f"{number}: {pair}" for number, pair in enumerate(pairs, start=1))
-    return prompt.user(contexts=lines, n_contexts=str(len(batch)))
+        return prompt.user(label=quoted(batch[0].label), contexts=_lines(shown), n_contexts=str(len(batch)))
+    pairs = [f"{_asked_about(item)} | {context}" for item, context in zip(batch, shown, strict=True)]
+    return prompt.user(contexts=_lines(pairs), n_contexts=str(len(batch)))
+
+
+def _lines(shown: Sequence[str]) -> str:
+    return "\n".join(f"{number}: {text}" for number, text in enumerate(shown, start=1))
 
 
 def _asked_about(item: Item) -> str:

@@ -8,6 +8,9 @@
    added; where words are marked, on the words of these texts, and on its own. The two means are the ends of a scale,
    and from a third of the way on the judge says yes.
 
+Where activations are asked for there is no threshold. A token's activation is the similarity of the label and the
+token's word, put to the fourth power: unrelated words have cosines of about a third, and would drown the few that fit.
+
 So nothing that is known of the feature decides an answer, and a label of something else can't profit from it: were the
 threshold set on contexts whose answers are known, it would be put between the feature's one word and others, whichever
 the label happens to be closer to. A label that is no more similar to texts with its own words than to any others says
@@ -23,6 +26,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 from jaxtyping import Float64
@@ -31,11 +35,12 @@ from autointerp.contexts.render import active_offsets
 from autointerp.embedder import LabelEmbedder
 from autointerp.identity import fingerprint
 from autointerp.records import Context
-from autointerp.score.judge import Answer, Answers, Case, Question, Task
+from autointerp.score.judge import MOST_ACTIVATION, Answer, Answers, Case, Question, Task
 from autointerp.words import label_words, words_of
 
 _THRESHOLD = 1 / 3
 _SLOPE = 4.0
+_SHARPENING = 4
 _N_PLANTED = 32
 _SMALLEST_SCALE = 1e-3
 # Of labels whose scores are under way, each with and without marks.
@@ -72,6 +77,7 @@ class LocalJudge:
 
     name = "local"
     is_free = True
+    simulates = True
 
     def __init__(self, embedder: LabelEmbedder) -> None:
         self._embedder = embedder
@@ -87,7 +93,7 @@ class LocalJudge:
 
     async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
         """Answer every question, in order; none of a case without words to compare with."""
-        return [self._answer(case) for case in cases]
+        return [self._simulate(case) if task.wants_activations else self._answer(case) for case in cases]
 
     def _answer(self, case: Case) -> Answers:
         if not any(map(words_of, case.background)):
@@ -118,6 +124,16 @@ class LocalJudge:
         means = [float(self._embedder.similarity(label, of).mean(dtype=np.float64)) for of in (texts, own)]
         return Scale(*means)
 
+    def _simulate(self, case: Case) -> Answers:
+        words = [token_words(question.context) for question in case.questions]
+        distinct = sorted({word for of_context in words for word in of_context})
+        similarity = self._embedder.similarity(case.label, distinct).astype(np.float64)
+        activation = MOST_ACTIVATION * np.clip(similarity, 0.0, 1.0) ** _SHARPENING
+        told = dict(zip(distinct, np.round(activation, 3).tolist(), strict=True))
+        return Answers(
+            [Answer(verdict=None, activations=tuple(told[word] for word in of_context)) for of_context in words]
+        )
+
     def _similarities(self, label: str, questions: Sequence[Question]) -> Float64[np.ndarray, " question"]:
         texts = [marked_texts(q.context, q.marked) if q.marked else (q.context.text,) for q in questions]
         similarity = self._embedder.similarity(label, [text for of_one in texts for text in of_one])
@@ -125,6 +141,16 @@ class LocalJudge:
             return similarity.astype(np.float64)
         ends = np.cumsum([len(of_one) for of_one in texts])[:-1]
         return np.array([part.mean(dtype=np.float64) for part in np.split(similarity, ends)], dtype=np.float64)
+
+
+# A label and the shuffled one beside it are asked about the same contexts.
+@lru_cache(maxsize=1024)
+def token_words(context: Context) -> tuple[str, ...]:
+    """For each token the word that it is part of, a punctuation mark, or nothing where it is white space."""
+    text = "".join(context.tokens)
+    ends = list(accumulate(len(token) for token in context.tokens))
+    starts = [end - len(token) for end, token in zip(ends, context.tokens, strict=True)]
+    return tuple(text[slice(*_widened(text, *span))] for span in zip(starts, ends, strict=True))
 
 
 def words_under_marks(examples: Sequence[Context]) -> str:
@@ -153,15 +179,20 @@ def marked_texts(context: Context, marked: tuple[int, ...]) -> tuple[str, ...]:
     ends = np.cumsum([len(token) for token in context.tokens])
     spans: list[list[int]] = []
     for offset in sorted(marked):
-        start, end = int(ends[offset]) - len(context.tokens[offset]), int(ends[offset])
-        while start < end and text[start].isspace():
-            start += 1
-        while start > 0 and start < len(text) and text[start - 1].isalnum() and text[start].isalnum():
-            start -= 1
-        while end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
-            end += 1
+        start, end = _widened(text, int(ends[offset]) - len(context.tokens[offset]), int(ends[offset]))
         if spans and not text[spans[-1][1] : start].strip():
             spans[-1][1] = max(end, spans[-1][1])
         else:
             spans.append([start, end])
     return tuple(text[start:end] for start, end in spans)
+
+
+def _widened(text: str, start: int, end: int) -> tuple[int, int]:
+    """A piece of a text without the space before it, widened to whole words."""
+    while start < end and text[start].isspace():
+        start += 1
+    while start > 0 and start < len(text) and text[start - 1].isalnum() and text[start].isalnum():
+        start -= 1
+    while end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
+        end += 1
+    return start, end

@@ -30,8 +30,9 @@ class DetectionScorer(BaseScorer):
     """Grades by balanced accuracy on firing and silent contexts; see the module's steps."""
 
     name = "detection"
-    version = 3
+    version = 4
     task = DETECTION
+    is_corrected = True
     metric = "balanced accuracy"
     interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
     stops_early = True

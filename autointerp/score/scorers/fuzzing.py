@@ -37,6 +37,7 @@ class FuzzingScorer(BaseScorer):
     name = "fuzzing"
     version = 3
     task = FUZZING
+    is_corrected = True
     metric = "balanced accuracy"
     interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
     classes = ("contexts to mark truly", "contexts to mark falsely")

@@ -37,7 +37,7 @@ from jaxtyping import Bool, Float32, Float64
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.identity import keyed_hash
-from autointerp.records import Explanation
+from autointerp.records import Context, Explanation
 from autointerp.score import metrics
 from autointerp.score.at_base_rate import chance_f1, estimate
 from autointerp.score.base import BaseScorer, ScoreTools
@@ -45,7 +45,7 @@ from autointerp.score.clusters import effective_share, numbered
 from autointerp.score.detail import Detail, add_by_quantile, context_rate
 from autointerp.score.judge import Question
 from autointerp.score.scorers.detection import DETECTION
-from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
+from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
 
 FIRING, LIKELY, REST = "firing", "likely", "rest"
 # Firing tiles from which on they outweigh as many contexts.
@@ -60,7 +60,7 @@ class RecallScorer(BaseScorer):
     """
 
     name = "recall"
-    version = 6
+    version = 7
     task = DETECTION
     metric = "F1 at the natural base rate, of activation-mass recall and precision"
     interval = "Bayesian bootstrap of firing windows by group of documents, posteriors of the other rates"
@@ -86,7 +86,7 @@ class RecallScorer(BaseScorer):
             self._embedder.embed(labels)
             pool.embeddings(self._embedder)
 
-    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
         """Firing contexts of the score split, and silent tiles of the pool."""
         return build_questions(contexts, self._closeness(explanation.label, contexts.pool), self.config, key)
 
@@ -189,9 +189,13 @@ class FiringWindows:
 def firing_contexts(of: Answered) -> FiringWindows:
     """The answered contexts in which the feature fires."""
     firing = of.where(of.truth)
-    contexts = [p.question.context for p in firing.posed]
+    return firing_windows([p.question.context for p in firing.posed], firing.verdict)
+
+
+def firing_windows(contexts: Sequence[Context], verdict: Bool[np.ndarray, " window"]) -> FiringWindows:
+    """Contexts in which the feature fires, each worth one window, with the judge's verdicts."""
     return FiringWindows(
-        firing.verdict,
+        verdict,
         np.array([sum(c.activations) for c in contexts], dtype=np.float64),
         np.ones(len(contexts)),
         tuple(c.group_id or c.document_id for c in contexts),
