@@ -253,9 +253,9 @@ class PoolTiles:
 
     def holds_peak(self, feature_index: int) -> Bool[np.ndarray, " tile"]:
         """Whether each tile holds the largest activation of a feature in its whole block."""
-        firings = self._pool.of(feature_index)
+        firings = self.pool_blocks.of(feature_index)
         of_block = np.zeros(self.n_blocks, dtype=np.float32)
-        np.maximum.at(of_block, self._pool.at[firings] // APART, self._pool.activation[firings])
+        np.maximum.at(of_block, self.pool_blocks.at[firings] // APART, self.pool_blocks.activation[firings])
         peaks = self.peaks(feature_index)
         held: Bool[np.ndarray, " tile"] = (peaks > 0) & (peaks == of_block[self._pool_block])
         return held
