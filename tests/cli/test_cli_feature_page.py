@@ -141,13 +141,18 @@ def test_show_says_what_unanswered_questions_could_change_and_that_one_answer_to
 ) -> None:
     label = make.explanation(1, "heat")
     graded = make.graded(label)
-    detail = {"bounds": {"low": 0.5, "high": 0.875}, "uninformative": "the judge said no to every question"}
+    detail: dict[str, object] = {
+        "bounds": {"low": 0.5, "high": 0.875},
+        "uninformative": "the judge said no to every question",
+    }
+    detail |= {"alone": "2 of 2 questions shared prompts"}
     Writer(run).add_explanations([label])
     Writer(run).add_scores([replace(graded, score=replace(graded.score, detail=detail))])
     lines = printed(capsys, "show", str(run), "1").splitlines()
     place = next(i for i, line in enumerate(lines) if "detection" in line)
     assert lines[place].endswith("2 trials, 1 unanswered (between .50 and .88, had they been)")
     assert lines[place + 1].strip() == "uninformative: the judge said no to every question"
+    assert lines[place + 2].strip() == "prompts of one feature: 2 of 2 questions shared prompts"
 
 
 @pytest.mark.parametrize(
