@@ -125,7 +125,9 @@ def _label_trials(
     choice: TrialChoice,
 ) -> LabelTrials:
     has_verdicts = any(trial.verdict is not None for trial in trials)
-    chosen = [t for t in trials if not choice.errors or (has_verdicts and t.verdict != t.truth)]
+    chosen = [
+        t for t in trials if not choice.errors or t.unanswered is not None or (has_verdicts and t.verdict != t.truth)
+    ]
     shown = tuple(ShownTrial(t, c := contexts.get(t.context_id), _asked(t, c)) for t in chosen)
     n_right = sum(trial.verdict == trial.truth for trial in trials) if has_verdicts else None
     return LabelTrials(explanation, score, shown, n_right)

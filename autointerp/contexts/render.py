@@ -44,7 +44,7 @@ def marked_text(context: Context, marked: Collection[int]) -> str:
         IndexError: If an offset is outside the context.
     """
     shown = [offset for offset, token in enumerate(context.tokens) if token]
-    with_marks = {_shown_offset(context.tokens, shown, offset) for offset in marked}
+    with_marks = shown_offsets(context, marked)
     line = ""
     for is_marked, run in groupby(shown, key=with_marks.__contains__):
         text = "".join(context.tokens[offset] for offset in run)
@@ -99,6 +99,16 @@ def shown_activations(context: Context) -> tuple[float, ...]:
         place = _shown_offset(context.tokens, shown, offset)
         activations[place] = max(activations[place], context.activations[offset])
     return tuple(activations)
+
+
+def shown_offsets(context: Context, offsets: Collection[int]) -> frozenset[int]:
+    """The offsets of the tokens that show the text of some: themselves, or those that complete their characters.
+
+    Raises:
+        IndexError: If an offset is outside the context.
+    """
+    shown = [offset for offset, token in enumerate(context.tokens) if token]
+    return frozenset(_shown_offset(context.tokens, shown, offset) for offset in offsets)
 
 
 def _shown_offset(tokens: Sequence[str], shown: Sequence[int], offset: int) -> int:

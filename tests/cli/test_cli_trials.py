@@ -90,6 +90,15 @@ def test_only_what_was_answered_wrong_or_not_at_all_is_shown(run: Path, capsys: 
     assert of["trials"][0]["context"]["tokens"] == [" a", " b", " c"]
 
 
+def test_a_simulation_that_nobody_answered_is_an_error_too(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    label, firing = make.explanation(1, "heat"), make.context(1, 3, "quantile", "score")
+    told = Trial(label.explanation_id, "simulation", "m", firing.context_id, True, None, None, simulated=(0, 10, 5))
+    graded = replace(make.graded(label, "simulation"), trials=(told, replace(told, simulated=None, unanswered="cut")))
+    Writer(run).add_scores([graded])
+    lines = printed(capsys, "show", str(run), "1", "--errors", "--scorer", "simulation").splitlines()
+    assert [line.split("  (")[0].rstrip() for line in lines[3:]] == ["  yes    none: cut         a b c"]
+
+
 def test_what_is_not_there_is_said_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no scorer 'nope'" in complaint(capsys, "show", str(run), "1", "--scorer", "nope")
     assert "no score, so no trials" in complaint(capsys, "show", str(run), "2", "--trials")

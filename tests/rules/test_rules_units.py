@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autointerp.rules.rule import Affixed, Beside, Class, Place, Rule, Words
-from autointerp.rules.sentence import read_rule
+from autointerp.rules.sentence import read_rule, write_rule
 from autointerp.rules.units import Units, unit_activations
 from tests.store.making import make
 
@@ -52,6 +52,14 @@ def held(label: str, *texts: str) -> list[list[str]]:
 )
 def test_a_rule_holds_of_the_words_that_its_sentence_names(label: str, text: str, words: list[str]) -> None:
     assert held(label, text) == [words]
+
+
+def test_every_unit_in_lower_case_can_be_named_in_a_label() -> None:
+    letters = map(chr, (*range(0x20, 0xD800), *range(0xE000, 0x20000)))
+    for word in Units.cut(" ".join([*letters, "\u0130stanbul"]).split("\n")).vocabulary.words:
+        rule = Rule((Words((word,)),))
+        assert read_rule(write_rule(rule)) == rule
+    assert held('"istanbul"', "to \u0130stanbul, not ISTANBUL?") == [["istanbul", "istanbul"]]
 
 
 def test_nothing_reaches_over_the_end_of_a_row() -> None:

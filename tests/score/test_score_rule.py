@@ -1,10 +1,18 @@
 """The scorer `rule` carries labels out."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from autointerp.contexts.pool import PoolTiles
+from autointerp.score.judge import Case, Question
+from autointerp.score.judges.local import marked_texts
+from autointerp.score.judges.rule import RuleJudge
+from autointerp.score.scorers.fuzzing import FUZZING
 from autointerp.score.scorers.rule import RuleScorer
 from tests.score.world import Scripted, World, explanation_of, failed, read, scored, tools
+from tests.store.making import make
 
 CAT, COLOUR = 0, 1
 NOBODY = Scripted(read)
@@ -41,3 +49,13 @@ def test_a_label_that_is_no_rule_is_a_failure_that_no_further_try_mends(world: W
     assert failure.error_type == "NoRule"
     assert not failure.retry
     assert "cats of any kind" in failure.message
+
+
+def test_a_mark_on_a_piece_of_a_character_is_on_the_token_that_shows_it() -> None:
+    context = replace(
+        make.context(0, 1), tokens=(" the ", "", "熱", " x"), activations=(0.0, 1.0, 0.0, 0.0), token_ids=(0, 1, 2, 3)
+    )
+    case = Case('"熱"', [Question(context, (1,)), Question(context, (0,))])
+    (said,) = asyncio.run(RuleJudge().answer(FUZZING, [case]))
+    assert [answer.verdict for answer in said.answers] == [True, False]
+    assert marked_texts(context, (1,)) == ("熱",)

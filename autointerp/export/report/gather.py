@@ -60,7 +60,7 @@ class ReportedRun:
         name: Its name, with a number behind it where several runs have one name.
         model: The subject's name, or the names of several sources' subjects.
         explainers: Who wrote the labels, with the models.
-        n_features: By state: `labelled` with how many true labels have a score, dead, without a label for a reason.
+        n_features: Features by state: labelled, dead, without a label for a reason.
         scored: By scorer and kind of labels: `true`, or a null.
         chance: What a label that says nothing gets from each scorer, where that is known.
         sensitivity: By scorer, over true labels, the quantiles ascending.

@@ -31,7 +31,7 @@ from itertools import accumulate
 import numpy as np
 from jaxtyping import Float64
 
-from autointerp.contexts.render import active_offsets
+from autointerp.contexts.render import active_offsets, shown_offsets
 from autointerp.embedder import LabelEmbedder
 from autointerp.identity import fingerprint
 from autointerp.records import Context
@@ -85,7 +85,7 @@ class LocalJudge:
 
     def fingerprint(self, task: Task) -> str:
         """Of the embedder and the scale; every task is answered alike."""
-        return fingerprint("judge", self.name, 2, [_THRESHOLD, _SLOPE, _N_PLANTED], self._embedder.fingerprint)
+        return fingerprint("judge", self.name, 3, [_THRESHOLD, _SLOPE, _N_PLANTED], self._embedder.fingerprint)
 
     def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
         """Embed the words that are new, all at once."""
@@ -179,7 +179,7 @@ def marked_texts(context: Context, marked: tuple[int, ...]) -> tuple[str, ...]:
     text = "".join(context.tokens)
     ends = np.cumsum([len(token) for token in context.tokens])
     spans: list[list[int]] = []
-    for offset in sorted(marked):
+    for offset in sorted(shown_offsets(context, marked)):
         start, end = _widened(text, int(ends[offset]) - len(context.tokens[offset]), int(ends[offset]))
         if spans and not text[spans[-1][1] : start].strip():
             spans[-1][1] = max(end, spans[-1][1])

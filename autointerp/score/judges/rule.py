@@ -6,6 +6,7 @@ the units that they lie on. A label that is no rule gets no answer.
 
 from collections.abc import Sequence
 
+from autointerp.contexts.render import shown_offsets
 from autointerp.identity import fingerprint
 from autointerp.rules.rule import Rule
 from autointerp.rules.sentence import read_rule
@@ -26,7 +27,7 @@ class RuleJudge:
 
     def fingerprint(self, task: Task) -> str:
         """Of the task alone."""
-        return fingerprint("rule_judge", 1, task.name)
+        return fingerprint("rule_judge", 2, task.name)
 
     def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
         """Nothing is to be done before."""
@@ -58,7 +59,8 @@ def _verdicts(rule: Rule, questions: Sequence[Question]) -> list[bool]:
         of_row = holds[units.first[row] : units.first[row + 1]]
         if question.marked:
             context = question.context
-            marks = [float(offset in question.marked) for offset in range(len(context.tokens))]
+            shown = shown_offsets(context, question.marked)
+            marks = [float(offset in shown) for offset in range(len(context.tokens))]
             of_row = of_row[on_units(marks, context.tokens, spans_of("".join(context.tokens))) > 0]
             verdicts.append(2 * int(of_row.sum()) > of_row.size)
         else:
