@@ -145,7 +145,7 @@ def build_questions(
     """
     feature, pool, silent = contexts.feature.feature_index, contexts.pool, contexts.silent_tiles.eligible
     posed = [Posed(Question(c), True, part=FIRING) for c in contexts.feature.of("score", active=True)]
-    nearest_first = silent[np.lexsort((silent, -similarity[silent]))]
+    nearest_first = silent[np.argsort(-similarity[silent], kind="stable")]
     likely, rest = np.split(nearest_first, [config.n_recall_candidates])
     drawn = rest[np.argsort(keyed_hash(key, rest), kind="stable")][: config.n_recall_random]
     posed += [Posed(Question(c), False, part=LIKELY) for c in pool.silent_contexts(likely, feature)]
