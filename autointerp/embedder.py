@@ -318,6 +318,7 @@ class _WordTable:
         self._vectors = np.zeros((1024, dim), dtype=np.float32)
         # A label and the shuffled one beside it are compared with the same texts.
         self._cut: OrderedDict[tuple[str, ...], _CutTexts] = OrderedDict()
+        self._texts: dict[str, Int64[np.ndarray, " word"]] = {}
 
     def missing(self, words: set[str]) -> set[str]:
         """Those of the words that have no row yet; before the table grows too large it is emptied."""
@@ -326,6 +327,7 @@ class _WordTable:
         if missing and len(self._row) + len(missing) > MAX_CACHED_TEXTS:
             self._row.clear()
             self._cut.clear()
+            self._texts.clear()
             return words
         return missing
 
@@ -360,13 +362,22 @@ class _WordTable:
 
     def _cut_texts(self, texts: tuple[str, ...]) -> _CutTexts:
         """Look the words of texts up; KeyError where one has no row."""
-        words = [words_of(text) for text in texts]
-        rows: Int64[np.ndarray, " word"] = np.array([self._row[w] for of_one in words for w in of_one], dtype=np.int64)
-        distinct, place = np.unique(rows, return_inverse=True)
-        n_words = np.array([len(of_one) for of_one in words], dtype=np.int64)
+        rows = [self._rows_of(text) for text in texts]
+        distinct, place = np.unique(np.concatenate([*rows, np.empty(0, dtype=np.int64)]), return_inverse=True)
+        n_words = np.array([of_one.size for of_one in rows], dtype=np.int64)
         starts = (np.cumsum(n_words) - n_words)[n_words > 0]
         cut = _CutTexts(self._vectors[distinct], place, starts, n_words)
         self._cut[texts] = cut
         if len(self._cut) > _MAX_CUT_TEXTS:
             self._cut.popitem(last=False)
         return cut
+
+    def _rows_of(self, text: str) -> Int64[np.ndarray, " word"]:
+        """The rows of a text's words, looked up once however many sets of texts it is in."""
+        rows = self._texts.get(text)
+        if rows is None:
+            rows = np.array([self._row[word] for word in words_of(text)], dtype=np.int64)
+            if len(self._texts) >= MAX_CACHED_TEXTS:
+                self._texts.clear()
+            self._texts[text] = rows
+        return rows

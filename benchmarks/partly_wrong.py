@@ -17,13 +17,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool
 
 from autointerp.identity import hash_key, keyed_hash
 from autointerp.records import Explanation, ScoreWithTrials
 from autointerp.score.clusters import numbered
 from autointerp.score.judges.local import LocalJudge
 from autointerp.score.paired import Difference, auroc_difference, balanced_accuracy_difference, f1_difference
+from autointerp.score.scorers.recall import firing_windows, with_firing_tiles
 from autointerp.score.trials import ScoreContexts
 from autointerp.words import label_words
 from benchmarks.recall_truth import verdicts
@@ -80,23 +80,32 @@ def difference(given: ScoreContexts, own: ScoreWithTrials, other: ScoreWithTrial
 
 
 def recall_difference(given: ScoreContexts, own: ScoreWithTrials, other: ScoreWithTrials) -> Difference | None:
-    """The same of recall, on every window of the score split."""
-    pool, n = given.pool, int(given.pool.is_score.sum())
-    mass = pool.masses(given.feature.feature_index)[pool.is_score]
-    kept = np.zeros(pool.n_tiles, dtype=bool)
-    kept[given.silent_tiles.eligible] = True
-    these = (mass > 0) | kept[pool.is_score]
-    groups = [pool.group_ids[tile] for tile in np.flatnonzero(pool.is_score)[these]]
-    first, second = (bits(of, n)[these] for of in (own, other))
-    base = float(own.score.detail["base_rate"])
-    rng = np.random.default_rng(given.feature.feature_index)
-    return f1_difference(mass[these] > 0, first, second, mass[these], base, rng, numbered(groups))
-
-
-def bits(of: ScoreWithTrials, n: int) -> Bool[np.ndarray, " window"]:
-    """The verdicts on all windows that a recall keeps."""
-    kept = np.frombuffer(bytes.fromhex(of.score.detail["tile_verdicts"]), dtype=np.uint8)
-    return np.unpackbits(kept, count=n).astype(bool)
+    """The same of recall: on every window of the score split, and on the firing contexts at the weight they have."""
+    pool, feature = given.pool, given.feature.feature_index
+    masses, said = pool.masses(feature), np.zeros((2, pool.n_tiles), dtype=bool)
+    for row, of in zip(said, (own, other), strict=True):
+        kept = np.frombuffer(bytes.fromhex(of.score.detail["tile_verdicts"]), dtype=np.uint8)
+        row[pool.is_score] = np.unpackbits(kept, count=int(pool.is_score.sum()))
+    firing = np.flatnonzero(pool.is_score & (masses > 0))
+    tiles = np.concatenate([firing, given.silent_tiles.eligible])
+    contexts = given.feature.of("score", active=True)
+    verdicts_of = [{t.context_id: bool(t.verdict) for t in of.trials} for of in (own, other)]
+    first, second = (
+        np.concatenate([[answers[c.context_id] for c in contexts], row[tiles]]).astype(bool)
+        for answers, row in zip(verdicts_of, said, strict=True)
+    )
+    asked = with_firing_tiles(firing_windows(contexts, first[: len(contexts)]), given, said[0])
+    n_silent = given.silent_tiles.eligible.size
+    return f1_difference(
+        np.arange(first.size) < asked.verdict.size,
+        first,
+        second,
+        np.concatenate([asked.mass, np.zeros(n_silent)]),
+        float(own.score.detail["base_rate"]),
+        np.random.default_rng(feature),
+        numbered([*asked.group, *(pool.group_ids[t] for t in given.silent_tiles.eligible)]),
+        np.concatenate([asked.weight, np.ones(n_silent)]),
+    )
 
 
 async def try_all(run: str, n_features: int) -> list[Tried]:

@@ -250,6 +250,15 @@ class PoolTiles:
         tiles: Bool[np.ndarray, " tile"] = silent[self._pool_block]
         return tiles
 
+    def holds_peak(self, feature_index: int) -> Bool[np.ndarray, " tile"]:
+        """Whether each tile holds the largest activation of a feature in its whole block."""
+        firings = self._pool.of(feature_index)
+        of_block = np.zeros(self.n_blocks, dtype=np.float32)
+        np.maximum.at(of_block, self._pool.at[firings] // APART, self._pool.activation[firings])
+        peaks = self.peaks(feature_index)
+        held: Bool[np.ndarray, " tile"] = (peaks > 0) & (peaks == of_block[self._pool_block])
+        return held
+
     def silent_margin(self, feature_index: int) -> Int64[np.ndarray, " tile"]:
         """Tokens between each tile and the nearest firing of its block, at most half a context; -1 where it fires.
 

@@ -16,6 +16,7 @@ from autointerp.llm import LanguageModel
 from autointerp.llm.providers.keys import read_key
 from autointerp.plugins import called_by_us
 from autointerp.records import FeatureContexts, Usage
+from autointerp.rules.evidence import NaturalText
 from autointerp.run.language_models import MeteredModel, check_budget
 from autointerp.run.session import Session, SourceSession
 from autointerp.score.base import BaseScorer, JudgingModel, ScoreTools
@@ -199,6 +200,7 @@ class Participants:
                 lambda: self._explaining_model,
                 base_rates,
                 self.explain_fingerprint,
+                lambda: NaturalText.of_explain(source.pool),
                 judge=lambda: self._select_judge,
                 seed=self._session.pipeline.seed,
                 background=lambda: source.pool.background,

@@ -296,11 +296,15 @@ class BaseScorer(ABC):
         if isinstance(of, Undefined):
             return self._failure(explanation, of, said.usage)
         with self._called(explanation):
-            of = replace(of, texts=said.texts)
+            of = replace(of, texts=said.texts, text_probabilities=said.text_probabilities)
             headline, detail = self.measure(of, posed, contexts, self._key(explanation))
             if len(of.posed) < len(posed):
                 ends = [
-                    replace(with_every_answer(posed, said.answers, right=right), texts=said.texts)
+                    replace(
+                        with_every_answer(posed, said.answers, right=right),
+                        texts=said.texts,
+                        text_probabilities=said.text_probabilities,
+                    )
                     for right in (False, True)
                 ]
                 worst, best = (self.measure(end, posed, contexts, self._key(explanation))[0] for end in ends)

@@ -1,10 +1,12 @@
 """What stands in a score's detail: measures by name, each with its interval, or with the reason why it is undefined."""
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from autointerp.records import SILENT_KINDS
 from autointerp.score import metrics
@@ -30,9 +32,11 @@ class Detail:
         else:
             self._measures[name] = value
 
-    def add_by(self, name: str, estimates: Mapping[str, metrics.Estimate | None], counts: Mapping[str, int]) -> None:
+    def add_by(
+        self, name: str, estimates: Mapping[str, metrics.Estimate | float | None], counts: Mapping[str, int]
+    ) -> None:
         """Add a measure by cell as `NAME`, with the answered trials of each cell as `n_NAME`."""
-        self._measures[name] = {cell: None if e is None else e.value for cell, e in estimates.items()}
+        self._measures[name] = {c: e.value if isinstance(e, metrics.Estimate) else e for c, e in estimates.items()}
         self._measures[f"n_{name}"] = dict(counts)
 
     def add_numbers(self, name: str, numbers: Mapping[str, float]) -> None:
@@ -76,24 +80,27 @@ def add_confusion(detail: Detail, of: Answered) -> None:
 
 def add_by_quantile(detail: Detail, of: Answered) -> None:
     """Sensitivity for each activation quantile of the firing trials, 0 lowest."""
-    firing = of.where(of.truth)
-    quantiles = sorted({q for p in firing.posed if (q := p.question.context.quantile) is not None})
-    cells = {str(q): firing.where(p.question.context.quantile == q for p in firing.posed).confusion for q in quantiles}
-    detail.add_by(
-        "sensitivity_by_quantile",
-        {cell: metrics.sensitivity(c) for cell, c in cells.items()},
-        {cell: c.n_positive for cell, c in cells.items()},
-    )
+    cells = [p.question.context.quantile if p.truth else None for p in of.posed]
+    _add_shares(detail, "sensitivity_by_quantile", cells, of.verdict)
 
 
 def add_by_kind(detail: Detail, of: Answered) -> None:
     """Specificity for each kind of silent context."""
-    kinds = sorted(SILENT_KINDS & {p.question.context.kind for p in of.posed})
-    cells = {kind: of.where(p.question.context.kind == kind for p in of.posed).confusion for kind in kinds}
+    kinds = (p.question.context.kind for p in of.posed)
+    _add_shares(detail, "specificity_by_kind", [k if k in SILENT_KINDS else None for k in kinds], ~of.verdict)
+
+
+def _add_shares(detail: Detail, name: str, cells: Sequence[Any], of_interest: Bool[np.ndarray, " trial"]) -> None:
+    """The share of each cell's trials that are of interest; those of no cell have None."""
+    said: defaultdict[Any, list[bool]] = defaultdict(list)
+    for cell, one in zip(cells, of_interest.tolist(), strict=True):
+        if cell is not None:
+            said[cell].append(one)
+    in_order = {str(cell): said[cell] for cell in sorted(said)}
     detail.add_by(
-        "specificity_by_kind",
-        {kind: metrics.specificity(c) for kind, c in cells.items()},
-        {kind: c.n_negative for kind, c in cells.items()},
+        name,
+        {cell: sum(of_cell) / len(of_cell) for cell, of_cell in in_order.items()},
+        {cell: len(of_cell) for cell, of_cell in in_order.items()},
     )
 
 

@@ -161,6 +161,11 @@ def auroc(
     return _around(value, *auroc_limits(value, size_positive, size_negative))
 
 
+def area(truth: Bool[np.ndarray, " trial"], scores: Float[np.ndarray, " trial"]) -> float:
+    """`auroc` without its interval, of trials of both classes."""
+    return float(share_below(scores[truth], scores[~truth]).mean())
+
+
 def share_below(
     values: Float[np.ndarray, " value"], others: Float[np.ndarray, " other"]
 ) -> Float64[np.ndarray, " value"]:

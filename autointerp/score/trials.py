@@ -99,6 +99,7 @@ class Answered:
         probability: That the answer is yes, or the similarity; None unless the judge gave one with every answer.
         texts: Its verdicts on the texts that it was asked about besides (`BaseScorer.texts`); None where it gave none.
         has_verdicts: Whether each answer has a verdict.
+        text_probabilities: That the answer is yes, for each of the texts; None where it gave none.
         activations: What it told of each token; None unless it told them with every answer.
     """
 
@@ -108,6 +109,7 @@ class Answered:
     probability: Float64[np.ndarray, " trial"] | None
     texts: Bool[np.ndarray, " text"] | None = None
     has_verdicts: bool = True
+    text_probabilities: Float64[np.ndarray, " text"] | None = None
     activations: tuple[tuple[float, ...], ...] | None = None
 
     def where(self, keep: Iterable[Any]) -> "Answered":

@@ -111,8 +111,9 @@ class LocalJudge:
         if not case.texts:
             return Answers(answers)
         # Apart from the questions: the same texts under every label, which the embedder then cuts once.
-        of_texts = self._embedder.similarity(case.label, case.texts).astype(np.float64)
-        return Answers(answers, texts=self._scale(case.label, case.background, False).probability(of_texts) > 0.5)
+        similarity = self._embedder.similarity(case.label, case.texts).astype(np.float64)
+        of_texts = self._scale(case.label, case.background, False).probability(similarity)
+        return Answers(answers, texts=of_texts > 0.5, text_probabilities=of_texts)
 
     def _find_scale(self, label: str, background: tuple[str, ...], is_marked: bool) -> Scale:
         own = label_words(label)

@@ -85,8 +85,7 @@ def measure(of: Answered, similarity: Float64[np.ndarray, " trial"]) -> tuple[me
     """AUROC over all silent contexts, and against each kind of them alone."""
     truth = of.truth
     kind = np.array([p.question.context.kind for p in of.posed])
-    cluster = of.cluster
-    headline = metrics.auroc(truth, similarity, cluster)
+    headline = metrics.auroc(truth, similarity, of.cluster)
     assert headline is not None, "both classes have trials"
     detail = Detail()
     detail.add("n_positive", int(truth.sum()))
@@ -97,7 +96,7 @@ def measure(of: Answered, similarity: Float64[np.ndarray, " trial"]) -> tuple[me
     against = {name: truth | (kind == name) for name in kinds}
     detail.add_by(
         "auroc_by_kind",
-        {name: metrics.auroc(truth[these], similarity[these], cluster[these]) for name, these in against.items()},
+        {name: metrics.area(truth[these], similarity[these]) for name, these in against.items()},
         {name: int(np.sum(these & ~truth)) for name, these in against.items()},
     )
     return headline, detail
