@@ -352,6 +352,12 @@ class ScoreConfig(_Frozen):
     )
     steering: float = Field(1.0, gt=0, description="how far it is turned up, in units of its largest activation")
     n_siblings: int = Field(5, gt=1, description="features of nearest labels that discrimination sets a label against")
+    surprisal_model: str = Field(
+        "packaged:smollm2-135m-instruct", description="a causal model: packaged, a folder, or a name on the hub"
+    )
+    n_surprisal_references: int = Field(
+        4, gt=1, description="other features' labels against which surprisal sets a label"
+    )
     n_bootstrap: int = Field(1000, gt=0, description="resamples behind intervals that have no closed form")
     baseline: bool = Field(True, description="score nulls too: shuffled labels, and what else `nulls` names")
     nulls: tuple[NullKind, ...] = Field(

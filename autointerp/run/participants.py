@@ -85,6 +85,7 @@ def _check_scorers(pipeline: Pipeline) -> None:
         names.add(scorer.name)
         if scorer.asks_judge and pipeline.judge.kind == "llm":
             scorer.task.read_prompt()
+        scorer.check(pipeline.score, pipeline.subject.device)
     if pipeline.judge.calibration is not None and any(scorer.is_corrected for scorer in scorers):
         model = pipeline.judge.model if pipeline.judge.kind == "llm" else None
         Calibrated.read(pipeline.judge.calibration).check_name(LocalJudge.name if model is None else model.model)
@@ -272,6 +273,7 @@ class Participants:
             lambda: self._labels_fingerprint,
             lambda: session.live_subject,
             self._judging_model(f"score:{made.name}"),
+            session.pipeline.subject.device,
             calibrated=self._calibrated,
         )
         return made(tools)

@@ -28,6 +28,7 @@ from autointerp.records import (
     SCORER_KINDS,
     Explanation,
     Failure,
+    FeatureContexts,
     Score,
     ScoreWithTrials,
     Side,
@@ -82,6 +83,7 @@ class ScoreTools:
         labels_fingerprint: Of every current label of the run, for scorers that set features against each other.
         subject: The subject with its coders, loaded when it is first asked for. Raises `SubjectError` if it can't be.
         judging_model: The language model that judges; None where the judge is local.
+        device: Where a scorer's own model runs: as `subject.device` has it.
         calibrated: How often the run's judge errs, where `judge.calibration` names a file.
     """
 
@@ -93,6 +95,7 @@ class ScoreTools:
     labels_fingerprint: Callable[[], str] = str
     subject: Callable[[], LiveSubject] = _no_subject
     judging_model: JudgingModel | None = None
+    device: str = "auto"
     calibrated: Calibrated | None = None
 
 
@@ -160,6 +163,28 @@ class BaseScorer(ABC):
         )
         self.fingerprint = fingerprint("score", tools.contexts_fingerprint, self.name, own)
 
+    @classmethod
+    def check(cls, config: ScoreConfig, device: str) -> None:
+        """See that what it needs besides contexts and the run's judge is there, before hours of work.
+
+        Args:
+            config: The table `[score]`.
+            device: As `subject.device` has it.
+
+        Raises:
+            AutointerpError: If something is not.
+        """
+        return
+
+    def announce(self, n_labels: int, contexts: FeatureContexts) -> str:
+        """What is to be known before so many labels are scored, such as how long it takes; empty for nothing.
+
+        Args:
+            n_labels: To be scored.
+            contexts: Of the first of their features.
+        """
+        return ""
+
     def make_judge(self, tools: ScoreTools) -> Judge:
         """The run's judge, or one of the scorer's own."""
         return tools.judge()
@@ -208,6 +233,10 @@ class BaseScorer(ABC):
         """
         return ()
 
+    def others(self, explanation: Explanation, contexts: ScoreContexts) -> Sequence[str]:
+        """Labels of other features, for a judge that takes off what any label does to a text."""
+        return ()
+
     @abstractmethod
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
@@ -252,6 +281,7 @@ class BaseScorer(ABC):
                 [p.question for p in of_job],
                 contexts.pool.background,
                 self.texts(contexts) if self.judge.is_free else (),
+                self.others(explanation, contexts),
             )
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
             if not isinstance(of_job, Undefined)
@@ -351,7 +381,7 @@ class BaseScorer(ABC):
                 weight=p.weight,
                 unanswered=a.unanswered,
                 prompt=a.prompt,
-                simulated=a.activations,
+                simulated=None if a.activations is None else tuple(map(float, a.activations)),
             )
             for p, a in zip(posed, answers, strict=True)
         )

@@ -100,12 +100,14 @@ class Case:
             by a judge that compares. A language model ignores them.
         texts: Whole contexts of the score split by their text alone, unmarked, that are asked about besides, thousands
             at a time: none unless the judge is free.
+        others: Labels of other features, for a judge that takes off what any label does to a text. Mostly empty.
     """
 
     label: str
     questions: Sequence[Question]
     background: tuple[str, ...] = ()
     texts: Sequence[str] = ()
+    others: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

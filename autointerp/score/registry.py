@@ -13,6 +13,7 @@ BUILT_IN = {
     "recall": "autointerp.score.scorers.recall:RecallScorer",
     "rule": "autointerp.score.scorers.rule:RuleScorer",
     "generation": "autointerp.score.scorers.generation:GenerationScorer",
+    "surprisal": "autointerp.score.scorers.surprisal:SurprisalScorer",
     "intervention": "autointerp.score.scorers.intervention:InterventionScorer",
     "simulation": "autointerp.score.scorers.simulation:SimulationScorer",
 }
