@@ -61,8 +61,8 @@ def _needed(of: ScorerComparison) -> str:
     if mean.detectable is None:
         n = of.overall.n_first
         return f"unknown: {'one feature' if n == 1 else f'all {n} features differ by the same'}"
-    n = str(of.overall.n_first) if of.is_paired else f"{of.overall.n_first} and {of.overall.n_second}"
-    shows = f"{n} show {number(mean.detectable)} or more"
+    at_hand = str(of.overall.n_first) if of.is_paired else f"{of.overall.n_first} and {of.overall.n_second}"
+    shows = f"{at_hand} show {number(mean.detectable)} or more"
     if mean.is_settled:
         return f"yes; {shows}"
     if mean.n_to_settle is None:
