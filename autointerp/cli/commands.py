@@ -183,14 +183,30 @@ def calibrate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", readable=False, help="the file; calibration.json in the run folder")
     ] = None,
+    answers: Annotated[
+        Path | None, typer.Option("--answers", readable=False, help="no puzzles: a CSV of your own answers to trials")
+    ] = None,
+    draw: Annotated[
+        int | None, typer.Option("--draw", min=2, help="write so many trials of a scorer to --answers, to be answered")
+    ] = None,
     set_: SetOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="tell what the judge would be asked, and its cost; ask nothing")
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Count how often the pipeline's judge is wrong, on features of which all is known."""
+    """Count how often the pipeline's judge is wrong: on features of which all is known, or by answers of your own."""
     pipeline = _load(file, set_, None, None)
+    if draw is not None and answers is None:
+        raise PipelineError("--draw needs --answers", "name the file to write the trials to")
+    if answers is not None:
+        if puzzles is not None or output is not None or dry_run:
+            raise PipelineError("--answers asks no judge", "leave --puzzles, --output and --dry-run away")
+        from autointerp.cli.calibrate import answers_lines
+
+        lines, content = answers_lines(pipeline.run_folder, answers, draw)
+        typer.echo(json.dumps(content, ensure_ascii=False, indent=1) if json_ else "\n".join(lines))
+        return
     kinds = [] if puzzles is None else [kind.strip() for kind in puzzles.split(",")]
 
     from autointerp.cli.calibrate import calibration_as_json, calibration_lines, plan_calibrate, run_calibrate
