@@ -32,6 +32,7 @@ ORDER = (
     "live",
     "collect",
     "contexts",
+    "rules",
     "puzzles",
     "llm",
     "explain",

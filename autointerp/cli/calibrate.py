@@ -1,5 +1,6 @@
 """`autointerp calibrate`: how often the judge is wrong, as a table or as JSON."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import typer
 from autointerp.cli.reporting import ConsoleReporter
 from autointerp.cli.tables import number, table
 from autointerp.config import Pipeline
+from autointerp.library.answers import draw_questions, read_answers, score_answers
+from autointerp.library.run import open_run
 from autointerp.run.calibrate import calibrate, plan_calibration
 from autointerp.run.dry_run import CostPlan
 from autointerp.score.calibration import Calibration, RateRow, judge_rates, rate_rows
@@ -78,6 +81,33 @@ def calibration_as_json(calibration: Calibration, file: Path) -> dict[str, Any]:
         ],
         "left_out": [of.model_dump() for of in calibration.left_out],
     }
+
+
+def answers_lines(folder: Path, file: Path, draw: int | None) -> tuple[list[str], Any]:
+    """What a person's answers say of a run's scores, for people and as plain values; or that they are to be given.
+
+    Args:
+        folder: The run's.
+        file: The answers.
+        draw: Trials of each scorer to write there, to be answered; None to read it.
+    """
+    run = open_run(folder)
+    if draw is not None:
+        n = draw_questions(run, draw, file)
+        line = f"Wrote {n} trials to {file}: write yes or no into the column answer, is the label right about the text"
+        return [f"{line} (where a text has marks << >>: about what is marked)?"], {"n_trials": n, "file": str(file)}
+    found = score_answers(run, read_answers(file))
+    header = ["scorer", "judge", "trials", "answered", "by the judge", "by the answers", "sensitivity", "specificity"]
+    rows = [
+        [
+            *(of.scorer, of.judge, f"{of.n_trials:,}", f"{of.n_known:,}"),
+            *map(_rate, (of.by_judge, of.by_answers, of.sensitivity, of.specificity)),
+        ]
+        for of in found
+    ]
+    lines = ["Balanced accuracy over all trials of true labels:", "", *table(header, rows, left=(0, 1))]
+    lines += [f"{of.scorer}: {of.why_none}" for of in found if of.why_none is not None]
+    return lines, [asdict(of) for of in found]
 
 
 def _cells(row: RateRow) -> list[str]:

@@ -133,17 +133,26 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="tell what the language models would be asked, and its cost; ask nothing")
     ] = False,
+    null: Annotated[
+        str | None,
+        typer.Option("--null", help="run it on a coder or model that learned nothing: random-coder or random-model"),
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Run all stages, going on from what an earlier run finished."""
     if dry_run and not resume:
         raise PipelineError("--dry-run and --no-resume exclude each other", "give one of them")
-    if dry_run:
-        _tell_cost(_load(file, set_, features, sample), as_json=json_)
-        return
-    if json_:
+    if json_ and not dry_run:
         raise PipelineError("--json is of --dry-run only", "look at the run with `autointerp status FOLDER --json`")
-    _run(_load(file, set_, features, sample), None, resume=resume)
+    pipeline = _load(file, set_, features, sample)
+    if null is not None:
+        from autointerp.run.null_run import null_pipeline
+
+        pipeline = null_pipeline(pipeline, null)
+    if dry_run:
+        _tell_cost(pipeline, as_json=json_)
+    else:
+        _run(pipeline, None, resume=resume)
 
 
 @app.command()
@@ -183,14 +192,30 @@ def calibrate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", readable=False, help="the file; calibration.json in the run folder")
     ] = None,
+    answers: Annotated[
+        Path | None, typer.Option("--answers", readable=False, help="no puzzles: a CSV of your own answers to trials")
+    ] = None,
+    draw: Annotated[
+        int | None, typer.Option("--draw", min=2, help="write so many trials of a scorer to --answers, to be answered")
+    ] = None,
     set_: SetOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="tell what the judge would be asked, and its cost; ask nothing")
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Count how often the pipeline's judge is wrong, on features of which all is known."""
+    """Count how often the pipeline's judge is wrong: on features of which all is known, or by answers of your own."""
     pipeline = _load(file, set_, None, None)
+    if draw is not None and answers is None:
+        raise PipelineError("--draw needs --answers", "name the file to write the trials to")
+    if answers is not None:
+        if puzzles is not None or output is not None or dry_run:
+            raise PipelineError("--answers asks no judge", "leave --puzzles, --output and --dry-run away")
+        from autointerp.cli.calibrate import answers_lines
+
+        lines, content = answers_lines(pipeline.run_folder, answers, draw)
+        typer.echo(json.dumps(content, ensure_ascii=False, indent=1) if json_ else "\n".join(lines))
+        return
     kinds = [] if puzzles is None else [kind.strip() for kind in puzzles.split(",")]
 
     from autointerp.cli.calibrate import calibration_as_json, calibration_lines, plan_calibrate, run_calibrate

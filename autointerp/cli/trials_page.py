@@ -8,9 +8,12 @@ from autointerp.contexts.render import marked_text
 from autointerp.errors import FilterError
 from autointerp.library.run import Run
 from autointerp.records import MADE_KINDS, Context, Explanation, Score, Trial
+from autointerp.score.judge import MOST_ACTIVATION
 from autointerp.store.known import check_name
 from autointerp.store.results import ScoredLabel
 
+_TOLD = MOST_ACTIVATION / 2
+"""Of a simulated activation, from which on its token is marked."""
 _ANSWERS = {True: "yes", False: "no", None: "-"}
 
 
@@ -99,11 +102,19 @@ def trial_lines(of_labels: Sequence[LabelTrials]) -> Iterator[str]:
         right = "" if of.n_right is None else f", {of.n_right} of {of.score.n_trials} right"
         yield ""
         yield f"{of.score.scorer} of {label.label!r} ({by}), judge {of.score.judge}: {with_interval(of.score)}{right}"
-        yield "  truth  answer" if of.n_right is not None else "  truth  similarity"
+        yield f"  truth  {_answers_of(of)}"
         for shown in of.trials:
             yield _line(shown)
         if not of.trials:
             yield "  none is wrong" if of.n_right is not None else "  a similarity is neither right nor wrong"
+
+
+def _answers_of(of: LabelTrials) -> str:
+    """What the trials' answers are, for the line above them."""
+    if of.n_right is not None:
+        return "answer"
+    is_simulated = any(shown.trial.simulated is not None for shown in of.trials)
+    return "most told, told from 5 on marked" if is_simulated else "similarity"
 
 
 def _label_trials(
@@ -121,12 +132,19 @@ def _label_trials(
 
 
 def _asked(trial: Trial, context: Context | None) -> str:
-    return "" if context is None else marked_text(context, trial.marked)
+    if context is None:
+        return ""
+    if trial.simulated is None:
+        return marked_text(context, trial.marked)
+    return marked_text(context, [offset for offset, told in enumerate(trial.simulated) if told >= _TOLD])
 
 
 def _line(shown: ShownTrial) -> str:
     trial, context = shown.trial, shown.context
-    answer = f"{_ANSWERS[trial.verdict]:<3} {number(trial.probability) if trial.probability is not None else '':>4}"
+    told = number(trial.probability) if trial.probability is not None else ""
+    if trial.simulated is not None:
+        told = f"{max(trial.simulated, default=0.0):.1f}"
+    answer = f"{_ANSWERS[trial.verdict]:<3} {told:>4}"
     is_wrong = trial.verdict is not None and trial.verdict != trial.truth
     if trial.unanswered is not None:
         answer = f"none: {trial.unanswered}"

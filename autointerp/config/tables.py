@@ -291,6 +291,7 @@ class ExplainConfig(_Frozen):
     n_contexts: int = Field(40, gt=0, description="contexts shown to the LLM")
     n_silent: int = Field(10, gt=0, description="silent look-alikes shown to the LLM by `contrastive`")
     n_keywords: int = Field(6, gt=0, description="words in a `keywords` label")
+    least_rule_f1: float = Field(0.5, ge=0, le=1, description="F1 on the explain split from which on a rule is a label")
     candidates: tuple[str, ...] = Field(
         ("examples", "contrastive", "evidence"), min_length=2, description="explainers whose labels best_of compares"
     )
@@ -345,11 +346,18 @@ class ScoreConfig(_Frozen):
     n_recall_candidates: int = Field(20, gt=0, description="pool contexts retrieved as likely false positives")
     n_recall_random: int = Field(20, gt=0, description="further pool contexts drawn uniformly")
     n_generated: int = Field(10, ge=3, description="texts for a label, and as many against it, run through the subject")
+    n_natural: int = Field(40, gt=0, description="silent pool contexts that natural asks a judge about")
     n_interventions: int = Field(
         8, ge=3, description="groups of prompts in which a feature is turned up (intervention)"
     )
     steering: float = Field(1.0, gt=0, description="how far it is turned up, in units of its largest activation")
     n_siblings: int = Field(5, gt=1, description="features of nearest labels that discrimination sets a label against")
+    surprisal_model: str = Field(
+        "packaged:smollm2-135m-instruct", description="a causal model: packaged, a folder, or a name on the hub"
+    )
+    n_surprisal_references: int = Field(
+        4, gt=1, description="other features' labels against which surprisal sets a label"
+    )
     n_bootstrap: int = Field(1000, gt=0, description="resamples behind intervals that have no closed form")
     baseline: bool = Field(True, description="score nulls too: shuffled labels, and what else `nulls` names")
     nulls: tuple[NullKind, ...] = Field(

@@ -16,6 +16,11 @@ from autointerp.identity import feature_id, fingerprint, stable_uuid
 from autointerp.llm.protocol import LanguageModel
 from autointerp.plugins import source_digests
 from autointerp.records import Explanation, Failure, FeatureEvidence, Side
+from autointerp.rules.evidence import NaturalText
+
+
+def _no_text() -> NaturalText:
+    raise AssertionError("these tools have no text of a corpus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +32,14 @@ class Tools:
         language_model: Connects the model of `[explain.model]`. Raises `NoKeyError` where the environment has no key.
         base_rates: Counts the words of the source's explain split.
         fingerprint: Of all that decides the labels, the contexts included; stands in what the explainer hands back.
+        natural: Cuts the explain split's tiles of the source's pool into words.
     """
 
     config: ExplainConfig
     language_model: Callable[[], LanguageModel]
     base_rates: Callable[[], BaseRates]
     fingerprint: str = ""
+    natural: Callable[[], NaturalText] = _no_text
 
 
 class BaseExplainer(ABC):

@@ -4,6 +4,7 @@ from autointerp.explain.base import BaseExplainer
 from autointerp.plugins import load_class
 
 BUILT_IN = {
+    "rules": "autointerp.explain.rules:RulesExplainer",
     "keywords": "autointerp.explain.keywords:KeywordsExplainer",
     "examples": "autointerp.explain.examples:ExamplesExplainer",
     "contrastive": "autointerp.explain.contrastive:ContrastiveExplainer",

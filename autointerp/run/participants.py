@@ -16,6 +16,7 @@ from autointerp.llm import LanguageModel
 from autointerp.llm.providers.keys import read_key
 from autointerp.plugins import called_by_us
 from autointerp.records import FeatureContexts, Usage
+from autointerp.rules.evidence import NaturalText
 from autointerp.run.language_models import MeteredModel, check_budget
 from autointerp.run.session import Session, SourceSession
 from autointerp.score.base import BaseScorer, JudgingModel, ScoreTools
@@ -84,6 +85,7 @@ def _check_scorers(pipeline: Pipeline) -> None:
         names.add(scorer.name)
         if scorer.asks_judge and pipeline.judge.kind == "llm":
             scorer.task.read_prompt()
+        scorer.check(pipeline.score, pipeline.subject.device)
     if pipeline.judge.calibration is not None and any(scorer.is_corrected for scorer in scorers):
         model = pipeline.judge.model if pipeline.judge.kind == "llm" else None
         Calibrated.read(pipeline.judge.calibration).check_name(LocalJudge.name if model is None else model.model)
@@ -199,6 +201,7 @@ class Participants:
                 lambda: self._explaining_model,
                 base_rates,
                 self.explain_fingerprint,
+                lambda: NaturalText.of_explain(source.pool),
                 judge=lambda: self._select_judge,
                 seed=self._session.pipeline.seed,
                 background=lambda: source.pool.background,
@@ -270,6 +273,7 @@ class Participants:
             lambda: self._labels_fingerprint,
             lambda: session.live_subject,
             self._judging_model(f"score:{made.name}"),
+            session.pipeline.subject.device,
             calibrated=self._calibrated,
         )
         return made(tools)

@@ -10,11 +10,13 @@ so that a language model's prompts mix them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
+
+import numpy as np
 
 from autointerp.config import ModelConfig, ScoreConfig
 from autointerp.contexts.pool import PoolTiles
@@ -28,6 +30,7 @@ from autointerp.records import (
     SCORER_KINDS,
     Explanation,
     Failure,
+    FeatureContexts,
     Score,
     ScoreWithTrials,
     Side,
@@ -44,8 +47,10 @@ from autointerp.score.trials import (
     Posed,
     ScoreContexts,
     Undefined,
+    alone_in_prompts,
     answered,
     feature_key,
+    features_by_prompt,
     missing_class,
     one_answer,
     with_every_answer,
@@ -82,6 +87,7 @@ class ScoreTools:
         labels_fingerprint: Of every current label of the run, for scorers that set features against each other.
         subject: The subject with its coders, loaded when it is first asked for. Raises `SubjectError` if it can't be.
         judging_model: The language model that judges; None where the judge is local.
+        device: Where a scorer's own model runs: as `subject.device` has it.
         calibrated: How often the run's judge errs, where `judge.calibration` names a file.
     """
 
@@ -93,6 +99,7 @@ class ScoreTools:
     labels_fingerprint: Callable[[], str] = str
     subject: Callable[[], LiveSubject] = _no_subject
     judging_model: JudgingModel | None = None
+    device: str = "auto"
     calibrated: Calibrated | None = None
 
 
@@ -160,6 +167,28 @@ class BaseScorer(ABC):
         )
         self.fingerprint = fingerprint("score", tools.contexts_fingerprint, self.name, own)
 
+    @classmethod
+    def check(cls, config: ScoreConfig, device: str) -> None:
+        """See that what it needs besides contexts and the run's judge is there, before hours of work.
+
+        Args:
+            config: The table `[score]`.
+            device: As `subject.device` has it.
+
+        Raises:
+            AutointerpError: If something is not.
+        """
+        return
+
+    def announce(self, n_labels: int, contexts: FeatureContexts) -> str:
+        """What is to be known before so many labels are scored, such as how long it takes; empty for nothing.
+
+        Args:
+            n_labels: To be scored.
+            contexts: Of the first of their features.
+        """
+        return ""
+
     def make_judge(self, tools: ScoreTools) -> Judge:
         """The run's judge, or one of the scorer's own."""
         return tools.judge()
@@ -208,6 +237,10 @@ class BaseScorer(ABC):
         """
         return ()
 
+    def others(self, explanation: Explanation, contexts: ScoreContexts) -> Sequence[str]:
+        """Labels of other features, for a judge that takes off what any label does to a text."""
+        return ()
+
     @abstractmethod
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
@@ -252,15 +285,23 @@ class BaseScorer(ABC):
                 [p.question for p in of_job],
                 contexts.pool.background,
                 self.texts(contexts) if self.judge.is_free else (),
+                self.others(explanation, contexts),
             )
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
             if not isinstance(of_job, Undefined)
         ]
-        asked = iter(await self._asked(cases, [of_job for of_job in posed if not isinstance(of_job, Undefined)]))
+        asked = await self._asked(cases, [of_job for of_job in posed if not isinstance(of_job, Undefined)])
+        features = (
+            (explanation.source_id, explanation.feature_index)
+            for (explanation, _), of_job in zip(jobs, posed, strict=True)
+            if not isinstance(of_job, Undefined)
+        )
+        shared = features_by_prompt(zip(features, (of_job.said.answers for of_job in asked), strict=True))
+        in_turn = iter(asked)
         return [
             self._failure(explanation, of_job, of_job.usage)
             if isinstance(of_job, Undefined)
-            else self._measured(explanation, contexts, next(asked))
+            else self._measured(explanation, contexts, next(in_turn), shared)
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
         ]
 
@@ -290,17 +331,23 @@ class BaseScorer(ABC):
             return (self.needs_silence and contexts.no_silence) or missing
         return posed
 
-    def _measured(self, explanation: Explanation, contexts: ScoreContexts, asked: Asked) -> ScoreWithTrials | Failure:
+    def _measured(
+        self, explanation: Explanation, contexts: ScoreContexts, asked: Asked, shared: Mapping[str, int]
+    ) -> ScoreWithTrials | Failure:
         posed, said = asked.posed, asked.said
         of = answered(posed, said.answers)
         if isinstance(of, Undefined):
             return self._failure(explanation, of, said.usage)
         with self._called(explanation):
-            of = replace(of, texts=said.texts)
+            of = replace(of, texts=said.texts, text_probabilities=said.text_probabilities)
             headline, detail = self.measure(of, posed, contexts, self._key(explanation))
             if len(of.posed) < len(posed):
                 ends = [
-                    replace(with_every_answer(posed, said.answers, right=right), texts=said.texts)
+                    replace(
+                        with_every_answer(posed, said.answers, right=right),
+                        texts=said.texts,
+                        text_probabilities=said.text_probabilities,
+                    )
                     for right in (False, True)
                 ]
                 worst, best = (self.measure(end, posed, contexts, self._key(explanation))[0] for end in ends)
@@ -315,6 +362,10 @@ class BaseScorer(ABC):
             add_corrected(detail, headline, self._rates)
         if note := one_answer(said.answers):
             detail.add_note("uninformative", note)
+        if prompts := {a.prompt for a in said.answers if a.prompt is not None}:
+            detail.add("prompt_features", float(np.mean([shared[prompt] for prompt in prompts])))
+            if note := alone_in_prompts(said.answers, shared):
+                detail.add_note("alone", note)
         trials = self._trials(explanation, posed, said.answers)
         score = Score(
             explanation_id=explanation.explanation_id,
@@ -347,7 +398,7 @@ class BaseScorer(ABC):
                 weight=p.weight,
                 unanswered=a.unanswered,
                 prompt=a.prompt,
-                simulated=a.activations,
+                simulated=None if a.activations is None else tuple(map(float, a.activations)),
             )
             for p, a in zip(posed, answers, strict=True)
         )

@@ -22,13 +22,18 @@ balanced accuracy towards 1/2. Two corrections, for two things that may be known
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from scipy.special import stdtrit
 
 from autointerp.score import metrics
+from autointerp.score.clusters import effective_share
 from autointerp.score.confusion import Confusion
 from autointerp.score.metrics import Z_95, Estimate
 
 LEAST_LABELS = 5
 """Labels from which the spread of a judge's rates can be told."""
+LEAST_ANSWERS = 20
+"""Windows of either class of which it has to be known what is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +120,76 @@ def _limit(gain: float, gain_limit: float, youden: float, low_j: float, high_j: 
     factor = limit_j * (2 * youden - limit_j)
     root = float(np.sqrt(max(0.0, product**2 - constant * factor)))
     return (product + sign * root) / factor if outwards else constant / (product - sign * root)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Windows with a verdict, of some of which it is known what is right.
+
+    Attributes:
+        firing: Whether the feature fires in each.
+        verdict: The judge's yes or no to each.
+        known: Whether it is known of each what is right.
+        right: What that is; of no meaning elsewhere.
+        cluster: Number of each one's cluster, from 0.
+    """
+
+    firing: Bool[np.ndarray, " window"]
+    verdict: Bool[np.ndarray, " window"]
+    known: Bool[np.ndarray, " window"]
+    right: Bool[np.ndarray, " window"]
+    cluster: Int64[np.ndarray, " window"]
+
+
+def prediction_powered(judged: Judged) -> Estimate | str:
+    """The balanced accuracy of what is right, from a judge's verdicts and some windows of which that is known.
+
+    Of each class the share that the label describes is estimated by PPI++: the judge's share of yes on the other
+    windows, times a factor, and the mean of what is right less the factor times the verdict on the known ones. The
+    factor is the one of least variance: near 1 of a judge who is nearly always right, near 0 of one who guesses, whose
+    verdicts then don't count. A window on either side, on which the judge is wrong, counts in the variance only: it
+    keeps intervals from closing where the judge was right about all that is known.
+
+    Args:
+        judged: All windows of a label, or of many; those of which it is known what is right are drawn at random from
+            them, of each class.
+
+    Returns:
+        The value with its 95 % interval, or why there is none.
+    """
+    shares = []
+    for is_firing, name in ((True, "firing"), (False, "silent")):
+        of = judged.firing == is_firing
+        n_known = int(np.sum(of & judged.known))
+        if n_known < LEAST_ANSWERS:
+            return f"of {n_known} {name} windows it is known what is right, and {LEAST_ANSWERS} are needed"
+        shares.append(_powered_share(judged, of))
+    (described, of_described), (alarming, of_alarming) = shares
+    n_known = int(judged.known.sum())
+    half = float(stdtrit(n_known - 2, 0.975) * np.sqrt(of_described + of_alarming)) / 2
+    value = min(1.0, max(0.0, (1 + described - alarming) / 2))
+    return Estimate(value, max(0.0, min(value, value - half)), min(1.0, value + half))
+
+
+def _powered_share(judged: Judged, of: Bool[np.ndarray, " window"]) -> tuple[float, float]:
+    """The share of some windows that the label describes, and its variance."""
+    known, rest = of & judged.known, of & ~judged.known
+    right, verdict = (values[known].astype(np.float64) for values in (judged.right, judged.verdict))
+    others = judged.verdict[rest].astype(np.float64)
+    n, n_rest = (_worth(values, judged.cluster[at]) for values, at in ((right - verdict, known), (others, rest)))
+    # What is right, and the verdict, of the known windows and of one on either side.
+    covariance = np.cov(np.append(right, [1.0, 0.0]), np.append(verdict, [0.0, 1.0]))
+    factor = 0.0
+    if n_rest > 0:
+        factor = float(np.clip(covariance[0, 1] / (covariance[1, 1] * (1 + n / n_rest)), 0.0, 1.0))
+    share = float(right.mean() - factor * verdict.mean())
+    variance = float(covariance[0, 0] - 2 * factor * covariance[0, 1] + factor**2 * covariance[1, 1]) / n
+    if factor > 0:
+        share += factor * float(others.mean())
+        variance += factor**2 * float(covariance[1, 1]) / n_rest
+    return share, variance
+
+
+def _worth(values: Float64[np.ndarray, " window"], cluster: Int64[np.ndarray, " window"]) -> float:
+    """How many independent windows these are worth."""
+    return values.size * effective_share(values, cluster) if values.size else 0.0

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 
 from autointerp.errors import PipelineError
 from autointerp.llm.prompts import Prompt, read_prompt
@@ -100,12 +100,14 @@ class Case:
             by a judge that compares. A language model ignores them.
         texts: Whole contexts of the score split by their text alone, unmarked, that are asked about besides, thousands
             at a time: none unless the judge is free.
+        others: Labels of other features, for a judge that takes off what any label does to a text. Mostly empty.
     """
 
     label: str
     questions: Sequence[Question]
     background: tuple[str, ...] = ()
     texts: Sequence[str] = ()
+    others: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +118,13 @@ class Answers:
         answers: One a question, in order.
         usage: Of all calls that they took, whenever these were paid; of a call for several cases, by their questions.
         texts: Its verdict on each of the case's `texts`; None where it gives none.
+        text_probabilities: That the answer is yes, for each of these; None where it gives none.
     """
 
     answers: Sequence[Answer]
     usage: Usage = field(default_factory=Usage)
     texts: Bool[np.ndarray, " text"] | None = None
+    text_probabilities: Float64[np.ndarray, " text"] | None = None
 
 
 class Judge(Protocol):
@@ -183,10 +187,18 @@ def _problem_of_all(cases: Sequence[Case], said: Sequence[Answers]) -> str | Non
             return f"gave {len(of.answers)} answers to {len(case.questions)} questions"
         if of.texts is not None and not (_is_bools(of.texts) and of.texts.shape == (len(case.texts),)):
             return f"gave no array of {len(case.texts)} verdicts on as many texts"
+        if of.text_probabilities is not None and not _are_probabilities(of.text_probabilities, len(case.texts)):
+            return f"gave no array of {len(case.texts)} probabilities from 0 to 1 of as many texts"
         for number, (question, answer) in enumerate(zip(case.questions, of.answers, strict=True), start=1):
             if problem := _problem(answer, len(question.context.tokens)):
                 return f"{problem} (question {number} on {case.label!r})"
     return None
+
+
+def _are_probabilities(given: object, n: int) -> bool:
+    if not (isinstance(given, np.ndarray) and given.dtype.kind == "f" and given.shape == (n,)):
+        return False
+    return bool(np.all((given >= 0) & (given <= 1)))
 
 
 def _problem(answer: Answer, n_tokens: int) -> str | None:

@@ -9,8 +9,11 @@ BUILT_IN = {
     "embedding": "autointerp.score.scorers.embedding:EmbeddingScorer",
     "discrimination": "autointerp.score.scorers.discrimination:DiscriminationScorer",
     "intruder": "autointerp.score.scorers.intruder:IntruderScorer",
+    "natural": "autointerp.score.scorers.natural:NaturalScorer",
     "recall": "autointerp.score.scorers.recall:RecallScorer",
+    "rule": "autointerp.score.scorers.rule:RuleScorer",
     "generation": "autointerp.score.scorers.generation:GenerationScorer",
+    "surprisal": "autointerp.score.scorers.surprisal:SurprisalScorer",
     "intervention": "autointerp.score.scorers.intervention:InterventionScorer",
     "simulation": "autointerp.score.scorers.simulation:SimulationScorer",
 }

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 EMBEDDED_MODEL = "all-minilm-l6-v2"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+# Tokens by which a causal model is told from an encoder.
+_N_PROBED = 8
+
 # A number in a name is that of a layer.
 _IN_A_LAYER = re.compile(r"\.\d+\.")
 
@@ -41,7 +44,8 @@ class Subject:
 
     Attributes:
         name: Its name in source ids.
-        model: transformers' base model (without a language-model head), in evaluation mode.
+        model: transformers' base model (without a language-model head, unless it was loaded with one), in evaluation
+            mode.
         tokenizer: Its tokenizer.
         device: Where the weights lie.
         dtype: Of the weights' numbers and of the activations that are read; `model` computes in float32 where the
@@ -64,13 +68,44 @@ def load_subject(config: "SubjectConfig") -> Subject:
         SubjectError: If there is no such folder or hub name, no model or tokenizer in it, or no such device, or if its
             weights are not all there, of other shapes than its config says, or not finite.
     """
+    from transformers import AutoModel
+
+    return _load_subject(config, AutoModel, lambda model: None)
+
+
+def load_causal_subject(config: "SubjectConfig") -> Subject:
+    """As `load_subject`, with the language-model head on the model.
+
+    Raises:
+        SubjectError: As of `load_subject`, and if the model reads a text from both sides.
+    """
+    from transformers import AutoModelForCausalLM
+
+    def check(model: Any) -> None:
+        if _looks_ahead(model):
+            raise SubjectError(
+                f"the model {config.model} reads a text from both sides, as encoders do, and gives a token no "
+                "probability after those before it",
+                "set subject.model to a causal language model",
+            )
+
+    return _load_subject(config, AutoModelForCausalLM, check)
+
+
+def _load_subject(config: "SubjectConfig", auto_class: Any, check: Callable[[Any], None]) -> Subject:
+    """Load model and tokenizer.
+
+    Args:
+        config: Names them.
+        auto_class: transformers' class that finds the model's.
+        check: Raises `SubjectError` if the model is of no use; its weights may not all have been in the files.
+    """
     device = find_device(config.device)
     place = _find_model(config)
     tokenizer = load_tokenizer(config)
-    from transformers import AutoModel
 
     def load() -> tuple[Any, dict[str, Any]]:
-        loaded: tuple[Any, dict[str, Any]] = AutoModel.from_pretrained(
+        loaded: tuple[Any, dict[str, Any]] = auto_class.from_pretrained(
             place,
             revision=config.revision,
             dtype=_DTYPES[config.dtype],
@@ -84,6 +119,7 @@ def load_subject(config: "SubjectConfig") -> Subject:
         model, info = _load(place, load, config)
     except _load_errors() as error:
         raise _no_model(config, error) from error
+    check(model)
     _check_weights(info, config.model)
     dtype = product_dtype(_DTYPES[config.dtype], device)
     if dtype != _DTYPES[config.dtype]:
@@ -104,6 +140,16 @@ def load_subject(config: "SubjectConfig") -> Subject:
         dtype=_DTYPES[config.dtype],
         family=str(model.config.model_type),
     )
+
+
+@torch.inference_mode()
+def _looks_ahead(model: Any) -> bool:
+    """Whether a token changes what the model says before it."""
+    tokens = torch.arange(_N_PROBED) % model.get_input_embeddings().weight.shape[0]
+    other = tokens.clone()
+    other[-1] = 0
+    logits = model.eval()(input_ids=torch.stack([tokens, other])).logits[:, :-1].float()
+    return not torch.allclose(logits[0], logits[1], rtol=1e-2, atol=1e-2 * float(logits.abs().mean()))
 
 
 def load_tokenizer(config: "SubjectConfig") -> Any:

@@ -67,6 +67,21 @@ def test_a_judge_of_similarities_has_no_verdicts(run: Path, capsys: pytest.Captu
     assert wrong[3] == "  a similarity is neither right nor wrong"
 
 
+def test_simulated_activations_are_shown_by_marks_and_by_the_largest_of_them(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label, firing = make.explanation(1, "heat"), make.context(1, 3, "quantile", "score")
+    graded = make.graded(label, "simulation")
+    told = Trial(label.explanation_id, "simulation", "m", firing.context_id, True, None, None, simulated=(0, 10, 5))
+    Writer(run).add_scores([replace(graded, trials=(told, replace(told, simulated=(0, 0, 1.25))))])
+    lines = printed(capsys, "show", str(run), "1", "--trials", "--scorer", "simulation").splitlines()
+    assert [line.split("  (")[0].rstrip() for line in lines[2:5]] == [
+        "  truth  most told, told from 5 on marked",
+        "  yes    -   10.0         a <<b c>>",
+        "  yes    -    1.2         a b c",
+    ]
+
+
 def test_only_what_was_answered_wrong_or_not_at_all_is_shown(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     of_labels = json.loads(printed(capsys, "show", str(run), "1", "--errors", "--json"))
     (of,) = (of for of in of_labels if of["explanation"]["label"] == "heat" and of["score"]["scorer"] == "detection")

@@ -8,13 +8,17 @@ from typing import Self
 from autointerp.config import CollectConfig, ContextsConfig, ScoreConfig
 from autointerp.contexts.build import ContextInputs, build_contexts
 from autointerp.contexts.negatives import SilentPools
+from autointerp.contexts.place import OtherPeaks, Places
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.pool_blocks import PoolBlocks
+from autointerp.contexts.pool_windows import draw_windows_of
 from autointerp.puzzles.load import Fault
 from autointerp.records import Failure, FeatureContexts, ScoreWithTrials
 from autointerp.score.base import BaseScorer
+from autointerp.score.others import OtherFeatures
 from autointerp.score.trials import ScoreContexts
 from tests.contexts.world import SOURCE
+from tests.contexts.world import BagOfWords as AnyWords
 from tests.puzzles.oracle import Oracle
 from tests.puzzles.planted import Planted
 from tests.score.world import BagOfWords, explanation_of, tools
@@ -55,9 +59,26 @@ class Built:
         )
         outcomes = list(enumerate(build_contexts(range(len(planted.puzzles)), inputs)))
         density = (statistics.n_active / statistics.n_tokens).tolist()
+        n_needed = contexts.min_explain + contexts.min_score
+        places = Places(
+            OtherPeaks(collected.fired, n_active_blocks >= n_needed, pool, collect.context_length),
+            pieces,
+            collect.context_length,
+            collect.peak_fraction,
+            0,
+        )
+
+        def windows_of(feature: int) -> PoolTiles | None:
+            if n_active_blocks[feature] == 0:
+                return None
+            drawn = draw_windows_of(pool, feature, 64, places, collect.context_length, 0)
+            return PoolTiles.of_windows(drawn, pool, pieces, contexts, collect.context_length, seed=0, source_id=SOURCE)
+
+        labels = {f: puzzle.label("true").text for f, puzzle in enumerate(planted.puzzles)}
+        others = OtherFeatures(lambda: labels, windows_of, AnyWords())
         return cls(
             planted,
-            {f: ScoreContexts(o, tiles, density[f]) for f, o in outcomes if isinstance(o, FeatureContexts)},
+            {f: ScoreContexts(o, tiles, density[f], others) for f, o in outcomes if isinstance(o, FeatureContexts)},
             {f: o for f, o in outcomes if isinstance(o, Failure)},
             score,
         )

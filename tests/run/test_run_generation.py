@@ -132,6 +132,7 @@ def test_a_language_model_writes_the_texts_where_one_judges(
     assert len(calls) == 2 * len(labels), "one call a label, true or shuffled"
     (stage,) = plan.stages
     assert (stage.stage, stage.usage.n_calls) == ("score:generation", len(calls))
+    assert stage.usage.output_tokens / len(calls) > 10 * 2 * 15, "the texts are as long as those that are rewritten"
     scores = {s.explanation_id: s for s in run.reader.scores(scorer="generation")}
     for index, words in enumerate(FEATURES):
         if index in labels and words == (labels[index].label,) and words != ("piano",):

@@ -3,6 +3,9 @@ import pytest
 
 from autointerp.contexts.pool import PoolTiles
 from tests.score.world import ANIMALS, BLOCK, COLOURS, FILLER, N_BLOCKS, WORDS, World
+from tests.subject.conftest import make_coder, saved_model
+
+__all__ = ["make_coder", "saved_model"]
 
 
 @pytest.fixture(scope="session")

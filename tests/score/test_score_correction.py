@@ -5,7 +5,7 @@ import pytest
 
 from autointerp.score import metrics
 from autointerp.score.confusion import Confusion
-from autointerp.score.correction import Corrected, JudgeRates, rogan_gladen
+from autointerp.score.correction import Corrected, Judged, JudgeRates, prediction_powered, rogan_gladen
 from autointerp.score.metrics import Estimate
 
 
@@ -107,3 +107,107 @@ def test_intervals_hold_the_truth_as_often_as_they_say(
         off.append(result.unclipped - truth)
     assert 0.93 < np.mean(inside) < 0.975
     assert abs(np.mean(off)) < 0.01
+
+
+def drawn(
+    rng: np.random.Generator,
+    n_known: int,
+    n: int = 2000,
+    *,
+    described: float,
+    alarming: float,
+    sensitivity: float,
+    specificity: float,
+) -> Judged:
+    """Windows of many labels, half of them firing, of some of which it is known what is right."""
+    firing = np.arange(n) % 2 == 0
+    right = rng.random(n) < np.where(firing, described, alarming)
+    verdict = rng.random(n) < np.where(right, sensitivity, 1 - specificity)
+    known = np.zeros(n, dtype=bool)
+    for of in (firing, ~firing):
+        known[rng.choice(np.flatnonzero(of), n_known, replace=False)] = True
+    return Judged(firing, verdict, known, right, np.arange(n))
+
+
+def powered(judged: Judged) -> Estimate:
+    result = prediction_powered(judged)
+    assert isinstance(result, Estimate), result
+    return result
+
+
+def test_a_judge_s_yes_is_moved_by_how_far_it_was_off_where_that_is_known() -> None:
+    """It says yes to all firing windows, of which half are described, and is right about all silent ones."""
+    firing = np.arange(400) < 200
+    known = np.arange(400) % 200 < 100
+    right = firing & (np.arange(400) % 2 == 0)
+    verdict = firing.copy()
+    result = powered(Judged(firing, verdict, known, right, np.arange(400)))
+    assert result.value == pytest.approx(0.75, abs=1e-9)
+    assert result.low < 0.75 < result.high
+
+
+@pytest.mark.parametrize(("sensitivity", "specificity"), [(0.8, 0.9), (0.95, 0.97), (0.5, 0.5)])
+@pytest.mark.parametrize(("described", "alarming"), [(0.9, 0.1), (0.7, 0.3), (0.8, 0.05)])
+@pytest.mark.parametrize("n_known", [50, 100])
+def test_prediction_powered_intervals_hold_the_truth_whatever_the_judge(
+    sensitivity: float, specificity: float, described: float, alarming: float, n_known: int
+) -> None:
+    rng, truth = np.random.default_rng(0), (1 + described - alarming) / 2
+
+    def one() -> Estimate:
+        return powered(
+            drawn(
+                rng,
+                n_known,
+                described=described,
+                alarming=alarming,
+                sensitivity=sensitivity,
+                specificity=specificity,
+            )
+        )
+
+    results = [one() for _ in range(400)]
+    assert np.mean([of.low <= truth <= of.high for of in results]) > 0.92
+    assert abs(np.mean([of.value - truth for of in results])) < 0.01
+
+
+def test_a_good_judge_s_verdicts_narrow_the_interval_and_a_bad_one_s_do_no_harm() -> None:
+    rng = np.random.default_rng(0)
+    good, bad = (
+        np.mean(
+            [
+                width(powered(drawn(rng, 100, described=0.7, alarming=0.3, sensitivity=s, specificity=s)))
+                for _ in range(50)
+            ]
+        )
+        for s in (0.95, 0.5)
+    )
+    by_hand = 2 * 1.96 * (2 * 0.7 * 0.3 / 100) ** 0.5 / 2
+    assert good < 0.65 * by_hand
+    assert bad < 1.1 * by_hand
+
+
+def test_errors_that_differ_by_label_and_by_class_are_put_right_where_rates_of_puzzles_could_not() -> None:
+    """The judge is right about silent windows, and says no to a third of the described ones of firing windows only."""
+    rng = np.random.default_rng(0)
+    results = []
+    for _ in range(200):
+        judged = drawn(rng, 100, described=0.9, alarming=0.1, sensitivity=1.0, specificity=1.0)
+        missed = judged.firing & (rng.random(judged.firing.size) < 1 / 3)
+        results.append(
+            powered(Judged(judged.firing, judged.verdict & ~missed, judged.known, judged.right, judged.cluster))
+        )
+    assert np.mean([of.value for of in results]) == pytest.approx(0.9, abs=0.01)
+
+
+def test_too_few_known_answers_give_no_number() -> None:
+    judged = drawn(np.random.default_rng(0), 19, described=0.9, alarming=0.1, sensitivity=0.9, specificity=0.9)
+    result = prediction_powered(judged)
+    assert result == "of 19 firing windows it is known what is right, and 20 are needed"
+
+
+def test_where_all_is_known_the_judge_does_not_count() -> None:
+    judged = drawn(np.random.default_rng(0), 50, 100, described=0.8, alarming=0.2, sensitivity=0.1, specificity=0.1)
+    right = judged.right
+    expected = (right[judged.firing].mean() + 1 - right[~judged.firing].mean()) / 2
+    assert powered(judged).value == pytest.approx(expected)

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from autointerp.score.metrics import auroc
 from autointerp.score.trials import ScoreContexts, Undefined
 from autointerp.score.writers.local import LocalWriter, WordCounts, choose_places, put
 from autointerp.score.writers.writer import MadeText, Written
@@ -112,3 +113,22 @@ def test_too_little_silent_text_is_a_reason_that_names_the_number_needed(world: 
 def test_labels_of_every_kind_make_texts(given: ScoreContexts, label: str) -> None:
     texts = written(given, label)
     assert len({text.text for text in texts}) == len(texts)
+
+
+def test_neither_rarity_nor_length_nor_repetition_tells_the_two_sorts_apart(given: ScoreContexts) -> None:
+    """A solver that has the texts, and not the label, has the word that stands twice, and how many texts share it."""
+    words = list(WordCounts.of(given.pool.texts).count)
+    counts = WordCounts.of(given.pool.texts).count
+    told: dict[str, list[tuple[bool, float]]] = {"rarity": [], "length": [], "repetition": []}
+    for key in range(60):
+        label = ", ".join(words[i % len(words)] for i in (key, 7 * key + 1, 3 * key + 2))
+        texts = written(given, label, n_texts=6, key=key)
+        put_in = [Counter(t.text.split()).most_common(1)[0][0] for t in texts]
+        for text, word in zip(texts, put_in, strict=True):
+            told["rarity"].append((text.fits, counts[word]))
+            told["length"].append((text.fits, len(text.text)))
+            told["repetition"].append((text.fits, put_in.count(word)))
+    for name, pairs in told.items():
+        estimate = auroc(np.array([fits for fits, _ in pairs]), np.array([value for _, value in pairs]))
+        assert estimate is not None
+        assert estimate.value == pytest.approx(0.5, abs=0.1), name

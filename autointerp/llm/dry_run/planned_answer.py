@@ -15,7 +15,7 @@ from autointerp.llm.protocol import AnswerT, Request
 TYPICAL_LABEL = 48
 """Characters: seven words."""
 _LONGEST_LABEL = 160
-_NUMBERED = re.compile(r'^\d+: ["[]', re.MULTILINE)
+_NUMBERED = re.compile(r'^\d+: (["[].*)', re.MULTILINE)
 _N_TOKENS = re.compile(r'^\d+: ".*?" \| (\d+) tokens: \["', re.MULTILINE)
 _PLAIN_ENTRIES = 3
 _DEEPEST = 8
@@ -48,7 +48,9 @@ class _Answer:
 
     def __init__(self, request: Request[AnswerT], schema: dict[str, Any]) -> None:
         self._schema = schema
-        self._n_numbered = len(_NUMBERED.findall(request.user))
+        self._lines = [len(line) for line in _NUMBERED.findall(request.user)]
+        self._n_numbered = len(self._lines)
+        self._about: int | None = None
         self._n_tokens = [int(n) for n in _N_TOKENS.findall(request.user)]
         self._hash = hashlib.sha256(f"{request.system}\n{request.user}".encode("utf-8", "replace")).digest()
         self._words = _WORDS.split()
@@ -99,12 +101,19 @@ class _Answer:
         if item.get("type") == "integer" and depth > _OF_A_FIELD:
             return [number, 95 if number % 2 else 5]  # a pair: what it is about, and what is said of it
         is_of_contexts = "$ref" in item or item.get("type") in ("object", "array")
-        n_entries = self._n_numbered if is_of_contexts else _PLAIN_ENTRIES
-        return [self._fill(item, number=number, depth=depth + 1) for number in range(1, n_entries + 1)]
+        if not is_of_contexts:
+            return [self._fill(item, number=number, depth=depth + 1) for number in range(1, _PLAIN_ENTRIES + 1)]
+        entries = []
+        for place, length in enumerate(self._lines, start=1):
+            self._about = length  # what is written about a line, with words, is about as long as it
+            entries.append(self._fill(item, number=place, depth=depth + 1))
+        self._about = None
+        return entries
 
     def _phrase(self) -> str:
         words: list[str] = []
-        while sum(len(word) + 1 for word in words) < self._label_length:
+        wanted = self._label_length if self._about is None else self._about
+        while sum(len(word) + 1 for word in words) < wanted:
             byte = self._hash[(len(words) + 7 * self.n_phrases) % len(self._hash)]
             words.append(self._words[byte % len(self._words)])
         self.n_phrases += 1

@@ -17,7 +17,7 @@ a label whose feature it has scored before takes over that score.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,6 +122,7 @@ async def run_score(
     pending = {source_id: _find_pending(session, scorers, of_source) for source_id, of_source in explanations.items()}
     asked = {group.scorer.name: group.scorer for groups in pending.values() for group in groups}
     participants.check_subject(asked.values())
+    _announce(session, pending, reporter)
     n_pending = sum(len(group.explanations) for groups in pending.values() for group in groups)
     counts = {"done": 0, "failed": 0}
 
@@ -196,6 +197,20 @@ def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations:
             in_order = sorted(of_kind, key=lambda e: (rank[e.feature_index], e.explanation_id))
             groups += [_Group(scorer, in_order[i : i + size]) for i in range(0, len(in_order), size)]
     return sorted(groups, key=lambda group: rank[group.explanations[0].feature_index])
+
+
+def _announce(session: Session, pending: Mapping[str, Sequence[_Group]], reporter: Reporter) -> None:
+    """Say what scorers have to say before they begin."""
+    of_scorer: dict[str, list[_Group]] = {}
+    for group in (group for groups in pending.values() for group in groups):
+        of_scorer.setdefault(group.scorer.name, []).append(group)
+    for groups in of_scorer.values():
+        scorer, first = groups[0].scorer, groups[0].explanations[0]
+        contexts = session.reader.feature_contexts([first.feature_index], first.source_id)
+        with called_by_us(scorer, f"the scorer {scorer.name!r}"):
+            said = scorer.announce(sum(len(group.explanations) for group in groups), contexts[0]) if contexts else ""
+        if said:
+            reporter.say(said)
 
 
 def _labels_together(session: Session, scorer: BaseScorer) -> int:

@@ -16,8 +16,8 @@ threshold set on contexts whose answers are known, it would be put between the f
 the label happens to be closer to. A label that is no more similar to texts with its own words than to any others says
 nothing: every answer then has probability 1/2, and the verdict is no.
 
-A third, and how fast the probability rises, are those of a logistic regression over the demo's features, put together,
-rounded (`benchmarks/demo.md`): one rule for all features and for both sorts of questions.
+A third, and how fast the probability rises, were chosen once, over all of the demo's features together, and are one
+rule for every feature and both sorts of questions (`benchmarks/demo.md` has what other choices give).
 """
 
 from __future__ import annotations
@@ -111,8 +111,9 @@ class LocalJudge:
         if not case.texts:
             return Answers(answers)
         # Apart from the questions: the same texts under every label, which the embedder then cuts once.
-        of_texts = self._embedder.similarity(case.label, case.texts).astype(np.float64)
-        return Answers(answers, texts=self._scale(case.label, case.background, False).probability(of_texts) > 0.5)
+        similarity = self._embedder.similarity(case.label, case.texts).astype(np.float64)
+        of_texts = self._scale(case.label, case.background, False).probability(similarity)
+        return Answers(answers, texts=of_texts > 0.5, text_probabilities=of_texts)
 
     def _find_scale(self, label: str, background: tuple[str, ...], is_marked: bool) -> Scale:
         own = label_words(label)

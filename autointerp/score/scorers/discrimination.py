@@ -70,6 +70,7 @@ class DiscriminationScorer(BaseScorer):
     interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
     classes = ("firing contexts", "windows of features with near labels")
     needs_silence = False
+    stops_early = True
 
     def __init__(self, tools: ScoreTools) -> None:
         super().__init__(tools)

@@ -81,8 +81,10 @@ def build_questions(contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
     return shuffled([Posed(Question(c), c.is_active) for c in contexts.contexts if c.split == "score"], key)
 
 
-def measure(of: Answered, similarity: Float64[np.ndarray, " trial"]) -> tuple[metrics.Estimate, Detail]:
-    """AUROC over all silent contexts, and against each kind of them alone."""
+def measure(
+    of: Answered, similarity: Float64[np.ndarray, " trial"], name: str = "similarity"
+) -> tuple[metrics.Estimate, Detail]:
+    """AUROC over all silent contexts, and against each kind of them alone; the means under the similarity's name."""
     truth = of.truth
     kind = np.array([p.question.context.kind for p in of.posed])
     headline = metrics.auroc(truth, similarity, of.cluster)
@@ -90,13 +92,13 @@ def measure(of: Answered, similarity: Float64[np.ndarray, " trial"]) -> tuple[me
     detail = Detail()
     detail.add("n_positive", int(truth.sum()))
     detail.add("n_negative", int((~truth).sum()))
-    detail.add("mean_similarity_positive", float(similarity[truth].mean(dtype=np.float64)))
-    detail.add("mean_similarity_negative", float(similarity[~truth].mean(dtype=np.float64)))
+    detail.add(f"mean_{name}_positive", float(similarity[truth].mean(dtype=np.float64)))
+    detail.add(f"mean_{name}_negative", float(similarity[~truth].mean(dtype=np.float64)))
     kinds = sorted(SILENT_KINDS & set(kind[~truth].tolist()))
-    against = {name: truth | (kind == name) for name in kinds}
+    against = {silent: truth | (kind == silent) for silent in kinds}
     detail.add_by(
         "auroc_by_kind",
-        {name: metrics.area(truth[these], similarity[these]) for name, these in against.items()},
-        {name: int(np.sum(these & ~truth)) for name, these in against.items()},
+        {silent: metrics.area(truth[these], similarity[these]) for silent, these in against.items()},
+        {silent: int(np.sum(these & ~truth)) for silent, these in against.items()},
     )
     return headline, detail

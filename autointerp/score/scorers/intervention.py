@@ -29,7 +29,7 @@ from autointerp.identity import hash_key, keyed_hash
 from autointerp.live.edits import direction, writing_hook
 from autointerp.live.next_token import OutputHead, effects, find_head
 from autointerp.live.subject import LiveSubject
-from autointerp.records import Context, Explanation, FeatureContexts
+from autointerp.records import Context, Explanation
 from autointerp.records.live import Edit, Effect, TokenChange
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer, ScoreTools
@@ -37,11 +37,14 @@ from autointerp.score.detail import Detail
 from autointerp.score.judge import Judge, Question, Task
 from autointerp.score.scorers.embedding import SimilarityJudge
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
+from autointerp.subject.source import Source
 
 INTERVENTION = Task("intervention", "judge_intervention")
 _PROMPTS_A_GROUP = 4
 _FEWEST_GROUPS = 3
 _N_TOKENS = 10
+# Features: a label and its shuffled one are scored one after the other.
+_MOST_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +109,13 @@ class InterventionScorer(BaseScorer):
 
     @classmethod
     def subject_problem(cls, subject: LiveSubject) -> str | None:
-        """Why nothing comes next: there is no language-model head."""
+        """Why nothing comes next, there is no language-model head; or why no source's features can be turned up."""
         try:
             find_head(subject.sources.subject)
         except SubjectError as error:
             return f"asks what the subject expects next, and {error.problem}"
-        return None
+        problems = [_edit_problem(source) for source in subject.sources.sources]
+        return f"turns features up, and {problems[0]}" if all(problems) else None
 
     @cached_property
     def _head(self) -> OutputHead:
@@ -127,6 +131,8 @@ class InterventionScorer(BaseScorer):
         for source_id in sorted({source_id for source_id, _ in new}):
             of_source = [contexts for (source, _), contexts in new.items() if source == source_id]
             self._steered |= await asyncio.to_thread(self._steer, self._subject(), of_source)
+        while len(self._steered) > _MOST_KEPT:  # the oldest are long scored
+            del self._steered[next(iter(self._steered))]
 
     def _steer(
         self, live: LiveSubject, features: Sequence[ScoreContexts]
@@ -135,11 +141,8 @@ class InterventionScorer(BaseScorer):
         source_id, pool = features[0].feature.source_id, features[0].pool
         keys = [(source_id, contexts.feature.feature_index) for contexts in features]
         coder = live.source(source_id).coder
-        try:
-            writing_hook(live.source(source_id))
-        except SubjectError as error:
-            undefined = Undefined("NoOutput", f"{error.problem}: {error.remedy}", retry=False)
-            return dict.fromkeys(keys, undefined)
+        if problem := _edit_problem(live.source(source_id)):
+            return dict.fromkeys(keys, Undefined("NoOutput", problem, retry=False))
         groups = self._prompts(source_id, pool)
         if len(groups) < _FEWEST_GROUPS:
             undefined = Undefined(
@@ -203,10 +206,6 @@ class InterventionScorer(BaseScorer):
         steered = self._steered[explanation.source_id, explanation.feature_index]
         return steered if isinstance(steered, Undefined) else shuffled(steered.posed, key)
 
-    def solve(self, contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-        """None: no threshold is set."""
-        return ()
-
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
     ) -> tuple[metrics.Estimate, Detail]:
@@ -223,12 +222,20 @@ class InterventionScorer(BaseScorer):
         detail.add("strength", steered.strength)
         detail.add("kl", float(np.mean([effect.kl for effect in steered.own])))
         detail.add("kl_others", float(np.mean([effect.kl for effect in steered.others])))
-        detail.add_numbers("promoted", _mean_changes([effect.promoted for effect in steered.own]))
-        detail.add_numbers("suppressed", _mean_changes([effect.suppressed for effect in steered.own]))
+        detail.add_numbers("promoted", mean_changes([effect.promoted for effect in steered.own]))
+        detail.add_numbers("suppressed", mean_changes([effect.suppressed for effect in steered.own]))
         return headline, detail
 
 
-def _mean_changes(lists: Sequence[Sequence[TokenChange]]) -> dict[str, float]:
+def _edit_problem(source: Source) -> str | None:
+    try:
+        writing_hook(source)
+    except SubjectError as error:
+        return error.problem
+    return None
+
+
+def mean_changes(lists: Sequence[Sequence[TokenChange]]) -> dict[str, float]:
     """The tokens that most lists name, with their mean change there; as many as a list has."""
     found: dict[str, list[float]] = {}
     for of_group in lists:

@@ -35,77 +35,39 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from autointerp.config import ScoreConfig
-from autointerp.contexts.pool import PoolTiles
 from autointerp.identity import keyed_hash
 from autointerp.records import Context, Explanation
 from autointerp.score import metrics
 from autointerp.score.at_base_rate import chance_f1, estimate
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import ScoreTools
 from autointerp.score.clusters import effective_share, numbered
 from autointerp.score.detail import Detail, add_by_quantile, context_rate
 from autointerp.score.judge import Question
-from autointerp.score.scorers.detection import DETECTION
-from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
+from autointerp.score.pool_scorer import PoolScorer
+from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
 
 FIRING, LIKELY, REST = "firing", "likely", "rest"
 # Firing tiles from which on they outweigh as many contexts.
 _PRIOR_TILES = 4.0
 
 
-class RecallScorer(BaseScorer):
-    """Grades by F1 of activation-mass recall and precision at the natural base rate; see the module's steps.
-
-    Args:
-        tools: With the embedder that retrieves likely false positives.
-    """
+class RecallScorer(PoolScorer):
+    """Grades by F1 of activation-mass recall and precision at the natural base rate; see the module's steps."""
 
     name = "recall"
     version = 7
-    task = DETECTION
     metric = "F1 at the natural base rate, of activation-mass recall and precision"
     interval = "Bayesian bootstrap of firing windows by group of documents, posteriors of the other rates"
-    classes = ("firing contexts", "pool contexts in which the feature is silent")
-
-    def __init__(self, tools: ScoreTools) -> None:
-        self._embedder = tools.embedder()
-        super().__init__(tools)
 
     def settings(self, tools: ScoreTools) -> Sequence[Any]:
         """How many pool tiles are judged, the draws behind the intervals, and what retrieves."""
         config = tools.config
         counts = (config.n_recall_candidates, config.n_recall_random, config.n_bootstrap)
-        return (counts, self._embedder.fingerprint if self.judge.is_free else self._embedder.name)
+        return (counts, self.retrieved_by)
 
-    def prepare(self, labels: Sequence[str], texts: Sequence[str], pool: PoolTiles) -> None:
-        """Learn the words of the tiles, or embed labels and tiles, whichever retrieves."""
-        super().prepare(labels, texts, pool)
-        if self.judge.is_free:
-            self.judge.prepare((), pool.score_texts)
-            self._embedder.learn_words([*labels, *pool.score_texts])
-        else:
-            self._embedder.embed(labels)
-            pool.embeddings(self._embedder)
-
-    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
         """Firing contexts of the score split, and silent tiles of the pool."""
-        return build_questions(contexts, self._closeness(explanation.label, contexts.pool), self.config, key)
-
-    def _closeness(self, label: str, pool: PoolTiles) -> Float32[np.ndarray, " tile"]:
-        """How close each tile is to a label; -inf of those of other splits where judging is free.
-
-        All tiles are then compared with the label anyway, word by word. A paid judge's few are chosen by the embeddings
-        of whole texts, which cost a run of the model for each tile, and understand prose better.
-        """
-        if not self.judge.is_free:
-            closeness: Float32[np.ndarray, " tile"] = pool.embeddings(self._embedder) @ self._embedder.embed([label])[0]
-            return closeness
-        closeness = np.full(pool.n_tiles, -np.inf, dtype=np.float32)
-        closeness[pool.is_score] = self._embedder.similarity(label, pool.score_texts)
-        return closeness
-
-    def texts(self, contexts: ScoreContexts) -> Sequence[str]:
-        """Every tile of the score split."""
-        return contexts.pool.score_texts
+        return build_questions(contexts, self.closeness(explanation.label, contexts.pool), self.config, key)
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int

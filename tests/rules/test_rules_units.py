@@ -1,0 +1,89 @@
+"""Text is cut into words and marks, and what is known of each one's place is right."""
+
+import numpy as np
+import pytest
+
+from autointerp.rules.rule import Affixed, Beside, Class, Place, Rule, Words
+from autointerp.rules.sentence import read_rule
+from autointerp.rules.units import Units, unit_activations
+from tests.store.making import make
+
+
+def held(label: str, *texts: str) -> list[list[str]]:
+    """The words of each row of which a rule holds."""
+    rule, units = read_rule(label), Units.cut(texts)
+    assert rule is not None
+    of = rule.holds(units)
+    return [
+        [units.vocabulary.words[units.word[u]] for u in range(units.first[row], units.first[row + 1]) if of[u]]
+        for row in range(units.n_rows)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "words"),
+    [
+        ('"key"', "The key, a Key; keys", ["key", "key"]),
+        ('words ending in "-ing"', "ing king sing-along SINGING", ["king", "sing", "singing"]),
+        ('words beginning with "un-"', "un under Undo sun", ["under", "undo"]),
+        ('words that hold "-ue-"', "ue value queue blue", ["value", "queue", "blue"]),
+        ("numbers", "in 2024 a 3d x1 7", ["2024", "7"]),
+        ("numbers of four digits", "2024 024 12345", ["2024"]),
+        ("words with digits in them", "3d x1 7 abc", ["3d", "x1"]),
+        ("brackets", "a (b) [c] {d}", ["(", ")", "[", "]", "{", "}"]),
+        ("marks", 'say "x", _y_', ['"', '"', ",", "_", "_"]),
+        ("Cyrillic words", "мир and world", ["мир"]),
+        ("CJK words", "the 熱 of", ["熱"]),
+        ("words at the start of a sentence", "One. Two three! Four", ["two", "four"]),
+        ("words at the end of a sentence", "One two. Three four? five", ["two", "four"]),
+        ("words at the start of a line", "one two\nthree\n\n four", ["three", "four"]),
+        ("words inside brackets", "a (b [c] d) e", ["b", "c", "d"]),
+        ("words with a capital letter", "One two Three", ["one", "three"]),
+        ("words in capitals", "ONE Two I THREE", ["one", "three"]),
+        ('words right after "the"', "the cat of the dog", ["cat", "dog"]),
+        ('words right before "of"', "a list of the end of", ["list", "end"]),
+        ('words within 2 words after "the"', "the big cat sat", ["big", "cat"]),
+        ('"model" within 3 words of "loss"', "model the loss. a model here", ["model", "model"]),
+        ('words ending in "-s", except "is" or "its"', "is its cats", ["cats"]),
+        ('"a" or words ending in "-s"', "a cats b", ["a", "cats"]),
+        ("anything", "a, b", ["a", ",", "b"]),
+        ('"don\'t"', "I don't", ["don't"]),
+    ],
+)
+def test_a_rule_holds_of_the_words_that_its_sentence_names(label: str, text: str, words: list[str]) -> None:
+    assert held(label, text) == [words]
+
+
+def test_nothing_reaches_over_the_end_of_a_row() -> None:
+    assert held('words right after "the"', "end the", "cat", "") == [[], [], []]
+    assert held("words at the start of a sentence", "end.", "Cat") == [[], []]
+    assert held("words inside brackets", "(a", "b") == [["a"], []]
+    assert held('words within 12 words of "x"', "a x", "b") == [["a"], []]
+
+
+def test_a_word_has_the_activation_of_its_strongest_piece() -> None:
+    context = make.context(0, text="a b")
+    context = type(context)(
+        **{
+            **{name: getattr(context, name) for name in context.__slots__},
+            "tokens": (" val", "ue", "s", ", ", "x"),
+            "activations": (0.0, 2.0, 0.5, 0.0, 1.0),
+            "token_ids": (0, 1, 2, 3, 4),
+        }
+    )
+    assert unit_activations(context).tolist() == [2.0, 0.0, 1.0]
+
+
+def test_words_that_are_numbered_already_keep_their_numbers() -> None:
+    first = Units.cut(["the cat sat"])
+    second = Units.cut(["the dog singing"], first.vocabulary)
+    assert second.vocabulary.words == ("the", "cat", "sat", "dog", "singing")
+    for rule in (
+        Rule((Words(("dog", "cat")),)),
+        Rule((Affixed("ending", ("ing",)),)),
+        Rule((Affixed("containing", ("o",)),)),
+        Rule((Class("words"),), (Beside("after", 1, Words(("the",))),)),
+        Rule((Class("words"),), (Place("at the start of a line"),)),
+    ):
+        alone = rule.holds(Units.cut(["the dog singing"]))
+        assert np.array_equal(rule.holds(second), alone), rule
