@@ -3,7 +3,9 @@
 1. Plain solvers are the statistics of `label_free_statistics`, each as it stands.
 2. Learned solvers are fitted to trials of other features whose documents are of other groups: features and groups are
    dealt into `N_FOLDS` folds each, and the trials of one fold of both are guessed by what the rest of both taught. So
-   neither a feature nor a text that serves many features can be learnt by heart.
+   neither a feature nor a text that serves many features can be learnt by heart. Trees get the main directions of the
+   bags of tokens, and these too are found in the trials that teach: found in all, they would know how often a token is
+   marked in the trials of the very feature that is guessed, which no single trial tells.
 3. Within each feature a guess is graded by AUROC, .5 where it tells nothing. The figure is the mean over features with
    trials of both truths; its 95 % interval treats features as drawn independently.
 """
@@ -93,7 +95,7 @@ def learned_solvers(table: Table, embedder: TextEmbedder | None = None) -> list[
         "rarity at each place, learned": folds.guess(_linear, _standard(_stacked(profile))),
         "surface, learned": folds.guess(_boosting, surface),
         **{f"{name}, learned": folds.guess(_linear, columns) for name, columns in bags.items()},
-        "one trial, all": folds.guess(_boosting, np.concatenate([surface, *map(_sketch, bags.values())], axis=1)),
+        "one trial, all": folds.guess(_boosting, surface, list(bags.values())),
     }
     if place:
         found["place and number of marks, learned"] = folds.guess(_boosting, _stacked(place))
@@ -107,9 +109,9 @@ def learned_prompt_solver(table: Table, embedder: TextEmbedder | None = None) ->
     and its guesses of the others would tell their truth.
     """
     each = _stacked(_surface(table) | statistics.prompt_statistics(table))
-    alone = [_stacked(statistics.profile_statistics(table)), *map(_sketch, _bags(table, embedder).values())]
-    columns = np.concatenate([each, statistics.within_prompts(table, each), *alone], axis=1)
-    return grade("prompt, all", table, Folds.of(table).guess(_boosting, columns))
+    alone = _stacked(statistics.profile_statistics(table))
+    columns = np.concatenate([each, statistics.within_prompts(table, each), alone], axis=1)
+    return grade("prompt, all", table, Folds.of(table).guess(_boosting, columns, list(_bags(table, embedder).values())))
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,13 @@ class Folds:
             table.truth,
         )
 
-    def guess(self, make: Callable[[], Any], columns: Any) -> Numbers:
+    def guess(self, make: Callable[[], Any], columns: Any, bags: Sequence[Any] = ()) -> Numbers:
         """The log-odds of each trial, by models that saw neither its feature nor its group.
 
         Args:
             make: Makes a classifier of scikit-learn.
             columns: Numbers, or a sparse matrix: a row a trial.
+            bags: Wide matrices, of which the classifier gets the main directions beside the columns.
         """
         guess = np.zeros(self.truth.size)
         for feature, group in product(range(N_FOLDS), repeat=2):
@@ -149,8 +152,14 @@ class Folds:
             if test.any() and np.unique(self.truth[train]).size == 2:
                 # Fits of this size wait for each other's threads longer than they take.
                 with threadpool_limits(1):
-                    model = make().fit(columns[train], self.truth[train])
-                    guess[test] = model.decision_function(columns[test])
+                    seen, unseen = [columns[train]], [columns[test]]
+                    for bag in bags:
+                        sketch = TruncatedSVD(_N_COMPONENTS, random_state=0).fit(bag[train])
+                        seen.append(sketch.transform(bag[train]))
+                        unseen.append(sketch.transform(bag[test]))
+                    if bags:
+                        seen, unseen = [np.concatenate(seen, axis=1)], [np.concatenate(unseen, axis=1)]
+                    guess[test] = make().fit(seen[0], self.truth[train]).decision_function(unseen[0])
         return guess
 
 
@@ -162,10 +171,22 @@ def _bags(table: Table, embedder: TextEmbedder | None) -> dict[str, Any]:
     bags = {"bag of tokens": _bag(table, table.is_token)}
     if table.has_marks:
         bags["identity of marked tokens"] = _bag(table, table.is_marked)
+        bags["tokens before marks"] = _bag(table, _shifted(table.is_marked, -1) & table.is_token)
+        bags["tokens after marks"] = _bag(table, _shifted(table.is_marked, 1) & table.is_token)
     if embedder is not None:
         of = "marked words" if table.has_marks else "the context"
         bags[f"embedding of {of}"] = _embeddings(table, embedder)
     return bags
+
+
+def _shifted(flags: Bool[np.ndarray, "trial offset"], by: int) -> Bool[np.ndarray, "trial offset"]:
+    shifted: Bool[np.ndarray, "trial offset"] = np.zeros_like(flags)
+    if by > 0:
+        shifted[:, by:] = flags[:, :-by]
+    else:
+        shifted[:, :by] = flags[:, -by:]
+    shifted &= ~flags
+    return shifted
 
 
 def _dealt(purpose: str, names: Iterable[str]) -> Int64[np.ndarray, " trial"]:
@@ -198,12 +219,6 @@ def _bag(table: Table, where: Bool[np.ndarray, "trial offset"]) -> Any:
     bag = csr_matrix((np.ones(rows.size), (rows, table.codes[rows, offsets])), shape=shape)
     bag.data[:] = 1.0
     return bag
-
-
-def _sketch(wide: Any) -> Float64[np.ndarray, "trial component"]:
-    """The main directions of a bag or of embeddings: found without any truth, so that they can't tell one."""
-    sketch: Float64[np.ndarray, "trial component"] = TruncatedSVD(_N_COMPONENTS, random_state=0).fit_transform(wide)
-    return sketch
 
 
 def _embeddings(table: Table, embedder: TextEmbedder) -> Float64[np.ndarray, "trial dim"]:

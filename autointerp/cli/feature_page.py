@@ -152,6 +152,8 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
             lines += [f"       {'':<10} {line}" for line in (*_corrected(score), *_at_base_rate(score))]
             if note := score.detail.get("uninformative"):
                 lines.append(f"       {'':<10} uninformative: {note}")
+            if note := score.detail.get("alone"):
+                lines.append(f"       {'':<10} prompts of one feature: {note}")
         if page.tier is not None and not explanation.is_baseline:
             lines.append(f"       {'tier':<10} {_told_tier(page.tier)}")
     lines += _every_context(page, are_chosen=choice != ContextChoice())

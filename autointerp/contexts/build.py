@@ -43,7 +43,7 @@ from autointerp.contexts.negatives import (
     rank_silent_tiles,
     rank_silent_windows,
 )
-from autointerp.contexts.place import OtherPeaks, Places
+from autointerp.contexts.place import Decoys, OtherPeaks, Places
 from autointerp.contexts.splits import (
     DuplicateFilter,
     check_no_leak,
@@ -105,7 +105,8 @@ class _Chunk:
 
     Attributes:
         windows: Of all the features.
-        decoys: Offsets in each window on which its decoy fires, strongest first; none where it has no decoy.
+        decoys: Offsets in each window on which its decoy fires, strongest first; none where it has no decoy, as where
+            the window doesn't grade.
         trigrams: Of each window.
         splits: Of each window's document, as if none were set apart to select.
         top_rows: Each feature's rows of the top set.
@@ -134,7 +135,12 @@ class _Builder:
         self._pools_without_select = inputs.pools.without_select()
         n_needed = self._config.min_explain + self._config.min_score
         self._places = Places(
-            OtherPeaks(inputs.collected.fired, self._statistics.n_active_blocks >= n_needed),
+            OtherPeaks(
+                inputs.collected.fired,
+                self._statistics.n_active_blocks >= n_needed,
+                inputs.pools.tiles.pool_blocks,
+                inputs.pools.tiles.context_length,
+            ),
             pieces=inputs.pieces,
             context_length=inputs.pools.tiles.context_length,
             peak_fraction=inputs.peak_fraction,
@@ -224,12 +230,11 @@ class _Builder:
         blocks = inputs.blocks.read(np.concatenate([top.block_index, fired.block_index]))
         splits = [group_split(name, inputs.seed, self._config.explain_share) for name in blocks.group_ids]
         grades = np.array([split == "score" for split in splits[top_rows.size :]], dtype=np.bool_)
-        in_top = self._places.within(top, top.window_start, blocks.take(np.arange(top_rows.size)))
         in_fired, starts = self._places.drawn(fired, blocks.take(np.arange(top_rows.size, len(splits))), grades)
         windows = cut_windows(join_rows([top, narrowed(fired, starts, top.context_length)]), blocks)
         return _Chunk(
             windows=windows,
-            decoys=self._places.offsets(np.concatenate([in_top, in_fired]), windows),
+            decoys=self._places.offsets(Decoys.none(top_rows.size).joined(in_fired), windows),
             trigrams=trigram_sets(windows.token_ids, windows.length),
             splits=splits,
             top_rows=dict(zip(features, top_places, strict=True)),

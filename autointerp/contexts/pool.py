@@ -50,6 +50,7 @@ class PoolTiles:
         trigrams: Hashed token trigrams of each tile, for finding near-duplicates.
         context_length: Tokens of a tile, unless its block's counted span is shorter.
         near_duplicate: Overlap of token trigrams from which on two contexts count as duplicates.
+        pool_blocks: The blocks that they are cut from.
     """
 
     source_id: str
@@ -68,7 +69,7 @@ class PoolTiles:
     context_length: int
     near_duplicate: float
     _pool_block: Int32[np.ndarray, " tile"]
-    _pool: PoolBlocks
+    pool_blocks: PoolBlocks
     _kept: KeptEmbeddings | None
     _embeddings: list[tuple[TextEmbedder, Float32[np.ndarray, "tile dim"]]] = field(default_factory=list)
     _duplicates: dict[Split, DuplicateIndex] = field(default_factory=dict)
@@ -156,7 +157,7 @@ class PoolTiles:
             context_length=context_length,
             near_duplicate=config.near_duplicate,
             _pool_block=pool_block,
-            _pool=pool,
+            pool_blocks=pool,
             _kept=kept,
         )
 
@@ -184,7 +185,7 @@ class PoolTiles:
     @cached_property
     def firing_features(self) -> Int64[np.ndarray, " feature"]:
         """The features that fire somewhere in the pool, ascending."""
-        return np.unique(self._pool.feature).astype(np.int64)
+        return np.unique(self.pool_blocks.feature).astype(np.int64)
 
     def spread_over_groups(self, tiles: Int64[np.ndarray, " tile"]) -> list[int]:
         """Tiles in their order, but each group's second after all first ones, and so on."""
@@ -223,13 +224,13 @@ class PoolTiles:
         self, feature_index: int
     ) -> tuple[Int64[np.ndarray, " firing"], Float32[np.ndarray, " firing"]]:
         """Tile and activation of each of a feature's firings that lies in one; one that lies in two comes twice."""
-        firings = self._pool.of(feature_index)
-        at, end = self._pool.at[firings], self._first + self.length
+        firings = self.pool_blocks.of(feature_index)
+        at, end = self.pool_blocks.at[firings], self._first + self.length
         # Of the tiles that begin at or before a firing, it may lie in the last two: a third never meets them.
         last = np.searchsorted(self._first, at, side="right") - 1
         tile = np.concatenate([last, last - 1])
         inside = (tile >= 0) & (np.tile(at, 2) < end[tile])
-        return tile[inside], np.tile(self._pool.activation[firings], 2)[inside]
+        return tile[inside], np.tile(self.pool_blocks.activation[firings], 2)[inside]
 
     @cached_property
     def score_texts(self) -> list[str]:
@@ -246,15 +247,15 @@ class PoolTiles:
     def block_is_silent(self, feature_index: int) -> Bool[np.ndarray, " tile"]:
         """Whether a feature is silent on every counted token of each tile's whole block."""
         silent = np.ones(self.n_blocks, dtype=np.bool_)
-        silent[self._pool.at[self._pool.of(feature_index)] // APART] = False
+        silent[self.pool_blocks.at[self.pool_blocks.of(feature_index)] // APART] = False
         tiles: Bool[np.ndarray, " tile"] = silent[self._pool_block]
         return tiles
 
     def holds_peak(self, feature_index: int) -> Bool[np.ndarray, " tile"]:
         """Whether each tile holds the largest activation of a feature in its whole block."""
-        firings = self._pool.of(feature_index)
+        firings = self.pool_blocks.of(feature_index)
         of_block = np.zeros(self.n_blocks, dtype=np.float32)
-        np.maximum.at(of_block, self._pool.at[firings] // APART, self._pool.activation[firings])
+        np.maximum.at(of_block, self.pool_blocks.at[firings] // APART, self.pool_blocks.activation[firings])
         peaks = self.peaks(feature_index)
         held: Bool[np.ndarray, " tile"] = (peaks > 0) & (peaks == of_block[self._pool_block])
         return held
@@ -265,7 +266,7 @@ class PoolTiles:
         The edge of a block is no firing.
         """
         reach = self.context_length // 2
-        at, first = self._pool.at[self._pool.of(feature_index)], self._first
+        at, first = self.pool_blocks.at[self.pool_blocks.of(feature_index)], self._first
         end = first + self.length
         following = np.searchsorted(at, first)
         bounded = np.concatenate([[-APART], at, [APART * (self.n_blocks + 1)]])
@@ -292,15 +293,15 @@ class PoolTiles:
         activations = np.zeros(int(self.length[tile]), dtype=np.float32)
         firings, first, last = self._firings_of(np.array([tile]), feature_index)
         inside = slice(firings.start + int(first[0]), firings.start + int(last[0]))
-        activations[self._pool.at[inside] - self._first[tile]] = self._pool.activation[inside]
+        activations[self.pool_blocks.at[inside] - self._first[tile]] = self.pool_blocks.activation[inside]
         return activations
 
     def _firings_of(
         self, tiles: Int64[np.ndarray, " some"], feature_index: int
     ) -> tuple[slice, Int64[np.ndarray, " some"], Int64[np.ndarray, " some"]]:
         """A feature's firings, and which of them, first and last, lie in each of some tiles."""
-        firings = self._pool.of(feature_index)
-        at, begin = self._pool.at[firings], self._first[tiles]
+        firings = self.pool_blocks.of(feature_index)
+        at, begin = self.pool_blocks.at[firings], self._first[tiles]
         return firings, np.searchsorted(at, begin), np.searchsorted(at, begin + self.length[tiles])
 
     def context(

@@ -118,7 +118,7 @@ def draw_peak_windows(
     row = np.searchsorted(pool.block_index, chosen.block_index)
     of_each = pool.blocks.take(row)
     # The place of the peak in what the explainer sees has no part in it: all of these are drawn.
-    places = Places(OtherPeaks(others, settings.is_alike), pieces, length, 0.5, key)
+    places = Places(OtherPeaks(others, settings.is_alike, pool, length), pieces, length, 0.5, key)
     _, start = places.drawn(chosen, of_each, np.ones(row.size, dtype=np.bool_))
     end = np.minimum(start + length, of_each.span_end)
     kept = _apart(row, start, end, n_wanted)

@@ -31,7 +31,7 @@ _DIGESTED_BYTES = 1 << 20
 # Raised whenever the same settings and text come to give other statistics or contexts: so also with a constant that is
 # no setting and decides them (`collect.merge.SHARDS_PER_FOLD`, how many neighbors are kept, the histogram's bins, the
 # peak tokens of `silent_token`). What the corpus's constants decide is in the digest of its text.
-_RULES = 3
+_RULES = 4
 
 
 def identity_settings(pipeline: Pipeline) -> dict[str, Any]:

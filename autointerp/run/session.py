@@ -231,7 +231,12 @@ class SourceSession:
         pipeline, collected = self.run.pipeline, self.collected
         n_needed = pipeline.contexts.min_explain + pipeline.contexts.min_score
         return Places(
-            OtherPeaks(collected.fired, collected.statistics.n_active_blocks >= n_needed),
+            OtherPeaks(
+                collected.fired,
+                collected.statistics.n_active_blocks >= n_needed,
+                self._pool_blocks,
+                pipeline.collect.context_length,
+            ),
             pieces=self.run.pieces,
             context_length=pipeline.collect.context_length,
             peak_fraction=pipeline.collect.peak_fraction,

@@ -10,11 +10,13 @@ so that a language model's prompts mix them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
+
+import numpy as np
 
 from autointerp.config import ModelConfig, ScoreConfig
 from autointerp.contexts.pool import PoolTiles
@@ -45,8 +47,10 @@ from autointerp.score.trials import (
     Posed,
     ScoreContexts,
     Undefined,
+    alone_in_prompts,
     answered,
     feature_key,
+    features_by_prompt,
     missing_class,
     one_answer,
     with_every_answer,
@@ -286,11 +290,18 @@ class BaseScorer(ABC):
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
             if not isinstance(of_job, Undefined)
         ]
-        asked = iter(await self._asked(cases, [of_job for of_job in posed if not isinstance(of_job, Undefined)]))
+        asked = await self._asked(cases, [of_job for of_job in posed if not isinstance(of_job, Undefined)])
+        features = (
+            (explanation.source_id, explanation.feature_index)
+            for (explanation, _), of_job in zip(jobs, posed, strict=True)
+            if not isinstance(of_job, Undefined)
+        )
+        shared = features_by_prompt(zip(features, (of_job.said.answers for of_job in asked), strict=True))
+        in_turn = iter(asked)
         return [
             self._failure(explanation, of_job, of_job.usage)
             if isinstance(of_job, Undefined)
-            else self._measured(explanation, contexts, next(asked))
+            else self._measured(explanation, contexts, next(in_turn), shared)
             for (explanation, contexts), of_job in zip(jobs, posed, strict=True)
         ]
 
@@ -320,7 +331,9 @@ class BaseScorer(ABC):
             return (self.needs_silence and contexts.no_silence) or missing
         return posed
 
-    def _measured(self, explanation: Explanation, contexts: ScoreContexts, asked: Asked) -> ScoreWithTrials | Failure:
+    def _measured(
+        self, explanation: Explanation, contexts: ScoreContexts, asked: Asked, shared: Mapping[str, int]
+    ) -> ScoreWithTrials | Failure:
         posed, said = asked.posed, asked.said
         of = answered(posed, said.answers)
         if isinstance(of, Undefined):
@@ -349,6 +362,10 @@ class BaseScorer(ABC):
             add_corrected(detail, headline, self._rates)
         if note := one_answer(said.answers):
             detail.add_note("uninformative", note)
+        if prompts := {a.prompt for a in said.answers if a.prompt is not None}:
+            detail.add("prompt_features", float(np.mean([shared[prompt] for prompt in prompts])))
+            if note := alone_in_prompts(said.answers, shared):
+                detail.add_note("alone", note)
         trials = self._trials(explanation, posed, said.answers)
         score = Score(
             explanation_id=explanation.explanation_id,

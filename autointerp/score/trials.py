@@ -1,6 +1,7 @@
 """Questions with their truth, the order in which they are asked, and what is left of them once they are answered."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -233,6 +234,33 @@ def with_every_answer(posed: Sequence[Posed], answers: Sequence[Answer], *, righ
         probability=np.array(probability, dtype=np.float64) if len(known) == len(given) else None,
         has_verdicts=all(a.verdict is not None for a in answers if a.unanswered is None),
         activations=_every_activation(posed, answers, right=right),
+    )
+
+
+def features_by_prompt(asked: Iterable[tuple[tuple[str, int], Sequence[Answer]]]) -> dict[str, int]:
+    """How many features' questions each prompt held, of features each with the answers to its questions."""
+    held = defaultdict[str, set[tuple[str, int]]](set)
+    for feature, answers in asked:
+        for prompt in {a.prompt for a in answers} - {None}:
+            held[str(prompt)].add(feature)
+    return {prompt: len(features) for prompt, features in held.items()}
+
+
+def alone_in_prompts(answers: Sequence[Answer], shared: Mapping[str, int]) -> str | None:
+    """What is to be known where prompts held several questions of this feature, and none of another.
+
+    Args:
+        answers: To the feature's questions.
+        shared: How many features' questions each prompt held.
+    """
+    n_together = Counter(a.prompt for a in answers if a.prompt is not None and shared[a.prompt] == 1)
+    n_alone = sum(n for n in n_together.values() if n > 1)
+    if not n_alone:
+        return None
+    return (
+        f"{n_alone} of {len(answers)} questions shared prompts with none of another feature: what they have in common "
+        "may tell the answers without the label, and the score be too high "
+        "(judge.contexts_per_prompt = 1 asks them one by one)"
     )
 
 

@@ -61,7 +61,7 @@ class Built:
         density = (statistics.n_active / statistics.n_tokens).tolist()
         n_needed = contexts.min_explain + contexts.min_score
         places = Places(
-            OtherPeaks(collected.fired, n_active_blocks >= n_needed),
+            OtherPeaks(collected.fired, n_active_blocks >= n_needed, pool, collect.context_length),
             pieces,
             collect.context_length,
             collect.peak_fraction,

@@ -99,6 +99,14 @@ def test_a_word_marked_here_and_unmarked_there_is_found_out() -> None:
     assert of(guessed, "no token marked elsewhere unmarked here") > 0.95
 
 
+def test_no_trial_is_guessed_by_how_often_its_word_is_marked_in_the_others() -> None:
+    """True marks of a feature stand on one word, false ones each on another: only many trials together tell."""
+    words = [f" t{t.feature if t.truth else t.place:013d}" for t in trials()]
+    repeated = table([with_word(t, word, t.marked[0]) for t, word in zip(trials(), words, strict=True)])
+    assert of(learned_solvers(repeated), "one trial, all") == pytest.approx(0.5, abs=0.07)
+    assert of(plain_prompt_solvers(repeated.of_one_feature()), "marked token marked elsewhere") > 0.95
+
+
 def test_no_feature_and_no_document_teaches_about_itself() -> None:
     """Each document has one truth and a word of its own: whoever saw it knows the answer."""
     truth_of = {f"document {i}": i % 2 == 0 for i in range(300)}

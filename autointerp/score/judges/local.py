@@ -16,8 +16,8 @@ threshold set on contexts whose answers are known, it would be put between the f
 the label happens to be closer to. A label that is no more similar to texts with its own words than to any others says
 nothing: every answer then has probability 1/2, and the verdict is no.
 
-A third, and how fast the probability rises, are those of a logistic regression over the demo's features, put together,
-rounded (`benchmarks/demo.md`): one rule for all features and for both sorts of questions.
+A third, and how fast the probability rises, were chosen once, over all of the demo's features together, and are one
+rule for every feature and both sorts of questions (`benchmarks/demo.md` has what other choices give).
 """
 
 from __future__ import annotations
