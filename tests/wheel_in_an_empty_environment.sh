@@ -12,6 +12,7 @@ python3 -m venv "$place/env"
 cd "$place"
 "$place/env/bin/autointerp" demo --sample 40 --set corpus.n_tokens=60000
 "$place/env/bin/autointerp" search runs/demo "error handling" --top-k 3
+"$place/env/bin/autointerp" calibrate demo --puzzles token --set corpus.n_tokens=60000
 "$place/env/bin/autointerp" new my.toml --from gpt2-small
 if "$place/env/bin/pip" list 2>/dev/null | grep -q -i -E '^(ray|openai|anthropic) '; then
   echo "an extra was installed although nobody asked for it" >&2

@@ -155,6 +155,35 @@ def test_show_says_what_unanswered_questions_could_change_and_that_one_answer_to
     assert lines[place + 2].strip() == "prompts of one feature: 2 of 2 questions shared prompts"
 
 
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        (
+            {
+                "corrected": 0.9,
+                "corrected_interval": {"low": 0.7, "high": 1.0},
+                "judge_rates": {"sensitivity": 0.8, "specificity": 0.75, "spread": 0.1},
+            },
+            ".90 [.70 1.00]  corrected for the judge's errors: sensitivity .80, specificity .75 on puzzles",
+        ),
+        (
+            {"corrected": None, "undefined": {"corrected": "the judge can't be told from guessing"}},
+            "not corrected for the judge's errors: the judge can't be told from guessing",
+        ),
+    ],
+)
+def test_show_says_what_a_score_is_without_the_judge_s_errors_or_why_that_is_not_known(
+    run: Path, capsys: pytest.CaptureFixture[str], detail: dict[str, Any], said: str
+) -> None:
+    label = make.explanation(1, "heat")
+    graded = make.graded(label)
+    Writer(run).add_explanations([label])
+    Writer(run).add_scores([replace(graded, score=replace(graded.score, detail=detail))])
+    lines = printed(capsys, "show", str(run), "1").splitlines()
+    place = next(i for i, line in enumerate(lines) if "detection" in line)
+    assert lines[place + 1].strip() == said
+
+
 def test_show_says_how_many_others_carry_the_same_label(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     writer = Writer(run)
     writer.add_explanations([make.explanation(1, "heat"), make.explanation(0, "heat")])

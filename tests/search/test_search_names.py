@@ -200,6 +200,19 @@ def test_a_run_is_carried_to_another_process_and_reads_there_for_itself(run: Run
     assert carried.search("heat", 2) == run.search("heat", 2)
 
 
+def test_a_data_frame_has_corrected_values_where_any_score_has(run: Run, writer: Writer) -> None:
+    assert not [name for name in run.to_pandas() if "corrected" in name]
+    label = replace(make.explanation(1, "court", fingerprint="e2"), explainer="examples")
+    graded = make.graded(label)
+    detail = {"corrected": 0.9, "corrected_interval": {"low": 0.7, "high": 1.0}}
+    writer.add_explanations([label])
+    writer.add_scores([replace(graded, score=replace(graded.score, detail=detail))])
+    frame = run.to_pandas()
+    names = [name for name in frame if "corrected" in name]
+    assert names == ["detection_corrected", "detection_corrected_ci_low", "detection_corrected_ci_high"]
+    assert frame[names].dropna().to_numpy().tolist() == [[0.9, 0.7, 1.0]]
+
+
 def test_one_data_frame_has_features_labels_scores_and_what_is_missing(run: Run, writer: Writer) -> None:
     shuffled = make.explanation(1, "music", fingerprint="b1", label_from=3)
     writer.add_explanations([shuffled, replace(make.explanation(1, "court", fingerprint="e2"), explainer="examples")])
