@@ -168,10 +168,19 @@ def peak() -> float:
 
 
 def pose(of: Scored) -> None:
-    """Building the trials of every label, scorer by scorer; each label's are given up before the next."""
+    """Building the trials of every label, scorer by scorer; each label's are given up before the next.
+
+    What recall's judge compares, every window with the label, comes first and apart: it chooses by that, but for it
+    nothing is compared that would not be otherwise.
+    """
     scorers, seed = fresh_scorers(of), of.source.run.pipeline.seed
     for scorer in scorers:
         scorer.prepare([e.label for e in of.explanations], texts_of(of.given.values()), of.source.pool)
+    with Cpu() as comparing:
+        for label in of.explanations:
+            of.source.run.embedder.similarity(label.label, of.source.pool.score_texts)
+    n_texts = len(of.source.pool.score_texts)
+    print(f"comparing a label with {n_texts} windows: {1000 * comparing.seconds / len(of.explanations):.2f} ms")
     print("| scorer | trials a label | building them | the floor: making as many records |\n|---|---|---|---|")
     for scorer in scorers:
         jobs = [(e, of.given[e.feature_index]) for e in of.explanations]

@@ -133,17 +133,26 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="tell what the language models would be asked, and its cost; ask nothing")
     ] = False,
+    null: Annotated[
+        str | None,
+        typer.Option("--null", help="run it on a coder or model that learned nothing: random-coder or random-model"),
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Run all stages, going on from what an earlier run finished."""
     if dry_run and not resume:
         raise PipelineError("--dry-run and --no-resume exclude each other", "give one of them")
-    if dry_run:
-        _tell_cost(_load(file, set_, features, sample), as_json=json_)
-        return
-    if json_:
+    if json_ and not dry_run:
         raise PipelineError("--json is of --dry-run only", "look at the run with `autointerp status FOLDER --json`")
-    _run(_load(file, set_, features, sample), None, resume=resume)
+    pipeline = _load(file, set_, features, sample)
+    if null is not None:
+        from autointerp.run.null_run import null_pipeline
+
+        pipeline = null_pipeline(pipeline, null)
+    if dry_run:
+        _tell_cost(pipeline, as_json=json_)
+    else:
+        _run(pipeline, None, resume=resume)
 
 
 @app.command()

@@ -23,7 +23,7 @@ def comparison_lines(found: RunComparison, *, n_shown: int, with_source: bool) -
     lines += [f"  differs in {what}" for what in found.differs]
     lines += [f"  note: {what}" for what in found.warnings]
     lines += ["", "The second less the first, with 95 % intervals over features:", *_overall_rows(found.scorers)]
-    for of in found.scorers:
+    for of in (one for one in found.scorers if one.is_paired):
         lines += ["", *_feature_lines(of, n_shown, with_source=with_source)]
     return lines
 
@@ -61,7 +61,8 @@ def _needed(of: ScorerComparison) -> str:
     if mean.detectable is None:
         n = of.overall.n_first
         return f"unknown: {'one feature' if n == 1 else f'all {n} features differ by the same'}"
-    shows = f"{of.overall.n_first} show {number(mean.detectable)} or more"
+    at_hand = str(of.overall.n_first) if of.is_paired else f"{of.overall.n_first} and {of.overall.n_second}"
+    shows = f"{at_hand} show {number(mean.detectable)} or more"
     if mean.is_settled:
         return f"yes; {shows}"
     if mean.n_to_settle is None:
@@ -70,8 +71,6 @@ def _needed(of: ScorerComparison) -> str:
 
 
 def _feature_lines(of: ScorerComparison, n_shown: int, *, with_source: bool) -> list[str]:
-    if not of.is_paired:
-        return [f"{of.scorer}: no features in common, so none is compared by itself"]
     by = "from pairs of the same trials"
     if of.n_by_trials < len(of.features):
         n_apart = len(of.features) - of.n_by_trials

@@ -207,6 +207,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """Show how far each stage is, what it cost, and why something failed."""
     from autointerp.cli.tables import feature_name, summary_rows, table, with_words
     from autointerp.library.run import open_run
+    from autointerp.run.null_names import null_lines
     from autointerp.score.judges import LOCAL_JUDGE_CAVEAT
 
     opened = open_run(run)
@@ -231,6 +232,7 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         for s in stages
     ]
     lines = table(["stage", "state", "done", "failed", "pending", "cost"], rows, left=(0, 1))
+    lines = [*null_lines(source.source_id for source in opened.sources()), *lines]
     paid: dict[str, Any] | None = None
     try:
         if (found := opened.paid()) is not None:

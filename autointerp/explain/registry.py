@@ -4,8 +4,8 @@ from autointerp.explain.base import BaseExplainer
 from autointerp.plugins import load_class
 
 BUILT_IN = {
-    "rules": "autointerp.explain.rules:RulesExplainer",
     "keywords": "autointerp.explain.keywords:KeywordsExplainer",
+    "rules": "autointerp.explain.rules:RulesExplainer",
     "examples": "autointerp.explain.examples:ExamplesExplainer",
     "contrastive": "autointerp.explain.contrastive:ContrastiveExplainer",
     "evidence": "autointerp.explain.evidence:EvidenceExplainer",

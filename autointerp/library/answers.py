@@ -24,9 +24,9 @@ from autointerp.score.clusters import numbered
 from autointerp.score.confusion import confusion
 from autointerp.score.correction import Judged, prediction_powered
 from autointerp.score.metrics import Estimate
+from autointerp.score.on_puzzles import SCORERS
 from autointerp.whole_file import whole_file
 
-SCORERS = ("detection", "fuzzing")
 COLUMNS = ("explanation_id", "scorer", "context_id", "label", "text", "answer")
 _SAID = {"yes": True, "y": True, "true": True, "1": True, "no": False, "n": False, "false": False, "0": False}
 _FEATURES_PER_READ = 256

@@ -110,7 +110,7 @@ def what_differs(first: Side, second: Side) -> tuple[str, ...]:
     ):
         if of_one != of_other:
             found.append(f"{what}: {of_one} and {of_other}")
-    if one.fingerprint != other.fingerprint and not found:
+    if one.fingerprint != other.fingerprint and not found and first.contexts == second.contexts:
         found.append(f"labels: {one.fingerprint[:_SHOWN_PREFIX]} and {other.fingerprint[:_SHOWN_PREFIX]}")
     for of in first.scores:
         against = next((score for score in second.scores if score.scorer == of.scorer), None)

@@ -29,6 +29,8 @@ _TASKS: tuple[tuple[Task, _Build, tuple[str, str]], ...] = (
     (detection.DETECTION, detection.build_questions, detection.DetectionScorer.classes),
     (fuzzing.FUZZING, fuzzing.build_questions, fuzzing.FuzzingScorer.classes),
 )
+SCORERS = (detection.DetectionScorer.name, fuzzing.FuzzingScorer.name)
+"""Whose questions are asked, and may be answered by a person."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from autointerp.devices import find_device
 from autointerp.errors import SubjectError
+from autointerp.subject.limits import check_text, n_embedded
 from autointerp.subject.model import Subject, load_causal_subject
 from autointerp.subject.products import multiplies_natively
 
@@ -53,17 +54,18 @@ class CausalModel:
     def mean_log_probability(self, prompt: str, texts: Sequence[str]) -> Float64[np.ndarray, " text"]:
         """Mean of ln p over the tokens of each text behind a prompt; NaN where they are more than the model reads.
 
-        A text that has no tokens has NaN too. Batches are cut by these texts alone, so that a value does not depend on
-        what else is asked.
+        A text without tokens has NaN too, and one with a token that the model has no embedding for. Batches are cut by
+        these texts alone, so that a value does not depend on what else is asked.
         """
         model: Any = self.subject.model
         before = self._start(prompt)
         assert before, "the first token of a text has something before it"
         ids = [self._token_ids(text) for text in texts]
         room = np.inf if self.window is None else self.window - len(before)
-        fits = sorted((i for i in range(len(ids)) if 0 < len(ids[i]) <= room), key=lambda i: (len(ids[i]), i))
+        fits = [i for i, of_text in enumerate(ids) if 0 < len(of_text) <= room and self._embeds(of_text)]
+        fits.sort(key=lambda i: (len(ids[i]), i))
         values = np.full(len(ids), np.nan)
-        if not fits:
+        if not fits or not self._embeds(before):
             return values
         device = self.subject.device
         start = model(input_ids=torch.tensor([before], device=device), use_cache=True)
@@ -95,6 +97,9 @@ class CausalModel:
         begin = special[:1] if special and special[0] == tokenizer.bos_token_id else []
         return [*begin, *self._token_ids(prompt)]
 
+    def _embeds(self, ids: Sequence[int]) -> bool:
+        return max(ids) < n_embedded(self.subject)
+
     def _token_ids(self, text: str) -> list[int]:
         ids: list[int] = self.subject.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
@@ -117,7 +122,15 @@ def load_causal_model(config: "SubjectConfig", key: str) -> CausalModel:
         raise SubjectError(
             error.problem.replace("subject.model", key), error.remedy.replace("subject.model", key)
         ) from error
+    check_text(subject, 1)
     model: Any = subject.model
+    with torch.inference_mode():
+        said = model(input_ids=torch.tensor([[0]], device=subject.device), use_cache=True)
+    if getattr(said, "past_key_values", None) is None:
+        raise SubjectError(
+            f"the model {config.model} keeps no keys and values of what it has read, which is wanted here",
+            f"set {key} to a transformer",
+        )
     return CausalModel(subject, getattr(model.config.get_text_config(), "max_position_embeddings", None))
 
 

@@ -85,7 +85,9 @@ def test_unrelated_labels_score_as_chance_does(built: Built, scorer_class: type[
 def test_recall_is_the_f1_that_is_counted_over_all_windows(built: Built, fault: Fault) -> None:
     scores = built.scores(RecallScorer, fault)
     truth = {f: built.planted.truths(f)[fault].f1 or 0.0 for f in scores}
-    assert abs(np.mean([scores[f].score.value - truth[f] for f in scores])) < 0.02
+    off = np.array([scores[f].score.value - truth[f] for f in scores])
+    # The bias that is allowed, and what so few features leave to chance.
+    assert abs(off.mean()) < 0.02 + off.std() / off.size**0.5
     inside = [scores[f].score.ci_low <= truth[f] <= scores[f].score.ci_high for f in scores]
     assert np.mean(inside) > 0.8
 

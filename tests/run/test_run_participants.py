@@ -31,7 +31,7 @@ def pipeline(**tables: object) -> Pipeline:
 @pytest.mark.parametrize(
     ("tables", "said"),
     [
-        ({"explain": {"explainer": "keyword"}}, "there is no explainer 'keyword': one of keywords, examples"),
+        ({"explain": {"explainer": "keyword"}}, "there is no explainer 'keyword': one of keywords, rules, examples"),
         ({"score": {"scorers": ["detektion"]}}, "there is no scorer 'detektion': one of detection, fuzzing"),
         ({"score": {"scorers": ["no_such_file.py:Mine"]}}, "there is no file no_such_file.py for a scorer"),
         ({"explain": {"explainer": "examples"}}, r"asks a language model: add a table \[explain.model\]"),

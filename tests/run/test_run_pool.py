@@ -40,7 +40,7 @@ def pipeline_of(planted: Planted, tmp_path: Path, name: str, features: Sequence[
 
 
 def window_texts(pipeline: Pipeline) -> set[str]:
-    """Texts of the windows of peaks; without those that the corpus as it comes has too, as recall embeds that."""
+    """Texts of the windows of peaks, without those that the corpus as it comes has too."""
     with hold_run_folder(pipeline) as folder:
         (source,) = Session(pipeline, folder).each_source()
         return set(source.peak_windows.texts) - set(source.pool.texts)

@@ -9,18 +9,20 @@ from pathlib import Path
 import pytest
 
 from autointerp import load_pipeline, open_run, run_pipeline
+from autointerp.store.reader import Reader
 from benchmarks.label_free_solvers import Guessed, plain_prompt_solvers, plain_solvers
-from benchmarks.label_free_trials import Table, read_run, tabulate
+from benchmarks.label_free_trials import Shown, Table, read_run, shown, tabulate
 from tests.making import make_once
 
 SMALL = (
     "corpus.n_tokens=60_000",
     "features.sample=150",
-    'score.scorers=["detection", "fuzzing"]',
+    'score.scorers=["detection", "fuzzing", "discrimination"]',
     "score.baseline=false",
 )
 # Solvers may be as far from chance as this, and as much farther as chance takes them in so few features.
 MARGIN = 0.03
+SCORERS = ("detection", "fuzzing", "discrimination")
 pytestmark = pytest.mark.slow
 
 
@@ -32,8 +34,19 @@ def tables(shared_folder: Path) -> dict[str, Table]:
         pipeline = load_pipeline("demo", (*SMALL, f"runs={made.parent}", f"name={made.name}"))
         run_pipeline(pipeline, ("corpus", "collect", "contexts", "explain", "score"))
 
-    run = read_run(open_run(make_once(shared_folder / "attacked", make)).reader, 1000)
-    return {scorer: tabulate(run.by_scorer[scorer], run.rates) for scorer in ("detection", "fuzzing")}
+    reader = open_run(make_once(shared_folder / "attacked", make)).reader
+    run = read_run(reader, 1000)
+    trials = {**run.by_scorer, "discrimination": list(against_siblings(reader))}
+    return {scorer: tabulate(trials[scorer], run.rates) for scorer in SCORERS}
+
+
+def against_siblings(reader: Reader) -> Iterator[Shown]:
+    """Discrimination's trials; its false ones are windows that it drew from the pool."""
+    with reader.session():
+        for explanation in reader.explanations():
+            by_id = {context.context_id: context for context in reader.contexts(explanation.feature_index)}
+            for trial in reader.trials(explanation.explanation_id, "discrimination"):
+                yield shown(explanation.feature_index, by_id[trial.context_id], (), trial.truth)
 
 
 def telling(guessed: Sequence[Guessed]) -> Iterator[str]:
@@ -43,12 +56,12 @@ def telling(guessed: Sequence[Guessed]) -> Iterator[str]:
             yield f"{of.solver}: {of.auroc:.3f} ({of.low:.3f} to {of.high:.3f}, {of.n_features} features)"
 
 
-@pytest.mark.parametrize("scorer", ["detection", "fuzzing"])
+@pytest.mark.parametrize("scorer", SCORERS)
 def test_no_trial_tells_its_truth_by_what_can_be_counted_in_it(tables: dict[str, Table], scorer: str) -> None:
     assert not list(telling(plain_solvers(tables[scorer])))
 
 
-@pytest.mark.parametrize("scorer", ["detection", "fuzzing"])
+@pytest.mark.parametrize("scorer", SCORERS)
 def test_no_trial_tells_its_truth_beside_those_of_other_features(tables: dict[str, Table], scorer: str) -> None:
     assert not list(telling(plain_prompt_solvers(tables[scorer].mixed())))
 

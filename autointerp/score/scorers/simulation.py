@@ -117,5 +117,5 @@ def rarities(contexts: Sequence[Context], pool: PoolTiles) -> Float64[np.ndarray
     ids = np.concatenate([np.asarray(context.token_ids, dtype=np.int64) for context in contexts])
     inside = np.arange(pool.token_ids.shape[1]) < pool.length[:, None]
     counts = np.bincount(pool.token_ids[inside], minlength=int(ids.max()) + 1)
-    rarity: Float64[np.ndarray, " token"] = -np.log((counts[ids] + 0.5) / counts.sum())
+    rarity: Float64[np.ndarray, " token"] = -np.log((counts[ids] + 0.5) / max(1, counts.sum()))
     return rarity

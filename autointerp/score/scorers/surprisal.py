@@ -110,6 +110,8 @@ class SurprisalJudge:
         n_label, n_text = self.model.n_tokens(_prompt(label)), self.model.n_tokens(text)
         if n_text == 0:
             return f"the context has no tokens of {self.name}"
+        if self.model.window is None or n_label + n_text <= self.model.window:
+            return f"the label or the context has a token that {self.name} has no embedding for"
         return (
             f"the prompt with the label has {n_label} tokens and the context {n_text}, and {self.name} reads "
             f"{self.model.window} at once"
