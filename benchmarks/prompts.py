@@ -213,8 +213,7 @@ def detection_questions(features: Sequence[FeatureContexts], place: int) -> list
 def fuzzing_questions(features: Sequence[FeatureContexts], place: int) -> list[Question]:
     """Marked contexts of the feature at a place, of both splits, then of those after it."""
     return filled(
-        [posed.question for split in ("score", "explain") for posed in fuzzing.build_questions(of, split, 0)]
-        for of in turned(features, place)
+        [posed.question for posed in fuzzing.build_questions(of, "score", 0)] for of in turned(features, place)
     )
 
 
