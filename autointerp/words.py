@@ -7,12 +7,15 @@ one word count as they are; of longer items, which are prose, function words and
 import re
 from functools import lru_cache
 
-# A character of a script that is written without spaces; a word, perhaps contracted or possessive; a punctuation mark.
-# Other apostrophes stand between words: pieces of a tokenizer that loses spaces read "either'a'or'b".
-UNSPACED = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+# A character of a script that is written without spaces, also right beside a number or a word of another; a word,
+# perhaps contracted or possessive; a punctuation mark. Other apostrophes stand between words: pieces of a tokenizer
+# that loses spaces read "either'a'or'b".
+_UNSPACED_RANGES = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+UNSPACED = f"[{_UNSPACED_RANGES}]"
+_OF_WORDS = rf"[^\W_{_UNSPACED_RANGES}]"
 WORD = re.compile(
     rf"{UNSPACED}"
-    r"|[^\W_]+(?:['\u2019](?:s|t|d|m|re|ve|ll)(?![^\W_]))?"
+    rf"|{_OF_WORDS}+(?:['\u2019](?:s|t|d|m|re|ve|ll)(?!{_OF_WORDS}))?"
     r"|[^\w\s]|_",
     re.IGNORECASE,
 )

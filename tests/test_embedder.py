@@ -74,6 +74,7 @@ def test_a_full_table_of_words_starts_again_and_gives_the_same_similarity(
 def test_words_are_cut_from_text_in_any_script() -> None:
     assert words_of("Don't raise n_samples (x).") == ("don't", "raise", "n", "_", "samples", "(", "x", ")", ".")
     assert words_of("方程 ñandú привет") == ("方", "程", "ñandú", "привет")
+    assert words_of("2024年3月のiPhone手机") == ("2024", "年", "3", "月", "の", "iphone", "手", "机")
     assert words_of("either'a'or we've") == ("either", "'", "a", "'", "or", "we've")
     assert words_of("  \n") == ()
 

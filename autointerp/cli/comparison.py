@@ -74,7 +74,7 @@ def _feature_lines(of: ScorerComparison, n_shown: int, *, with_source: bool) -> 
     by = "from pairs of the same trials"
     if of.n_by_trials < len(of.features):
         n_apart = len(of.features) - of.n_by_trials
-        by = f"{n_apart} of {len(of.features)} from two intervals, which sees less, their trials not being the same"
+        by = f"{n_apart} of {len(of.features)} from two intervals, which sees less: their trials can't be paired"
     lines = [
         f"{of.scorer}, feature by feature ({by}; Benjamini-Hochberg, false discovery rate"
         f" {100 * FALSE_DISCOVERY_RATE:.0f} %): {len(of.better)} better, {len(of.worse)} worse,"

@@ -39,9 +39,10 @@ _SIDES = {
     ("before", 1): "right before",
     ("near", 1): "right beside",
 }
-_BESIDE = rf"(?:right (?:after|before|beside)|within \d+ words (?:after|before|of)) (?:{_ROOT})"
+_REACH = "[1-9][0-9]{0,2}"
+_BESIDE = rf"(?:right (?:after|before|beside)|within {_REACH} words (?:after|before|of)) (?:{_ROOT})"
 _WITHIN = re.compile(
-    r"(?:right (?P<side>after|before|beside)|within (?P<within>\d+) words (?P<far>after|before|of))"
+    rf"(?:right (?P<side>after|before|beside)|within (?P<within>{_REACH}) words (?P<far>after|before|of))"
     rf" (?P<root>{_ROOT})"
 )
 _CONDITION = "|".join([*map(re.escape, PLACES), _BESIDE])

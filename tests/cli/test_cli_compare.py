@@ -52,6 +52,8 @@ def test_a_copy_of_a_run_does_not_differ(run: Path, capsys: pytest.CaptureFixtur
     text = printed(capsys, "compare", str(run), str(tmp_path))
     assert "0 better, 0 worse" in text
     assert "unknown: all 9 features differ by the same" in text
+    of_recall = next(line for line in text.splitlines() if line.startswith("recall, feature by feature"))
+    assert "from two intervals, which sees less: their trials can't be paired" in of_recall
 
 
 def test_a_copy_of_a_run_agrees_with_it_throughout(

@@ -98,6 +98,8 @@ def test_sentences_read_as_people_write_them(rule: Rule, sentence: str) -> None:
         "numbers of years",
         '"key" or "keys" in a dictionary',
         "text about numbers",
+        'words within 0 words of "a"',
+        'words within 99999999999999999999 words of "a"',
     ],
 )
 def test_a_label_of_another_kind_is_no_rule(label: str) -> None:

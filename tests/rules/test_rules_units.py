@@ -34,6 +34,8 @@ def held(label: str, *texts: str) -> list[list[str]]:
         ("marks", 'say "x", _y_', ['"', '"', ",", "_", "_"]),
         ("Cyrillic words", "мир and world", ["мир"]),
         ("CJK words", "the 熱 of", ["熱"]),
+        ("CJK words", "2024年 iPhone手", ["年", "手"]),
+        ("numbers of four digits", "2024年3月", ["2024"]),
         ("words at the start of a sentence", "One. Two three! Four", ["two", "four"]),
         ("words at the end of a sentence", "One two. Three four? five", ["two", "four"]),
         ("words at the start of a line", "one two\nthree\n\n four", ["three", "four"]),
