@@ -107,7 +107,7 @@ class Embedder:
 
     def __init__(self, config: EmbedderConfig) -> None:
         self.name = Path(config.model).name
-        self.fingerprint = fingerprint("embedder", config.model, 1, SHARPNESS, LENGTH_SLOPE)
+        self.fingerprint = fingerprint("embedder", config.model, 2, SHARPNESS, LENGTH_SLOPE)
         self._config = config
         self._loaded: SentenceModel | None = None
         self._cache: OrderedDict[str, Float32[np.ndarray, " dim"]] = OrderedDict()

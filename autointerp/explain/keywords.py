@@ -33,6 +33,7 @@ class KeywordsExplainer(BaseExplainer):
     """
 
     name = "keywords"
+    version = 2
 
     def __init__(self, tools: Tools) -> None:
         super().__init__(tools)

@@ -22,6 +22,7 @@ class RulesExplainer(BaseExplainer):
     """
 
     name = "rules"
+    version = 2
 
     def __init__(self, tools: Tools) -> None:
         super().__init__(tools)
