@@ -84,7 +84,9 @@ def _check_length(subject: Subject, n_positions: int) -> None:
     family = FAMILIES.get(subject.family)
     if family is None or family.position_embedding is None:
         return
-    embedding: Any = subject.model.get_submodule(family.position_embedding)
+    model: Any = subject.model
+    # Of a model with a head on it, its positions are those of what is below.
+    embedding: Any = getattr(model, "base_model", model).get_submodule(family.position_embedding)
     if n_positions > (n_rows := int(embedding.weight.shape[0])):
         raise SubjectError(
             f"the model {subject.name} has {n_rows:,} positions, and a block {n_positions:,}",

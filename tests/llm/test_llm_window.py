@@ -1,6 +1,7 @@
 """Tokens of a request, estimated on the high side, and the room that a window leaves for its answer."""
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def test_where_less_room_would_not_help_the_request_is_too_long(words: str) -> N
 
 @pytest.mark.parametrize("prompt", sorted(p.stem for p in asset_folder("prompts").glob("*.txt")))
 def test_the_estimate_is_not_below_what_a_small_vocabulary_makes_of_our_prompts(prompt: str) -> None:
-    text = (asset_folder("prompts") / f"{prompt}.txt").read_text(encoding="utf-8")
+    text = re.sub(r"{{ \w+ }}", "", (asset_folder("prompts") / f"{prompt}.txt").read_text(encoding="utf-8"))
     assert n_tokens(text) <= estimated_tokens(text) < 2 * n_tokens(text)
 
 
