@@ -128,9 +128,12 @@ def agreement_lines(found: RunAgreement) -> list[str]:
         verdicts = of.verdicts
         cells = ["-"] * 4
         if verdicts is not None:
-            cells = [f"{verdicts.n_trials:,}", *map(_agreed, (verdicts.share, verdicts.kappa, verdicts.alpha))]
+            cells = [
+                f"{verdicts.n_trials:,} of {verdicts.n_features}",
+                *map(_agreed, (verdicts.share, verdicts.kappa, verdicts.alpha)),
+            ]
         rows.append([of.scorer, judges, str(of.n_features), *cells, str(of.n_unanswered), _agreed(of.scores)])
-    header = ["scorer", "judges", "features", "trials", "same verdict", "Cohen's kappa", "Krippendorff's alpha"]
+    header = ["scorer", "judges", "features", "same trials", "same verdict", "Cohen's kappa", "Krippendorff's alpha"]
     header += ["unanswered", "ICC of scores"]
     lines += ["", "With 95 % intervals over features:", *table(header, rows, left=(0, 1))]
     return lines

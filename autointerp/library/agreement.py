@@ -134,7 +134,7 @@ class _Gathered:
         table = [pairs.count(said) for said in ((True, True), (True, False), (False, True), (False, False))]
         if sum(table):
             self.tables.append(table)
-            self.n_unanswered += len(pairs) - sum(table)
+        self.n_unanswered += len(pairs) - sum(table)
 
     def agreement(self, scorer: str, first_judge: str, second_judge: str) -> ScorerAgreement:
         """All features together."""
@@ -145,7 +145,7 @@ class _Gathered:
             second_judge=second_judge,
             n_features=len(self.values),
             n_same_trials=self.n_same_trials,
-            n_unanswered=self.n_unanswered,
+            n_unanswered=self.n_unanswered if self.tables else 0,  # a similarity has no verdict to leave out
             verdicts=verdict_agreement(np.array(self.tables, dtype=np.float64), rng) if self.tables else None,
             scores=score_agreement(np.array(self.values, dtype=np.float64), rng),
         )

@@ -7,7 +7,7 @@
    share that is between features, a judge that is stricter throughout counting against it.
 
 Intervals are Bayesian bootstraps over features (Rubin 1981): a feature's trials are judged alike, so that it is the
-feature that is drawn.
+feature that is drawn. Where all tell the same no draw differs, and there is none, but of a share of 1 Wilson's.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from autointerp.score import metrics
+
 _N_DRAWS = 2000
 _FEWEST = 3
+_SAME = 1e-9
 
 _Sums = Float64[np.ndarray, "draw sum"]
 _Draws = Float64[np.ndarray, " draw"]
@@ -29,8 +32,10 @@ class Agreed:
     """A measure of agreement, 1 where it is complete.
 
     Attributes:
-        value: The measure; None where it is undefined: both said the same to everything, or no score differs.
-        low: Lower end of the 95 % interval; None where there is none: of fewer than 3 features, too.
+        value: The measure; None where it is undefined: both said the same to everything, no score differs, or of
+            scores there is one feature.
+        low: Lower end of the 95 % interval; None where there is none: of fewer than 3 features, and where every feature
+            tells the same, which does not tell how others would; of a share of 1 there is one of any number.
         high: Upper end.
     """
 
@@ -45,12 +50,14 @@ class VerdictAgreement:
 
     Attributes:
         n_trials: Trials that both answered.
+        n_features: Features that these are of.
         share: Of trials with the same verdict.
         kappa: Cohen's.
         alpha: Krippendorff's, of yes and no.
     """
 
     n_trials: int
+    n_features: int
     share: Agreed
     kappa: Agreed
     alpha: Agreed
@@ -60,14 +67,16 @@ def verdict_agreement(tables: Float64[np.ndarray, "feature 4"], rng: np.random.G
     """Agreement of verdicts.
 
     Args:
-        tables: Trials of each feature to which both said yes, only the first, only the second, and neither; not all 0.
+        tables: Trials of each feature to which both said yes, only the first, only the second, and neither; of each at
+            least one trial.
         rng: Source of the draws behind intervals.
     """
     n_trials = int(tables.sum())
-    assert n_trials > 0
+    assert (tables.sum(axis=1) > 0).all()
     return VerdictAgreement(
         n_trials=n_trials,
-        share=_with_interval(_share, tables, rng),
+        n_features=len(tables),
+        share=_of_share(tables, rng),
         kappa=_with_interval(_kappa, tables, rng),
         alpha=_with_interval(_alpha, tables, rng),
     )
@@ -80,7 +89,10 @@ def score_agreement(values: Float64[np.ndarray, "feature 2"], rng: np.random.Gen
         values: The first's and the second's.
         rng: Source of the draws behind the interval.
     """
-    one, other = values.T
+    if len(values) < 2:
+        return Agreed(None)
+    # About their mean, so that scores that all but agree are not lost in the rounding of squares.
+    one, other = (values - values.mean()).T
     moments = np.column_stack([np.ones(len(values)), one, other, one**2, other**2, one * other])
     return _with_interval(_correlation, moments, rng)
 
@@ -96,7 +108,21 @@ def _with_interval(measure: _Measure, rows: Float64[np.ndarray, "feature sum"], 
     drawn = measure(rng.dirichlet(np.ones(n), _N_DRAWS) * n @ rows)
     # A bootstrap's spread is that of n - 1 features.
     low, high = np.nanquantile(seen + (drawn - seen) * (n / (n - 1)) ** 0.5, (0.025, 0.975))
+    if high - low < _SAME:
+        return Agreed(seen)
     return Agreed(seen, min(float(low), seen), min(1.0, max(float(high), seen)))
+
+
+def _of_share(tables: Float64[np.ndarray, "feature 4"], rng: np.random.Generator) -> Agreed:
+    """Where all verdicts agree, no draw does otherwise, and the low end is Wilson's of as many features that agree.
+
+    The share of trials is at least that of features all of whose trials agree.
+    """
+    if tables[:, 1:3].any():
+        return _with_interval(_share, tables, rng)
+    wholly = metrics.proportion(len(tables), len(tables))
+    assert wholly is not None, "there is a feature"
+    return Agreed(1.0, wholly.low, 1.0)
 
 
 def _share(sums: _Sums) -> _Draws:

@@ -221,6 +221,19 @@ def test_trials_that_either_left_unanswered_are_counted_and_agree_on_nothing(tmp
     assert of.verdicts.n_trials == 12 * 19
 
 
+def test_a_feature_that_shares_no_answered_trial_counts_among_the_unanswered_only(tmp_path: Path) -> None:
+    writer = write(tmp_path, {"good-1": GOOD})
+    for feature in range(N_FEATURES):
+        whole = judged(make.explanation(feature, "", "good-1"), 0, "s2", "silent-1")
+        if feature == 0:
+            whole = replace(whole, trials=tuple(replace(t, verdict=None, unanswered="refused") for t in whole.trials))
+        writer.add_scores([whole], [])
+    (of,) = judge_agreement(tmp_path, judge=("local", "silent-1")).scorers
+    assert of.verdicts is not None
+    assert (of.n_features, of.verdicts.n_features, of.verdicts.n_trials) == (12, 11, 11 * 20)
+    assert of.n_unanswered == 20
+
+
 def test_a_null_of_the_run_is_a_side_like_any_other(tmp_path: Path) -> None:
     writer = write(tmp_path, {"good-1": GOOD})
     shuffled = [make.explanation(feature, "another's", "b1", label_from=feature + 1) for feature in range(6)]

@@ -36,6 +36,27 @@ def test_of_two_features_there_is_no_interval() -> None:
     assert found.kappa.value is not None
 
 
+@pytest.mark.parametrize("n_features", [1, 4, 50])
+def test_where_all_verdicts_agree_the_share_may_still_be_lower_for_other_features(n_features: int) -> None:
+    found = verdict_agreement(np.array([[5, 0, 0, 5]] * n_features, dtype=float), rng())
+    by_wilson = n_features / (n_features + 1.959964**2)
+    assert (found.n_trials, found.n_features) == (10 * n_features, n_features)
+    assert found.share.low == pytest.approx(by_wilson)
+    assert (found.share.value, found.share.high) == (1, 1)
+    assert (found.kappa.value, found.kappa.low, found.kappa.high) == (1, None, None)
+
+
+@pytest.mark.parametrize("values", [[[0.7, 0.7], [0.8, 0.8], [0.9, 0.9]], [[0.7, 0.8]] * 4, [[0.1, 0.3]] * 6])
+def test_scores_that_differ_alike_have_a_correlation_without_an_interval(values: list[list[float]]) -> None:
+    found = score_agreement(np.array(values), rng())
+    assert found.value is not None
+    assert (found.low, found.high) == (None, None)
+
+
+def test_scores_of_one_feature_have_no_correlation() -> None:
+    assert score_agreement(np.array([[0.7, 0.8]]), rng()).value is None
+
+
 def by_analysis_of_variance(values: np.ndarray) -> float:
     """ICC(A,1) from the mean squares, as McGraw and Wong have it."""
     n, k = values.shape
