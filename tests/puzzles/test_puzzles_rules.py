@@ -10,7 +10,7 @@ from autointerp.rules.evidence import FeatureText, NaturalText, bits_saved
 from autointerp.rules.rule import Class, Rule, Words
 from autointerp.rules.search import Found, find_rule, rule_bits
 from autointerp.rules.sentence import read_rule, write_rule
-from autointerp.rules.units import Units, on_units, spans_of
+from autointerp.rules.units import Units, on_units
 from tests.puzzles.built import Built
 from tests.puzzles.planted import WINDOW, Planted
 
@@ -42,10 +42,7 @@ def true_f1(built: Built, feature: int, rule: Rule) -> float:
     rows = [pieces.pieces(ids[inside].tolist()) for ids, inside in zip(world.token_ids, world.counted, strict=True)]
     texts = ["".join(row) for row in rows]
     fires = np.concatenate(
-        [
-            on_units(world.dense[place][world.counted[place], feature].tolist(), row, spans_of(text))
-            for place, (row, text) in enumerate(zip(rows, texts, strict=True))
-        ]
+        [on_units(world.dense[place][world.counted[place], feature].tolist(), row) for place, row in enumerate(rows)]
     )
     holds = rule.holds(Units.cut(texts))
     return float(2 * (holds & (fires > 0)).sum() / (holds.sum() + (fires > 0).sum()))
