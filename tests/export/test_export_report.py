@@ -128,6 +128,19 @@ def test_two_scorers_are_drawn_on_the_labels_that_both_graded(gathered: Reported
     assert [note.text for note in figure.layout.annotations] == ["n = 4, rank corr. 1.00"]
 
 
+def test_a_box_of_a_run_holds_five_numbers_however_many_labels_there_are(gathered: ReportedRun) -> None:
+    of = gathered.scored["detection"][TRUE]
+    values = np.concatenate([np.linspace(0.5, 0.7, 10_001), [0.0]])
+    many = replace(gathered, scored={"detection": {TRUE: replace(of, values=values)}})
+    first, second = figures.by_run([gathered, many]).data
+    assert list(first.x) == ["detection", "fuzzing"]
+    assert [first.q1[0], first.median[0], first.q3[0]] == pytest.approx([0.65, 0.75, 0.825])
+    assert [first.lowerfence[0], first.upperfence[0]] == [0.5, 0.9]
+    box = [second.lowerfence, second.q1, second.median, second.q3, second.upperfence]
+    assert [len(of) for of in box] == [1] * 5
+    assert [of[0] for of in box] == pytest.approx([0.5, 0.55, 0.6, 0.65, 0.7], abs=1e-4)
+
+
 def test_of_many_points_as_many_are_drawn_as_a_page_can_hold_the_same_in_each_plot(gathered: ReportedRun) -> None:
     of = gathered.scored["detection"][TRUE]
     n = 10_000
