@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from autointerp.export.report import figures
 from autointerp.export.report.gather import TRUE, ReportedRun, gather
 from autointerp.library.run import open_run
+from autointerp.store.reader import Reader
+from autointerp.store.results import LabelledFeature
 from autointerp.store.writer import Writer
 from tests.command import complaint, printed
 from tests.store.making import make
@@ -91,6 +94,24 @@ def test_the_scores_are_gathered_by_scorer_and_kind_of_label(gathered: ReportedR
     assert np.all(of.lows <= of.values)
     assert gathered.scored["detection"]["shuffled"].values.tolist() == [0.45]
     assert gathered.chance == {"detection": 0.5, "fuzzing": 0.5}
+
+
+def test_nothing_is_kept_of_the_details_of_scores(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Reader.labelled_features
+
+    def with_large_details(self: Reader, **asked: bool) -> Iterator[LabelledFeature]:
+        for labelled in read(self, **asked):
+            for _ in range(20):
+                yield replace(labelled, scores=tuple(replace(s, detail={"x": bytes(10**6)}) for s in labelled.scores))
+
+    monkeypatch.setattr(Reader, "labelled_features", with_large_details)
+    reader = open_run(run).reader
+    tracemalloc.start()
+    n = sum(of.values.size for kinds in gather(reader, (), "first").scored.values() for of in kinds.values())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n == 9 * 20
+    assert peak < 20 * 10**6
 
 
 def test_features_are_counted_once_by_state(gathered: ReportedRun) -> None:
