@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from autointerp.contexts.pool import PoolTiles
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.judge import Task
 from autointerp.score.scorers.detection import DETECTION
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import ScoreContexts
 
 

@@ -14,9 +14,10 @@ from jaxtyping import Float64
 from autointerp.embedder import LabelEmbedder
 from autointerp.records import SILENT_KINDS, Explanation, FeatureContexts
 from autointerp.score import metrics
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Answer, Answers, Case, Question, Task
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
 

@@ -32,10 +32,11 @@ from autointerp.live.subject import LiveSubject
 from autointerp.records import Context, Explanation
 from autointerp.records.live import Edit, Effect, TokenChange
 from autointerp.score import metrics
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Judge, Question, Task
 from autointerp.score.scorers.embedding import SimilarityJudge
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
 from autointerp.subject.source import Source
 

@@ -38,12 +38,12 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 from autointerp.identity import keyed_hash
 from autointerp.records import Context, Explanation
 from autointerp.score import metrics
-from autointerp.score.base import ScoreTools
 from autointerp.score.clusters import numbered
 from autointerp.score.detail import Detail, context_rate
 from autointerp.score.judge import Question
 from autointerp.score.natural import Windows, tell
 from autointerp.score.pool_scorer import PoolScorer
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
 PEAK, ELSEWHERE, SILENT = "peak", "elsewhere", "silent"

@@ -39,11 +39,11 @@ from autointerp.identity import keyed_hash
 from autointerp.records import Context, Explanation
 from autointerp.score import metrics
 from autointerp.score.at_base_rate import chance_f1, estimate
-from autointerp.score.base import ScoreTools
 from autointerp.score.clusters import effective_share, numbered
 from autointerp.score.detail import Detail, add_by_quantile, context_rate
 from autointerp.score.judge import Question
 from autointerp.score.pool_scorer import PoolScorer
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
 
 FIRING, LIKELY, REST = "firing", "likely", "rest"

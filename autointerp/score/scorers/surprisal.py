@@ -29,10 +29,11 @@ from autointerp.identity import fingerprint, keyed_hash
 from autointerp.llm.prompts import load_prompt
 from autointerp.records import Explanation, FeatureContexts
 from autointerp.score import metrics
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Answer, Answers, Case, Task
 from autointerp.score.scorers.embedding import build_questions, measure
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined
 from autointerp.subject.model import subject_name
 from autointerp.subject.packaged import is_packaged, packaged_as, packaged_digest
