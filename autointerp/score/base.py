@@ -287,21 +287,18 @@ class BaseScorer(ABC):
         self, explanation: Explanation, contexts: ScoreContexts, asked: Asked, shared: Mapping[str, int]
     ) -> ScoreWithTrials | Failure:
         posed, said = asked.posed, asked.said
+
+        def heard(of: Answered) -> Answered:
+            """With what was said of whole texts besides."""
+            return replace(of, texts=said.texts, text_probabilities=said.text_probabilities)
+
         of = answered(posed, said.answers)
         if isinstance(of, Undefined):
             return self._failure(explanation, of, said.usage)
         with self._called(explanation):
-            of = replace(of, texts=said.texts, text_probabilities=said.text_probabilities)
-            headline, detail = self.measure(of, posed, contexts, self._key(explanation))
+            headline, detail = self.measure(heard(of), posed, contexts, self._key(explanation))
             if len(of.posed) < len(posed):
-                ends = [
-                    replace(
-                        with_every_answer(posed, said.answers, right=right),
-                        texts=said.texts,
-                        text_probabilities=said.text_probabilities,
-                    )
-                    for right in (False, True)
-                ]
+                ends = (heard(with_every_answer(posed, said.answers, right=right)) for right in (False, True))
                 worst, best = (self.measure(end, posed, contexts, self._key(explanation))[0] for end in ends)
                 detail.add_bounds(min(worst.value, headline.value), max(best.value, headline.value))
                 headline = replace(headline, low=min(worst.low, headline.low), high=max(best.high, headline.high))
