@@ -19,13 +19,14 @@ from autointerp.records import FeatureContexts, Usage
 from autointerp.rules.evidence import NaturalText
 from autointerp.run.language_models import MeteredModel, check_budget
 from autointerp.run.session import Session, SourceSession
-from autointerp.score.base import BaseScorer, JudgingModel, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.best_of import JudgedTools, SelectTrial
 from autointerp.score.calibration import Calibrated
 from autointerp.score.judge import Judge
 from autointerp.score.judges import LOCAL_JUDGE_CAVEAT
 from autointerp.score.judges.local import LocalJudge
 from autointerp.score.registry import load_scorer
+from autointerp.score.tools import JudgingModel, ScoreTools
 
 Connect = Callable[[str, ModelConfig], LanguageModel]
 # A call waits for the network while others are prepared; more features than calls keep the provider busy.

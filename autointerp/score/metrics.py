@@ -56,6 +56,10 @@ class Estimate:
     def __post_init__(self) -> None:
         assert 0.0 <= self.low <= self.value <= self.high <= 1.0, self
 
+    def spanning(self, other: "Estimate") -> "Estimate":
+        """The same value, with an interval that holds the other's too."""
+        return Estimate(self.value, min(self.low, other.low), max(self.high, other.high))
+
 
 # --- closed forms ---------------------------------------------------------------------------------------------------
 
