@@ -99,8 +99,8 @@ def test_the_scores_are_gathered_by_scorer_and_kind_of_label(gathered: ReportedR
 def test_nothing_is_kept_of_the_details_of_scores(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = Reader.labelled_features
 
-    def with_large_details(self: Reader, **asked: bool) -> Iterator[LabelledFeature]:
-        for labelled in read(self, **asked):
+    def with_large_details(self: Reader, *, baselines: bool) -> Iterator[LabelledFeature]:
+        for labelled in read(self, baselines=baselines):
             for _ in range(20):
                 yield replace(labelled, scores=tuple(replace(s, detail={"x": bytes(10**6)}) for s in labelled.scores))
 
