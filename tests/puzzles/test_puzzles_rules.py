@@ -38,12 +38,13 @@ def found(built: Built) -> dict[int, Found]:
 
 def true_f1(built: Built, feature: int, rule: Rule) -> float:
     """Over every word of the corpus: where the rule holds, and where the feature was planted."""
-    world, pieces = built.planted.world, built.planted.pieces
-    rows = [pieces.pieces(ids[inside].tolist()) for ids, inside in zip(world.token_ids, world.counted, strict=True)]
+    planted, shard = built.planted, built.planted.shard
+    inside = zip(shard.token_ids, shard.counted, strict=True)
+    rows = [planted.pieces.pieces(ids[counted].tolist()) for ids, counted in inside]
     texts = ["".join(row) for row in rows]
     fires = np.concatenate(
         [
-            on_units(world.dense[place][world.counted[place], feature].tolist(), row, spans_of(text))
+            on_units(planted.dense[place][shard.counted[place], feature].tolist(), row, spans_of(text))
             for place, (row, text) in enumerate(zip(rows, texts, strict=True))
         ]
     )
