@@ -175,7 +175,7 @@ def _of_scorer(puts: Sequence[_Put], answers: Mapping[_Key, bool]) -> AnsweredSc
     )
     known = np.array([put.key in answers for put in puts], dtype=bool)
     right = np.array([answers.get(put.key, False) for put in puts], dtype=bool)
-    cluster = numbered(put.context.group_id or put.context.document_id for put in puts)
+    cluster = numbered(put.context.group_id for put in puts)
     powered = prediction_powered(Judged(firing, verdict, known, right, cluster))
     by_person = confusion(right[known], verdict[known], cluster[known])
     return AnsweredScore(

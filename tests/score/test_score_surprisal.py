@@ -15,9 +15,9 @@ from sklearn.metrics import roc_auc_score
 from autointerp.config import ScoreConfig, SubjectConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.errors import SubjectError
-from autointerp.score.base import ScoreTools
 from autointerp.score.others import OtherFeatures
 from autointerp.score.scorers.surprisal import SurprisalScorer
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import ScoreContexts
 from autointerp.subject.packaged import PACKAGES
 from autointerp.subject.surprise import CausalModel, load_causal_model

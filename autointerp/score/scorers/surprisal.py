@@ -25,14 +25,16 @@ import numpy as np
 from jaxtyping import Float64
 
 from autointerp.config import ScoreConfig, SubjectConfig
-from autointerp.identity import fingerprint, keyed_hash
+from autointerp.identity import fingerprint, in_keyed_order
 from autointerp.llm.prompts import load_prompt
 from autointerp.records import Explanation, FeatureContexts
 from autointerp.score import metrics
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Answer, Answers, Case, Task
-from autointerp.score.scorers.embedding import build_questions, measure
+from autointerp.score.scorers.detection import build_questions
+from autointerp.score.scorers.embedding import measure
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined
 from autointerp.subject.content import local_digest
 from autointerp.subject.model import subject_name
@@ -167,7 +169,7 @@ class SurprisalScorer(BaseScorer):
                 f"{_LEAST_REFERENCES} are needed, to tell what any label does to a text",
                 retry=False,
             )
-        return build_questions(contexts.feature, key)
+        return build_questions(contexts.feature, "score", key)
 
     def others(self, explanation: Explanation, contexts: ScoreContexts) -> tuple[str, ...]:
         """Labels of other features, drawn by keyed hash of this one."""
@@ -176,10 +178,9 @@ class SurprisalScorer(BaseScorer):
         labels = contexts.others.labels
         own = {plain_label(explanation.label), plain_label(labels.get(explanation.feature_index, ""))}
         features = np.fromiter(labels, dtype=np.int64, count=len(labels))
-        order = np.argsort(keyed_hash(self._key(explanation), features), kind="stable")
         texts = _graded(contexts.feature)
         chosen: list[str] = []
-        for feature in features[order].tolist():
+        for feature in in_keyed_order(self._key(explanation), features).tolist():
             label = labels[feature]
             if plain_label(label) not in own and self.judge.fits(label, texts):
                 own.add(plain_label(label))
