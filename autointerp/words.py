@@ -45,13 +45,13 @@ FUNCTION_WORDS = frozenset([*_SHARED_WORDS.split(), "could", "must", "should", "
 _SAY_NOTHING_IN_A_LABEL = frozenset([*_SHARED_WORDS.split(), *_WORDS_OF_LABELS.split()])
 
 
-# A context is compared with many labels, and cut once; kept, the words of one take two or three kilobytes.
-@lru_cache(maxsize=16_384)
 def plain_label(label: str) -> str:
     """A label as it is compared with others: without regard to case and spacing."""
     return " ".join(label.casefold().split())
 
 
+# A context is compared with many labels, and cut once; kept, the words of one take two or three kilobytes.
+@lru_cache(maxsize=16_384)
 def words_of(text: str) -> tuple[str, ...]:
     """The words and punctuation marks of a text, in order, in lower case."""
     return tuple(match.group().lower() for match in WORD.finditer(text))
