@@ -20,6 +20,7 @@ import numpy as np
 
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
+from autointerp.errors import PipelineError
 from autointerp.identity import fingerprint
 from autointerp.live.subject import LiveSubject
 from autointerp.plugins import called_by_us, source_digests
@@ -276,9 +277,12 @@ class BaseScorer(ABC):
     def _posed(self, explanation: Explanation, contexts: ScoreContexts) -> Sequence[Posed] | Undefined:
         """The questions; why there is no score without asking any, where one class has none."""
         with self._called(explanation):
-            posed = self.pose(explanation, contexts, self._key(explanation))
-        if isinstance(posed, Undefined):
-            return posed
+            given = self.pose(explanation, contexts, self._key(explanation))
+            if isinstance(given, Undefined):
+                return given
+            posed = tuple(given)
+        if not all(isinstance(p, Posed) and isinstance(p.truth, bool | np.bool_) for p in posed):
+            raise PipelineError(f"the scorer {self.name!r} posed what is no `Posed` with a truth", "mend its `pose`")
         if missing := missing_class(posed, *self.classes):
             return (self.needs_silence and contexts.no_silence) or missing
         return posed

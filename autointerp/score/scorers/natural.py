@@ -10,8 +10,8 @@ so that the measures are those of the population (`score.natural`), at a fractio
    block's peak, drawn uniformly, as many for each context as the pool has for each peak. Few features have any.
 3. Silent windows: the pool's silent tiles of the score split, as in recall, in the order of their closeness to the
    label. The closest fifth is cut into strata of growing size, each asked about as often; what lies behind makes one
-   more, which gets half the questions. So likely false alarms are asked about up to forty times as densely, and no
-   window's chance is zero.
+   more, which gets half the questions. So of 1,000 windows and 40 questions the closest are asked about forty times as
+   densely as those behind, and no window's chance is zero.
 4. The base rate b, the share of windows in which the feature fires, is that of recall.
 5. A judge who is free is asked about every tile of the score split. These then take the place of 2 and 3, and stand
    beside the contexts of 1. All of it can be computed again from the answers in the detail.
