@@ -88,6 +88,11 @@ def keyed_hash(key: int, *indices: NDArray[np.integer[Any]]) -> NDArray[np.uint6
     return state
 
 
+def in_keyed_order(key: int, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The indices by ascending hash under a key: the first k of them are a uniform draw of k."""
+    return indices[np.argsort(keyed_hash(key, indices), kind="stable")]
+
+
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     z = (z ^ (z >> np.uint64(30))) * _MIX_1
     z = (z ^ (z >> np.uint64(27))) * _MIX_2

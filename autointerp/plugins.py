@@ -8,7 +8,7 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,7 @@ from typing import Any
 from autointerp.errors import AutointerpError, PipelineError, in_one_line
 
 _NOT_A_USERS = frozenset({"autointerp"}) | sys.stdlib_module_names
+_NEEDS: Mapping[str, type] = {"name": str}
 _HOW = "write it as module:Class or path/to/file.py:Class"
 
 
@@ -25,7 +26,7 @@ _READ: dict[str, str] = {}
 
 
 def load_class(
-    name: str, kind: str, built_in: Mapping[str, str], base: type[Any], needs: Sequence[str] = ("name",)
+    name: str, kind: str, built_in: Mapping[str, str], base: type[Any], needs: Mapping[str, type] = _NEEDS
 ) -> type[Any]:
     """Find a class; a user's file is read anew whenever it has changed.
 
@@ -34,7 +35,7 @@ def load_class(
         kind: What the class is, with its article, for messages: `an explainer`, `a scorer`.
         built_in: Ours: `module:Class` by name.
         base: What it must derive from.
-        needs: Attributes that it must set.
+        needs: Attributes that it must set, and what they must be.
 
     Raises:
         PipelineError: If there is no such file, module or class, if it can't be imported, or is none of the kind.
@@ -51,11 +52,17 @@ def load_class(
             f"{class_name} in {place} is not {kind}", f"derive it from {base.__module__}.{base.__qualname__}"
         )
     abstract = sorted(getattr(found, "__abstractmethods__", ()))
-    missing = [*abstract, *(name for name in needs if not getattr(found, name, None))]
+    missing = [*abstract, *(name for name in needs if getattr(found, name, None) in (None, ""))]
     if missing:
         raise PipelineError(
             f"the {_bare(kind)} {class_name} in {place} lacks {', '.join(missing)}", "add it to the class"
         )
+    for name, wanted in needs.items():
+        if not isinstance(given := getattr(found, name), wanted):
+            raise PipelineError(
+                f"the {_bare(kind)} {class_name} in {place} has {name} = {given!r}",
+                f"make it of type {wanted.__name__}",
+            )
     return found
 
 
@@ -64,7 +71,7 @@ def called_by_us(made: object, doing: str) -> Iterator[None]:
     """Tell in one line what a user's own class raises in the `with` block; what ours raises is ours to mend.
 
     Args:
-        made: Of the class.
+        made: Of the class, or the class itself.
         doing: What it was to do, for the message: `the scorer 'mine' on feature 3`.
 
     Raises:
@@ -75,7 +82,8 @@ def called_by_us(made: object, doing: str) -> Iterator[None]:
     except AutointerpError:
         raise
     except Exception as error:
-        files = {str(file) for base in _bases_of_users(type(made)) if (file := source_file(base)) is not None}
+        cls = made if isinstance(made, type) else type(made)
+        files = {str(file) for base in _bases_of_users(cls) if (file := source_file(base)) is not None}
         if not files:
             raise
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]

@@ -1,5 +1,6 @@
 """Files that are whole or not there: written under another name, and renamed when they are finished."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         DiskFullError: If there is no space left.
         OSError: If the file can't be written for another reason.
     """
+    if path.is_dir():  # as "." and ".." are, and the empty path: a name to write under can be made of none of them
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # Two processes, on two machines that share a disk, may write one file at once.
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:

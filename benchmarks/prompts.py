@@ -42,11 +42,11 @@ from autointerp.llm.tokens import TokenizerCount
 from autointerp.records import Explanation, FeatureContexts, Usage
 from autointerp.run.on_disk.folder import RunFolder, read_run_file
 from autointerp.run.session import Session, SourceSession
-from autointerp.score.base import ScoreTools
 from autointerp.score.judge import Case, Question, Task
 from autointerp.score.judges.llm import LlmJudge
 from autointerp.score.scorers import detection, fuzzing
 from autointerp.score.scorers.recall import RecallScorer
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import ScoreContexts
 
 N_CONTEXTS = 100

@@ -19,8 +19,9 @@ from autointerp.run.on_disk.folder import hold_run_folder, read_pipeline
 from autointerp.run.participants import Participants
 from autointerp.run.pipeline import run_pipeline
 from autointerp.run.session import Session, SourceSession
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.judge import Judge
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import ScoreContexts
 
 _ALL = 1 << 40

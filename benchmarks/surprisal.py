@@ -75,7 +75,7 @@ def _row(scorer: SurprisalScorer, true: Explanation, shuffled: Explanation, cont
     posed = scorer.pose(true, contexts, 0)
     assert isinstance(posed, tuple), "there are labels enough"
     truth = np.array([p.truth for p in posed])
-    cluster = numbered(p.question.context.group_id or p.question.context.document_id for p in posed)
+    cluster = numbered(p.question.context.group_id for p in posed)
     texts = [p.question.context.text for p in posed]
     neutral = scorer.judge.model.mean_log_probability(NEUTRAL, texts)
     readings = {label: _behind(scorer.judge, label, texts) for label in {true.label, shuffled.label}}

@@ -25,11 +25,11 @@ from autointerp.embedder import Embedder
 from autointerp.identity import hash_key
 from autointerp.records import Context, Explanation, FeatureContexts, Score, ScoreWithTrials
 from autointerp.run.session import SourceSession
-from autointerp.score.base import ScoreTools
 from autointerp.score.correlation import Simulated
 from autointerp.score.judges.local import LocalJudge
 from autointerp.score.scorers.intruder import IntruderScorer, choose_examples
 from autointerp.score.scorers.simulation import rarities
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Posed, ScoreContexts, Undefined
 from benchmarks.prompts import open_source
 

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from autointerp.errors import FilterError, PipelineError, UnknownFeatureError
 from autointerp.explain.label_files.columns import Cells
-from autointerp.identity import feature_id, fingerprint, hash_key, keyed_hash, parse_feature_id, read_index, stable_uuid
+from autointerp.identity import (
+    feature_id,
+    fingerprint,
+    hash_key,
+    in_keyed_order,
+    keyed_hash,
+    parse_feature_id,
+    read_index,
+    stable_uuid,
+)
 from autointerp.records import FeatureFilter
 from autointerp.store.known import feature_keys
 
@@ -40,6 +49,14 @@ def test_identities_are_the_same_on_every_machine() -> None:
 def test_one_key_never_gives_two_indices_the_same_hash(seed: int, n: int) -> None:
     hashes = keyed_hash(hash_key(seed, "choice"), np.arange(n))
     assert len(set(hashes.tolist())) == n
+
+
+def test_what_is_drawn_of_some_is_drawn_of_all_whatever_else_there_is() -> None:
+    key, some = hash_key(0, "draw"), np.array([3, 8, 20, 41])
+    of_all = in_keyed_order(key, np.arange(50)).tolist()
+    assert sorted(of_all) == list(range(50))
+    assert of_all != sorted(of_all)
+    assert in_keyed_order(key, some).tolist() == [index for index in of_all if index in some]
 
 
 def test_hashes_of_pairs_broadcast_and_look_uniform() -> None:

@@ -37,6 +37,16 @@ def test_what_breaks_off_leaves_the_earlier_file_and_no_other(error: BaseExcepti
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "folder"])
+def test_a_folder_in_the_file_s_place_is_told_before_anything_is_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IsADirectoryError), whole_file(Path(name)):
+        pytest.fail("it is not begun")
+
+
 def test_two_who_write_one_file_don_t_write_into_each_others(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with whole_file(path) as first, whole_file(path) as second:

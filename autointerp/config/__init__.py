@@ -1,6 +1,7 @@
-"""What a pipeline file says: one frozen model per stage (`tables`), and reading it (`file`)."""
+"""What a pipeline file says: a frozen model per stage (`tables`), of language models, and reading it (`file`)."""
 
 from autointerp.config.indices import parse_indices
+from autointerp.config.language_models import LlmConfig, ModelConfig
 from autointerp.config.tables import (
     CoderConfig,
     CollectConfig,
@@ -10,8 +11,6 @@ from autointerp.config.tables import (
     ExplainConfig,
     FeaturesConfig,
     JudgeConfig,
-    LlmConfig,
-    ModelConfig,
     NegativeKind,
     Pipeline,
     RayConfig,

@@ -8,35 +8,17 @@ it out).
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from autointerp.config.frozen import Frozen
 from autointerp.config.indices import parse_indices
-from autointerp.config.secrets import check_address, check_variable
+from autointerp.config.language_models import LlmConfig, ModelConfig
 
 NullKind = Literal["shuffled", "most_frequent_token", "no_label"]
 NegativeKind = Literal["silent_peak", "silent_random", "silent_similar", "silent_neighbor", "silent_token"]
 
 
-class _Frozen(BaseModel):
-    # What is wrong may be a key or a password that stands where it does not belong.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    @field_validator("*")
-    @classmethod
-    def _usable_as_a_name_or_path(cls, value: object) -> object:
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError("holds the character NUL, which no name or path can")
-        if isinstance(value, str) and not value.strip():
-            raise ValueError("is empty, and an empty text names nothing: take the key away, or say what it is")
-        if isinstance(value, str) and value.startswith("~") and "/" in value:
-            try:
-                Path(value).expanduser()
-            except RuntimeError as error:
-                raise ValueError(f"no home is known for {value.partition('/')[0]}") from error
-        return value
-
-
-class CorpusConfig(_Frozen):
+class CorpusConfig(Frozen):
     """Where the text comes from, and how it is cut into blocks."""
 
     kind: Literal["docstrings", "text", "jsonl", "parquet", "huggingface"] = Field(
@@ -104,7 +86,7 @@ class CorpusConfig(_Frozen):
         return self
 
 
-class SubjectConfig(_Frozen):
+class SubjectConfig(Frozen):
     """The language model under study."""
 
     model: str = Field(
@@ -116,7 +98,7 @@ class SubjectConfig(_Frozen):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
 
 
-class CoderConfig(_Frozen):
+class CoderConfig(Frozen):
     """The sparse autoencoder or transcoder: a folder or its weights file, or a release and an id in it."""
 
     path: str | None = Field(None, description="folder of a coder, or its weights; `data/…` names an embedded one")
@@ -146,7 +128,7 @@ class CoderConfig(_Frozen):
         return self
 
 
-class CollectConfig(_Frozen):
+class CollectConfig(Frozen):
     """What the pass over the corpus keeps."""
 
     n_top: int = Field(40, gt=0, description="blocks with the highest peaks kept per feature")
@@ -164,7 +146,7 @@ class CollectConfig(_Frozen):
     batch_size: int = Field(32, gt=0, description="blocks in one forward pass; changes results by rounding only")
 
 
-class FeaturesConfig(_Frozen):
+class FeaturesConfig(Frozen):
     """Which features are labelled."""
 
     indices: str | None = Field(None, description='for example "0-99,650"; by default all that can be labelled')
@@ -184,7 +166,7 @@ class FeaturesConfig(_Frozen):
         return value
 
 
-class ContextsConfig(_Frozen):
+class ContextsConfig(Frozen):
     """How contexts are split and which negatives go with them."""
 
     n_explain: int = Field(40, gt=0, description="active contexts an explainer may see")
@@ -211,76 +193,7 @@ class ContextsConfig(_Frozen):
     n_select: int = Field(20, gt=0, description="active contexts that choose among labels, where select_share is set")
 
 
-class ModelConfig(_Frozen):
-    """A language model. Keys come from the environment only, never from here."""
-
-    provider: Literal["openai", "anthropic"] = Field("openai", description="whose protocol the server speaks")
-    model: str = Field("gpt-5-mini", description="the provider's name of the model")
-    base_url: str | None = Field(None, description="another server of the same protocol: vLLM, llama.cpp, Ollama, …")
-    api_key_env: str | None = Field(
-        None, description="environment variable with the key; unset: the provider's, sent to it alone"
-    )
-    temperature: float | None = Field(None, ge=0, le=2, description="unset: the provider's default")
-    max_output_tokens: int = Field(
-        4096,
-        gt=0,
-        description="per call at most, a reasoning model's thoughts included; less where the window is small",
-    )
-    timeout_s: float = Field(60.0, gt=0, description="per attempt")
-    max_attempts: int = Field(6, gt=0, description="of one call, on 500, timeouts, dropped connections")
-    concurrency: int = Field(64, gt=0, description="calls in flight at most; fewer while the server is overloaded")
-    requests_per_minute: int | None = Field(None, gt=0, description="unset: as the server's headers say, if they do")
-    tokens_per_minute: int | None = Field(None, gt=0, description="in and out; unset: as the server's headers say")
-    context_window: int | None = Field(
-        None, gt=0, description="tokens the model reads and writes at most; unset: told by the server's refusals"
-    )
-    tokenizer: str | None = Field(
-        None, description="folder or hub name of the model's tokenizer, to count a dry run's tokens; unset: estimated"
-    )
-    batch: bool = Field(False, description="use the provider's batch endpoint: half the price, answers within a day")
-    batch_size: int = Field(10_000, gt=0, description="requests in one batch at most")
-    batch_poll_s: float = Field(30.0, gt=0, description="wait between looks at a batch")
-    usd_per_million_input: float | None = Field(None, ge=0, description="price; unset: as llm.prices says, or unknown")
-    usd_per_million_cached_input: float | None = Field(None, ge=0, description="price; unset: as input")
-    usd_per_million_cache_write: float | None = Field(
-        None, ge=0, description="price of input that the provider writes to its cache; unset: as input"
-    )
-    usd_per_million_output: float | None = Field(None, ge=0, description="price; unset: as llm.prices says, or unknown")
-
-    @field_validator("base_url")
-    @classmethod
-    def _address_without_secrets(cls, base_url: str | None) -> str | None:
-        if base_url is not None:
-            check_address(base_url)
-        return base_url
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _variable_and_no_key(cls, name: str | None) -> str | None:
-        if name is not None:
-            check_variable(name)
-        return name
-
-
-class LlmConfig(_Frozen):
-    """What all language models of a run share."""
-
-    max_cost_usd: float | None = Field(
-        None, gt=0, description="the run folder's calls may cost this at most, earlier runs' included; needs prices"
-    )
-    max_failed_share: float = Field(
-        0.5, gt=0, le=1, description="stop when more than this share of the questions to a model fails; 1: never"
-    )
-    patience_s: float = Field(
-        600.0, gt=0, description="how long a call waits for a server that is overloaded or out of reach"
-    )
-    prices: str | None = Field(None, description="TOML file of prices by model; unset: the one that comes with us")
-    journal: str | None = Field(
-        None, description="file of paid answers, to be shared between runs; unset: one in the run folder"
-    )
-
-
-class ExplainConfig(_Frozen):
+class ExplainConfig(Frozen):
     """Who writes labels."""
 
     explainer: str = Field(
@@ -299,7 +212,7 @@ class ExplainConfig(_Frozen):
     author: str | None = Field(None, description="of the labels in the file to take, where it holds several authors'")
 
 
-class JudgeConfig(_Frozen):
+class JudgeConfig(Frozen):
     """Who answers the scorers' questions."""
 
     kind: Literal["local", "llm"] = Field("local", description="local: similarity by the embedder; llm: [judge.model]")
@@ -319,7 +232,7 @@ class JudgeConfig(_Frozen):
         return self
 
 
-class StopConfig(_Frozen):
+class StopConfig(Frozen):
     """When a label has been asked about enough, by a confidence sequence, where judging is paid."""
 
     threshold: float | None = Field(
@@ -335,7 +248,7 @@ class StopConfig(_Frozen):
         return self
 
 
-class ScoreConfig(_Frozen):
+class ScoreConfig(Frozen):
     """Which scorers grade, and how much."""
 
     scorers: tuple[str, ...] = Field(
@@ -374,7 +287,7 @@ class ScoreConfig(_Frozen):
     stop: StopConfig | None = Field(None, description="[score.stop], when to stop asking a paid judge; unset: ask all")
 
 
-class EmbedderConfig(_Frozen):
+class EmbedderConfig(Frozen):
     """The sentence embedder, for label search, similar negatives, the embedding scorer and the local judge."""
 
     model: str = Field("all-minilm-l6-v2", description="the embedded model, a folder, or a sentence-transformers name")
@@ -382,7 +295,7 @@ class EmbedderConfig(_Frozen):
     batch_size: int = Field(128, gt=0)
 
 
-class RayConfig(_Frozen):
+class RayConfig(Frozen):
     """Where collecting runs."""
 
     n_workers: int = Field(0, ge=0, description="0: in this process; else Ray actors")
@@ -408,7 +321,7 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
 
-class Pipeline(_Frozen):
+class Pipeline(Frozen):
     """A whole pipeline file."""
 
     name: str = Field(min_length=1, pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9._-]*$", description="of the run folder")

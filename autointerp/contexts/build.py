@@ -43,7 +43,7 @@ from autointerp.contexts.negatives import (
     rank_silent_tiles,
     rank_silent_windows,
 )
-from autointerp.contexts.place import Decoys, OtherPeaks, Places
+from autointerp.contexts.place import Decoys, Places
 from autointerp.contexts.splits import (
     DuplicateFilter,
     check_no_leak,
@@ -133,18 +133,14 @@ class _Builder:
         self._config = inputs.config
         self._statistics = inputs.collected.statistics
         self._pools_without_select = inputs.pools.without_select()
-        n_needed = self._config.min_explain + self._config.min_score
-        self._places = Places(
-            OtherPeaks(
-                inputs.collected.fired,
-                self._statistics.n_active_blocks >= n_needed,
-                inputs.pools.tiles.pool_blocks,
-                inputs.pools.tiles.context_length,
-            ),
-            pieces=inputs.pieces,
-            context_length=inputs.pools.tiles.context_length,
-            peak_fraction=inputs.peak_fraction,
-            key=self._key("places"),
+        self._places = Places.of_source(
+            inputs.collected,
+            inputs.pools.tiles.pool_blocks,
+            inputs.pieces,
+            inputs.config,
+            inputs.peak_fraction,
+            seed=inputs.seed,
+            source_id=inputs.source_id,
         )
 
     def chunk(self, features: Sequence[int]) -> Iterator[FeatureContexts | Failure]:

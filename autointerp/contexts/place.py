@@ -26,11 +26,12 @@ from jaxtyping import Bool, Float64, Int32, Int64, UInt64
 
 from autointerp.collect.runs import expand
 from autointerp.collect.windows import take_rows, window_starts
+from autointerp.config import ContextsConfig
 from autointerp.contexts.pool_blocks import APART, PoolBlocks
 from autointerp.contexts.windows import Pieces, Windows
 from autointerp.corpus.reader import Blocks
-from autointerp.identity import keyed_hash
-from autointerp.records import SampledWindows
+from autointerp.identity import hash_key, keyed_hash
+from autointerp.records import Collected, SampledWindows
 
 _NONE = -1
 _MARGIN_PARTS = 8
@@ -160,6 +161,24 @@ class Places:
         self._peak_fraction = peak_fraction
         self._key = key
         self._shown: dict[int, bool] = {}
+
+    @classmethod
+    def of_source(
+        cls,
+        collected: Collected,
+        pool: PoolBlocks,
+        pieces: Pieces,
+        config: ContextsConfig,
+        peak_fraction: float,
+        *,
+        seed: int,
+        source_id: str,
+    ) -> "Places":
+        """Those of a run: contexts that grade, and all else that has to look like them, are placed by these."""
+        length = collected.top.context_length
+        is_alike = collected.statistics.n_active_blocks >= config.min_explain + config.min_score
+        others = OtherPeaks(collected.fired, is_alike, pool, length)
+        return cls(others, pieces, length, peak_fraction, hash_key(seed, "places", source_id))
 
     def drawn(
         self, fired: SampledWindows, blocks: Blocks, grades: Bool[np.ndarray, " row"]

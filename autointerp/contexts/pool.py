@@ -225,11 +225,12 @@ class PoolTiles:
     ) -> tuple[Int64[np.ndarray, " firing"], Float32[np.ndarray, " firing"]]:
         """Tile and activation of each of a feature's firings that lies in one; one that lies in two comes twice."""
         firings = self.pool_blocks.of(feature_index)
-        at, end = self.pool_blocks.at[firings], self._first + self.length
-        # Of the tiles that begin at or before a firing, it may lie in the last two: a third never meets them.
+        # Of the tiles that begin at or before a firing, it may lie in the last two: a third never meets them. -1 and -2
+        # stand for no tile, and the two ends after the tiles' own are theirs.
+        at, end = self.pool_blocks.at[firings], np.append(self._first + self.length, [0, 0])
         last = np.searchsorted(self._first, at, side="right") - 1
         tile = np.concatenate([last, last - 1])
-        inside = (tile >= 0) & (np.tile(at, 2) < end[tile])
+        inside = np.tile(at, 2) < end[tile]
         return tile[inside], np.tile(self.pool_blocks.activation[firings], 2)[inside]
 
     @cached_property
@@ -239,7 +240,7 @@ class PoolTiles:
 
     @cached_property
     def background(self) -> tuple[str, ...]:
-        """Texts of the explain split, some hundreds at most, spread evenly over its tiles."""
+        """Texts of the explain split, `_N_BACKGROUND` at most, spread evenly over its tiles."""
         tiles = np.flatnonzero(self.is_explain)
         places = np.linspace(0, tiles.size - 1, min(_N_BACKGROUND, tiles.size)).astype(int)
         return tuple(self.texts[tile] for tile in tiles[places])

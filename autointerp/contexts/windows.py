@@ -154,7 +154,7 @@ def make_context(
         peak=activations.index(largest),
         quantile=quantile,
         document_id=document_id,
-        group_id=group_id or document_id,
+        group_id=group_id,
         block_index=block_index,
         start=start,
         decoy=tuple(decoy),

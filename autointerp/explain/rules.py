@@ -22,7 +22,7 @@ class RulesExplainer(BaseExplainer):
     """
 
     name = "rules"
-    version = 2
+    version = 3
 
     def __init__(self, tools: Tools) -> None:
         super().__init__(tools)

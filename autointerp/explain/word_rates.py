@@ -7,13 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import numpy as np
-
 from autointerp.contexts.render import shown_activations
 from autointerp.records import Context
-from autointerp.words import UNSPACED, WORD, words_of
+from autointerp.words import UNSPACED, words_of, words_on_tokens
 
-_CUT_OFF = "\ufffd"
 _UNSPACED = re.compile(UNSPACED)
 
 
@@ -47,17 +44,12 @@ def firing_words(context: Context) -> list[FiringWord]:
 
     Of a script that is written without spaces a word is a character, or as many as one token holds.
     """
-    ends = np.cumsum([len(token) for token in context.tokens])
     activations = shown_activations(context)
     words: list[FiringWord] = []
-    text = "".join(context.tokens)
-    # Parts of characters that the window's ends have cut off are no words.
-    start, end = len(text) - len(text.lstrip(_CUT_OFF)), len(text.rstrip(_CUT_OFF))
     before: tuple[int, int | None] = 0, None  # where the last word ended, and which token held it
-    for match in WORD.finditer(text, start, end):
-        first, last = np.searchsorted(ends, [match.start(), match.end() - 1], side="right")
+    for match, first, last in words_on_tokens(context.tokens):
         word = match.group().lower()
-        token = int(first) if first == last and _UNSPACED.match(word) else None
+        token = first if first == last and _UNSPACED.match(word) else None
         if token is not None and before == (match.start(), token):
             words[-1] = words[-1]._replace(word=words[-1].word + word)
         else:

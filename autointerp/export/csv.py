@@ -28,7 +28,12 @@ def write_csv(items: Iterable[ExportItem], known: Provenance, path: Path) -> int
     return n_rows
 
 
+def no_formula(text: str) -> str:
+    """A text as a cell that no spreadsheet runs."""
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA_STARTS) else text
+
+
 def _cell(value: Cell) -> Cell:
-    if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA_STARTS):
-        return f"'{value}"
+    if isinstance(value, str):
+        return no_formula(value)
     return value.isoformat() if isinstance(value, datetime) else value

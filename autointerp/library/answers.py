@@ -1,7 +1,8 @@
 """Trials that a person answers, to know what a run's scores are worth without trusting its judge.
 
 1. Trials of detection and fuzzing are drawn at random from all true labels' answered ones, as many of either class, and
-   written to a CSV with label and text: neither what the judge said stands in it, nor where the feature fires.
+   written to a CSV with label and text, for a spreadsheet: neither what the judge said stands in it, nor where the
+   feature fires.
 2. A person writes yes or no into the column `answer`, or leaves it empty.
 3. Of each scorer the mean over the run is told: as the judge has it, and prediction-powered by the answers
    (`score.correction`); and how often the judge was right on them.
@@ -16,6 +17,7 @@ import numpy as np
 
 from autointerp.contexts.render import marked_text, plain_text
 from autointerp.errors import CalibrationError, file_error
+from autointerp.export.csv import no_formula
 from autointerp.identity import hash_key
 from autointerp.library.run import Run
 from autointerp.records import Context, Explanation, Trial
@@ -106,7 +108,9 @@ def draw_questions(run: Run, n: int, file: Path, seed: int = 0) -> int:
         with whole_file(file) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as opened:
             writer = csv.writer(opened)
             writer.writerow(COLUMNS)
-            writer.writerows([*put.key, put.explanation.label, _shown(put), ""] for put in drawn)
+            writer.writerows(
+                [*put.key, no_formula(put.explanation.label), no_formula(_shown(put)), ""] for put in drawn
+            )
     except OSError as error:
         raise file_error(error, file, CalibrationError) from error
     return len(drawn)
@@ -175,7 +179,7 @@ def _of_scorer(puts: Sequence[_Put], answers: Mapping[_Key, bool]) -> AnsweredSc
     )
     known = np.array([put.key in answers for put in puts], dtype=bool)
     right = np.array([answers.get(put.key, False) for put in puts], dtype=bool)
-    cluster = numbered(put.context.group_id or put.context.document_id for put in puts)
+    cluster = numbered(put.context.group_id for put in puts)
     powered = prediction_powered(Judged(firing, verdict, known, right, cluster))
     by_person = confusion(right[known], verdict[known], cluster[known])
     return AnsweredScore(

@@ -4,7 +4,7 @@ The subject is a base model; its last hidden state, which transformers gives aft
 language-model head of the checkpoint (`subject.logits`), and through Gemma's soft cap where the config has one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,9 @@ from autointerp.records.live import Edit, Effect, TokenChange
 from autointerp.subject.limits import readable_tokens
 from autointerp.subject.logits import NoLogits, find_unembedding
 from autointerp.subject.model import Subject
+
+# Tokens that are sorted for each that is named: some show as nothing, and some as others do.
+_LOOKED_AT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +147,20 @@ def _highest(
 ) -> tuple[TokenChange, ...]:
     """The tokens with the highest changes, ties to the lower id; of those that show alike the first."""
     found: dict[str, TokenChange] = {}
-    for token_id in np.argsort(-changes, kind="stable").tolist():
+    for token_id in _descending(changes, _LOOKED_AT * n):
         text = shown.get(token_id)
         if text is not None and text not in found:
             found[text] = TokenChange(token_id, text, sign * float(changes[token_id]))
             if len(found) == n:
                 break
     return tuple(found.values())
+
+
+def _descending(changes: Float32[np.ndarray, " token"], n_first: int) -> Iterator[int]:
+    """Tokens from the highest change to the lowest; to sort them all would take longer than to run the subject."""
+    first = np.arange(0)
+    if n_first < len(changes):
+        bound = np.partition(-changes, n_first)[n_first]
+        first = np.flatnonzero(-changes < bound)
+        yield from first[np.argsort(-changes[first], kind="stable")].tolist()
+    yield from np.argsort(-changes, kind="stable")[len(first) :].tolist()

@@ -45,23 +45,26 @@ class PlantedContexts:
     Attributes:
         puzzles: The puzzles; number i is feature i of `SOURCE_ID`.
         outcomes: Of each, its contexts, or why it has none.
-        tiles: The text as it comes.
-        density: Share of counted tokens on which each fires.
+        inputs: What these were built from.
     """
 
     puzzles: tuple[Puzzle, ...]
     outcomes: tuple[FeatureContexts | Failure, ...]
-    tiles: PoolTiles
-    density: tuple[float, ...]
+    inputs: ContextInputs
+
+    @property
+    def tiles(self) -> PoolTiles:
+        """The text as it comes."""
+        return self.inputs.pools.tiles
 
 
-def cut_demo_text(tokenizer: object, block_length: int) -> BlockShard:
-    """The demo's text in blocks.
+def cut_demo_text(tokenizer: object, block_length: int, n_tokens: int = _N_TOKENS) -> BlockShard:
+    """The demo's text in blocks; or, where more tokens are asked for, that of the packages on this machine.
 
     Raises:
         CorpusError: If no package on this machine has documentation.
     """
-    config = CorpusConfig(n_tokens=_N_TOKENS, block_length=block_length, blocks_per_shard=_EVERY_BLOCK)
+    config = CorpusConfig(n_tokens=n_tokens, block_length=block_length, blocks_per_shard=_EVERY_BLOCK)
     (shard,) = cut_shards(iter_docstring_documents(), tokenizer, config)
     return shard
 
@@ -109,14 +112,13 @@ def plant(
     )
     (part,) = collect_shard(_PlantedPass(puzzles, pieces), shard, [settings])
     collected = merge([ShardPart(0, part)], settings)
-    statistics = collected.statistics
     blocks = _OneShard(shard)
     pool = PoolBlocks.read(collected.pool, blocks)
     tiles, peaks = (
         PoolTiles.build(
             pool, pieces, contexts, collect, seed=seed, source_id=SOURCE_ID, n_active_blocks=counts, kept=where
         )
-        for counts, where in ((None, None), (statistics.n_active_blocks, kept))
+        for counts, where in ((None, None), (collected.statistics.n_active_blocks, kept))
     )
     inputs = ContextInputs(
         source_id=SOURCE_ID,
@@ -131,7 +133,7 @@ def plant(
         fingerprint="",
     )
     outcomes = tuple(build_contexts(range(len(puzzles)), inputs))
-    return PlantedContexts(puzzles, outcomes, tiles, tuple((statistics.n_active / statistics.n_tokens).tolist()))
+    return PlantedContexts(puzzles, outcomes, inputs)
 
 
 class _PlantedPass:

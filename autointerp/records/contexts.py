@@ -73,6 +73,10 @@ class Context:
     group_id: str = ""
     decoy: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not self.group_id:
+            object.__setattr__(self, "group_id", self.document_id)
+
     def __repr__(self) -> str:
         split = f", {self.split}" if self.split else ""
         return (

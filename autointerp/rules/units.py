@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64, Int64
 from autointerp.contexts.render import shown_activations
 from autointerp.records import Context
 from autointerp.rules.vocabulary import Vocabulary
-from autointerp.words import WORD
+from autointerp.words import words_in_window, words_on_tokens
 
 Places = Int64[np.ndarray, " place"]
 _SENTENCE_END = frozenset(".!?\u3002\uff01\uff1f")
@@ -69,7 +69,7 @@ class Units:
             of_row: list[list[bool]] = []
             depth, end = 0, 0
             after_sentence = False
-            for match in WORD.finditer(text):
+            for match in words_in_window(text):
                 own = match.group()
                 lower = own.replace(*_DOTTED_I).lower()
                 between = text[end : match.start()]
@@ -139,22 +139,10 @@ class Units:
 
 def unit_activations(context: Context) -> Float64[np.ndarray, " unit"]:
     """A feature's largest activation on each unit of a context, in the order in which `Units.cut` has them."""
-    return on_units(shown_activations(context), context.tokens, spans_of("".join(context.tokens)))
+    return on_units(shown_activations(context), context.tokens)
 
 
-def spans_of(text: str) -> list[tuple[int, int]]:
-    """Where each unit of a text begins and ends."""
-    return [match.span() for match in WORD.finditer(text)]
-
-
-def on_units(
-    activations: Sequence[float], tokens: Sequence[str], spans: Sequence[tuple[int, int]]
-) -> Float64[np.ndarray, " unit"]:
-    """The largest activation of the tokens that each unit lies on."""
-    ends = np.cumsum([len(token) for token in tokens])
+def on_units(activations: Sequence[float], tokens: Sequence[str]) -> Float64[np.ndarray, " unit"]:
+    """The largest activation of the tokens that each unit of a row lies on."""
     values = np.array(activations, dtype=np.float64)
-    if not spans:
-        return np.zeros(0)
-    first, last = np.array(spans).T
-    from_token, to_token = np.searchsorted(ends, first, side="right"), np.searchsorted(ends, last - 1, side="right")
-    return np.array([values[a : b + 1].max() for a, b in zip(from_token.tolist(), to_token.tolist(), strict=True)])
+    return np.array([values[first : last + 1].max() for _, first, last in words_on_tokens(tokens)])

@@ -9,7 +9,7 @@ from jaxtyping import Int64
 
 from autointerp.config import ContextsConfig, FeaturesConfig, parse_indices
 from autointerp.errors import AutointerpError, CorpusError, PipelineError, UnknownFeatureError
-from autointerp.identity import hash_key, keyed_hash
+from autointerp.identity import hash_key, in_keyed_order
 
 _log = logging.getLogger(__name__)
 
@@ -133,6 +133,6 @@ def _able_features(
             "give more text (corpus.n_tokens), or lower contexts.min_explain and contexts.min_score",
         )
     if config.sample is not None:
-        order = np.argsort(keyed_hash(hash_key(seed, "features", source_id), candidates), kind="stable")
-        candidates = np.sort(candidates[order[: config.sample]])
+        in_order = in_keyed_order(hash_key(seed, "features", source_id), candidates)
+        candidates = np.sort(in_order[: config.sample])
     return [int(index) for index in candidates], None

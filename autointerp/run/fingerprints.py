@@ -5,14 +5,11 @@ negatives. Another explainer, judge, set of scorers or choice of features may go
 carry fingerprints of their own. How a run is carried out is no part of either.
 """
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 from autointerp.config import Pipeline
 from autointerp.identity import fingerprint
-from autointerp.subject.coder import coder_folder
-from autointerp.subject.packaged import is_packaged, packaged_digest
+from autointerp.subject.content import local_digest
 
 _HOW_NOT_WHAT = {
     "subject": {"device"},
@@ -23,11 +20,6 @@ _IDENTITY_TABLES = ("corpus", "subject", "collect", "contexts", "embedder")
 # Keys that came after there were runs: unset they are left out, so that a run from before is gone on with, and not paid
 # for again.
 _CAME_LATER = ("corpus.token_column",)
-_WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".npz"})
-_CONFIG_NAMES = frozenset(
-    {"cfg.json", "config.json", "modules.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"}
-)
-_DIGESTED_BYTES = 1 << 20
 # Raised whenever the same settings and text come to give other statistics or contexts: so also with a constant that is
 # no setting and decides them (`collect.merge.SHARDS_PER_FOLD`, how many neighbors are kept, the histogram's bins, the
 # peak tokens of `silent_token`). What the corpus's constants decide is in the digest of its text.
@@ -49,8 +41,7 @@ def identity_settings(pipeline: Pipeline) -> dict[str, Any]:
         if coder.path is not None:
             local[f"{table}.path"] = coder.path
     for key, location in local.items():
-        digest = packaged_digest(location) if is_packaged(location) else folder_digest(location)
-        if digest is not None:
+        if (digest := local_digest(location, key)) is not None:
             settings[f"{key} (content)"] = digest
     return settings
 
@@ -58,34 +49,3 @@ def identity_settings(pipeline: Pipeline) -> dict[str, Any]:
 def contexts_fingerprint(settings: dict[str, Any], corpus_digest: str) -> str:
     """Fingerprint of the contexts: the run's identity and the text that was in fact read."""
     return fingerprint("contexts", _RULES, settings, corpus_digest)
-
-
-def folder_digest(location: str) -> str | None:
-    """A digest of the weights and configs in a local folder, from names, sizes and each file's first and last MiB.
-
-    Args:
-        location: A path, an embedded asset such as `data/…`, or a name on a hub.
-
-    Returns:
-        Hexadecimal SHA-256; None where `location` is no local folder.
-    """
-    folder = local_folder(location)
-    if folder is None:
-        return None
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix not in _WEIGHT_SUFFIXES and path.name not in _CONFIG_NAMES:
-            continue  # a report or a readme beside the weights decides nothing
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}:".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(_DIGESTED_BYTES))
-            file.seek(max(0, size - _DIGESTED_BYTES))
-            digest.update(file.read(_DIGESTED_BYTES))
-    return digest.hexdigest()
-
-
-def local_folder(location: str) -> Path | None:
-    """The folder a path or an embedded asset names; None for anything else."""
-    folder = coder_folder(location)
-    return folder if folder.is_dir() else None

@@ -19,13 +19,14 @@ from autointerp.records import FeatureContexts, Usage
 from autointerp.rules.evidence import NaturalText
 from autointerp.run.language_models import MeteredModel, check_budget
 from autointerp.run.session import Session, SourceSession
-from autointerp.score.base import BaseScorer, JudgingModel, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.best_of import JudgedTools, SelectTrial
 from autointerp.score.calibration import Calibrated
 from autointerp.score.judge import Judge
 from autointerp.score.judges import LOCAL_JUDGE_CAVEAT
 from autointerp.score.judges.local import LocalJudge
 from autointerp.score.registry import load_scorer
+from autointerp.score.tools import JudgingModel, ScoreTools
 
 Connect = Callable[[str, ModelConfig], LanguageModel]
 # A call waits for the network while others are prepared; more features than calls keep the provider busy.
@@ -60,7 +61,8 @@ def _check_explainer(pipeline: Pipeline) -> None:
             f"explain.labels names a file, and the explainer {config.explainer!r} reads none",
             "set explain.explainer to 'outside', or take explain.labels away",
         )
-    explainer.settings_fingerprint(config)
+    with called_by_us(explainer, f"the explainer {explainer.name!r}"):
+        explainer.settings_fingerprint(config)
     if explainer.asks_judge and pipeline.contexts.select_share == 0:
         raise PipelineError(
             f"the explainer {config.explainer!r} chooses on contexts set apart, and contexts.select_share is 0",
@@ -85,7 +87,8 @@ def _check_scorers(pipeline: Pipeline) -> None:
         names.add(scorer.name)
         if scorer.asks_judge and pipeline.judge.kind == "llm":
             scorer.task.read_prompt()
-        scorer.check(pipeline.score, pipeline.subject.device)
+        with called_by_us(scorer, f"the scorer {scorer.name!r}"):
+            scorer.check(pipeline.score, pipeline.subject.device)
     if pipeline.judge.calibration is not None and any(scorer.is_corrected for scorer in scorers):
         model = pipeline.judge.model if pipeline.judge.kind == "llm" else None
         Calibrated.read(pipeline.judge.calibration).check_name(LocalJudge.name if model is None else model.model)
@@ -135,7 +138,11 @@ def check_subject(session: Session, scorers: Iterable[type[BaseScorer]]) -> None
         PipelineError: If it can't do what a scorer asks.
     """
     for scorer in scorers:
-        if scorer.asks_subject and (problem := scorer.subject_problem(session.live_subject)):
+        if not scorer.asks_subject:
+            continue
+        with called_by_us(scorer, f"the scorer {scorer.name!r}"):
+            problem = scorer.subject_problem(session.live_subject)
+        if problem:
             raise PipelineError(f"the scorer {scorer.name!r} {problem}", "take it out of score.scorers")
 
 
@@ -195,18 +202,18 @@ class Participants:
             pool = source.pool
             return BaseRates(text for text, is_told in zip(pool.texts, pool.is_explain, strict=True) if is_told)
 
-        return self._explainer_class(
-            JudgedTools(
-                self._session.pipeline.explain,
-                lambda: self._explaining_model,
-                base_rates,
-                self.explain_fingerprint,
-                lambda: NaturalText.of_explain(source.pool),
-                judge=lambda: self._select_judge,
-                seed=self._session.pipeline.seed,
-                background=lambda: source.pool.background,
-            )
+        tools = JudgedTools(
+            self._session.pipeline.explain,
+            lambda: self._explaining_model,
+            base_rates,
+            self.explain_fingerprint,
+            lambda: NaturalText.of_explain(source.pool),
+            judge=lambda: self._select_judge,
+            seed=self._session.pipeline.seed,
+            background=lambda: source.pool.background,
         )
+        with called_by_us(self._explainer_class, f"the explainer {self._explainer_class.name!r}"):
+            return self._explainer_class(tools)
 
     @cached_property
     def scorers(self) -> tuple[BaseScorer, ...]:
@@ -276,7 +283,8 @@ class Participants:
             session.pipeline.subject.device,
             calibrated=self._calibrated,
         )
-        return made(tools)
+        with called_by_us(made, f"the scorer {made.name!r}"):
+            return made(tools)
 
     def _judging_model(self, asker: str) -> JudgingModel | None:
         """The model that judges, for a scorer that asks it other things."""

@@ -15,7 +15,7 @@ from jaxtyping import Int32, Int64
 from autointerp.collect.shards import load_part
 from autointerp.config import Pipeline
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
-from autointerp.contexts.place import OtherPeaks, Places
+from autointerp.contexts.place import Places
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.pool_blocks import PoolBlocks
 from autointerp.contexts.pool_windows import draw_windows_of
@@ -228,19 +228,15 @@ class SourceSession:
     @cached_property
     def _places(self) -> Places:
         """Where windows of features begin, as in the contexts that grade."""
-        pipeline, collected = self.run.pipeline, self.collected
-        n_needed = pipeline.contexts.min_explain + pipeline.contexts.min_score
-        return Places(
-            OtherPeaks(
-                collected.fired,
-                collected.statistics.n_active_blocks >= n_needed,
-                self._pool_blocks,
-                pipeline.collect.context_length,
-            ),
-            pieces=self.run.pieces,
-            context_length=pipeline.collect.context_length,
-            peak_fraction=pipeline.collect.peak_fraction,
-            key=hash_key(pipeline.seed, "places", self.source_id),
+        pipeline = self.run.pipeline
+        return Places.of_source(
+            self.collected,
+            self._pool_blocks,
+            self.run.pieces,
+            pipeline.contexts,
+            pipeline.collect.peak_fraction,
+            seed=pipeline.seed,
+            source_id=self.source_id,
         )
 
     @cached_property

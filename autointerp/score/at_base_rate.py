@@ -71,8 +71,8 @@ def estimate(
     )
     spanning = None
     if worst is not None and precise is not None:
-        spanning = _spanning(precise.at_median.estimate, worst.estimate)
-    return AtBaseRate(_spanning(told, cautious.estimate), spanning, neutral)
+        spanning = precise.at_median.estimate.spanning(worst.estimate)
+    return AtBaseRate(told.spanning(cautious.estimate), spanning, neutral)
 
 
 def draw_false_alarms(
@@ -120,7 +120,3 @@ def _log_likelihood(stratum: Stratum, rate: Float64[np.ndarray, "..."]) -> Float
 def chance_f1(base_rate: Rate) -> float:
     """F1 of a yes to everything, at a feature's own rate: recall 1, and the rate itself for precision."""
     return 2 * base_rate.value / (1 + base_rate.value)
-
-
-def _spanning(told: Estimate, other: Estimate) -> Estimate:
-    return replace(told, low=min(told.low, other.low), high=max(told.high, other.high))

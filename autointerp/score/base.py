@@ -10,21 +10,19 @@ so that a language model's prompts mix them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import numpy as np
 
-from autointerp.config import ModelConfig, ScoreConfig
+from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
-from autointerp.embedder import LabelEmbedder
-from autointerp.errors import SubjectError
+from autointerp.errors import PipelineError
 from autointerp.identity import fingerprint
 from autointerp.live.subject import LiveSubject
-from autointerp.llm.protocol import LanguageModel
 from autointerp.plugins import called_by_us, source_digests
 from autointerp.records import (
     SCORER_KINDS,
@@ -38,10 +36,11 @@ from autointerp.records import (
     Usage,
 )
 from autointerp.score import metrics
-from autointerp.score.calibration import Calibrated, add_corrected
+from autointerp.score.calibration import add_corrected
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Answer, Case, Judge, Task, check_answers
 from autointerp.score.rounds import SEQUENCE_INTERVAL, Asked, ask_in_rounds
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import (
     Answered,
     Posed,
@@ -55,52 +54,6 @@ from autointerp.score.trials import (
     one_answer,
     with_every_answer,
 )
-
-
-def _no_subject() -> LiveSubject:
-    raise SubjectError("there is no subject to ask here", "score in a run, or give ScoreTools a subject")
-
-
-@dataclass(frozen=True, slots=True)
-class JudgingModel:
-    """The language model that judges, for a scorer that asks it something else.
-
-    Attributes:
-        config: Its table.
-        connect: Gives the model. Raises `NoKeyError` where the environment has no key.
-    """
-
-    config: ModelConfig
-    connect: Callable[[], LanguageModel]
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreTools:
-    """What a scorer may be made of; what costs something is made when it is first asked for.
-
-    Attributes:
-        config: The table `[score]`.
-        seed: The run's.
-        judge: The run's judge. Raises `NoKeyError` where the environment has no key.
-        embedder: The run's sentence embedder.
-        contexts_fingerprint: Of the contexts that are scored; it covers the subject and its coders.
-        labels_fingerprint: Of every current label of the run, for scorers that set features against each other.
-        subject: The subject with its coders, loaded when it is first asked for. Raises `SubjectError` if it can't be.
-        judging_model: The language model that judges; None where the judge is local.
-        device: Where a scorer's own model runs: as `subject.device` has it.
-        calibrated: How often the run's judge errs, where `judge.calibration` names a file.
-    """
-
-    config: ScoreConfig
-    seed: int
-    judge: Callable[[], Judge]
-    embedder: Callable[[], LabelEmbedder]
-    contexts_fingerprint: str = ""
-    labels_fingerprint: Callable[[], str] = str
-    subject: Callable[[], LiveSubject] = _no_subject
-    judging_model: JudgingModel | None = None
-    device: str = "auto"
-    calibrated: Calibrated | None = None
 
 
 class BaseScorer(ABC):
@@ -324,9 +277,12 @@ class BaseScorer(ABC):
     def _posed(self, explanation: Explanation, contexts: ScoreContexts) -> Sequence[Posed] | Undefined:
         """The questions; why there is no score without asking any, where one class has none."""
         with self._called(explanation):
-            posed = self.pose(explanation, contexts, self._key(explanation))
-        if isinstance(posed, Undefined):
-            return posed
+            given = self.pose(explanation, contexts, self._key(explanation))
+            if isinstance(given, Undefined):
+                return given
+            posed = tuple(given)
+        if not all(isinstance(p, Posed) and isinstance(p.truth, bool | np.bool_) for p in posed):
+            raise PipelineError(f"the scorer {self.name!r} posed what is no `Posed` with a truth", "mend its `pose`")
         if missing := missing_class(posed, *self.classes):
             return (self.needs_silence and contexts.no_silence) or missing
         return posed
@@ -335,21 +291,18 @@ class BaseScorer(ABC):
         self, explanation: Explanation, contexts: ScoreContexts, asked: Asked, shared: Mapping[str, int]
     ) -> ScoreWithTrials | Failure:
         posed, said = asked.posed, asked.said
+
+        def heard(of: Answered) -> Answered:
+            """With what was said of whole texts besides."""
+            return replace(of, texts=said.texts, text_probabilities=said.text_probabilities)
+
         of = answered(posed, said.answers)
         if isinstance(of, Undefined):
             return self._failure(explanation, of, said.usage)
         with self._called(explanation):
-            of = replace(of, texts=said.texts, text_probabilities=said.text_probabilities)
-            headline, detail = self.measure(of, posed, contexts, self._key(explanation))
+            headline, detail = self.measure(heard(of), posed, contexts, self._key(explanation))
             if len(of.posed) < len(posed):
-                ends = [
-                    replace(
-                        with_every_answer(posed, said.answers, right=right),
-                        texts=said.texts,
-                        text_probabilities=said.text_probabilities,
-                    )
-                    for right in (False, True)
-                ]
+                ends = (heard(with_every_answer(posed, said.answers, right=right)) for right in (False, True))
                 worst, best = (self.measure(end, posed, contexts, self._key(explanation))[0] for end in ends)
                 detail.add_bounds(min(worst.value, headline.value), max(best.value, headline.value))
                 headline = replace(headline, low=min(worst.low, headline.low), high=max(best.high, headline.high))

@@ -15,6 +15,7 @@ import numpy as np
 
 from autointerp.identity import feature_id, hash_key, keyed_hash, stable_uuid
 from autointerp.records import Explanation
+from autointerp.words import plain_label
 
 EXPLAINER = "shuffled"
 
@@ -66,7 +67,7 @@ def _ring(explanations: Sequence[Explanation], key: int) -> list[Explanation]:
 def _donors(ring: Sequence[Explanation]) -> list[Explanation | None]:
     """For each label of the ring the next one of another text, None where there is no other text."""
     n = len(ring)
-    texts = [" ".join(e.label.casefold().split()) for e in ring]
+    texts = [plain_label(e.label) for e in ring]
     # Twice round and backwards: the step from i is that from i + 1 wherever i + 1 has the same text.
     step: list[int | None] = [None] * (2 * n)
     for i in range(2 * n - 2, -1, -1):

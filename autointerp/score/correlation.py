@@ -13,6 +13,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -60,7 +61,7 @@ class Simulated:
             cluster,
         )
 
-    @property
+    @cached_property
     def moments(self) -> Float64[np.ndarray, "context moment"]:
         """Of each context: the means of step 1, without the first."""
         x, y = self.simulated, self.true

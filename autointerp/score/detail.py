@@ -35,8 +35,12 @@ class Detail:
     def add_by(
         self, name: str, estimates: Mapping[str, metrics.Estimate | float | None], counts: Mapping[str, int]
     ) -> None:
-        """Add a measure by cell as `NAME`, with the answered trials of each cell as `n_NAME`."""
+        """Add a measure by cell as `NAME`, its answered trials as `n_NAME`, and what intervals there are."""
         self._measures[name] = {c: e.value if isinstance(e, metrics.Estimate) else e for c, e in estimates.items()}
+        if any(isinstance(estimate, metrics.Estimate) for estimate in estimates.values()):
+            self._measures[f"{name}_interval"] = {
+                c: {"low": e.low, "high": e.high} for c, e in estimates.items() if isinstance(e, metrics.Estimate)
+            }
         self._measures[f"n_{name}"] = dict(counts)
 
     def add_numbers(self, name: str, numbers: Mapping[str, float]) -> None:

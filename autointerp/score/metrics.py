@@ -56,6 +56,10 @@ class Estimate:
     def __post_init__(self) -> None:
         assert 0.0 <= self.low <= self.value <= self.high <= 1.0, self
 
+    def spanning(self, other: "Estimate") -> "Estimate":
+        """The same value, with an interval that holds the other's too."""
+        return Estimate(self.value, min(self.low, other.low), max(self.high, other.high))
+
 
 # --- closed forms ---------------------------------------------------------------------------------------------------
 
@@ -380,5 +384,5 @@ def _harmonic(a: Float64[np.ndarray, " draw"], b: Float64[np.ndarray, " draw"]) 
 
 def _around(value: float, low: float, high: float) -> Estimate:
     """Limits cut to [0, 1], and to where they hold the value: rounding, and simulation at counts of zero or all."""
-    value = min(1.0, max(0.0, value))
-    return Estimate(value, max(0.0, min(low, value)), min(1.0, max(high, value)))
+    value = min(1.0, max(0.0, float(value)))
+    return Estimate(value, max(0.0, min(float(low), value)), min(1.0, max(float(high), value)))

@@ -96,7 +96,7 @@ def tell(windows: Windows, base_rate: Rate, rng: np.random.Generator) -> tuple[N
         one, other = getattr(likely, measure.name), getattr(cautious, measure.name).estimate
         # A label that never holds where the feature fires has 0, whatever else may be possible.
         one = (one.at_median if one.value > 0 else one).estimate
-        told[measure.name] = Estimate(one.value, min(one.low, other.low), max(one.high, other.high))
+        told[measure.name] = one.spanning(other)
     return likely, told
 
 

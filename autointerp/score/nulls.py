@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from autointerp.explain.keywords import render_label
-from autointerp.identity import feature_id, hash_key, keyed_hash, stable_uuid
+from autointerp.identity import feature_id, hash_key, in_keyed_order, stable_uuid
 from autointerp.records import Explanation
 
 MOST_FREQUENT_TOKEN = "most_frequent_token"
@@ -64,7 +64,7 @@ def null_explanations(
     left = np.array(sorted(set(true) - set(rows)), dtype=np.int64)
     if left.size:
         source_id = explanations[0].source_id
-        left = left[np.argsort(keyed_hash(hash_key(seed, "null", kind, source_id), left), kind="stable")]
+        left = in_keyed_order(hash_key(seed, "null", kind, source_id), left)
     for feature in left.tolist():
         if len(rows) >= n_features:
             break

@@ -18,6 +18,7 @@ from jaxtyping import Float32, Float64, Int64
 from autointerp.contexts.pool import PoolTiles
 from autointerp.embedder import TextEmbedder
 from autointerp.identity import hash_key, keyed_hash
+from autointerp.words import plain_label
 
 _MOST_CELLS = 1 << 24
 _DECIMALS = 4
@@ -29,6 +30,13 @@ class NearLabel(NamedTuple):
 
     feature_index: int
     similarity: float
+
+
+class _Near(NamedTuple):
+    """The nearest labels of a block of features, nearest first: all are kept, as features come in any order."""
+
+    feature_index: Int64[np.ndarray, "row near"]
+    similarity: Float64[np.ndarray, "row near"]
 
 
 class OtherFeatures:
@@ -50,7 +58,7 @@ class OtherFeatures:
         self._read_labels = read_labels
         self._draw_windows = lru_cache(maxsize=_WINDOWS_KEPT)(draw_windows)
         self._embedder = embedder
-        self._near: dict[tuple[int, int], list[list[NearLabel]]] = {}
+        self._near: dict[tuple[int, int], _Near] = {}
 
     @cached_property
     def labels(self) -> Mapping[int, str]:
@@ -68,19 +76,20 @@ class OtherFeatures:
             self._near[block, n] = self._nearest_to(
                 np.arange(block * size, min(len(self.labels), (block + 1) * size)), n
             )
-        return self._near[block, n][place - block * size]
+        features, similarities = (of_row[place - block * size].tolist() for of_row in self._near[block, n])
+        return list(map(NearLabel, features, similarities))
 
     def equal(self, feature_index: int) -> list[int]:
         """The other features with the same label, whatever its case and spacing, ascending."""
         label = self.labels.get(feature_index)
-        same = [] if label is None else self._by_text[_plain(label)]
+        same = [] if label is None else self._by_text[plain_label(label)]
         return [other for other in same if other != feature_index]
 
     def windows(self, feature_index: int) -> PoolTiles | None:
         """Windows of the pool in which a feature peaks, of every split; None where it fires nowhere in the pool."""
         return self._draw_windows(feature_index)
 
-    def _nearest_to(self, rows: Int64[np.ndarray, " row"], n: int) -> list[list[NearLabel]]:
+    def _nearest_to(self, rows: Int64[np.ndarray, " row"], n: int) -> _Near:
         """The nearest labels of some features, each given by the place of its label."""
         cosine = np.round((self._embeddings[rows] @ self._embeddings.T).astype(np.float64), _DECIMALS)
         cosine[np.arange(rows.size), rows] = -np.inf
@@ -89,9 +98,8 @@ class OtherFeatures:
         n = min(n, len(self.labels) - 1)
         found = np.argpartition(-ordered, max(0, n - 1), axis=1)[:, :n]
         found = np.take_along_axis(found, np.argsort(-np.take_along_axis(ordered, found, axis=1), axis=1), axis=1)
-        features = np.fromiter(self.labels, dtype=np.int64)[found].tolist()
-        similarities = np.take_along_axis(cosine, found, axis=1).tolist()
-        return [list(map(NearLabel, *of_row)) for of_row in zip(features, similarities, strict=True)]
+        features = np.fromiter(self.labels, dtype=np.int64)[found]
+        return _Near(features, np.take_along_axis(cosine, found, axis=1))
 
     @cached_property
     def _places(self) -> Mapping[int, int]:
@@ -101,7 +109,7 @@ class OtherFeatures:
     def _by_text(self) -> Mapping[str, list[int]]:
         by_text: defaultdict[str, list[int]] = defaultdict(list)
         for feature, label in self.labels.items():
-            by_text[_plain(label)].append(feature)
+            by_text[plain_label(label)].append(feature)
         return by_text
 
     @cached_property
@@ -117,7 +125,3 @@ class OtherFeatures:
         """In [0, 1), by keyed hash of each feature."""
         features = np.fromiter(self.labels, dtype=np.int64)
         return keyed_hash(hash_key(0, "equally near"), features) / 2.0**64
-
-
-def _plain(label: str) -> str:
-    return " ".join(label.casefold().split())

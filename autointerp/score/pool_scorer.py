@@ -4,13 +4,26 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from autointerp.contexts.pool import PoolTiles
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.judge import Task
 from autointerp.score.scorers.detection import DETECTION
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import ScoreContexts
+
+
+def nearest_first(
+    tiles: Int64[np.ndarray, " tile_of_some"], closeness: Float32[np.ndarray, " tile"]
+) -> Int64[np.ndarray, " tile_of_some"]:
+    """Ascending tiles by falling closeness to a label, ties in their order.
+
+    Args:
+        tiles: Some of the pool's.
+        closeness: Of the label and each tile of the pool.
+    """
+    return tiles[np.argsort(-closeness[tiles], kind="stable")]
 
 
 class PoolScorer(BaseScorer):

@@ -44,7 +44,7 @@ def in_units(posed: Sequence[Posed]) -> list[tuple[int, ...]]:
     first: dict[str, dict[bool, int]] = {}
     for place, of in enumerate(posed):
         context = of.question.context
-        first.setdefault(context.group_id or context.document_id, {}).setdefault(of.truth, place)
+        first.setdefault(context.group_id, {}).setdefault(of.truth, place)
     units = [(*of_group.values(),) for of_group in first.values() if len(of_group) == 2]
     firing, silent = (
         [of_group[truth] for of_group in first.values() if of_group.keys() == {truth}] for truth in (True, False)

@@ -129,7 +129,7 @@ class Answered:
     def cluster(self) -> Int64[np.ndarray, " trial"]:
         """Numbers of the groups of documents that the contexts are from, from 0 without a gap."""
         contexts = (p.question.context for p in self.posed)
-        return numbered(c.group_id or c.document_id for c in contexts)
+        return numbered(c.group_id for c in contexts)
 
     @property
     def confusion(self) -> Confusion:

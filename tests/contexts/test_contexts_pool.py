@@ -123,14 +123,15 @@ def test_a_firing_on_which_two_tiles_meet_is_known_in_both() -> None:
     assert [tiles.activations(tile, 0).tolist().index(2.5) for tile in (0, 1)] == [2, 1]
 
 
-@given(seeds)
-@settings(max_examples=15, deadline=None)
-def test_what_tiles_say_of_features_is_what_the_activations_say(seed: int) -> None:
+@given(seeds, st.sampled_from([1, 2, CONTEXTS.n_pool_tiles]))
+@settings(max_examples=30, deadline=None)
+def test_what_tiles_say_of_features_is_what_the_activations_say_however_few_there_are(seed: int, n_tiles: int) -> None:
     world = make_world(seed)
-    tiles = world.tiles()
+    tiles = world.tiles(CONTEXTS.model_copy(update={"n_pool_tiles": n_tiles}))
     for feature in range(world.dense.shape[2]):
         expected = [world.dense[block, start:end, feature] for block, start, end in spans(tiles)]
         assert tiles.peaks(feature).tolist() == [row.max() for row in expected]
+        assert tiles.masses(feature).tolist() == [row.sum() for row in expected]
         silent = world.dense[tiles.block_index, :, feature].max(axis=1) == 0
         assert np.array_equal(tiles.block_is_silent(feature), silent)
         for tile in range(0, tiles.n_tiles, 13):

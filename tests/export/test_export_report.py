@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from autointerp.export.report import figures
 from autointerp.export.report.gather import TRUE, ReportedRun, gather
 from autointerp.library.run import open_run
+from autointerp.store.reader import Reader
+from autointerp.store.results import LabelledFeature
 from autointerp.store.writer import Writer
 from tests.command import complaint, printed
 from tests.store.making import make
@@ -93,6 +96,24 @@ def test_the_scores_are_gathered_by_scorer_and_kind_of_label(gathered: ReportedR
     assert gathered.chance == {"detection": 0.5, "fuzzing": 0.5}
 
 
+def test_nothing_is_kept_of_the_details_of_scores(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Reader.labelled_features
+
+    def with_large_details(self: Reader, *, baselines: bool) -> Iterator[LabelledFeature]:
+        for labelled in read(self, baselines=baselines):
+            for _ in range(20):
+                yield replace(labelled, scores=tuple(replace(s, detail={"x": bytes(10**6)}) for s in labelled.scores))
+
+    monkeypatch.setattr(Reader, "labelled_features", with_large_details)
+    reader = open_run(run).reader
+    tracemalloc.start()
+    n = sum(of.values.size for kinds in gather(reader, (), "first").scored.values() for of in kinds.values())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n == 9 * 20
+    assert peak < 20 * 10**6
+
+
 def test_features_are_counted_once_by_state(gathered: ReportedRun) -> None:
     assert gathered.n_features == {
         "labelled": 4,
@@ -126,6 +147,19 @@ def test_two_scorers_are_drawn_on_the_labels_that_both_graded(gathered: Reported
         pytest.approx((value, value - 0.1)) for value in sorted(VALUES)
     ]
     assert [note.text for note in figure.layout.annotations] == ["n = 4, rank corr. 1.00"]
+
+
+def test_a_box_of_a_run_holds_five_numbers_however_many_labels_there_are(gathered: ReportedRun) -> None:
+    of = gathered.scored["detection"][TRUE]
+    values = np.concatenate([np.linspace(0.5, 0.7, 10_001), [0.0]])
+    many = replace(gathered, scored={"detection": {TRUE: replace(of, values=values)}})
+    first, second = figures.by_run([gathered, many]).data
+    assert list(first.x) == ["detection", "fuzzing"]
+    assert [first.q1[0], first.median[0], first.q3[0]] == pytest.approx([0.65, 0.75, 0.825])
+    assert [first.lowerfence[0], first.upperfence[0]] == [0.5, 0.9]
+    box = [second.lowerfence, second.q1, second.median, second.q3, second.upperfence]
+    assert [len(of) for of in box] == [1] * 5
+    assert [of[0] for of in box] == pytest.approx([0.5, 0.55, 0.6, 0.65, 0.7], abs=1e-4)
 
 
 def test_of_many_points_as_many_are_drawn_as_a_page_can_hold_the_same_in_each_plot(gathered: ReportedRun) -> None:

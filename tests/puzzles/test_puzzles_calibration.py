@@ -8,14 +8,13 @@ import pytest
 
 from autointerp.config import CollectConfig, ContextsConfig, ScoreConfig
 from autointerp.puzzles.load import FAULTS, Fault
-from autointerp.puzzles.plant import PlantedContexts
+from autointerp.puzzles.plant import SOURCE_ID
 from autointerp.records import ScoreWithTrials
 from autointerp.score.base import BaseScorer
 from autointerp.score.calibration import Calibrated, Calibration, judge_rates
 from autointerp.score.on_puzzles import KINDS, ask_puzzles, pose_puzzles
 from autointerp.score.scorers.detection import DetectionScorer
 from autointerp.score.scorers.fuzzing import FuzzingScorer
-from tests.contexts.world import SOURCE
 from tests.puzzles.built import Built
 from tests.puzzles.oracle import Oracle
 from tests.puzzles.planted import WINDOW, Planted
@@ -44,11 +43,7 @@ def calibrated(built: Built, erring: Oracle) -> Calibrated:
 
 def calibrate(built: Built, oracle: Oracle) -> Calibrated:
     """How often an oracle errs, asked as `autointerp calibrate` asks."""
-    features = range(len(built.planted.puzzles))
-    outcomes = tuple(built.failures[f] if f in built.failures else built.given[f].feature for f in features)
-    tiles = next(iter(built.given.values())).pool
-    planted = PlantedContexts(built.planted.puzzles, outcomes, tiles, tuple(0.01 for _ in features))
-    posed = pose_puzzles(planted, KINDS, seed=0)
+    posed = pose_puzzles(built.made, KINDS, seed=0)
     calibration = Calibration(
         judge=oracle.name,
         judged_by={of.task.name: oracle.fingerprint(of.task) for of in posed.groups},
@@ -63,7 +58,7 @@ def scores(
     built: Built, scorer_class: type[BaseScorer], fault: Fault, oracle: Oracle, calibrated: Calibrated
 ) -> dict[int, ScoreWithTrials]:
     labels = {f: built.planted.puzzles[f].label(fault).text for f in built.given}
-    jobs = [(explanation_of(f, labels[f], SOURCE), given) for f, given in built.given.items()]
+    jobs = [(explanation_of(f, labels[f], SOURCE_ID), given) for f, given in built.given.items()]
     outcomes = asyncio.run(scorer_class(tools(oracle, SCORE, calibrated=calibrated)).score_all(jobs))
     return {f: o for f, o in zip(built.given, outcomes, strict=True) if isinstance(o, ScoreWithTrials)}
 

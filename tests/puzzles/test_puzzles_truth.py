@@ -112,12 +112,12 @@ def test_labels_on_the_demo_s_text_are_as_wrong_as_they_are_said_to_be(planted: 
 
 
 def test_rare_features_are_rare_and_the_dense_one_is_everywhere(planted: Planted) -> None:
-    density = (planted.world.dense > 0).sum(axis=(0, 1)) / planted.world.counted.sum()
+    density = (planted.dense > 0).sum(axis=(0, 1)) / planted.shard.counted.sum()
     for feature, puzzle in enumerate(planted.puzzles):
         if puzzle.kind == "rare":
             assert 0 < density[feature] < 3e-4, puzzle.name
         if puzzle.kind == "dense":
-            assert (planted.world.dense[:, :, feature] > 0).any(axis=1).mean() > 0.99
+            assert (planted.dense[:, :, feature] > 0).any(axis=1).mean() > 0.99
     assert min(density[f] for f, p in enumerate(planted.puzzles) if p.kind == "rare") < 2e-5
 
 

@@ -1,12 +1,20 @@
 """Text is cut into words and marks, and what is known of each one's place is right."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from autointerp.records import Context
 from autointerp.rules.rule import Affixed, Beside, Class, Place, Rule, Words
 from autointerp.rules.sentence import read_rule, write_rule
 from autointerp.rules.units import Units, unit_activations
 from tests.store.making import make
+
+
+def of_tokens(tokens: tuple[str, ...], activations: tuple[float, ...]) -> Context:
+    """A context of these tokens."""
+    return replace(make.context(0), tokens=tokens, activations=activations, token_ids=tuple(range(len(tokens))))
 
 
 def held(label: str, *texts: str) -> list[list[str]]:
@@ -72,16 +80,17 @@ def test_nothing_reaches_over_the_end_of_a_row() -> None:
 
 
 def test_a_word_has_the_activation_of_its_strongest_piece() -> None:
-    context = make.context(0, text="a b")
-    context = type(context)(
-        **{
-            **{name: getattr(context, name) for name in context.__slots__},
-            "tokens": (" val", "ue", "s", ", ", "x"),
-            "activations": (0.0, 2.0, 0.5, 0.0, 1.0),
-            "token_ids": (0, 1, 2, 3, 4),
-        }
-    )
+    context = of_tokens((" val", "ue", "s", ", ", "x"), (0.0, 2.0, 0.5, 0.0, 1.0))
     assert unit_activations(context).tolist() == [2.0, 0.0, 1.0]
+
+
+def test_parts_of_characters_that_a_window_s_ends_have_cut_off_are_no_units() -> None:
+    context = of_tokens(("\ufffd", " a", "\ufffd", " b", " \ufffd\ufffd"), (1.0, 0.0, 2.0, 0.0, 3.0))
+    assert held("anything", context.text) == [["a", "\ufffd", "b"]]
+    assert unit_activations(context).tolist() == [0.0, 2.0, 0.0]
+    nothing = of_tokens(("\ufffd",), (1.0,))
+    assert held("anything", nothing.text) == [[]]
+    assert unit_activations(nothing).size == 0
 
 
 def test_words_that_are_numbered_already_keep_their_numbers() -> None:

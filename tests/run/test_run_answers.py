@@ -9,6 +9,7 @@ from autointerp import open_run, run_pipeline
 from autointerp.cli import main
 from autointerp.config.file import load_pipeline
 from autointerp.errors import CalibrationError
+from autointerp.library import answers
 from autointerp.library.answers import COLUMNS, draw_questions, read_answers, score_answers
 from autointerp.library.run import Run
 from tests.run.planted import LABELLED, Planted
@@ -64,6 +65,16 @@ def test_trials_are_drawn_of_both_classes_and_say_neither_truth_nor_verdict(run:
     assert all("<<" in row["text"] for row in rows if row["scorer"] == "fuzzing")
     with pytest.raises(CalibrationError, match="is there already"):
         draw_questions(run, 60, file)
+
+
+def test_a_spreadsheet_runs_nothing_of_what_is_drawn(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many a text of documentation begins with a hyphen."""
+    monkeypatch.setattr(answers, "plain_text", lambda context: f"- {context.text}")
+    draw_questions(run, 4, tmp_path / "answers.csv")
+    with (tmp_path / "answers.csv").open(encoding="utf-8", newline="") as opened:
+        texts = [row["text"] for row in csv.DictReader(opened) if row["scorer"] == "detection"]
+    assert texts
+    assert all(text.startswith("'- ") for text in texts)
 
 
 def test_a_person_s_answers_move_the_mean_to_what_is_right(run: Run, tmp_path: Path) -> None:

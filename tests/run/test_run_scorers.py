@@ -66,6 +66,18 @@ def test_what_a_user_s_scorer_raises_is_one_line_that_names_the_feature_and_the_
     assert "example_scorer.py, line " in said
 
 
+def test_what_a_user_s_scorer_raises_while_it_is_made_is_one_line_too(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_contexts(pipeline_with(planted, tmp_path))
+    file = tmp_path / "example_scorer.py"
+    settings = "def settings(self, tools):\n        return 1 / 0\n\n    def pose("
+    file.write_text(file.read_text(encoding="utf-8").replace("def pose(", settings), encoding="utf-8")
+    said = complaint(capsys, "run", str(tmp_path / "scored.toml"), "--features", "0-2")
+    assert "the scorer 'peak' failed (ZeroDivisionError: division by zero, " in said
+    assert "example_scorer.py, line " in said
+
+
 def test_a_user_s_judge_that_does_not_say_whether_it_is_free_is_one_line_that_names_the_scorer(
     planted: Planted, with_contexts: WithContexts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

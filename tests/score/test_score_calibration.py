@@ -123,6 +123,14 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert read_calibration(kept(tmp_path, of)) == of
 
 
+@pytest.mark.parametrize("place", ["", "..", "folder"])
+def test_a_folder_is_no_place_for_it(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CalibrationError, match="is a folder, and a file is needed"):
+        write_calibration(calibration(), Path(place))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

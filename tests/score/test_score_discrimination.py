@@ -116,6 +116,9 @@ def test_the_detail_says_which_sibling_a_label_is_confused_with(apart: World, ti
     assert by_sibling[str(HORSE)] > 0.85
     assert by_sibling[str(DOG)] < 0.6
     assert detail["n_balanced_accuracy_by_sibling"] == {str(DOG): 10, str(HORSE): 10}
+    for sibling, interval in detail["balanced_accuracy_by_sibling_interval"].items():
+        assert 0 <= interval["low"] < by_sibling[sibling] <= interval["high"] <= 1
+    assert detail["balanced_accuracy_by_sibling_interval"].keys() == by_sibling.keys()
     assert detail["similarity_by_sibling"][str(DOG)] == pytest.approx(0.5**0.5, abs=2e-3)
 
 

@@ -114,6 +114,9 @@ class PeakScorer(Whole):
 """
 
 
+DERIVED = "from tests.score.example_scorer import PeakScorer as Whole\nclass PeakScorer(Whole):\n    "
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
@@ -123,6 +126,9 @@ class PeakScorer(Whole):
             "mine.py lacks measure, pose, name",
         ),
         (NO_METRIC, "the scorer PeakScorer in .*mine.py lacks metric, interval: add it to the class"),
+        (f"{DERIVED}name = 3", "the scorer PeakScorer in .*mine.py has name = 3: make it of type str"),
+        (f"{DERIVED}task = 'peak'", "the scorer PeakScorer in .*mine.py has task = 'peak': make it of type Task"),
+        (f"{DERIVED}version = '2'", "the scorer PeakScorer in .*mine.py has version = '2': make it of type int"),
         ("1 / 0", r"the scorer in .*mine.py can't be imported \(ZeroDivisionError: division by zero\): mend that file"),
     ],
 )
@@ -131,6 +137,39 @@ def test_a_file_that_is_no_scorer_is_told_in_one_line(tmp_path: Path, code: str,
     with pytest.raises(PipelineError, match=said) as caught:
         load_scorer(f"{tmp_path / 'mine.py'}:PeakScorer")
     assert "\n" not in str(caught.value)
+
+
+def posing(folder: Path, code: str) -> BaseScorer:
+    """The example, with other code where it gives its questions."""
+    file = copied(folder)
+    text = file.read_text(encoding="utf-8").replace("return marked(contexts.feature, key)", code)
+    file.write_text(text, encoding="utf-8")
+    return load_scorer(f"{file}:PeakScorer")(tools(Scripted(read)))
+
+
+def test_questions_may_be_posed_one_after_the_other(world: World, pool: PoolTiles, tmp_path: Path) -> None:
+    scorer = posing(tmp_path, "yield from marked(contexts.feature, key)")
+    given = world.given(COLOUR, pool, n=200)
+    assert scored(scorer.score(explanation_of(COLOUR, " ".join(COLOURS)), given)).score.value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("return None", "the scorer 'peak' on feature 1 failed .*'NoneType' object is not iterable"),
+        ("return [3]", "the scorer 'peak' posed what is no `Posed` with a truth: mend its `pose`"),
+        (
+            "return [Posed(p.question, None) for p in marked(contexts.feature, key)]",
+            "the scorer 'peak' posed what is no `Posed` with a truth: mend its `pose`",
+        ),
+    ],
+)
+def test_what_is_no_question_is_told_in_one_line(
+    world: World, pool: PoolTiles, tmp_path: Path, code: str, said: str
+) -> None:
+    scorer = posing(tmp_path, code)
+    with pytest.raises(PipelineError, match=said):
+        asyncio.run(scorer.score(explanation_of(COLOUR, "colours"), world.given(COLOUR, pool)))
 
 
 def constants(path: Path) -> set[str]:
@@ -155,3 +194,9 @@ def test_the_documentation_shows_the_example_as_it_is_run() -> None:
     page = (HERE.parents[1] / "docs" / "scores.md").read_text(encoding="utf-8")
     for name in ("example_scorer.py", "example_scorer.txt"):
         assert (HERE / name).read_text(encoding="utf-8").strip() in page
+
+
+def test_a_score_prints_as_plain_numbers(world: World, pool: PoolTiles) -> None:
+    scorer = load_scorer(EXAMPLE)(tools(Scripted(read)))
+    of = scored(scorer.score(explanation_of(COLOUR, "colours"), world.given(COLOUR, pool, n=200)))
+    assert "float64" not in repr(of.score)

@@ -1,5 +1,6 @@
 """Surprisal, by a small model that expects words it has seen before, and once by the packaged SmolLM2."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
 from autointerp.config import ScoreConfig, SubjectConfig
 from autointerp.contexts.pool import PoolTiles
 from autointerp.errors import SubjectError
-from autointerp.score.base import ScoreTools
 from autointerp.score.others import OtherFeatures
 from autointerp.score.scorers.surprisal import SurprisalScorer
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import ScoreContexts
 from autointerp.subject.packaged import PACKAGES
 from autointerp.subject.surprise import CausalModel, load_causal_model
@@ -216,11 +218,12 @@ def test_it_tells_how_long_it_takes(scorer: SurprisalScorer, world: World) -> No
     assert "tokens a second here; 1,000 labels take about" in said
 
 
-def test_another_prompt_model_or_set_of_labels_has_another_fingerprint(copying: str) -> None:
-    def fingerprint(labels: str = "a", **settings: Any) -> str:
-        of = ScoreTools(ScoreConfig(**settings), 0, lambda: Scripted(read), BagOfWords, "contexts", lambda: labels)
-        return SurprisalScorer(of).fingerprint
+def fingerprint(labels: str = "a", **settings: Any) -> str:
+    of = ScoreTools(ScoreConfig(**settings), 0, lambda: Scripted(read), BagOfWords, "contexts", lambda: labels)
+    return SurprisalScorer(of).fingerprint
 
+
+def test_another_prompt_model_or_set_of_labels_has_another_fingerprint(copying: str) -> None:
     told = [
         fingerprint(surprisal_model=copying),
         fingerprint(surprisal_model=copying, n_surprisal_references=8),
@@ -228,6 +231,16 @@ def test_another_prompt_model_or_set_of_labels_has_another_fingerprint(copying: 
         fingerprint(surprisal_model=REAL),
     ]
     assert len(set(told)) == len(told)
+
+
+def test_a_model_that_was_trained_on_in_its_folder_has_another_fingerprint(copying: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(copying, tmp_path / "model")
+    before = fingerprint(surprisal_model=str(folder))
+    (folder / "README.md").write_text("A small model.\n", encoding="utf-8")
+    assert fingerprint(surprisal_model=str(folder)) == before
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: 1.5 * of for name, of in weights.items()}, folder / "model.safetensors", metadata={"format": "pt"})
+    assert fingerprint(surprisal_model=str(folder)) != before
 
 
 def test_smollm2_expects_what_a_label_says(smollm2_cache: None) -> None:

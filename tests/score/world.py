@@ -23,9 +23,9 @@ from autointerp.contexts.windows import make_context
 from autointerp.corpus.reader import Blocks
 from autointerp.identity import fingerprint, stable_uuid
 from autointerp.records import Context, ContextKind, Explanation, Failure, FeatureContexts, Pool, ScoreWithTrials
-from autointerp.score.base import ScoreTools
 from autointerp.score.calibration import Calibrated
 from autointerp.score.judge import Answer, Answers, Case, Judge, Question, Task
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import ScoreContexts
 
 COLOURS = ("red", "green", "blue", "black", "white")

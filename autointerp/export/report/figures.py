@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 from plotly.subplots import make_subplots
 from scipy.stats import spearmanr
 
@@ -52,13 +52,13 @@ def by_run(runs: Sequence[ReportedRun]) -> go.Figure:
     scorers = sorted({scorer for run in runs for scorer in run.scored})
     figure = go.Figure()
     for place, run in enumerate(runs):
-        values = [(scorer, run.scored[scorer][TRUE].values) for scorer in scorers if TRUE in run.scored.get(scorer, {})]
+        values = {scorer: run.scored[scorer][TRUE].values for scorer in scorers if TRUE in run.scored.get(scorer, {})}
+        boxes = np.array([_box(of) for of in values.values()]).reshape(-1, 5)
         figure.add_box(
-            x=[scorer for scorer, of in values for _ in of],
-            y=np.concatenate([of for _, of in values]) if values else [],
+            x=[*values],
+            **dict(zip(("lowerfence", "q1", "median", "q3", "upperfence"), boxes.T, strict=True)),
             name=html.escape(run.name),
             marker={"color": _COLOURS[place % 6]},
-            boxpoints=False,
         )
     figure.update_layout(boxmode="group", yaxis={"range": [-0.01, 1.01], "title": "score"})
     return _styled(figure, 2 * _ROW_PX)
@@ -180,6 +180,17 @@ def cost(run: ReportedRun) -> go.Figure | None:
     )
     figure.update_xaxes(title_text="US dollars")
     return _styled(figure, 80 + 34 * len(paid), legend=False)
+
+
+def _box(values: Float64[np.ndarray, " label"]) -> tuple[float, float, float, float, float]:
+    """Quartiles, between the last values that lie no more than one and a half times their distance from them.
+
+    The page would grow with the labels, if it held the values.
+    """
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+    reach = 1.5 * (high - low)
+    within = values[(values >= low - reach) & (values <= high + reach)]
+    return float(within.min()), low, middle, high, float(within.max())
 
 
 def _true_first(kinds: Mapping[str, Scored]) -> list[tuple[str, Scored]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float64
 
-from autointerp.records import Failure, Score
+from autointerp.records import Failure
 from autointerp.store.reader import Reader
 from autointerp.store.results import ScorerSummary, StageStatus
 
@@ -86,10 +86,11 @@ class _Growing:
     features: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     densities: list[float] = field(default_factory=list)
-    scores: list[Score] = field(default_factory=list)
+    # Of a score no more than this: its detail, a verdict on each tile of the pool perhaps, takes kilobytes.
+    values: list[tuple[float, float, float]] = field(default_factory=list)
 
     def done(self) -> Scored:
-        ends = np.array([[s.value, s.ci_low, s.ci_high] for s in self.scores], dtype=np.float64).reshape(-1, 3)
+        ends = np.array(self.values, dtype=np.float64).reshape(-1, 3)
         return Scored(tuple(self.features), tuple(self.labels), np.array(self.densities), *ends.T)
 
 
@@ -105,13 +106,15 @@ def gather(reader: Reader, stages: tuple[StageStatus, ...], name: str) -> Report
     quantiles: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     explainers: Counter[str] = Counter()
     states: Counter[str] = Counter()
-    failures: dict[tuple[str, str], list[Failure]] = defaultdict(list)
+    failures: dict[tuple[str, str], tuple[int, str]] = {}
     models = set()
     seen: set[str] = set()
     with reader.session():
         summaries = tuple(reader.score_summary())
         for failure in reader.failures():
-            failures[failure.stage, failure.error_type].append(failure)
+            reason = (failure.stage, failure.error_type)
+            n, example = failures.get(reason, (0, failure.message))
+            failures[reason] = n + 1, example
         for labelled in reader.labelled_features(baselines=True):
             feature, explanation = labelled.feature, labelled.explanation
             models.add(labelled.source.model)
@@ -128,7 +131,7 @@ def gather(reader: Reader, stages: tuple[StageStatus, ...], name: str) -> Report
                 of.features.append(own)
                 of.labels.append(explanation.label)
                 of.densities.append(feature.density)
-                of.scores.append(score)
+                of.values.append((score.value, score.ci_low, score.ci_high))
                 if kind == TRUE:
                     for quantile, value in (score.detail.get("sensitivity_by_quantile") or {}).items():
                         if value is not None:
@@ -144,8 +147,7 @@ def gather(reader: Reader, stages: tuple[StageStatus, ...], name: str) -> Report
         summaries=summaries,
         stages=stages,
         failures=tuple(
-            (stage, reason, len(of), of[0].message)
-            for (stage, reason), of in sorted(failures.items(), key=lambda item: (item[0][0], -len(item[1])))
+            (*reason, *told) for reason, told in sorted(failures.items(), key=lambda item: (item[0][0], -item[1][0]))
         ),
     )
 

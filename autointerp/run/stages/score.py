@@ -12,18 +12,20 @@ nor on when a run was killed:
    next run cuts them in the same places; answers that were paid for and not kept are found in the journal. Only where
    the labels have changed in between are they cut elsewhere, and what was paid for unfinished groups is paid again.
 
-Where asking is free every label is scored by itself. A scorer that does not look at labels scores no shuffled one, and
-a label whose feature it has scored before takes over that score.
+Where asking is free every label is scored by itself, or as many together as the scorer wants (`n_together`). A scorer
+that does not look at labels scores no shuffled one, and a label whose feature it has scored before takes over that
+score.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from autointerp.errors import LanguageModelError
-from autointerp.identity import fingerprint, hash_key, keyed_hash
+from autointerp.identity import fingerprint, hash_key, in_keyed_order
 from autointerp.plugins import called_by_us
 from autointerp.records import Explanation, Failure, ScoreWithTrials, Usage
 from autointerp.run.asking import ask_all
@@ -180,7 +182,7 @@ def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations:
     failed: set[tuple[str | None, str]] = set()
     if max(sizes) > 1:
         key = hash_key(session.pipeline.seed, "mixing", source_id)
-        features = features[np.argsort(keyed_hash(key, features), kind="stable")]
+        features = in_keyed_order(key, features)
         failed = {(f.explanation_id, f.fingerprint) for f in session.reader.failures(source_id=source_id)}
     rank = {int(feature): place for place, feature in enumerate(features)}
     groups: list[_Group] = []
@@ -283,9 +285,10 @@ def _read_together(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
 def _with_baseline(session: Session, chosen: ChosenFeatures) -> dict[str, list[Explanation]]:
     """The current explanations of the features, and the nulls beside them, made where they are missing."""
     current = {source_id: session.reader.explanations(source_id=source_id) for source_id in chosen}
+    wanted = {source_id: set(features) for source_id, features in chosen.items()}
     explanations = {
-        source_id: [e for e in current[source_id] if e.feature_index in set(features)]
-        for source_id, features in chosen.items()
+        source_id: [e for e in current[source_id] if e.feature_index in of_source]
+        for source_id, of_source in wanted.items()
     }
     config, seed = session.pipeline.score, session.pipeline.seed
     made_from = {e.fingerprint for of_source in current.values() for e in of_source}
@@ -294,12 +297,11 @@ def _with_baseline(session: Session, chosen: ChosenFeatures) -> dict[str, list[E
     baseline_fingerprint = fingerprint("baseline", seed, sorted(made_from))
     session.writer.set_stage("baseline", baseline_fingerprint, "running", cost_usd=0.0)
     n_baseline = 0
-    for source_id, features in chosen.items():
+    for source_id, of_source in wanted.items():
         nulls = _make_nulls(session, current[source_id], source_id, baseline_fingerprint)
         session.writer.add_explanations(nulls)
         n_baseline += len(nulls)
-        wanted = set(features)
-        explanations[source_id] += [row for row in nulls if row.feature_index in wanted]
+        explanations[source_id] += [row for row in nulls if row.feature_index in of_source]
     session.writer.set_stage("baseline", baseline_fingerprint, "done", n_asked=n_baseline, cost_usd=0.0)
     return explanations
 
@@ -329,9 +331,13 @@ def _make_nulls(
 
 def _token_labels(session: Session, explanations: Sequence[Explanation], source_id: str) -> Callable[[int], str | None]:
     """What gives the label of the token that a feature fires on most; None of one that is blank."""
-    records = session.reader.features([e.feature_index for e in explanations], source_id)
-    tokens = {of.feature_index: of.top_tokens[0].token for of in records if of.top_tokens}
-    return lambda feature: token_label(tokens.get(feature, ""))
+
+    @cache
+    def tokens() -> dict[int, str]:  # read only where a null is missing
+        records = session.reader.features([e.feature_index for e in explanations], source_id)
+        return {of.feature_index: of.top_tokens[0].token for of in records if of.top_tokens}
+
+    return lambda feature: token_label(tokens().get(feature, ""))
 
 
 def _withheld(feature: int) -> str:

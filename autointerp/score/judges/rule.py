@@ -10,7 +10,7 @@ from autointerp.contexts.render import shown_offsets
 from autointerp.identity import fingerprint
 from autointerp.rules.rule import Rule
 from autointerp.rules.sentence import read_rule
-from autointerp.rules.units import Units, on_units, spans_of
+from autointerp.rules.units import Units, on_units
 from autointerp.score.judge import Answer, Answers, Case, Question, Task
 
 NO_RULE = "the label is no rule"
@@ -27,7 +27,7 @@ class RuleJudge:
 
     def fingerprint(self, task: Task) -> str:
         """Of the task alone."""
-        return fingerprint("rule_judge", 2, task.name)
+        return fingerprint("rule_judge", 3, task.name)
 
     def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
         """Nothing is to be done before."""
@@ -61,7 +61,7 @@ def _verdicts(rule: Rule, questions: Sequence[Question]) -> list[bool]:
             context = question.context
             shown = shown_offsets(context, question.marked)
             marks = [float(offset in shown) for offset in range(len(context.tokens))]
-            of_row = of_row[on_units(marks, context.tokens, spans_of("".join(context.tokens))) > 0]
+            of_row = of_row[on_units(marks, context.tokens) > 0]
             verdicts.append(2 * int(of_row.sum()) > of_row.size)
         else:
             verdicts.append(bool(of_row.any()))

@@ -18,9 +18,10 @@ import numpy as np
 from autointerp.records import Explanation, FeatureContexts, Split
 from autointerp.score import metrics
 from autointerp.score.at_base_rate import chance_f1, estimate
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail, add_by_kind, add_confusion, context_rate
 from autointerp.score.judge import Question, Task
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
 DETECTION = Task("detection", "judge_detection")

@@ -30,11 +30,12 @@ from autointerp.contexts.pool import PoolTiles
 from autointerp.identity import keyed_hash
 from autointerp.records import Context, Explanation, FeatureContexts
 from autointerp.score import metrics
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail, add_confusion
 from autointerp.score.judge import Question
 from autointerp.score.others import NearLabel
 from autointerp.score.scorers.detection import DETECTION
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
 
 _LEAST_SIBLINGS = 2

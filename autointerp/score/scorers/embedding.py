@@ -12,12 +12,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from autointerp.embedder import LabelEmbedder
-from autointerp.records import SILENT_KINDS, Explanation, FeatureContexts
+from autointerp.records import SILENT_KINDS, Explanation
 from autointerp.score import metrics
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail
-from autointerp.score.judge import Answer, Answers, Case, Question, Task
-from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
+from autointerp.score.judge import Answer, Answers, Case, Task
+from autointerp.score.scorers.detection import build_questions
+from autointerp.score.tools import ScoreTools
+from autointerp.score.trials import Answered, Posed, ScoreContexts
 
 
 class SimilarityJudge:
@@ -66,7 +68,7 @@ class EmbeddingScorer(BaseScorer):
 
     def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
         """Every context of the score split."""
-        return build_questions(contexts.feature, key)
+        return build_questions(contexts.feature, "score", key)
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int
@@ -74,11 +76,6 @@ class EmbeddingScorer(BaseScorer):
         """AUROC over all silent contexts, and against each kind of them alone."""
         assert of.probability is not None, "every question has a similarity"
         return measure(of, of.probability)
-
-
-def build_questions(contexts: FeatureContexts, key: int) -> tuple[Posed, ...]:
-    """Every context of the score split, in hashed order."""
-    return shuffled([Posed(Question(c), c.is_active) for c in contexts.contexts if c.split == "score"], key)
 
 
 def measure(

@@ -26,9 +26,10 @@ from autointerp.live.subject import LiveSubject
 from autointerp.records import Context, Explanation, Usage
 from autointerp.records.live import TokenActivations
 from autointerp.score import metrics
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail, add_confusion
 from autointerp.score.judge import Answer, Answers, Case, Question, Task
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
 from autointerp.score.writers.llm import LlmWriter
 from autointerp.score.writers.local import LocalWriter

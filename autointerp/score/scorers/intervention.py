@@ -25,17 +25,18 @@ import numpy as np
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.windows import make_context
 from autointerp.errors import SubjectError
-from autointerp.identity import hash_key, keyed_hash
+from autointerp.identity import hash_key, in_keyed_order
 from autointerp.live.edits import direction, writing_hook
 from autointerp.live.next_token import OutputHead, effects, find_head
 from autointerp.live.subject import LiveSubject
 from autointerp.records import Context, Explanation
 from autointerp.records.live import Edit, Effect, TokenChange
 from autointerp.score import metrics
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Judge, Question, Task
 from autointerp.score.scorers.embedding import SimilarityJudge
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
 from autointerp.subject.source import Source
 
@@ -163,7 +164,7 @@ class InterventionScorer(BaseScorer):
             added = strengths[-1] * float(direction(coder, feature).norm())
             others = able[able != feature]
             key = hash_key(self.seed, self.name, source_id, str(feature))
-            others = others[np.argsort(keyed_hash(key, others), kind="stable")][: len(groups)]
+            others = in_keyed_order(key, others)[: len(groups)]
             asked += [(group.prompts, (Edit(feature, "add", strengths[-1]),)) for group in groups]
             for group, other in zip(groups, others.tolist(), strict=False):
                 value = added / float(direction(coder, other).norm())
@@ -187,7 +188,7 @@ class InterventionScorer(BaseScorer):
         if source_id in self._groups:
             return self._groups[source_id]
         held_out = np.flatnonzero(pool.is_score & (pool.length == pool.length.max()))
-        order = held_out[np.argsort(keyed_hash(hash_key(self.seed, self.name, source_id), held_out), kind="stable")]
+        order = in_keyed_order(hash_key(self.seed, self.name, source_id), held_out)
         chosen = pool.spread_over_groups(order)[: _PROMPTS_A_GROUP * self.config.n_interventions]
         groups = [chosen[i : i + _PROMPTS_A_GROUP] for i in range(0, len(chosen), _PROMPTS_A_GROUP)]
         self._groups[source_id] = tuple(

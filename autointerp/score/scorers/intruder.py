@@ -93,9 +93,5 @@ def choose_examples(asked: Context, known: Sequence[Context], key: int) -> tuple
     """
     others = [c for c in known if c.context_id != asked.context_id]
     hashes = context_hashes(key, others)
-    order = sorted(range(len(others)), key=lambda i: (_group(others[i]) == _group(asked), hashes[i]))
+    order = sorted(range(len(others)), key=lambda i: (others[i].group_id == asked.group_id, hashes[i]))
     return tuple(others[i] for i in order[:N_EXAMPLES])
-
-
-def _group(context: Context) -> str:
-    return context.group_id or context.document_id

@@ -10,8 +10,8 @@ so that the measures are those of the population (`score.natural`), at a fractio
    block's peak, drawn uniformly, as many for each context as the pool has for each peak. Few features have any.
 3. Silent windows: the pool's silent tiles of the score split, as in recall, in the order of their closeness to the
    label. The closest fifth is cut into strata of growing size, each asked about as often; what lies behind makes one
-   more, which gets half the questions. So likely false alarms are asked about up to forty times as densely, and no
-   window's chance is zero.
+   more, which gets half the questions. So of 1,000 windows and 40 questions the closest are asked about forty times as
+   densely as those behind, and no window's chance is zero.
 4. The base rate b, the share of windows in which the feature fires, is that of recall.
 5. A judge who is free is asked about every tile of the score split. These then take the place of 2 and 3, and stand
    beside the contexts of 1. All of it can be computed again from the answers in the detail.
@@ -33,17 +33,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
-from autointerp.identity import keyed_hash
+from autointerp.identity import in_keyed_order
 from autointerp.records import Context, Explanation
 from autointerp.score import metrics
-from autointerp.score.base import ScoreTools
+from autointerp.score.at_base_rate import chance_f1
 from autointerp.score.clusters import numbered
 from autointerp.score.detail import Detail, context_rate
 from autointerp.score.judge import Question
 from autointerp.score.natural import Windows, tell
-from autointerp.score.pool_scorer import PoolScorer
+from autointerp.score.pool_scorer import PoolScorer, nearest_first
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
 PEAK, ELSEWHERE, SILENT = "peak", "elsewhere", "silent"
@@ -103,17 +104,17 @@ def build_questions(
     """
     feature, pool, silent = contexts.feature.feature_index, contexts.pool, contexts.silent_tiles.eligible
     firing = contexts.feature.of("score", active=True)
-    nearest_first = silent[np.lexsort((silent, -closeness[silent]))]
+    closest = nearest_first(silent, closeness)
     posed = []
     for number, (first, last, n) in enumerate(silent_strata(silent.size, n_silent)):
-        drawn = _draw(nearest_first[first:last], n, key)
+        drawn = in_keyed_order(key, closest[first:last])[:n]
         weight, part = (last - first) / drawn.size, f"{SILENT} {number}"
         posed += [Posed(Question(c), False, weight, part) for c in pool.silent_contexts(drawn, feature)]
     rate = context_rate(contexts, 1, np.random.default_rng(0)).value
     n_firing = silent.size * rate / (1 - rate)
     others = np.flatnonzero(pool.is_score & (pool.peaks(feature) > 0) & ~pool.holds_peak(feature))
     share = elsewhere_share(contexts) if others.size else 0.0
-    drawn = _draw(others, round(len(firing) * min(1.0, share / (1 - share))), key)
+    drawn = in_keyed_order(key, others)[: round(len(firing) * min(1.0, share / (1 - share)))]
     share = share if drawn.size else 0.0
     posed += [
         Posed(Question(pool.context(int(tile), feature)), True, n_firing * share / drawn.size, ELSEWHERE)
@@ -144,11 +145,6 @@ def silent_strata(n_tiles: int, n_asked: int) -> list[tuple[int, int, int]]:
         strata.append((first, last, n_each))
         first = last
     return [*strata, (first, n_tiles, n_asked - _N_STRATA * n_each)]
-
-
-def _draw(tiles: Int64[np.ndarray, " tile"], n: int, key: int) -> Int64[np.ndarray, " drawn"]:
-    """The n tiles of smallest keyed hash; all where there are no more."""
-    return tiles[np.argsort(keyed_hash(key, tiles), kind="stable")[:n]]
 
 
 def elsewhere_share(contexts: ScoreContexts) -> float:
@@ -214,7 +210,7 @@ def every_window(of: Answered, contexts: ScoreContexts) -> Windows:
         activation=np.concatenate([[sum(c.activations) for c in firing], masses]),
         part=np.concatenate([np.zeros(n, dtype=np.int64), part if share else np.minimum(part, 1)]),
         weight=np.concatenate([n * quantile_weights(firing), np.ones(tiles.size)]),
-        group=numbered([*(c.group_id or c.document_id for c in firing), *(pool.group_ids[t] for t in tiles)]),
+        group=numbered([*(c.group_id for c in firing), *(pool.group_ids[t] for t in tiles)]),
         share=np.array([1 - share, share, 1.0] if share else [1.0, 1.0]),
     )
 
@@ -247,7 +243,7 @@ def measure(windows: Windows, base_rate: metrics.Rate, rng: np.random.Generator)
     for name, one in told.items():
         if name != "correlation":
             detail.add(name, one)
-    detail.add("chance_f1", 2 * base_rate.value / (1 + base_rate.value))
+    detail.add("chance_f1", chance_f1(base_rate))
     detail.add("chance_auprc", base_rate.value)
     detail.add("base_rate", base_rate)
     detail.add_numbers("as_weighted", {name: getattr(seen, name).value for name in told})

@@ -35,15 +35,15 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from autointerp.config import ScoreConfig
-from autointerp.identity import keyed_hash
+from autointerp.identity import in_keyed_order
 from autointerp.records import Context, Explanation
 from autointerp.score import metrics
 from autointerp.score.at_base_rate import chance_f1, estimate
-from autointerp.score.base import ScoreTools
 from autointerp.score.clusters import effective_share, numbered
 from autointerp.score.detail import Detail, add_by_quantile, context_rate
 from autointerp.score.judge import Question
-from autointerp.score.pool_scorer import PoolScorer
+from autointerp.score.pool_scorer import PoolScorer, nearest_first
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
 
 FIRING, LIKELY, REST = "firing", "likely", "rest"
@@ -107,9 +107,8 @@ def build_questions(
     """
     feature, pool, silent = contexts.feature.feature_index, contexts.pool, contexts.silent_tiles.eligible
     posed = [Posed(Question(c), True, part=FIRING) for c in contexts.feature.of("score", active=True)]
-    nearest_first = silent[np.argsort(-similarity[silent], kind="stable")]
-    likely, rest = np.split(nearest_first, [config.n_recall_candidates])
-    drawn = rest[np.argsort(keyed_hash(key, rest), kind="stable")][: config.n_recall_random]
+    likely, rest = np.split(nearest_first(silent, similarity), [config.n_recall_candidates])
+    drawn = in_keyed_order(key, rest)[: config.n_recall_random]
     posed += [Posed(Question(c), False, part=LIKELY) for c in pool.silent_contexts(likely, feature)]
     posed += [
         Posed(Question(c), False, weight=rest.size / drawn.size, part=REST)
@@ -160,7 +159,7 @@ def firing_windows(contexts: Sequence[Context], verdict: Bool[np.ndarray, " wind
         verdict,
         np.array([sum(c.activations) for c in contexts], dtype=np.float64),
         np.ones(len(contexts)),
-        tuple(c.group_id or c.document_id for c in contexts),
+        tuple(c.group_id for c in contexts),
     )
 
 

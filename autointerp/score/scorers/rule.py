@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from autointerp.records import Explanation
 from autointerp.rules.sentence import read_rule
 from autointerp.score import metrics
-from autointerp.score.base import ScoreTools
 from autointerp.score.confusion import confusion
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Judge
 from autointerp.score.judges.rule import NO_RULE, RuleJudge
 from autointerp.score.scorers.recall import RecallScorer
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined
 
 

@@ -25,11 +25,12 @@ from autointerp.contexts.pool import PoolTiles
 from autointerp.errors import PipelineError
 from autointerp.records import Context, Explanation
 from autointerp.score import metrics
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.correlation import Simulated
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Task
 from autointerp.score.scorers.detection import build_questions
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, true_activations
 
 SIMULATION = Task("simulation", "judge_simulation", wants_activations=True)

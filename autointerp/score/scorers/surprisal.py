@@ -25,18 +25,22 @@ import numpy as np
 from jaxtyping import Float64
 
 from autointerp.config import ScoreConfig, SubjectConfig
-from autointerp.identity import fingerprint, keyed_hash
+from autointerp.identity import fingerprint, in_keyed_order
 from autointerp.llm.prompts import load_prompt
 from autointerp.records import Explanation, FeatureContexts
 from autointerp.score import metrics
-from autointerp.score.base import BaseScorer, ScoreTools
+from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail
 from autointerp.score.judge import Answer, Answers, Case, Task
-from autointerp.score.scorers.embedding import build_questions, measure
+from autointerp.score.scorers.detection import build_questions
+from autointerp.score.scorers.embedding import measure
+from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined
+from autointerp.subject.content import local_digest
 from autointerp.subject.model import subject_name
-from autointerp.subject.packaged import is_packaged, packaged_as, packaged_digest
+from autointerp.subject.packaged import packaged_as
 from autointerp.subject.surprise import CausalModel, load_causal_model
+from autointerp.words import plain_label
 
 _KEY = "score.surprisal_model"
 _PROMPT = "surprisal"
@@ -70,10 +74,9 @@ class SurprisalJudge:
         return load_causal_model(self._config, _KEY)
 
     def fingerprint(self, task: Task) -> str:
-        """Of the model and the prompt."""
+        """Of the model, by its weights where they are on this machine, and of the prompt."""
         model = self._config.model
-        weights = packaged_digest(model, _KEY) if is_packaged(model) else None
-        return fingerprint("surprisal", 1, model, weights, load_prompt(_PROMPT).sha256)
+        return fingerprint("surprisal", 1, model, local_digest(model, _KEY), load_prompt(_PROMPT).sha256)
 
     def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
         """Nothing is to be done before."""
@@ -166,22 +169,21 @@ class SurprisalScorer(BaseScorer):
                 f"{_LEAST_REFERENCES} are needed, to tell what any label does to a text",
                 retry=False,
             )
-        return build_questions(contexts.feature, key)
+        return build_questions(contexts.feature, "score", key)
 
     def others(self, explanation: Explanation, contexts: ScoreContexts) -> tuple[str, ...]:
         """Labels of other features, drawn by keyed hash of this one."""
         if contexts.others is None:
             return ()
         labels = contexts.others.labels
-        own = {_plain(explanation.label), _plain(labels.get(explanation.feature_index, ""))}
+        own = {plain_label(explanation.label), plain_label(labels.get(explanation.feature_index, ""))}
         features = np.fromiter(labels, dtype=np.int64, count=len(labels))
-        order = np.argsort(keyed_hash(self._key(explanation), features), kind="stable")
         texts = _graded(contexts.feature)
         chosen: list[str] = []
-        for feature in features[order].tolist():
+        for feature in in_keyed_order(self._key(explanation), features).tolist():
             label = labels[feature]
-            if _plain(label) not in own and self.judge.fits(label, texts):
-                own.add(_plain(label))
+            if plain_label(label) not in own and self.judge.fits(label, texts):
+                own.add(plain_label(label))
                 chosen.append(label)
             if len(chosen) == self.config.n_surprisal_references:
                 break
@@ -207,7 +209,3 @@ def _prompt(label: str) -> str:
 
 def _graded(contexts: FeatureContexts) -> list[str]:
     return [context.text for context in contexts.contexts if context.split == "score"]
-
-
-def _plain(label: str) -> str:
-    return " ".join(label.casefold().split())

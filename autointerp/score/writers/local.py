@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from autointerp.contexts.pool import PoolTiles
-from autointerp.identity import fingerprint, hash_key, keyed_hash
+from autointerp.identity import fingerprint, hash_key, in_keyed_order, keyed_hash
 from autointerp.records import Explanation
 from autointerp.score.trials import NO_SILENT_CONTEXTS, ScoreContexts, Undefined
 from autointerp.score.writers.writer import FEWEST_TEXTS, MadeText, Written
@@ -81,7 +81,7 @@ class LocalWriter:
 def choose_bases(contexts: ScoreContexts, key: int, n: int) -> list[int]:
     """Silent tiles of the score split by keyed hash, those of groups that have one already after all others."""
     silent: Int64[np.ndarray, " tile"] = contexts.silent_tiles.eligible
-    order = silent[np.argsort(keyed_hash(key, silent), kind="stable")]
+    order = in_keyed_order(key, silent)
     return contexts.pool.spread_over_groups(order)[:n]
 
 
