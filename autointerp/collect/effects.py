@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from jaxtyping import Int64
+
 from autointerp.collect.following import FollowingTokens, following_tokens, tokens_after_peaks
 from autointerp.records import BlockShard, SampledWindows
 from autointerp.subject.coder import Coder
@@ -36,10 +39,12 @@ class SourceEffects:
     Attributes:
         following: What follows the peaks of the uniform sample.
         logits: What the directions promote, or why nothing is known of it.
+        occurrences: Counted tokens of each id in the corpus, the same of all sources.
     """
 
     following: FollowingTokens
     logits: ExtremeLogits | NoLogits
+    occurrences: Int64[np.ndarray, " token"]
 
     @property
     def no_logits(self) -> str | None:
@@ -86,7 +91,7 @@ def gather_effects(
         )
         if isinstance(logits, NoLogits):
             logger.info("%s: no logits: %s", coder.origin, logits.reason)
-        effects.append(SourceEffects(following, logits))
+        effects.append(SourceEffects(following, logits, after.corpus_counts))
     return effects
 
 

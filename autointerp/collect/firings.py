@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float32, Int64
 
 from autointerp.collect.settings import SharedPass
+from autointerp.devices import is_out_of_memory
 from autointerp.errors import ActivationRangeError, CollectError
 from autointerp.records import BlockShard
 
@@ -109,7 +110,7 @@ def find_firings(
     try:
         found = list(_find_at_once(sources, shard, rows))
     except RuntimeError as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if len(rows) == 1:
             raise CollectError(
@@ -126,11 +127,6 @@ def find_firings(
     logger.warning("a batch of %d blocks does not fit into memory; it is done in halves", len(rows))
     yield from find_firings(sources, shard, rows[:half])
     yield from find_firings(sources, shard, rows[half:])
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    # The CPU's allocator has no exception of its own.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _find_at_once(

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from autointerp.collect.runs import as_unsigned, rank_in_run, run_lengths, run_starts, stable_order
+from autointerp.collect.tokens import add_occurrences
 from autointerp.errors import ShardError
 from autointerp.records import BlockShard, SampledWindows
 
@@ -76,7 +77,7 @@ def tokens_after_peaks(samples: Sequence[SampledWindows], shards: Iterable[Block
     blocks = tuple(sample.block_index[order] for sample, order in zip(samples, orders, strict=True))
     corpus_counts = np.zeros(0, dtype=np.int64)
     for shard in shards:
-        corpus_counts = _add(corpus_counts, np.bincount(shard.token_ids[shard.counted]))
+        corpus_counts = add_occurrences(corpus_counts, shard)
         for sample, order, sorted_blocks, tokens in zip(samples, orders, blocks, found, strict=True):
             ends = (shard.first_block, shard.first_block + len(shard.n_tokens))
             first, last = np.searchsorted(sorted_blocks, ends).tolist()
@@ -141,10 +142,3 @@ def _tokens_after(
     is_token = (position < n_positions) & shard.counted[block, inside]
     tokens: Int32[np.ndarray, " row"] = np.where(is_token, shard.token_ids[block, inside], _NO_TOKEN).astype(np.int32)
     return tokens
-
-
-def _add(counts: Int64[np.ndarray, " token"], more: Int64[np.ndarray, " other_token"]) -> Int64[np.ndarray, " longer"]:
-    total = np.zeros(max(len(counts), len(more)), dtype=np.int64)
-    total[: len(counts)] += counts
-    total[: len(more)] += more
-    return total

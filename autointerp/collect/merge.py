@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import UInt32
+from jaxtyping import Int64, UInt32
 
 from autointerp.collect.pool import join_pools
 from autointerp.collect.settings import CollectSettings
-from autointerp.collect.tokens import keep_frequent, sum_counts
+from autointerp.collect.tokens import keep_frequent, keep_listed, sum_counts
 from autointerp.collect.windows import (
     by_feature,
     by_rank,
@@ -91,16 +91,22 @@ def fold(folded: Collected | None, parts: Sequence[Collected], settings: Collect
     )
 
 
-def finish(folded: Collected, settings: CollectSettings) -> Collected:
+def finish(
+    folded: Collected, settings: CollectSettings, occurrences: Int64[np.ndarray, " token"] | None = None
+) -> Collected:
     """Bring what all shards came to into its final form.
 
-    Windows are put in the order of (feature, rank), and of the tokens counted the most frequent are kept. `n_missed`
-    stays as it was, so from here on it is about the tokens listed.
+    Windows are put in the order of (feature, rank), and of the tokens counted those that are listed are kept.
+    `n_missed` stays as it was, so from here on it is about these.
+
+    Args:
+        folded: What they came to.
+        settings: Those of the parts.
+        occurrences: Counted tokens of each id in the corpus; None: only the most frequent tokens are listed.
     """
-    counts = folded.token_counts
     return replace(
         folded,
-        token_counts=replace(keep_frequent(counts, settings.n_top_tokens), n_missed=counts.n_missed),
+        token_counts=keep_listed(folded.token_counts, settings.n_top_tokens, folded.statistics, occurrences),
         top=by_rank(folded.top, rank_top(folded.top)),
         fired=by_rank(folded.fired, rank_fired(folded.fired, settings.fired_key)),
     )

@@ -19,11 +19,13 @@ class CollectSettings:
     Attributes:
         seed: Of the uniform samples.
         source_id: `model@source`, part of the samples' keys.
+        pool_of: In place of it in the pool's key: sources with one name here have the same blocks in their pools, so
+            that what fires together in two of them can be told.
         n_top: Blocks with the highest peaks kept per feature.
         n_fired: Blocks kept per feature as a uniform sample of those in which it fires.
         n_pool_blocks: Blocks of which every firing is kept.
         n_token_candidates: Tokens kept per feature of those it fires on, the most frequent, when shards are joined.
-        n_top_tokens: Of these tokens, those kept per feature in the end.
+        n_top_tokens: Of these tokens, those kept per feature in the end, the most frequent and the most telling.
         n_corpus_blocks: Blocks in the whole corpus. The pool is known from it before the model runs, so that a shard
             keeps firings of the pool's blocks only.
         context_length: Tokens in a window of the top set.
@@ -35,6 +37,7 @@ class CollectSettings:
 
     seed: int
     source_id: str
+    pool_of: str
     n_top: int
     n_fired: int
     n_pool_blocks: int
@@ -70,7 +73,7 @@ class CollectSettings:
     def pool_blocks(self) -> Int[np.ndarray, " pool_block"]:
         """The pool's blocks, ascending: those of the corpus with the smallest keyed hashes."""
         blocks = np.arange(self.n_corpus_blocks, dtype=np.int64)
-        hashes = keyed_hash(hash_key(self.seed, self.source_id, "pool"), blocks)
+        hashes = keyed_hash(hash_key(self.seed, self.pool_of, "pool"), blocks)
         if self.n_pool_blocks >= len(blocks):
             return blocks
         # The hash of one index is a bijection, so there are no ties to break.

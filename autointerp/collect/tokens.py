@@ -1,13 +1,14 @@
 """On which tokens of the vocabulary a feature fires, and how often."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
 
-from autointerp.collect.runs import as_unsigned, first_rows, rank_in_run, run_starts, stable_order
-from autointerp.records import TokenCounts
+from autointerp.collect.runs import as_unsigned, descending, first_rows, rank_in_run, run_starts, stable_order
+from autointerp.records import BlockShard, FeatureStatistics, TokenCounts
+from autointerp.records.tokens import shrunk_ratios
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +67,72 @@ def keep_frequent(counts: TokenCounts, n_kept: int) -> TokenCounts:
         counts: What there is so far.
         n_kept: Tokens kept per feature; ties by activation sum, then to the lower token id.
     """
-    rank = np.uint32(0xFFFFFFFF) - np.minimum(counts.n_active, 0xFFFFFFFF).astype(np.uint32)
-    # The bits of floats above zero are ordered as they are.
-    kept = first_rows(counts.feature, rank, n_kept, tie_rank=~counts.activation_sum.view(np.uint64))
-    if len(kept) == len(rank):
+    kept = _most_frequent(counts, n_kept)
+    if len(kept) == len(counts.feature):
         return counts
-    is_dropped = np.ones(len(rank), bool)
-    is_dropped[kept] = False
-    dropped = np.flatnonzero(is_dropped)
+    dropped = _others(kept, len(counts.feature))
     starts = run_starts(counts.feature[dropped])
     n_missed = counts.n_missed.copy()
     n_missed[counts.feature[dropped[starts]]] += np.maximum.reduceat(counts.n_active[dropped], starts)
+    return replace(_rows_of(counts, kept), n_missed=n_missed)
+
+
+def keep_listed(
+    counts: TokenCounts,
+    n_kept: int,
+    statistics: FeatureStatistics,
+    occurrences: Int64[np.ndarray, " token"] | None,
+) -> TokenCounts:
+    """Keep the tokens that are listed in the end: one half the most frequent, the other the most telling of the rest.
+
+    The most frequent of a feature that fires here and there on common words are these words, whatever else it fires on.
+    The rest is therefore chosen by mutual information (`records.tokens`). `n_missed` stays: it is of those listed now.
+
+    Args:
+        counts: Of the whole corpus.
+        n_kept: Tokens kept per feature; of an odd number the larger half are the most frequent.
+        statistics: Of the same.
+        occurrences: Counted tokens of each id in the corpus; None: all that are kept are the most frequent.
+    """
+    n_telling = 0 if occurrences is None else n_kept // 2
+    kept = _most_frequent(counts, n_kept - n_telling)
+    if occurrences is not None and n_telling > 0:
+        rest = _others(kept, len(counts.feature))
+        density = (statistics.n_active / max(statistics.n_tokens, 1)).astype(np.float32)
+        expected = density[counts.feature[rest]] * occurrences.astype(np.float32)[counts.token_id[rest]]
+        ratios = shrunk_ratios(counts.n_active[rest].astype(np.float32), expected)
+        kept = np.sort(np.concatenate([kept, rest[first_rows(counts.feature[rest], descending(ratios), n_telling)]]))
+    return _rows_of(counts, kept)
+
+
+def add_occurrences(counts: Int64[np.ndarray, " token"], shard: BlockShard) -> Int64[np.ndarray, " longer"]:
+    """Counted tokens of each id, with those of one more shard."""
+    more = np.bincount(shard.token_ids[shard.counted])
+    total = np.zeros(max(len(counts), len(more)), dtype=np.int64)
+    total[: len(counts)] += counts
+    total[: len(more)] += more
+    return total
+
+
+def _most_frequent(counts: TokenCounts, n_kept: int) -> Int64[np.ndarray, " kept"]:
+    rank = np.uint32(0xFFFFFFFF) - np.minimum(counts.n_active, 0xFFFFFFFF).astype(np.uint32)
+    # The bits of floats above zero are ordered as they are.
+    return first_rows(counts.feature, rank, n_kept, tie_rank=~counts.activation_sum.view(np.uint64))
+
+
+def _others(rows: Int64[np.ndarray, " row"], n_rows: int) -> Int64[np.ndarray, " other_row"]:
+    is_other = np.ones(n_rows, bool)
+    is_other[rows] = False
+    return np.flatnonzero(is_other)
+
+
+def _rows_of(counts: TokenCounts, rows: Int64[np.ndarray, " row"]) -> TokenCounts:
     return TokenCounts(
-        feature=counts.feature[kept],
-        token_id=counts.token_id[kept],
-        n_active=counts.n_active[kept],
-        activation_sum=counts.activation_sum[kept],
-        n_missed=n_missed,
+        feature=counts.feature[rows],
+        token_id=counts.token_id[rows],
+        n_active=counts.n_active[rows],
+        activation_sum=counts.activation_sum[rows],
+        n_missed=counts.n_missed,
     )
 
 

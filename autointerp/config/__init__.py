@@ -1,12 +1,13 @@
-"""What a pipeline file says: a frozen model per stage (`tables`), of language models, and reading it (`file`)."""
+"""What a pipeline file says: frozen models of its tables (`tables`), and reading it (`file`)."""
 
+from autointerp.config.corpus import CorpusConfig
 from autointerp.config.indices import parse_indices
 from autointerp.config.language_models import LlmConfig, ModelConfig
 from autointerp.config.tables import (
     CoderConfig,
     CollectConfig,
+    ContentFree,
     ContextsConfig,
-    CorpusConfig,
     EmbedderConfig,
     ExplainConfig,
     FeaturesConfig,
@@ -15,6 +16,7 @@ from autointerp.config.tables import (
     Pipeline,
     RayConfig,
     ScoreConfig,
+    SearchConfig,
     StopConfig,
     SubjectConfig,
 )
@@ -22,6 +24,7 @@ from autointerp.config.tables import (
 __all__ = [
     "CoderConfig",
     "CollectConfig",
+    "ContentFree",
     "ContextsConfig",
     "CorpusConfig",
     "EmbedderConfig",
@@ -34,6 +37,7 @@ __all__ = [
     "Pipeline",
     "RayConfig",
     "ScoreConfig",
+    "SearchConfig",
     "StopConfig",
     "SubjectConfig",
     "parse_indices",

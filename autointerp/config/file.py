@@ -58,6 +58,11 @@ def load_pipeline(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> 
 
     Raises:
         PipelineError: One line, naming the first wrong key and what is allowed there.
+
+    Example:
+        >>> pipeline = autointerp.load_pipeline("demo.toml", ("features.indices=0-3",))
+        >>> pipeline.name, pipeline.features.indices
+        ('demo', '0-3')
     """
     path = pipeline_path(name_or_path)
     content = read_toml(path)
@@ -146,6 +151,7 @@ def _toml_value(text: str) -> Any:
 
 _PLAIN_WORDS = {
     "tuple_type": 'must be a list, for example ["a", "b"]',
+    "too_short": "must have {min_length} or more entries, not {actual_length}",
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
     "float_parsing": "must be a number",
@@ -164,7 +170,8 @@ def _first_problem(error: ValidationError) -> str:
         return f"there is no key `{key}`"
     if first["type"] == "missing":
         return f"the key `{key}` is missing"
-    message = _PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    plain = _PLAIN_WORDS.get(first["type"])
+    message = plain.format(**first.get("ctx", {})) if plain else first["msg"].removeprefix("Value error, ")
     return f"{key}: {message}" if key else message
 
 

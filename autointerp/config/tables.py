@@ -6,84 +6,18 @@ it out).
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from autointerp.config.corpus import CorpusConfig
 from autointerp.config.frozen import Frozen
 from autointerp.config.indices import parse_indices
 from autointerp.config.language_models import LlmConfig, ModelConfig
 
-NullKind = Literal["shuffled", "most_frequent_token", "no_label"]
+NullKind = Literal["shuffled", "most_frequent_token", "no_label", "too_broad", "too_narrow"]
+ContentFree = Literal["none", "text", "label"]
 NegativeKind = Literal["silent_peak", "silent_random", "silent_similar", "silent_neighbor", "silent_token"]
-
-
-class CorpusConfig(Frozen):
-    """Where the text comes from, and how it is cut into blocks."""
-
-    kind: Literal["docstrings", "text", "jsonl", "parquet", "huggingface"] = Field(
-        "docstrings", description="docstrings: of the Python packages on this machine; the others read `path`"
-    )
-    path: str | None = Field(None, description="file or folder, or the Hugging Face dataset's name")
-    column: str | None = Field(
-        None, description="of the text; unset: text, or of chats messages, conversations or conversation"
-    )
-    token_column: str | None = Field(
-        None, description="of token ids, where the corpus is tokenized already, by the subject's own tokenizer"
-    )
-    chat: bool = Field(False, description="the column holds lists of messages, for the tokenizer's chat template")
-    chat_template: str | None = Field(None, description="file with a Jinja template; unset: the tokenizer's own")
-    subset: str | None = Field(None, description="configuration name of a Hugging Face dataset")
-    dataset_split: str = Field("train", description="split of a Hugging Face dataset")
-    revision: str | None = Field(None, description="revision of a Hugging Face dataset")
-    groups: Literal["source", "document"] = Field(
-        "source",
-        description="on one side of the split: all of a source file (or group_column); or a document by itself",
-    )
-    group_column: str | None = Field(None, description="of what rows belong to; unset: each row is a group of its own")
-    n_tokens: int = Field(1_000_000, gt=0, description="stop after the block that reaches this many counted tokens")
-    block_length: int = Field(128, ge=8, description="tokens in a block, special tokens included")
-    min_block_tokens: int = Field(8, ge=1, description="shorter tails of documents are dropped")
-    special_tokens: Literal["tokenizer", "bos", "none"] = Field(
-        "tokenizer",
-        description="around each block: the tokenizer's own, with BOS as the coder was trained; BOS only; none",
-    )
-    count_special: bool = Field(False, description="whether special tokens count in statistics and samples")
-    blocks_per_shard: int = Field(1024, gt=0, description="blocks in a shard, the unit of work and of resuming")
-
-    @model_validator(mode="after")
-    def _path_where_it_is_needed(self) -> Self:
-        if (self.kind == "docstrings") != (self.path is None):
-            wanted = "takes no `path`" if self.kind == "docstrings" else "needs a `path`"
-            raise ValueError(f"corpus.kind = {self.kind!r} {wanted}")
-        return self
-
-    @model_validator(mode="after")
-    def _of_the_hub_where_it_is_read(self) -> Self:
-        for key in ("subset", "dataset_split", "revision"):
-            if self.kind != "huggingface" and getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"corpus.{key} needs the kind huggingface, not {self.kind!r}")
-        return self
-
-    @model_validator(mode="after")
-    def _chats_where_there_are_columns(self) -> Self:
-        if self.chat and self.kind not in {"jsonl", "parquet", "huggingface"}:
-            raise ValueError(f"corpus.chat needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
-        if self.chat_template is not None and not self.chat:
-            raise ValueError("corpus.chat_template needs corpus.chat = true")
-        if self.token_column is not None and self.kind not in {"jsonl", "parquet", "huggingface"}:
-            raise ValueError(f"corpus.token_column needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
-        if self.token_column is not None and (self.chat or self.column is not None):
-            raise ValueError("corpus.token_column takes the place of corpus.column, and excludes corpus.chat")
-        return self
-
-    @model_validator(mode="after")
-    def _groups_where_there_are_columns(self) -> Self:
-        if self.group_column is not None and self.kind not in {"jsonl", "parquet", "huggingface"}:
-            raise ValueError(f"corpus.group_column needs the kind jsonl, parquet or huggingface, not {self.kind!r}")
-        if self.group_column is not None and self.groups == "document":
-            raise ValueError('corpus.group_column needs corpus.groups = "source", the default')
-        return self
 
 
 class SubjectConfig(Frozen):
@@ -139,7 +73,9 @@ class CollectConfig(Frozen):
     n_token_candidates: int = Field(
         256, gt=0, description="tokens counted per feature; exact for a feature that fires on no more different ones"
     )
-    n_top_tokens: int = Field(30, gt=0, description="tokens listed per feature, those it fires on most")
+    n_top_tokens: int = Field(
+        30, gt=0, description="tokens listed per feature: half those it fires on most, half the most telling others"
+    )
     n_following_tokens: int = Field(10, gt=0, description="tokens listed per feature that follow its peaks")
     n_logits: int = Field(10, ge=0, description="tokens listed per feature at either end of its logits; 0: no logits")
     dense_above: float = Field(0.5, gt=0, le=1, description="share of tokens above which a feature is called dense")
@@ -201,12 +137,31 @@ class ExplainConfig(Frozen):
         description="who writes labels; or your own, as module:Class or file.py:Class",
     )
     model: ModelConfig | None = Field(None, description="the LLM; required by explainers that ask one")
+    domain: str = Field(
+        "auto",
+        min_length=1,
+        description="what the LLM is told of the corpus: auto, general, code, chat, multilingual, or a text file",
+    )
+    distinct: bool = Field(False, description="have labels that are nearly the same written anew, against each other")
+    distinct_similarity: float = Field(
+        0.9, gt=0, le=1, description="cosine from which on two labels are nearly the same"
+    )
+    n_distinct: int = Field(4, gt=0, description="features of nearest labels that one is told apart from")
     n_contexts: int = Field(40, gt=0, description="contexts shown to the LLM")
     n_silent: int = Field(10, gt=0, description="silent look-alikes shown to the LLM by `contrastive`")
-    n_keywords: int = Field(6, gt=0, description="words in a `keywords` label")
-    least_rule_f1: float = Field(0.5, ge=0, le=1, description="F1 on the explain split from which on a rule is a label")
+    n_keywords: int = Field(5, gt=0, description="words in a `keywords` label, at most")
+    least_rule_f1: float = Field(
+        0.4, ge=0, le=1, description="F1 to expect on other text from which on a rule is a label"
+    )
     candidates: tuple[str, ...] = Field(
         ("examples", "contrastive", "evidence"), min_length=2, description="explainers whose labels best_of compares"
+    )
+    neighbors_from: str = Field(
+        "keywords", description="explainer that labels the features before and after one, which `graph` shows the LLM"
+    )
+    n_neighbors: int = Field(10, gt=0, description="features shown of those before, and of those after, by `graph`")
+    neighbor_reach: int = Field(
+        8, gt=0, le=1024, description="tokens before or after a firing in which another counts as its neighbor"
     )
     labels: str | None = Field(None, description="file of labels for `outside`: csv, json, jsonl, parquet, …")
     author: str | None = Field(None, description="of the labels in the file to take, where it holds several authors'")
@@ -215,20 +170,41 @@ class ExplainConfig(Frozen):
 class JudgeConfig(Frozen):
     """Who answers the scorers' questions."""
 
-    kind: Literal["local", "llm"] = Field("local", description="local: similarity by the embedder; llm: [judge.model]")
+    kind: Literal["local", "llm"] = Field(
+        "local", description="local: similarity by the embedder; llm: [judge.model], taken where that table is there"
+    )
     model: ModelConfig | None = Field(None, description="the LLM; required by kind = 'llm'")
     contexts_per_prompt: int = Field(20, gt=0, description="contexts in one question to an LLM")
     simulated_per_prompt: int = Field(
         4, gt=0, description="contexts in one question to an LLM that is asked for activations"
     )
+    answers: Literal["written", "chances"] | None = Field(
+        None,
+        description="of an LLM: percentages that it writes, or its chances of yes and no, one context a question;"
+        " unset: chances of provider local, and of a server at base_url that is said to cost 0; else written",
+    )
+    content_free: ContentFree = Field(
+        "text",
+        description="left out of a question to learn how readily an LLM says yes, which is taken off its chances",
+    )
     calibration: str | None = Field(
         None, description="file of `autointerp calibrate`, by which detection and fuzzing are corrected for its errors"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _judged_by_the_model_that_is_named(cls, given: Any) -> Any:
+        # A table [judge.model] alone says who is to judge: without this it would be read, and never asked.
+        if isinstance(given, dict) and given.get("model") is not None and "kind" not in given:
+            return {"kind": "llm", **given}
+        return given
 
     @model_validator(mode="after")
     def _model_where_it_is_needed(self) -> Self:
         if self.kind == "llm" and self.model is None:
             raise ValueError("judge.kind = 'llm' needs a table [judge.model]")
+        if self.answers is not None and self.model is None:
+            raise ValueError("answers says how a language model is asked, and no table [judge.model] names one")
         return self
 
 
@@ -271,10 +247,13 @@ class ScoreConfig(Frozen):
     n_surprisal_references: int = Field(
         4, gt=1, description="other features' labels against which surprisal sets a label"
     )
+    referee: bool = Field(
+        True, description="find each feature's rule, and tell where detection's verdicts on its label disagree with it"
+    )
     n_bootstrap: int = Field(1000, gt=0, description="resamples behind intervals that have no closed form")
     baseline: bool = Field(True, description="score nulls too: shuffled labels, and what else `nulls` names")
     nulls: tuple[NullKind, ...] = Field(
-        ("shuffled", "most_frequent_token", "no_label"),
+        ("shuffled", "most_frequent_token", "no_label", "too_broad", "too_narrow"),
         description="what is scored beside the labels, to see what scores without an explanation",
     )
     n_baseline: int | None = Field(None, gt=0, description="labelled features with a shuffled label; unset: all")
@@ -283,6 +262,12 @@ class ScoreConfig(Frozen):
     )
     n_no_label: int | None = Field(
         None, gt=0, description="features whose label a language model has to guess; unset: a tenth, at most 50"
+    )
+    n_partly_wrong: int | None = Field(
+        None,
+        gt=0,
+        description="features with a label made too broad, and with one made too narrow; unset: a tenth, at most 100,"
+        " and a paid judge is asked about none",
     )
     stop: StopConfig | None = Field(None, description="[score.stop], when to stop asking a paid judge; unset: ask all")
 
@@ -293,6 +278,28 @@ class EmbedderConfig(Frozen):
     model: str = Field("all-minilm-l6-v2", description="the embedded model, a folder, or a sentence-transformers name")
     device: str = Field("auto", description="auto, cpu, cuda, …")
     batch_size: int = Field(128, gt=0)
+
+
+class SearchConfig(Frozen):
+    """How features are searched; it decides no stage's result, and may change at any time."""
+
+    word_weight: float = Field(
+        0.2, ge=0, le=1, description="share of the query's very words in a label's relevance; the rest is meaning"
+    )
+    score_weight: float = Field(
+        0.0, ge=0, le=1, description="share of its relevance that a label loses whose scores are 0; of others less"
+    )
+    min_relevance: float = Field(
+        0.34, ge=0, le=1, description="nothing is shown where the best label has less; 0 always shows the nearest"
+    )
+    reranker: str = Field(
+        "contexts", description="who looks closer: contexts, cross_encoder, language_model, or a class of your own"
+    )
+    n_reranked: int = Field(30, gt=0, description="features that are looked at closer, where fewer are to be shown")
+    cross_encoder: str = Field(
+        "cross-encoder/ms-marco-MiniLM-L6-v2", description="model of cross_encoder: a folder, or a name on the hub"
+    )
+    model: ModelConfig | None = Field(None, description="the LLM of language_model")
 
 
 class RayConfig(Frozen):
@@ -340,6 +347,7 @@ class Pipeline(Frozen):
     llm: LlmConfig = LlmConfig()
     score: ScoreConfig = ScoreConfig()
     embedder: EmbedderConfig = EmbedderConfig()
+    search: SearchConfig = SearchConfig()
     ray: RayConfig = RayConfig()
 
     @model_validator(mode="after")

@@ -25,16 +25,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Float32, Int32
 
 from autointerp.collect.windows import join_rows, narrowed, rows_of, take_rows
 from autointerp.config import ContextsConfig
-from autointerp.contexts.choose import ActiveChoices, ApartChoices, Candidates, Choice, choose_active, choose_apart
+from autointerp.contexts.choose import ActiveChoices, ApartChoices, Choice, choose_active, choose_apart
+from autointerp.contexts.chunk import Chunk
 from autointerp.contexts.lacking import why_too_few
-from autointerp.contexts.look_alikes import crowding, look_alike
+from autointerp.contexts.look_alikes import LookAlikes, spread
 from autointerp.contexts.negatives import (
     NegativeHints,
     Ranking,
@@ -51,7 +51,7 @@ from autointerp.contexts.splits import (
     group_split,
     trigram_sets,
 )
-from autointerp.contexts.windows import Pieces, Windows, cut_windows, window_context
+from autointerp.contexts.windows import Pieces, cut_windows, window_context
 from autointerp.corpus.reader import BlockReader
 from autointerp.embedder import TextEmbedder
 from autointerp.identity import hash_key
@@ -99,32 +99,6 @@ class ContextInputs:
     neighbors: Neighbors | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """The windows of some features, and where each feature's stand among them.
-
-    Attributes:
-        windows: Of all the features.
-        decoys: Offsets in each window on which its decoy fires, strongest first; none where it has no decoy, as where
-            the window doesn't grade.
-        trigrams: Of each window.
-        splits: Of each window's document, as if none were set apart to select.
-        top_rows: Each feature's rows of the top set.
-        fired_rows: Each feature's rows of the uniform sample.
-    """
-
-    windows: Windows
-    decoys: list[tuple[int, ...]]
-    trigrams: list[frozenset[int]]
-    splits: list[Split]
-    top_rows: Mapping[int, Int64[np.ndarray, " row"]]
-    fired_rows: Mapping[int, Int64[np.ndarray, " row"]]
-
-    def of(self, feature: int, splits: Sequence[Split]) -> Candidates:
-        """One feature's windows, with the split of each of the chunk's."""
-        return Candidates(self.windows, self.trigrams, splits, self.top_rows[feature], self.fired_rows[feature])
-
-
 class _Builder:
     """Builds the contexts of one source's features."""
 
@@ -133,6 +107,7 @@ class _Builder:
         self._config = inputs.config
         self._statistics = inputs.collected.statistics
         self._pools_without_select = inputs.pools.without_select()
+        self._look_alikes = LookAlikes(inputs.pools.peaks, inputs.embedder)
         self._places = Places.of_source(
             inputs.collected,
             inputs.pools.tiles.pool_blocks,
@@ -162,7 +137,7 @@ class _Builder:
                 check_no_leak(outcome, self._config.near_duplicate)
             yield outcome
 
-    def _explain_and_score(self, features: Sequence[int], chunk: _Chunk) -> dict[int, FeatureContexts | Failure]:
+    def _explain_and_score(self, features: Sequence[int], chunk: Chunk) -> dict[int, FeatureContexts | Failure]:
         """Steps 1 and 2 of the module."""
         active: dict[int, ActiveChoices] = {}
         for feature in features:
@@ -171,7 +146,7 @@ class _Builder:
         choices: dict[int, _Sides] = {f: {"explain": of.explain, "score": of.score} for f, of in active.items()}
         return self._finish_all(chunk, chunk.splits, self._pools_without_select, choices, dict.fromkeys(choices, ()))
 
-    def _set_apart(self, built: Mapping[int, FeatureContexts], chunk: _Chunk) -> dict[int, FeatureContexts | Failure]:
+    def _set_apart(self, built: Mapping[int, FeatureContexts], chunk: Chunk) -> dict[int, FeatureContexts | Failure]:
         """Step 3 of the module, for features that have score contexts."""
         config, seed = self._config, self._inputs.seed
         splits = [
@@ -187,7 +162,7 @@ class _Builder:
 
     def _finish_all(
         self,
-        chunk: _Chunk,
+        chunk: Chunk,
         splits: Sequence[Split],
         pools: SilentPools,
         choices: Mapping[int, _Sides],
@@ -216,7 +191,7 @@ class _Builder:
             outcomes[feature] = self._with_silent(feature, chunk, pools, sides, score[feature], similarity.get(feature))
         return outcomes
 
-    def _read(self, features: Sequence[int]) -> _Chunk:
+    def _read(self, features: Sequence[int]) -> Chunk:
         """Cut all sampled windows of some features, top sets first."""
         inputs = self._inputs
         top, fired = inputs.collected.top, inputs.collected.fired
@@ -228,43 +203,33 @@ class _Builder:
         grades = np.array([split == "score" for split in splits[top_rows.size :]], dtype=np.bool_)
         in_fired, starts = self._places.drawn(fired, blocks.take(np.arange(top_rows.size, len(splits))), grades)
         windows = cut_windows(join_rows([top, narrowed(fired, starts, top.context_length)]), blocks)
-        return _Chunk(
+        return Chunk(
             windows=windows,
             decoys=self._places.offsets(Decoys.none(top_rows.size).joined(in_fired), windows),
             trigrams=trigram_sets(windows.token_ids, windows.length),
             splits=splits,
             top_rows=dict(zip(features, top_places, strict=True)),
             fired_rows={f: places + top_rows.size for f, places in zip(features, fired_places, strict=True)},
+            pieces=inputs.pieces,
         )
 
     def _similarities(
-        self, chunk: _Chunk, explain: Mapping[int, Sequence[Choice]]
+        self, chunk: Chunk, explain: Mapping[int, Sequence[Choice]]
     ) -> dict[int, Float32[np.ndarray, " tile"]]:
         """How much each window of a peak looks like some of each feature's explain contexts."""
         if "silent_similar" not in self._config.negatives or not explain:
             return {}
-        texts: list[str] = []
-        n_texts: list[int] = []
-        for choices in explain.values():
-            spread = np.unique(np.linspace(0, len(choices) - 1, self._config.n_similar_to).round().astype(int))
-            for place in spread.tolist():
-                row = choices[place].row
-                token_ids = chunk.windows.token_ids[row, : chunk.windows.length[row]].tolist()
-                texts.append("".join(self._inputs.pieces.pieces(token_ids)).strip())
-            n_texts.append(spread.size)
-        embedded = self._inputs.embedder.embed(texts)
-        looked_up = np.split(embedded, np.cumsum(n_texts)[:-1])
-        windows = self._inputs.pools.peaks.embeddings(self._inputs.embedder)
-        return {f: look_alike(windows, self._crowding, own) for f, own in zip(explain, looked_up, strict=True)}
-
-    @cached_property
-    def _crowding(self) -> Float32[np.ndarray, " tile"]:
-        return crowding(self._inputs.pools.peaks.embeddings(self._inputs.embedder))
+        return self._look_alikes.of(
+            {
+                feature: [chunk.text(choice.row) for choice in spread(choices, self._config.n_similar_to)]
+                for feature, choices in explain.items()
+            }
+        )
 
     def _with_silent(
         self,
         feature: int,
-        chunk: _Chunk,
+        chunk: Chunk,
         pools: SilentPools,
         sides: _Sides,
         score: Sequence[Context],
@@ -319,7 +284,7 @@ class _Builder:
         n_least = {"explain": min(self._config.min_explain, n_explain), "score": self._config.min_score}
         return all(len(contexts.of(split, active=False)) >= n_least[split] for split in _MUST_HAVE_SILENT)
 
-    def _contexts(self, chunk: _Chunk, choices: Sequence[Choice], split: Split, seen: DuplicateFilter) -> list[Context]:
+    def _contexts(self, chunk: Chunk, choices: Sequence[Choice], split: Split, seen: DuplicateFilter) -> list[Context]:
         contexts: list[Context] = []
         for row, kind, quantile in choices:
             is_distinct = seen.admit(chunk.trigrams[row])
@@ -332,7 +297,7 @@ class _Builder:
                     kind=kind,
                     split=split,
                     quantile=quantile,
-                    pieces=self._inputs.pieces,
+                    tokens=chunk.tokens(row),
                     decoy=chunk.decoys[row],
                 )
             )

@@ -7,9 +7,17 @@
 3. The windows stand in the order of their best rank for any of the contexts.
 """
 
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TypeVar
+
 import numpy as np
 from jaxtyping import Float32
 
+from autointerp.contexts.pool import PoolTiles
+from autointerp.embedder import TextEmbedder
+
+_Item = TypeVar("_Item")
 _N_CLOSEST = 10
 
 
@@ -52,3 +60,43 @@ def look_alike(
         rank[np.argsort(-closeness, kind="stable")] = np.arange(len(windows))
         best = np.minimum(best, rank + number / len(contexts))
     return -best
+
+
+def spread(items: Sequence[_Item], n: int) -> list[_Item]:
+    """At most n of some items, at least one, evenly spread from the first to the last."""
+    places = np.unique(np.linspace(0, len(items) - 1, n).round().astype(int))
+    return [items[place] for place in places.tolist()]
+
+
+class LookAlikes:
+    """How much a source's windows look like features' contexts.
+
+    Args:
+        windows: The windows.
+        embedder: Tells how alike texts are.
+    """
+
+    def __init__(self, windows: PoolTiles, embedder: TextEmbedder) -> None:
+        self._windows = windows
+        self._embedder = embedder
+
+    def of(self, texts: Mapping[int, Sequence[str]]) -> dict[int, Float32[np.ndarray, " window"]]:
+        """`look_alike` of the windows, by feature; what is embedded is embedded for all features at once.
+
+        Args:
+            texts: Of contexts of each feature, in an order that breaks ties.
+        """
+        embedded = self._embedder.embed([text for of_feature in texts.values() for text in of_feature])
+        ends = np.cumsum([len(of_feature) for of_feature in texts.values()])
+        return {
+            feature: look_alike(self._embeddings, self._crowding, own)
+            for feature, own in zip(texts, np.split(embedded, ends[:-1]), strict=True)
+        }
+
+    @property
+    def _embeddings(self) -> Float32[np.ndarray, "window dim"]:
+        return self._windows.embeddings(self._embedder)
+
+    @cached_property
+    def _crowding(self) -> Float32[np.ndarray, " window"]:
+        return crowding(self._embeddings)

@@ -51,6 +51,11 @@ class Windows:
     document_ids: tuple[str, ...]
     group_ids: tuple[str, ...]
 
+    def tokens_of(self, row: int) -> list[int]:
+        """The token ids of one window."""
+        token_ids: list[int] = self.token_ids[row, : self.length[row]].tolist()
+        return token_ids
+
 
 def cut_windows(samples: SampledWindows, blocks: Blocks) -> Windows:
     """Clip sampled windows to the counted span of their blocks, and add their tokens.
@@ -95,15 +100,13 @@ def window_context(
     kind: ContextKind,
     split: Split | None,
     quantile: int,
-    pieces: Pieces,
+    tokens: Sequence[str],
     decoy: Sequence[int] = (),
 ) -> Context:
-    """Make the context of one window."""
-    length = int(windows.length[row])
-    token_ids = windows.token_ids[row, :length].tolist()
+    """Make the context of one window, of whose token ids `tokens` are the pieces."""
     return make_context(
-        token_ids,
-        windows.activations[row, :length].tolist(),
+        windows.tokens_of(row),
+        windows.activations[row, : windows.length[row]].tolist(),
         source_id=source_id,
         feature_index=int(windows.feature[row]),
         kind=kind,
@@ -113,7 +116,7 @@ def window_context(
         group_id=windows.group_ids[row],
         block_index=int(windows.block_index[row]),
         start=int(windows.start[row]),
-        tokens=pieces.pieces(token_ids),
+        tokens=tokens,
         decoy=decoy,
     )
 

@@ -255,7 +255,7 @@ class _Cutter:
         document_id, group_id = document.document_id, document.group_id
         self._n_read += 1
         n_tokens = n_blocks = n_dropped = 0
-        for content in self._contents(parts):
+        for content in cut_contents(parts, self._special, self._room):
             n_tokens += len(content)
             n_counted = self._count(content)
             if len(content) < self._config.min_block_tokens or n_counted == 0:
@@ -275,28 +275,35 @@ class _Cutter:
         else:
             self._counts.reject("only special tokens", f"{document_id} has nothing beside {n_tokens} of them")
 
-    def _contents(self, parts: Iterable[list[int]]) -> Iterator[list[int]]:
-        """What goes into each block of a document between its special tokens; the last may be shorter."""
-        kept: list[int] = []
-        n_before, n_after = len(self._special.before), len(self._special.after)
-        at_start = True
-        for part in parts:
-            kept = kept + part
-            if len(kept) < n_before + self._room + n_after:
-                continue
-            if at_start:
-                kept, at_start = self._special.strip_start(kept), False
-            # Its last tokens may be those that stand behind a block anyway.
-            n_full = (len(kept) - n_after) // self._room * self._room
-            yield from (kept[start : start + self._room] for start in range(0, n_full, self._room))
-            kept = kept[n_full:]
-        kept = self._special.strip_end(self._special.strip_start(kept) if at_start else kept)
-        yield from (kept[start : start + self._room] for start in range(0, len(kept), self._room))
-
     def _count(self, content: list[int]) -> int:
         if self._config.count_special:
             return len(content)
         return sum(token_id not in self._special.uncounted for token_id in content)
+
+
+def cut_contents(parts: Iterable[list[int]], special: SpecialTokens, room: int) -> Iterator[list[int]]:
+    """What goes into each block of a document between its special tokens; the last may be shorter.
+
+    Args:
+        parts: The document's tokens, in consecutive parts.
+        special: What stands around each block; a document that begins or ends with it gets no second ones.
+        room: Tokens between them.
+    """
+    kept: list[int] = []
+    n_before, n_after = len(special.before), len(special.after)
+    at_start = True
+    for part in parts:
+        kept = kept + part
+        if len(kept) < n_before + room + n_after:
+            continue
+        if at_start:
+            kept, at_start = special.strip_start(kept), False
+        # Its last tokens may be those that stand behind a block anyway.
+        n_full = (len(kept) - n_after) // room * room
+        yield from (kept[start : start + room] for start in range(0, n_full, room))
+        kept = kept[n_full:]
+    kept = special.strip_end(special.strip_start(kept) if at_start else kept)
+    yield from (kept[start : start + room] for start in range(0, len(kept), room))
 
 
 def _holding(parts: Iterable[list[int]], held: list[array[int]]) -> Iterator[list[int]]:

@@ -43,12 +43,24 @@ class _Part(NamedTuple):
         start, end = self.places[number]
         return self.token_ids[number], self.start + start, self.start + end
 
+    def placed(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Where each of some tokens begins and ends in the text."""
+        return [(self.start + start, self.start + end) for start, end in self.places[first:last]]
+
 
 def iter_token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> Iterator[list[int]]:
     """Yield the ids of a text's tokens in consecutive parts, without special tokens around them."""
     if not tokenizer.is_fast:
         yield from _iter_before_spaces(tokenizer, text)
         return
+    for token_ids, _ in iter_placed_tokens(tokenizer, text):
+        yield token_ids
+
+
+def iter_placed_tokens(
+    tokenizer: PreTrainedTokenizerBase, text: str
+) -> Iterator[tuple[list[int], list[tuple[int, int]]]]:
+    """As `iter_token_ids`, with where each token begins and ends in the text; of a tokenizer that tells places."""
     part, n_given = _tokenize(tokenizer, text, 0, PART_CHARACTERS), 0
     overlap = OVERLAP_CHARACTERS
     while part.end < len(text):
@@ -61,10 +73,10 @@ def iter_token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> Iterator[li
         if splice is None:
             following = _tokenize(tokenizer, text, part.end, PART_CHARACTERS)
             splice = len(part.token_ids), 0
-        yield part.token_ids[n_given : splice[0]]
+        yield part.token_ids[n_given : splice[0]], part.placed(n_given, splice[0])
         part, n_given = following, splice[1]
         overlap = OVERLAP_CHARACTERS
-    yield part.token_ids[n_given:]
+    yield part.token_ids[n_given:], part.placed(n_given, len(part.places))
 
 
 def _tokenize(tokenizer: PreTrainedTokenizerBase, text: str, start: int, n_characters: int) -> _Part:

@@ -130,6 +130,17 @@ class ShardReader:
             group_ids[here] = np.array(shard.group_ids, dtype=np.object_)[shard.document_index[rows]]
         return make_blocks(token_ids, counted, tuple(document_ids.tolist()), tuple(group_ids.tolist()))
 
+    def n_tokens(self, block_indices: Int64[np.ndarray, " block"]) -> Int32[np.ndarray, " block"]:
+        """Tokens in each of some blocks with its special tokens; positions from there on are padding.
+
+        Raises:
+            ShardError: If a file has gone or is damaged.
+        """
+        shards = (np.searchsorted(self._first_blocks, block_indices, side="right") - 1).tolist()
+        found = [self._shard(of) for of in shards]
+        rows = zip(found, np.asarray(block_indices).tolist(), strict=True)
+        return np.array([shard.n_tokens[block - shard.first_block] for shard, block in rows], dtype=np.int32)
+
     def _shard(self, shard_index: int) -> BlockShard:
         shard = self._cache.pop(shard_index, None) or load_shard(self._paths[shard_index])
         self._cache[shard_index] = shard

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from autointerp.errors import ShardError, file_error, is_of_a_path
+from autointerp.python_parser import PYTHON_PARSER
 from autointerp.records import BlockShard
 from autointerp.whole_file import whole_file
 
@@ -72,7 +73,7 @@ def place_of(path: Path) -> tuple[int, int]:
 def _arrays(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
     try:
         # opened here, because np.load leaves a damaged file open
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with path.open("rb") as file, PYTHON_PARSER, np.load(file, allow_pickle=False) as arrays:
             yield arrays
     except FileNotFoundError as error:
         raise ShardError(f"the shard {path} is missing", "run the corpus stage again") from error

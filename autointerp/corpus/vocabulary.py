@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from autointerp.words import UNSPACED, UNSPACED_MARKS
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -31,8 +33,8 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 _GLUED_TO_BOTH = frozenset("-/_'\u2019=@~")
 _GLUED_TO_LEFT = frozenset(".,;:!?)]}%\u2026")
 _GLUED_TO_RIGHT = frozenset("([{#$")
-# Written without spaces between words: Chinese, Japanese and their punctuation.
-_UNSPACED = re.compile(r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
+# Scripts without spaces between words, and the punctuation of Chinese and Japanese.
+_UNSPACED = re.compile(rf"{UNSPACED}|[\u3000-\u303f\uff00-\uffef{UNSPACED_MARKS}]")
 
 # What a decoder makes of consecutive tokens.
 Join = Callable[[list[str]], str]

@@ -26,6 +26,7 @@ from autointerp.records.contexts import (
 )
 from autointerp.records.corpus import BlockShard, Document
 from autointerp.records.filter import EVERY_FEATURE, FeatureFilter, KnownNames
+from autointerp.records.firing import FiringNeighbor, FiringNeighbors, FiringPlace
 from autointerp.records.labels import (
     Explanation,
     Failure,
@@ -33,13 +34,16 @@ from autointerp.records.labels import (
     FollowingToken,
     Score,
     ScoreWithTrials,
+    Sibling,
     Side,
     TokenCount,
     TokenLogit,
     Trial,
     Usage,
+    total_cost,
 )
 from autointerp.records.store import FeatureRecord, FeatureStatus, Neighbor, SearchHit, SourceRecord
+from autointerp.records.tokens import TOKEN_ORDERS, InputToken, NextToken, TokenOrder, input_tokens, next_tokens
 
 __all__ = [
     "ACTIVE_KINDS",
@@ -47,6 +51,7 @@ __all__ = [
     "MADE_KINDS",
     "SCORER_KINDS",
     "SILENT_KINDS",
+    "TOKEN_ORDERS",
     "BlockShard",
     "Collected",
     "Context",
@@ -60,21 +65,31 @@ __all__ = [
     "FeatureRecord",
     "FeatureStatistics",
     "FeatureStatus",
+    "FiringNeighbor",
+    "FiringNeighbors",
+    "FiringPlace",
     "FollowingToken",
+    "InputToken",
     "KnownNames",
     "Neighbor",
+    "NextToken",
     "Pool",
     "RowFirings",
     "SampledWindows",
     "Score",
     "ScoreWithTrials",
     "SearchHit",
+    "Sibling",
     "Side",
     "SourceRecord",
     "Split",
     "TokenCount",
     "TokenCounts",
     "TokenLogit",
+    "TokenOrder",
     "Trial",
     "Usage",
+    "input_tokens",
+    "next_tokens",
+    "total_cost",
 ]

@@ -43,6 +43,11 @@ class FeatureFilter:
 
     Raises:
         FilterError: If a number is no share, or if two wishes exclude each other.
+
+    Example:
+        >>> good = autointerp.FeatureFilter(min_score={"detection": 0.8}, max_density=0.05)
+        >>> [hit.label for hit in client.run.search("river", 1, good)]
+        ['river']
     """
 
     sources: Collection[str] | None = None

@@ -1,6 +1,6 @@
 """Records of explaining and scoring: what is shown, labels, trials, scores, failures, and what they cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -12,11 +12,19 @@ Side = Literal["input", "output"]
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """A token that a feature fires on: its text, on how many of them it fires, and how strongly on average."""
+    """A token that a feature fires on; `records.tokens` tells how telling it is.
+
+    Attributes:
+        token: Its text.
+        n_active: Counted tokens of it on which the feature fires.
+        mean_activation: The feature's mean activation on these.
+        n_occurrences: Counted tokens of it in the corpus; None in a store of before, where nobody counted them.
+    """
 
     token: str
     n_active: int
     mean_activation: float
+    n_occurrences: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class FeatureEvidence:
         max_activation: Largest activation in the corpus.
         active: Explain contexts in which it fires.
         silent: Explain contexts in which it is silent.
-        top_tokens: The tokens it fires on most, most often first.
+        top_tokens: The tokens it fires on most, and the most telling of the others, most often first.
         following_tokens: The tokens that follow its sampled peaks, most often first.
         n_followed_peaks: Sampled peaks that a token follows: what `FollowingToken.n_peaks` is a part of.
         top_logits: The tokens whose logits it raises most, highest first; empty where the source has no logits.
@@ -79,6 +87,25 @@ class FeatureEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Sibling:
+    """A feature whose label is nearly that of another.
+
+    Attributes:
+        feature_index: The feature.
+        label: Its first label.
+        similarity: Cosine of the two labels.
+        active: Its explain contexts, in which it fires; the other feature may or may not.
+        max_activation: Its largest activation in the corpus.
+    """
+
+    feature_index: int
+    label: str
+    similarity: float
+    active: tuple[Context, ...]
+    max_activation: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
     """One label of one feature.
 
@@ -124,6 +151,11 @@ class Explanation:
         """Whether this is a null: no explanation of the feature, but there to see what scores without one."""
         return self.label_from is not None
 
+    def __repr__(self) -> str:
+        return (
+            f"<Explanation of {self.source_id}:{self.feature_index} {self.label!r} by {self.explainer} ({self.model})>"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -159,7 +191,7 @@ class Trial:
     simulated: tuple[float, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Score:
     """One scorer's grade of one explanation.
 
@@ -188,6 +220,10 @@ class Score:
     n_unanswered: int
     detail: Mapping[str, Any]
     fingerprint: str
+
+    def __repr__(self) -> str:
+        told = f"{self.value:.2f} [{self.ci_low:.2f} {self.ci_high:.2f}]"
+        return f"<Score {self.scorer} {told}, {self.metric} of {self.n_trials} trials by {self.judge}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,13 +285,12 @@ class Usage:
     cost_usd: float | None = 0.0
 
     def __add__(self, other: "Usage") -> "Usage":
-        unknown = self.cost_usd is None or other.cost_usd is None
         return Usage(
             n_calls=self.n_calls + other.n_calls,
             input_tokens=self.input_tokens + other.input_tokens,
             cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
-            cost_usd=None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
+            cost_usd=total_cost((self.cost_usd, other.cost_usd)),
         )
 
     def __sub__(self, other: "Usage") -> "Usage":
@@ -286,3 +321,13 @@ class Usage:
             for end in ends
         ]
         return [after - before for before, after in zip([Usage(), *reached], reached, strict=False)]
+
+
+def total_cost(costs_usd: Iterable[float | None]) -> float | None:
+    """What all cost together; None where one is unknown."""
+    total = 0.0
+    for cost_usd in costs_usd:
+        if cost_usd is None:
+            return None
+        total += cost_usd
+    return total

@@ -1,6 +1,7 @@
 """Records of the store and of search: sources, features, neighbors, hits."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -47,7 +48,8 @@ class FeatureRecord:
         mean_activation: Mean over the tokens on which it fires; 0 for a dead feature.
         histogram: Counts of activations above zero by power-of-two bin.
         status: `ok`; `dead`, it never fires; `dense`, it fires nearly always; `few_contexts`, too few to score.
-        top_tokens: The tokens it fires on most.
+        top_tokens: The tokens it fires on most, and the most telling of the others (`collect.tokens.keep_listed`), most
+            often first.
         top_tokens_n_missed: The most by which the count of one of them can be too low; 0 where they are exact.
         following_tokens: The tokens that follow its sampled peaks, most often first.
         n_sampled_peaks: Its peaks in the uniform sample of blocks where it fires, one a block.
@@ -88,6 +90,12 @@ class Neighbor:
     similarity: float
 
 
+def fires_on(tokens: Sequence[str]) -> str:
+    """What is told of a feature in place of a label."""
+    told = ", ".join(json.dumps(token, ensure_ascii=False) for token in tokens)
+    return f"(fires on {told})" if told else "(no label)"
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class SearchHit:
     """A labelled feature found by search, neighbors or reranking.
@@ -100,6 +108,11 @@ class SearchHit:
         relevance: Of the query, larger is closer; what it measures stands in the function's docstring.
         density: Share of counted tokens on which the feature fires.
         scores: Value of each scorer on this explanation, by name.
+        explainer: The explainer that the label is of; empty where there is no label.
+        intervals: Ends of the 95 % interval of each score, by the scorer's name.
+        n_alike: Other features that a search compared and whose labels say the same or nearly the same; of a very large
+            run those among the labels close to the query. None where they were not counted.
+        tokens: Of a feature without a label, the tokens on which it fires most above chance.
     """
 
     source_id: str
@@ -109,9 +122,19 @@ class SearchHit:
     relevance: float
     density: float
     scores: Mapping[str, float] = field(default_factory=dict)
+    explainer: str = ""
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    n_alike: int | None = None
+    tokens: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """Its label; where it has none, in brackets on what it fires."""
+        return self.label or fires_on(self.tokens)
 
     def __repr__(self) -> str:
         scores = "".join(f", {name} {value:.2f}" for name, value in self.scores.items())
+        scores += f", {self.n_alike} alike" if self.n_alike else ""
         return (
             f"<SearchHit {self.source_id}:{self.feature_index} {self.label!r}, relevance {self.relevance:.2f}, "
             f"density {self.density:.3g}{scores}>"

@@ -5,17 +5,19 @@ contexts are all of firing text. So they stand for the corpus's firing windows, 
 feature is silent for the others, in the proportion in which the corpus has them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 from autointerp.contexts.pool import PoolTiles
 from autointerp.records import Context
-from autointerp.rules.rule import Rule
-from autointerp.rules.units import Units, unit_activations
+from autointerp.rules.bits import bits_saved
+from autointerp.rules.rule import Beside, Root, Rule
+from autointerp.rules.units import Places, Units, unit_activations
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +97,14 @@ class FeatureText:
     Attributes:
         own: Contexts of the explain split in which it fires.
         fires: Whether it fires on each unit of them.
+        group: Number of the group that each unit's document belongs to.
         natural: Tiles of the explain split.
         weight: What each unit of `natural` stands for: 0 where the feature fires in its tile.
     """
 
     own: Units
     fires: Bool[np.ndarray, " own"]
+    group: Int64[np.ndarray, " own"]
     natural: Units
     weight: Float64[np.ndarray, " unit"]
 
@@ -125,7 +129,8 @@ class FeatureText:
         silent = natural.is_silent(feature_index)
         n_silent_windows = len(active) * (1 - base_rate) / base_rate
         weight = silent[natural.units.row] * (n_silent_windows / max(1, int(silent.sum())))
-        return cls(own, fires, natural.units, weight)
+        groups = np.unique([context.group_id for context in active], return_inverse=True)[1].astype(np.int64)
+        return cls(own, fires, groups[own.row], natural.units, weight)
 
     @cached_property
     def both_by_word(self) -> Float64[np.ndarray, " word"]:
@@ -161,44 +166,50 @@ class FeatureText:
         alarms = float((holds & ~self.fires).sum() + self.weight[rule.holds(self.natural)].sum())
         return self.counted(both, alarms)
 
+    def foreseen(self, rule: Rule) -> Agreement:
+        """How a rule would have agreed, had its lists been written as the contexts came.
+
+        The first group of documents in which an entry of a list (a word, an ending) says where the feature fires is
+        what puts it on the list; only in later ones does it foretell a firing. So a firing that an entry of n groups
+        tells counts 1 - 1/n, which is its share over all orders of the groups: nothing where the entry is of one group.
+        What is of no list, a class or a place, counts whole. It is the prequential view (Dawid 1984) of a rule: a long
+        list of what fired once each fits the contexts that it is made of, and no others.
+        """
+        holds = rule.holds(self.own)
+        hits = np.flatnonzero(holds & self.fires)
+        words, vocabulary = self.own.word[hits], self.own.vocabulary
+        told = np.maximum.reduce(
+            [self._told(root, hits, lambda entry: entry.meant(vocabulary)[words]) for root in rule.roots]
+        )
+        for condition in rule.where:
+            if isinstance(condition, Beside):
+                by = partial(self._holds_by, condition, hits)
+                told = np.minimum(told, self._told(condition.root, hits, by))
+        alarms = float((holds & ~self.fires).sum() + self.weight[rule.holds(self.natural)].sum())
+        return self.counted(float(told.sum()), alarms)
+
+    def expected_f1(self, rule: Rule) -> float:
+        """What F1 a rule is expected to have on other documents.
+
+        It lies between what the rule has on those that it was made of, which is too much, of long lists most, and what
+        it would have foretold there, which is too little, since it had seen less: their geometric mean.
+        """
+        return math.sqrt(self.agreement(rule).f1 * self.foreseen(rule).f1)
+
+    def _told(
+        self, root: Root, hits: Places, holds: Callable[[Root], Bool[np.ndarray, " hit"]]
+    ) -> Float64[np.ndarray, " hit"]:
+        entries = root.entries()
+        told: Float64[np.ndarray, " hit"] = np.zeros(hits.size) if entries else holds(root).astype(np.float64)
+        for entry in entries:
+            its = holds(entry)
+            n_groups = np.unique(self.group[hits[its]]).size
+            np.maximum(told, 1 - 1 / max(1, n_groups), out=told, where=its)
+        return told
+
+    def _holds_by(self, condition: Beside, hits: Places, entry: Root) -> Bool[np.ndarray, " hit"]:
+        return replace(condition, root=entry).holds(self.own, hits)
+
     def counted(self, both: float, alarms: float) -> Agreement:
         """The agreement of a rule that holds of so many firing units, and of so many silent ones."""
         return Agreement(both, self.n_fires - both, alarms, max(0.0, self.n_silent - alarms))
-
-
-def bits_saved(
-    both: Float64[np.ndarray, "..."] | float,
-    alarms: Float64[np.ndarray, "..."] | float,
-    fires: float,
-    silent: float,
-) -> Float64[np.ndarray, "..."]:
-    """How much is saved, n times mutual information in bits, by knowing where a rule holds; signed.
-
-    Below 0 where the feature fires less often where a rule holds than elsewhere.
-
-    Args:
-        both: Units on which a rule holds and the feature fires.
-        alarms: Units on which it holds alone.
-        fires: Units on which the feature fires.
-        silent: Units on which it is silent.
-    """
-    a, b = np.asarray(both, dtype=np.float64), np.asarray(alarms, dtype=np.float64)
-    n, said = fires + silent, a + b
-
-    total = (
-        _term(a, said, fires / n)
-        + _term(b, said, silent / n)
-        + _term(fires - a, n - said, fires / n)
-        + _term(silent - b, n - said, silent / n)
-    )
-    signed: Float64[np.ndarray, ...] = np.where(a * n >= said * fires, total, -total)
-    return signed
-
-
-def _term(
-    count: Float64[np.ndarray, "..."], of: Float64[np.ndarray, "..."], share: float
-) -> Float64[np.ndarray, "..."]:
-    part: Float64[np.ndarray, ...] = np.where(
-        count > 0, count * np.log2(np.maximum(count, 1e-300) / np.maximum(of * share, 1e-300)), 0.0
-    )
-    return part

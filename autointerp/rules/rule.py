@@ -5,9 +5,7 @@ hold), and may have an exception. It sees a row of text and nothing else.
 """
 
 import re
-import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -15,19 +13,21 @@ from jaxtyping import Bool
 
 from autointerp.rules.units import Places, Units
 from autointerp.rules.vocabulary import Vocabulary
+from autointerp.words import MARKS, script_of, stem
 
 Affix = Literal["ending", "beginning", "containing"]
 Side = Literal["after", "before", "near"]
 
+_LETTER = r"[^\W\d_]"
 # What a unit may be, in the words of a label; the first that fits is no better than another.
 CLASSES = {
-    "words": r"[^\W\d_]+(?:['\u2019]\w+)?",
+    "words": rf"{_LETTER}(?:{_LETTER}|[{MARKS}])*(?:['\u2019]\w+)?",
     "numbers": r"\d+",
     "numbers of one digit": r"\d",
     "numbers of four digits": r"\d{4}",
-    "words with digits in them": r"(?=\w*\d)(?=\w*[^\W\d_])\w+",
-    "single letters": r"[^\W\d_]",
-    "marks": r"[^\w\s]|_",
+    "words with digits in them": rf"(?=.*\d)(?=.*{_LETTER})[\w{MARKS}]+",
+    "single letters": rf"{_LETTER}[{MARKS}]*",
+    "marks": r"[^\w\s].*|_",
     "brackets": r"[()\[\]{}\uff08\uff09\uff3b\uff3d\uff5b\uff5d]",
     "opening brackets": r"[(\[{\uff08\uff3b\uff5b]",
     "closing brackets": r"[)\]}\uff09\uff3d\uff5d]",
@@ -43,11 +43,26 @@ SCRIPTS = (
     "Arabic",
     "Hebrew",
     "Devanagari",
+    "Armenian",
+    "Georgian",
+    "Bengali",
+    "Gujarati",
+    "Gurmukhi",
+    "Kannada",
+    "Malayalam",
+    "Sinhala",
+    "Tamil",
+    "Telugu",
+    "Ethiopic",
+    "Tibetan",
     "Hangul",
     "Hiragana",
     "Katakana",
     "CJK",
     "Thai",
+    "Lao",
+    "Khmer",
+    "Myanmar",
 )
 PLACES = {
     "with a capital letter": "is_capitalized",
@@ -65,9 +80,35 @@ class Words:
 
     words: tuple[str, ...]
 
+    def entries(self) -> tuple["Words", ...]:
+        """Each word alone."""
+        return tuple(Words((word,)) for word in self.words)
+
     def meant(self, vocabulary: Vocabulary) -> Bool[np.ndarray, " word"]:
         """Whether each word is meant."""
         return vocabulary.are(self.words)
+
+    def holds(self, units: Units) -> Bool[np.ndarray, " unit"]:
+        """Whether each unit is meant."""
+        mask: Bool[np.ndarray, " unit"] = self.meant(units.vocabulary)[units.word]
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """These words and what shares a stem with one of them (`words.stem`): inflections, and for some words more."""
+
+    words: tuple[str, ...]
+
+    def entries(self) -> tuple["Forms", ...]:
+        """Each word alone."""
+        return tuple(Forms((word,)) for word in self.words)
+
+    def meant(self, vocabulary: Vocabulary) -> Bool[np.ndarray, " word"]:
+        """Whether each word is meant."""
+        stems = {stem(word) for word in self.words}
+        of_any: Bool[np.ndarray, " word"] = np.logical_or.reduce([vocabulary.of_stem(of) for of in sorted(stems)])
+        return of_any
 
     def holds(self, units: Units) -> Bool[np.ndarray, " unit"]:
         """Whether each unit is meant."""
@@ -81,6 +122,10 @@ class Affixed:
 
     kind: Affix
     parts: tuple[str, ...]
+
+    def entries(self) -> tuple["Affixed", ...]:
+        """Each part alone."""
+        return tuple(Affixed(self.kind, (part,)) for part in self.parts)
 
     def meant(self, vocabulary: Vocabulary) -> Bool[np.ndarray, " word"]:
         """Whether each word is meant."""
@@ -101,6 +146,10 @@ class Class:
 
     name: str
 
+    def entries(self) -> tuple[()]:
+        """None: a class is no list."""
+        return ()
+
     def meant(self, vocabulary: Vocabulary) -> Bool[np.ndarray, " word"]:
         """Whether each word is meant."""
         if self.name in CLASSES:
@@ -114,7 +163,7 @@ class Class:
         return mask
 
 
-Root = Words | Affixed | Class
+Root = Words | Forms | Affixed | Class
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +244,3 @@ class Rule:
     def in_rows(self, units: Units) -> Bool[np.ndarray, " row"]:
         """Whether it holds of a unit of each row."""
         return units.any_by_row(self.holds(units))
-
-
-@lru_cache(maxsize=65_536)
-def script_of(character: str) -> str | None:
-    """The script of a letter, one of `SCRIPTS`; None of anything else."""
-    name = unicodedata.name(character, "").split(" ")[0].capitalize() if character.isalpha() else ""
-    name = "CJK" if name == "Cjk" else name
-    return name if name in SCRIPTS else None

@@ -4,10 +4,11 @@ A rule is worth the bits that it saves in telling, unit by unit, on which ones t
 information, at natural rates), less the bits that it takes to write it down. So a word is listed, a condition set or an
 exception made only where that explains more than it costs, and the simpler of two rules that fit alike is taken.
 
-1. Roots: words on which the feature fires; beginnings, endings and insides of them that several share; classes and
-   scripts. Words and affixes are joined into lists, best precision first, as long as a further one pays.
+1. Roots: words on which the feature fires, alone or with all their forms; beginnings, endings and insides of them that
+   several share; classes and scripts. All but classes and scripts are joined into lists, best precision first, as long
+   as a further one pays. Forms are meant where they cost less than the words that fire, and do not where one is silent.
 2. Each of the best roots is narrowed: by places, and by lists of what stands right beside, within a few units, or near
-   by. Twice, within `MOST_PARTS`.
+   by, and tells the firing units that the root holds of from the silent ones. Twice, within `MOST_PARTS`.
 3. Exceptions: words of which a class or affix holds without a firing.
 4. Two roots of different kinds are joined where that pays.
 
@@ -17,6 +18,7 @@ natural rates, and the result is a sentence.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +27,8 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from autointerp.rules.evidence import Agreement, FeatureText, bits_saved
+from autointerp.rules.bits import REACHES, bits_saved, root_bits, rule_bits
+from autointerp.rules.evidence import Agreement, FeatureText
 from autointerp.rules.rule import (
     CLASSES,
     PLACES,
@@ -35,36 +38,34 @@ from autointerp.rules.rule import (
     Beside,
     Class,
     Condition,
+    Forms,
     Place,
     Root,
     Rule,
     Side,
     Words,
-    script_of,
 )
 from autointerp.rules.units import Places, Units
 from autointerp.rules.vocabulary import affixes
-from autointerp.words import stem
+from autointerp.words import MARKS, script_of, stem
 
 MOST_PARTS = 3
-_BEAM = 8
+_BEAM = 4
 _MOST_WORDS, _MOST_AFFIXES, _MOST_BESIDE, _MOST_EXCEPT = 12, 4, 10, 4
 _AFFIXES: tuple[Affix, ...] = ("ending", "beginning", "containing")
 # Nothing is left to narrow.
 _PRECISE = 0.995
-_REACHES: tuple[tuple[Side, int], ...] = (
-    *(("after", 1), ("before", 1), ("after", 3), ("before", 3)),
-    *(("near", 6), ("near", 12)),
-)
-# What a part costs, in bits: which kind it is, and which of the choices that the kind has.
-_KIND_BITS = 3.0
-_LETTER_BITS = 4.0
-_CLASS_BITS = math.log2(len(CLASSES) + len(SCRIPTS))
-_PLACE_BITS = math.log2(len(PLACES))
-_REACH_BITS = math.log2(len(_REACHES))
 # Alarms that are taken to be there besides those that were seen: what is rare is seldom seen in a sample.
 _UNSEEN = 0.1
 _LEAST_FIRING = 2
+# Share of a rule's worth that one which does not look ahead has to have, where what is ahead is not known.
+_LOOKS_BACK = 0.95
+# Rules of which is asked what is expected of them, where little is of the best.
+_MOST_FITTING = 10
+# F1 of `anything` from which on a feature fires on nearly everything: on nine units of ten.
+_NEARLY_ALL = 0.95
+# Of letters, digits and their marks alone.
+_IS_PLAIN = re.compile(rf"[^\W_](?:[^\W_]|[{MARKS}])*").fullmatch
 # An affix that fewer words share is better told as these words.
 _LEAST_SHARING = 5
 _MOST_CANDIDATES = 150
@@ -86,11 +87,17 @@ class Found:
     bits: float
 
 
-def find_rule(text: FeatureText) -> Found | None:
+def find_rule(text: FeatureText, *, is_causal: bool = False, least_f1: float = 0.0) -> Found | None:
     """The rule that is worth most; None where none is worth anything.
+
+    A feature that fires on nearly everything gets the rule that says so, unless another errs less than half as often.
 
     Args:
         text: The feature's contexts, and silent text.
+        is_causal: Whether what comes after a unit can't make the feature fire on it: then of two rules that are worth
+            nearly the same the one is taken that does not look ahead.
+        least_f1: What is to be expected of a rule. Where that can't be of the one that saves most, which may be broad
+            and wrong nine times of ten, another is taken of which clearly more is, if there is one.
     """
     if text.n_fires == 0:
         return None
@@ -104,35 +111,19 @@ def find_rule(text: FeatureText) -> Found | None:
         beam = _best(narrowed)[:_BEAM]
     found += [more for of in _best(found)[:_BEAM] for more in search.with_exceptions(of)]
     found += search.joined(roots)
-    best = next(iter(_best(found)), None)
-    return best if best is not None and best.bits > 0 else None
-
-
-def rule_bits(rule: Rule, n_words: int) -> float:
-    """What it takes to write a rule down.
-
-    Args:
-        rule: The rule.
-        n_words: Size of the vocabulary that words are chosen from.
-    """
-    parts = [*rule.roots, *([rule.unless] if rule.unless is not None else [])]
-    return sum(_root_bits(root, n_words) for root in parts) + sum(_condition_bits(of, n_words) for of in rule.where)
-
-
-def _root_bits(root: Root, n_words: int) -> float:
-    match root:
-        case Words():
-            return _KIND_BITS + len(root.words) * math.log2(n_words)
-        case Affixed():
-            return _KIND_BITS + sum(1 + _LETTER_BITS * len(part) for part in root.parts)
-        case Class():
-            return _KIND_BITS + _CLASS_BITS
-
-
-def _condition_bits(condition: Condition, n_words: int) -> float:
-    if isinstance(condition, Place):
-        return _KIND_BITS + _PLACE_BITS
-    return _KIND_BITS + _REACH_BITS + _root_bits(condition.root, n_words)
+    distinct = _best(found)
+    best = max(distinct, key=lambda of: of.bits * (_LOOKS_BACK if is_causal and of.rule.looks_ahead else 1.0))
+    everything = search.everything()
+    if everything.agreement.f1 >= _NEARLY_ALL and 1 - best.agreement.f1 >= (1 - everything.agreement.f1) / 2:
+        return everything
+    if best.bits <= 0:
+        return None
+    if text.expected_f1(best.rule) < least_f1:
+        fitting = sorted((of for of in distinct if of.bits > 0), key=lambda of: -of.agreement.f1)[:_MOST_FITTING]
+        other = max(fitting, key=lambda of: text.expected_f1(of.rule))
+        # The best of several by what is expected is expected too much of.
+        best = other if text.expected_f1(other.rule) >= (1 + least_f1) / 2 else best
+    return best
 
 
 def _best(found: Iterable[Found]) -> list[Found]:
@@ -185,14 +176,21 @@ class _Search:
     def roots(self) -> list[Found]:
         """Single roots, the best first."""
         firing = [self._vocabulary.words[number] for number in np.flatnonzero(self._text.both_by_word).tolist()]
-        found = self._lists(Words, self._repeated(firing), _MOST_WORDS)
+        repeated = self._repeated(firing)
+        found = self._lists(Words, repeated, _MOST_WORDS)
+        found += self._lists(Forms, self._families(repeated), _MOST_WORDS)
         for kind in _AFFIXES:
-            shared = Counter(part for word in firing for of, part in affixes(word) if of == kind and word.isalnum())
+            shared = Counter(part for word in firing for of, part in affixes(word) if of == kind and _IS_PLAIN(word))
             parts = [part for part, n in shared.items() if n >= _LEAST_SHARING]
             found += self._lists(partial(Affixed, kind), parts, _MOST_AFFIXES)
         found += [Class(name) for name in CLASSES]
-        found += [Class(name) for name in {script_of(word[0]) for word in firing} - {None, "Latin"} if name]
+        scripts = {script_of(word[0]) for word in firing} - {"Latin"}
+        found += [Class(name) for name in SCRIPTS if name in scripts]
         return _best(self._judged(Rule((root,))) for root in found)
+
+    def everything(self) -> Found:
+        """The rule that holds of every unit."""
+        return self._judged(Rule((Class("anything"),)))
 
     def _repeated(self, firing: Sequence[str]) -> list[str]:
         """The words that fire in two contexts, they or an inflection of theirs; all, where none does.
@@ -207,13 +205,21 @@ class _Search:
             of_stem[stem(word)] += int(n_contexts[self._vocabulary.number[word]])
         return [word for word in firing if of_stem[stem(word)] > 1] or list(firing)
 
+    def _families(self, words: Sequence[str]) -> list[str]:
+        """For each of their stems the shortest word that has it, whether that fires or not."""
+        names = []
+        for shared in dict.fromkeys(map(stem, words)):
+            forms = [self._vocabulary.words[n] for n in np.flatnonzero(self._vocabulary.of_stem(shared)).tolist()]
+            names.append(min(forms, key=lambda word: (len(word), word)))
+        return names
+
     def narrowed(self, of: Found) -> list[Found]:
         """The rule with one more condition of each sort."""
         if of.rule.n_parts >= MOST_PARTS or of.agreement.precision > _PRECISE:
             return []
         more: list[Condition] = [Place(name) for name in PLACES]
         held = self._held(of.rule)
-        for side, within in _REACHES:
+        for side, within in REACHES:
             more += self._beside(held, side, within)
         known = set(of.rule.where)
         return [
@@ -236,7 +242,7 @@ class _Search:
 
     def joined(self, roots: Sequence[Found]) -> list[Found]:
         """Two roots of different kinds."""
-        order = {Words: 0, Affixed: 1, Class: 2}
+        order = {Words: 0, Forms: 1, Affixed: 2, Class: 3}
         pairs = [
             tuple(sorted((a.rule.roots[0], b.rule.roots[0]), key=lambda root: order[type(root)]))
             for place, a in enumerate(roots[:_BEAM])
@@ -266,7 +272,7 @@ class _Search:
             together = covered | meant[part]
             both, alarms = text.both_by_word[together].sum(), text.alarms_by_word[together].sum() + self._unseen
             bits = float(bits_saved(both, alarms, text.n_fires, max(text.n_silent, alarms)))
-            bits -= _root_bits(make((*chosen, part)), self._n_words)
+            bits -= root_bits(make((*chosen, part)), self._n_words)
             if bits > best and len(chosen) < most:
                 chosen, covered, best = [*chosen, part], together, bits
         lists = [make((part,)) for part in ranked[:_BEAM]]
@@ -294,7 +300,8 @@ class _Search:
         rows = np.concatenate([by_near[0], by_far[0] + silent[0].size])
         words = np.concatenate([by_near[1], by_far[1]])
         alarms = np.bincount(words, weights[rows], minlength=n)[candidates] + self._unseen
-        worth = bits_saved(counts[candidates].astype(np.float64), alarms, text.n_fires, text.n_silent)
+        held_silent = np.maximum(float(weights.sum()) + self._unseen, alarms)
+        worth = bits_saved(counts[candidates].astype(np.float64), alarms, float(hits.size), held_silent)
         # What lifts precision most comes first; what is frequent everywhere is no candidate.
         candidates = candidates[np.argsort(-worth, kind="stable")[:_MOST_CANDIDATES]]
         in_hits, in_silent = (
@@ -316,14 +323,20 @@ class _Search:
         in_silent: Bool[np.ndarray, "silent candidate"],
         weights: Float64[np.ndarray, " silent"],
     ) -> list[int]:
-        """Candidates one by one, each the one that pays most besides those chosen, as long as it pays."""
-        text = self._text
+        """Candidates one by one, each the one that pays most besides those chosen, as long as it pays.
+
+        They are to tell the firing units of which the rule holds so far from the silent ones of which it does. Counted
+        against the whole text, words that stand everywhere would pay: they keep what the rule holds of.
+        """
+        n_hits, n_silent = float(in_hits.shape[0]), float(weights.sum()) + self._unseen
         got, false, best = 0.0, self._unseen, -math.inf
         chosen: list[int] = []
         while len(chosen) < _MOST_BESIDE:
             both = in_hits.sum(axis=0) + got
             alarms = weights @ in_silent + false
-            bits = bits_saved(both, alarms, text.n_fires, text.n_silent) - (len(chosen) + 1) * math.log2(self._n_words)
+            bits = bits_saved(both, alarms, n_hits, np.maximum(n_silent, alarms)) - (len(chosen) + 1) * math.log2(
+                self._n_words
+            )
             column = int(np.argmax(bits))
             if bits[column] <= best:
                 break

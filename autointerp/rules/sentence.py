@@ -5,6 +5,7 @@ judge needs. A sentence that is none of a rule is read as none.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from autointerp.rules.rule import (
@@ -16,12 +17,13 @@ from autointerp.rules.rule import (
     Beside,
     Class,
     Condition,
+    Forms,
     Place,
     Root,
     Rule,
     Words,
 )
-from autointerp.words import WORD
+from autointerp.words import WORD, plain_word
 
 _ITEM = r"""(?:"[^"]+"|'"')"""
 _ITEMS = rf"{_ITEM}(?:, {_ITEM})*(?: or {_ITEM})?"
@@ -33,7 +35,9 @@ _AFFIXES: dict[Affix, str] = {
 _HYPHENS: dict[Affix, tuple[str, str]] = {"ending": ("-", ""), "beginning": ("", "-"), "containing": ("-", "-")}
 _KINDS = {words: kind for kind, words in _AFFIXES.items()}
 _NAMES = [*CLASSES, *(f"{script} words" for script in SCRIPTS)]
-_ROOT = "|".join([f"(?:{'|'.join(_KINDS)}) {_ITEMS}", _ITEMS, *map(re.escape, sorted(_NAMES, key=len, reverse=True))])
+_FORMS = "forms of"
+_LISTS = f"(?:{'|'.join([*_KINDS, _FORMS])}) {_ITEMS}"
+_ROOT = "|".join([_LISTS, _ITEMS, *map(re.escape, sorted(_NAMES, key=len, reverse=True))])
 _SIDES = {
     ("after", 1): "right after",
     ("before", 1): "right before",
@@ -51,14 +55,22 @@ _SENTENCE = re.compile(
 )
 
 
+_EVERYTHING = (Rule((Class("anything"),)), "every word and mark")
+
+
 def write_rule(rule: Rule) -> str:
     """The rule's sentence."""
+    if rule == _EVERYTHING[0]:
+        return _EVERYTHING[1]
     parts = [" or ".join(map(_root, rule.roots)), *map(_condition, rule.where)]
     return " ".join(parts) + (f", except {_root(rule.unless)}" if rule.unless is not None else "")
 
 
 def read_rule(sentence: str) -> Rule | None:
     """The rule that a sentence says; None of a sentence that says none."""
+    if sentence == _EVERYTHING[1]:
+        return _EVERYTHING[0]
+    sentence = unicodedata.normalize("NFC", sentence)
     found = _SENTENCE.fullmatch(sentence)
     if found is None:
         return None
@@ -74,6 +86,8 @@ def _root(root: Root) -> str:
     match root:
         case Words():
             return _items(root.words)
+        case Forms():
+            return f"{_FORMS} {_items(root.words)}"
         case Affixed():
             before, after = _HYPHENS[root.kind]
             return f"{_AFFIXES[root.kind]} {_items([f'{before}{part}{after}' for part in root.parts])}"
@@ -110,10 +124,11 @@ def _read_root(text: str) -> Root | None:
         if not all(item.startswith(before) and item.endswith(after) for item in items):
             return None
         parts = tuple(item.removeprefix(before).removesuffix(after) for item in items)
-        return Affixed(kind, parts) if all(parts) and list(parts) == [part.lower() for part in parts] else None
+        return Affixed(kind, parts) if all(parts) and list(parts) == [plain_word(part) for part in parts] else None
     if items:
-        is_units = all(WORD.fullmatch(item) and item == item.lower() for item in items)
-        return Words(tuple(items)) if is_units else None
+        if not all(WORD.fullmatch(item) and item == plain_word(item) for item in items):
+            return None
+        return Forms(tuple(items)) if text.startswith(f"{_FORMS} ") else Words(tuple(items))
     return Class(text.removesuffix(" words") if text.removesuffix(" words") in SCRIPTS else text)
 
 

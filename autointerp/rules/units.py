@@ -13,13 +13,11 @@ from jaxtyping import Bool, Float64, Int64
 from autointerp.contexts.render import shown_activations
 from autointerp.records import Context
 from autointerp.rules.vocabulary import Vocabulary
-from autointerp.words import words_in_window, words_on_tokens
+from autointerp.words import plain_word, words_in_window, words_on_tokens
 
 Places = Int64[np.ndarray, " place"]
 _SENTENCE_END = frozenset(".!?\u3002\uff01\uff1f")
 _OPENING, _CLOSING = frozenset("([{\uff08\uff3b\uff5b"), frozenset(")]}\uff09\uff3d\uff5d")
-# The one letter that Python's lower case spells in two characters, of which the second is a unit of its own.
-_DOTTED_I = ("\u0130", "i")
 _LINE_BREAK = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
@@ -71,7 +69,7 @@ class Units:
             after_sentence = False
             for match in words_in_window(text):
                 own = match.group()
-                lower = own.replace(*_DOTTED_I).lower()
+                lower = plain_word(own)
                 between = text[end : match.start()]
                 depth -= own in _CLOSING and depth > 0
                 letters = sum(c.isalpha() for c in own)

@@ -6,6 +6,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool
 
+from autointerp.words import stem
+
 AFFIX_LENGTHS = range(2, 7)
 
 
@@ -46,6 +48,15 @@ class Vocabulary:
             self._known[name] = np.concatenate([*known, own])
         return self._known[name]
 
+    def of_stem(self, wanted: str) -> Bool[np.ndarray, " word"]:
+        """Which words have a stem."""
+        mask = np.zeros(len(self), dtype=np.bool_)
+        at: Vocabulary | None = self
+        while at is not None:
+            mask[at._by_stem.get(wanted, [])] = True
+            at = at._base
+        return mask
+
     def affixed(self, kind: str, part: str) -> Bool[np.ndarray, " word"]:
         """Which words end in, begin with or hold some letters, and are longer."""
         mask = np.zeros(len(self), dtype=np.bool_)
@@ -58,6 +69,14 @@ class Vocabulary:
             has = _HAS[kind]
             mask[[n for n, word in enumerate(self.words) if len(word) > len(part) and has(word, part)]] = True
         return mask
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[int]]:
+        """The words that are not of the base, by their stems."""
+        found: dict[str, list[int]] = {}
+        for number, word in enumerate(self.words[self._n_base :], start=self._n_base):
+            found.setdefault(stem(word), []).append(number)
+        return found
 
     @cached_property
     def _by_affix(self) -> dict[str, dict[str, list[int]]]:

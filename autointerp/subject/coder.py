@@ -33,6 +33,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autointerp.assets import asset_folder
+from autointerp.devices import is_out_of_memory
 from autointerp.errors import SubjectError, in_one_line
 from autointerp.hub import load_from_hub
 from autointerp.subject.checkpoint import check_finite
@@ -323,8 +324,7 @@ def _download(config: "CoderConfig", format_name: str) -> Path:
 
 
 def _check_memory(error: Exception, origin: str, device: torch.device) -> None:
-    # PyTorch tells of full host memory by a plain RuntimeError.
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         raise SubjectError(
             f"the coder {origin} does not fit into the memory of {device}",
             "use a smaller coder.dtype or another subject.device",

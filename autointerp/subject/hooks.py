@@ -1,4 +1,4 @@
-"""TransformerLens hook names on transformers' modules, and a forward pass that stops at the last one needed.
+"""TransformerLens hook names on transformers' modules.
 
 A coder names the point it was trained on as TransformerLens does, `blocks.8.hook_resid_pre`. Here each name becomes one
 side of one module, and where need be a formula on what is read there, so that the value is the one that SAELens'
@@ -50,20 +50,17 @@ nothing at these points.
 """
 
 import re
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from autointerp.errors import SubjectError
 from autointerp.subject.families import FAMILIES, Family, is_parallel
-from autointerp.subject.limits import readable_tokens
 from autointerp.subject.model import Subject
 
 HookKind = Literal["emb", "res", "att", "mlp"]
@@ -85,6 +82,10 @@ _KINDS: Mapping[str, HookKind] = {
     "attn.hook_out": "att",
     "mlp.hook_out": "mlp",
 }
+# Where in its layer a point lies: before attention, in it, between it and the MLP, in the MLP, after it.
+_STEPS: Mapping[HookKind, int] = {"emb": -1, "res": 0, "att": 1, "mlp": 3}
+_OTHER_STEPS = {"hook_resid_mid": 2, "hook_mlp_in": 2}
+_ENDS = frozenset({"hook_resid_post", "hook_normalized_resid_post"})
 # Points on the residual stream, and what is added to it.
 _CENTERED = frozenset(name for name in _KINDS if name.startswith("hook_") or name.endswith("hook_out")) | {_EMBEDDING}
 
@@ -215,6 +216,20 @@ def parse_hook_name(name: str) -> tuple[int, HookKind]:
     return int(match[1]), _KINDS[match[2]]
 
 
+def hook_place(name: str) -> tuple[int, int]:
+    """Where in the model's computation a hook point lies: of two, the one with the lower place is computed first.
+
+    Points within one attention, or within one MLP, have one place, as do the end of a layer and the beginning of the
+    next. Attention comes before the MLP, which is not so where the two are parallel.
+
+    Raises:
+        SubjectError: As `parse_hook_name`.
+    """
+    layer, kind = parse_hook_name(name)
+    point = name.partition(f"blocks.{layer}.")[2]
+    return (layer + 1, 0) if point in _ENDS else (layer, _OTHER_STEPS.get(point, _STEPS[kind]))
+
+
 def is_hook_name(name: str) -> bool:
     """Whether a name is one of TransformerLens', not of transformers' modules (`model.layers.8`)."""
     return name == _EMBEDDING or _NAME.match(name) is not None
@@ -307,79 +322,3 @@ def _normalized(activations: Float[Tensor, "*batch d_hook"], eps: float, centers
     # In single precision, as transformers and TransformerLens do it, also where the model is in half.
     exact = _centered(activations.float()) if centers else activations.float()
     return (exact * torch.rsqrt(exact.square().mean(dim=-1, keepdim=True) + eps)).to(activations)
-
-
-class _LastHookReached(Exception):
-    """Ends a forward pass from inside."""
-
-
-def read_hooks(
-    subject: Subject,
-    hooks: Sequence[HookPoint],
-    token_ids: Int[Tensor, "block position"],
-    attention_mask: Int[Tensor, "block position"],
-) -> list[Float[Tensor, "block position d_hook"]]:
-    """Run the model up to the last of `hooks`, and no further.
-
-    Safe to call from several threads on one subject.
-
-    Args:
-        subject: The model.
-        hooks: From `resolve_hook`, in any order.
-        token_ids: Tokens, on any device.
-        attention_mask: 1 for tokens, 0 for padding.
-
-    Returns:
-        Activations at each hook, in the order of `hooks`, on the subject's device and in its dtype.
-
-    Raises:
-        SubjectError: If the model has no embedding for a token, or for the last position.
-    """
-    token_ids = readable_tokens(subject, token_ids, attention_mask)
-    read: dict[int, Tensor] = {}
-    try:
-        with torch.inference_mode(), _listening(hooks, read):
-            subject.model(
-                input_ids=token_ids.to(subject.device, torch.long),
-                attention_mask=attention_mask.to(subject.device, torch.long),
-                use_cache=False,
-            )
-    except _LastHookReached:
-        pass
-    return [read[_key(hook)] if hook.adjust is None else hook.adjust(read[_key(hook)]) for hook in hooks]
-
-
-def _key(hook: HookPoint) -> int:
-    return 2 * id(hook.module) + (hook.side == "output")
-
-
-@contextmanager
-def _listening(hooks: Sequence[HookPoint], read: dict[int, Tensor]) -> Iterator[None]:
-    """Put what each hook sees into `read`, and end the forward pass when all have been seen."""
-    n_wanted = len({_key(hook) for hook in hooks})
-    # Another thread may run the same modules at once; what it sees is not ours.
-    thread = threading.get_ident()
-
-    def keep(hook: HookPoint, value: Any) -> None:
-        if threading.get_ident() == thread:
-            read[_key(hook)] = value[0] if isinstance(value, tuple) else value
-            if len(read) == n_wanted:
-                raise _LastHookReached
-
-    def keep_input(hook: HookPoint, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        keep(hook, args[0] if args else kwargs["hidden_states"])
-
-    def keep_output(hook: HookPoint, _: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        keep(hook, output)
-
-    handles = [
-        hook.module.register_forward_pre_hook(partial(keep_input, hook), with_kwargs=True)
-        if hook.side == "input"
-        else hook.module.register_forward_hook(partial(keep_output, hook))
-        for hook in hooks
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -26,6 +26,13 @@ def n_embedded(subject: Subject) -> int:
     return int(model.get_input_embeddings().weight.shape[0])
 
 
+def window_of(subject: Subject) -> int | None:
+    """Tokens that the model reads at once by its config; None where that does not say."""
+    model: Any = subject.model
+    n_trained = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return n_trained if isinstance(n_trained, int) else None
+
+
 def check_text(subject: Subject, block_length: int) -> None:
     """See that the model can read its tokenizer's words, in blocks of a length.
 
@@ -46,9 +53,8 @@ def check_text(subject: Subject, block_length: int) -> None:
             "save the tokenizer beside the model that it was trained with",
         )
     _check_length(subject, block_length)
-    model: Any = subject.model
-    n_trained = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if isinstance(n_trained, int) and n_trained < block_length:
+    n_trained = window_of(subject)
+    if n_trained is not None and n_trained < block_length:
         logger.warning(
             "corpus.block_length = %d, and the config of the model %s says that it reads %d tokens at once",
             block_length,

@@ -5,6 +5,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from autointerp.devices import find_device
+from autointerp.devices import find_device, is_out_of_memory
 from autointerp.errors import SubjectError, in_one_line
 from autointerp.hub import load_from_hub
 from autointerp.quiet import quiet_libraries
@@ -101,7 +102,7 @@ def _load_subject(config: "SubjectConfig", auto_class: Any, check: Callable[[Any
         check: Raises `SubjectError` if the model is of no use; its weights may not all have been in the files.
     """
     device = find_device(config.device)
-    place = _find_model(config)
+    place = find_model(config)
     tokenizer = load_tokenizer(config)
 
     def load() -> tuple[Any, dict[str, Any]]:
@@ -126,7 +127,9 @@ def _load_subject(config: "SubjectConfig", auto_class: Any, check: Callable[[Any
         logger.warning("this processor does not multiply %s; its numbers are multiplied in float32", config.dtype)
     try:
         model = model.to(device, dtype).eval()
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise SubjectError(
             f"the model {config.model} does not fit into the memory of {device}",
             "use a smaller subject.dtype or another subject.device",
@@ -142,6 +145,62 @@ def _load_subject(config: "SubjectConfig", auto_class: Any, check: Callable[[Any
     )
 
 
+def causal_model_bytes(config: "SubjectConfig") -> int | None:
+    """Bytes of a causal model's weights, by its config alone: before they are loaded, and perhaps before they are here.
+
+    Returns:
+        None where the config does not tell: of quantised weights, and of what is no such model.
+
+    Raises:
+        SubjectError: If there is no such folder, hub name or device.
+    """
+    from transformers import AutoModelForCausalLM
+
+    dtype = product_dtype(_DTYPES[config.dtype], find_device(config.device))
+    place = find_model(config)
+    try:
+        settings = _load_settings(place, config)
+        if getattr(settings, "quantization_config", None) is not None:
+            return None
+        with torch.device("meta"), quiet_libraries():
+            model: nn.Module = AutoModelForCausalLM.from_config(settings)
+    except _load_errors():
+        return None  # what is wrong with it is told by whoever loads it
+    return sum(weights.numel() for weights in model.parameters()) * dtype.itemsize
+
+
+def is_causal(config: "SubjectConfig") -> bool | None:
+    """Whether a token of the subject has read only those before it, by the kind of model that its config names.
+
+    Its weights are not read. None where there is no config to read: labels can be written where the model is not.
+    """
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    errors: tuple[type[Exception], ...] = (SubjectError, *_load_errors())
+    try:
+        of_model = _load_settings(find_model(config), config)
+    except errors:
+        return None
+    kind = of_model.model_type
+    # An encoder of these has a causal variant, which says so in its config.
+    if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES or of_model.is_encoder_decoder:
+        return bool(getattr(of_model, "is_decoder", False)) and not of_model.is_encoder_decoder
+    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+
+def _load_settings(place: str, config: "SubjectConfig") -> Any:
+    """What the model's own config says, without its weights."""
+    from transformers import AutoConfig
+
+    def load() -> Any:
+        return AutoConfig.from_pretrained(place, revision=config.revision, trust_remote_code=False)
+
+    return _load(place, load, config)
+
+
 @torch.inference_mode()
 def _looks_ahead(model: Any) -> bool:
     """Whether a token changes what the model says before it."""
@@ -149,7 +208,9 @@ def _looks_ahead(model: Any) -> bool:
     other = tokens.clone()
     other[-1] = 0
     logits = model.eval()(input_ids=torch.stack([tokens, other])).logits[:, :-1].float()
-    return not torch.allclose(logits[0], logits[1], rtol=1e-2, atol=1e-2 * float(logits.abs().mean()))
+    scale = float(logits.abs().mean())
+    # Weights that are no numbers are told as such, by whoever looks at them next.
+    return isfinite(scale) and not torch.allclose(logits[0], logits[1], rtol=1e-2, atol=1e-2 * scale)
 
 
 def load_tokenizer(config: "SubjectConfig") -> Any:
@@ -158,7 +219,7 @@ def load_tokenizer(config: "SubjectConfig") -> Any:
     Raises:
         SubjectError: If there is none.
     """
-    place = _find_model(config)
+    place = find_model(config)
     from transformers import AutoTokenizer
 
     if Path(place).is_dir():
@@ -233,7 +294,7 @@ def _check_weights(info: Mapping[str, Any], model: str) -> None:
         )
 
 
-def _find_model(config: "SubjectConfig") -> str:
+def find_model(config: "SubjectConfig") -> str:
     """The folder of the model, or its name on the hub.
 
     Raises:

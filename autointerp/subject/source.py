@@ -13,7 +13,8 @@ from autointerp.identity import source_id
 from autointerp.records import RowFirings
 from autointerp.subject.coder import Coder, load_coder
 from autointerp.subject.encode import firing_encoder
-from autointerp.subject.hooks import HookPoint, parse_hook_name, read_hooks, resolve_hook, weight_processing
+from autointerp.subject.forward import read_hooks
+from autointerp.subject.hooks import HookPoint, parse_hook_name, resolve_hook, weight_processing
 from autointerp.subject.model import Subject, load_subject
 from autointerp.subject.trained_on import tell_of_other_model
 

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
 
-from autointerp.config import CorpusConfig
 from autointerp.corpus.counts import Unfit
 from autointerp.errors import CorpusError, in_one_line
 from autointerp.json_text import parse_json
@@ -45,21 +44,26 @@ Message = dict[str, Any]  # as templates take them: role, content, and what else
 class ChatTemplate:
     """A tokenizer's chat template, or one from a file."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: CorpusConfig) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, file: str | None) -> None:
         """Find the template.
+
+        Args:
+            tokenizer: The subject's.
+            file: Holds the template; the tokenizer's own where None.
 
         Raises:
             CorpusError: If the tokenizer has none and no file is given, or the file can't be read.
         """
         self._tokenizer = tokenizer
-        template = _template_text(tokenizer, config.chat_template)
+        template = _template_text(tokenizer, file)
         self._template = _TODAY.sub(lambda match: repr(FIXED_DATE.strftime(match.group(2))), template)
 
-    def render(self, value: object) -> str | Unfit:
+    def render(self, value: object, *, open_ended: bool = False) -> str | Unfit:
         """The text of one conversation.
 
         Args:
             value: What the row holds.
+            open_ended: With what stands before the assistant's next answer.
 
         Raises:
             CorpusError: If the template is no valid Jinja.
@@ -68,7 +72,9 @@ class ChatTemplate:
         if isinstance(messages, Unfit):
             return messages
         try:
-            text = self._tokenizer.apply_chat_template(messages, chat_template=self._template, tokenize=False)
+            text = self._tokenizer.apply_chat_template(
+                messages, chat_template=self._template, tokenize=False, add_generation_prompt=open_ended
+            )
         except TemplateSyntaxError as error:
             raise CorpusError(
                 f"the chat template is no valid Jinja (line {error.lineno}: {error.message})",

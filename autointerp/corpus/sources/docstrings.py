@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autointerp.corpus.sources.prose import extract_prose
+from autointerp.python_parser import PYTHON_PARSER
 from autointerp.records import Document
 
 logger = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ def _read_definitions(path: Path) -> Iterator[tuple[str, list[str]]]:
     if '"""' not in source and "'''" not in source:
         return
     try:
-        with warnings.catch_warnings():
+        with PYTHON_PARSER, warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
             tree = ast.parse(source)
     except (SyntaxError, ValueError):

@@ -158,7 +158,7 @@ def _value_reader(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase | Non
     if not config.chat:
         return _read_value
     assert tokenizer is not None, "conversations are rendered by a tokenizer"
-    return ChatTemplate(tokenizer, config).render
+    return ChatTemplate(tokenizer, config.chat_template).render
 
 
 def _read_value(value: object) -> str | Unfit:
