@@ -2,7 +2,7 @@
 
     ray job submit --working-dir . -- python pipelines/export.py runs/gpt2-small exports/gpt2-small.parquet
 
-The format follows the file's suffix: .jsonl, .csv or .parquet.
+The format follows the file's suffix (.jsonl, .csv or .parquet), or is named.
 """
 
 import argparse
@@ -11,14 +11,15 @@ import sys
 from pathlib import Path
 
 from autointerp import AutointerpError, export_run
-from autointerp.export.items import ExportOptions
+from autointerp.export.options import ExportOptions
 
 
 def main() -> int:
     """Export one run; the exit status is that of the job."""
     parser = argparse.ArgumentParser(description="Write the scored explanations of a run to a file.")
     parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument("file", type=Path, help="file to write")
+    parser.add_argument("file", type=Path, help="file or folder to write")
+    parser.add_argument("--format", help="by default the file's suffix")
     parser.add_argument("--contexts", action="store_true", help="each feature's contexts too (.jsonl only)")
     parser.add_argument("--baselines", action="store_true", help="shuffled labels too")
     arguments = parser.parse_args()
@@ -26,7 +27,7 @@ def main() -> int:
 
     try:
         options = ExportOptions(contexts=arguments.contexts, baselines=arguments.baselines)
-        written = export_run(arguments.run, arguments.file, options=options)
+        written = export_run(arguments.run, arguments.file, arguments.format, options)
     except AutointerpError as error:
         print(f"export: {error}", file=sys.stderr)
         return 1

@@ -1,1 +1,1 @@
-"""Explainers: from the explain split of a feature to a label, one file each."""
+"""From the explain split of a feature to a label: the explainers, and what they are made of."""

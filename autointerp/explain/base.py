@@ -8,19 +8,51 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from autointerp.config import ExplainConfig
 from autointerp.explain.word_rates import BaseRates
 from autointerp.identity import feature_id, fingerprint, stable_uuid
 from autointerp.llm.protocol import LanguageModel
 from autointerp.plugins import source_digests
-from autointerp.records import Explanation, Failure, FeatureEvidence, Side
+from autointerp.records import Explanation, Failure, FeatureEvidence, FiringNeighbors, Sibling, Side
 from autointerp.rules.evidence import NaturalText
+
+# Failures of explaining that tell of the feature, and that no other try changes.
+NO_CONTEXTS = "NoContexts"
+NO_TELLING_WORDS = "NoTellingWords"
+NO_RULE = "NoRule"
+
+
+def _unknown() -> bool | None:
+    return None
 
 
 def _no_text() -> NaturalText:
     raise AssertionError("these tools have no text of a corpus")
+
+
+class Nearby(Protocol):
+    """The features that fire near one, of all sources of the run."""
+
+    def neighbors(self, source_id: str, feature_index: int) -> FiringNeighbors:
+        """Those of one feature, told from the explain split."""
+        ...
+
+    def evidence(self, source_id: str, features: Sequence[int]) -> Sequence[FeatureEvidence]:
+        """What an explainer may see of some features of a source, in their order; one may have no contexts.
+
+        It is the same whether or not a run has chosen these features to be labelled.
+        """
+        ...
+
+    def tools(self, source_id: str) -> "Tools":
+        """What an explainer of a source is made of."""
+        ...
+
+
+def _none_nearby() -> Nearby:
+    raise AssertionError("these tools know of no other features")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +65,8 @@ class Tools:
         base_rates: Counts the words of the source's explain split.
         fingerprint: Of all that decides the labels, the contexts included; stands in what the explainer hands back.
         natural: Cuts the explain split's tiles of the source's pool into words.
+        nearby: Counts which features fire near each other.
+        is_causal: Whether a token of the subject has read only those before it; None where nobody can tell.
     """
 
     config: ExplainConfig
@@ -40,6 +74,8 @@ class Tools:
     base_rates: Callable[[], BaseRates]
     fingerprint: str = ""
     natural: Callable[[], NaturalText] = _no_text
+    nearby: Callable[[], Nearby] = _none_nearby
+    is_causal: Callable[[], bool | None] = _unknown
 
 
 class BaseExplainer(ABC):
@@ -50,6 +86,7 @@ class BaseExplainer(ABC):
         version: Raised when the code comes to write other labels, so that features are explained anew.
         asks_judge: Whether the run's judge helps to choose its labels.
         reads_labels: Whether it takes labels from the file `explain.labels`.
+        tells_apart: Whether it has a `tell_apart`.
         config: The table `[explain]`.
         fingerprint: Of all that decides its labels.
     """
@@ -58,6 +95,7 @@ class BaseExplainer(ABC):
     version: ClassVar[int] = 1
     asks_judge: ClassVar[bool] = False
     reads_labels: ClassVar[bool] = False
+    tells_apart: ClassVar[bool] = False
 
     def __init__(self, tools: Tools) -> None:
         self.config = tools.config
@@ -100,6 +138,10 @@ class BaseExplainer(ABC):
         """
         return fingerprint(cls.name, cls.version, *cls.settings(config), *source_digests(cls))
 
+    def prepare(self, evidence: Sequence[FeatureEvidence]) -> None:
+        """Get ready for many features at once; changes nothing but the speed."""
+        return
+
     @abstractmethod
     async def explain(self, evidence: FeatureEvidence) -> Explanation | Failure:
         """Write a label.
@@ -107,6 +149,29 @@ class BaseExplainer(ABC):
         Raises:
             LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
         """
+
+    @classmethod
+    def distinct_settings(cls, config: ExplainConfig) -> Sequence[Any]:
+        """What decides how it tells features apart, besides its other settings: plain values, for the fingerprint."""
+        return ()
+
+    async def tell_apart(
+        self, evidence: FeatureEvidence, first: Explanation, siblings: Sequence[Sibling]
+    ) -> Explanation | Failure:
+        """Write a label that says what a feature fires on and others of nearly the same label don't.
+
+        Args:
+            evidence: Of the feature, without its select contexts.
+            first: Its label, as `explain` wrote it.
+            siblings: The others, nearest first, at least one.
+
+        Returns:
+            The label, or a failure with the reason why there is no other: the first is kept then.
+
+        Raises:
+            LanguageModelError: If no further call can succeed (key refused, budget reached): the run stops.
+        """
+        raise AssertionError(f"{self.name} tells no features apart")
 
     def explanation(
         self,

@@ -4,13 +4,15 @@ from autointerp.explain.base import BaseExplainer
 from autointerp.plugins import load_class
 
 BUILT_IN = {
-    "keywords": "autointerp.explain.keywords:KeywordsExplainer",
-    "rules": "autointerp.explain.rules:RulesExplainer",
-    "examples": "autointerp.explain.examples:ExamplesExplainer",
-    "contrastive": "autointerp.explain.contrastive:ContrastiveExplainer",
-    "evidence": "autointerp.explain.evidence:EvidenceExplainer",
+    "keywords": "autointerp.explain.explainers.keywords:KeywordsExplainer",
+    "rules": "autointerp.explain.explainers.rules:RulesExplainer",
+    "examples": "autointerp.explain.explainers.examples:ExamplesExplainer",
+    "brief": "autointerp.explain.explainers.brief:BriefExplainer",
+    "contrastive": "autointerp.explain.explainers.contrastive:ContrastiveExplainer",
+    "evidence": "autointerp.explain.explainers.evidence:EvidenceExplainer",
+    "graph": "autointerp.explain.explainers.graph:GraphExplainer",
     "best_of": "autointerp.score.best_of:BestOfExplainer",  # it stands above the judges that it asks
-    "outside": "autointerp.explain.outside:OutsideExplainer",
+    "outside": "autointerp.explain.explainers.outside:OutsideExplainer",
 }
 
 

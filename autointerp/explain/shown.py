@@ -6,7 +6,7 @@ from itertools import chain, zip_longest
 
 from autointerp.contexts.render import active_offsets, active_tokens, marked_text, plain_text
 from autointerp.llm.prompts import quoted
-from autointerp.records import Context, ContextKind
+from autointerp.records import Context, ContextKind, Sibling
 
 _MAX_VALUES = 2
 _LOOK_ALIKES: tuple[ContextKind, ...] = ("silent_similar", "silent_token", "silent_neighbor", "silent_window")
@@ -62,6 +62,20 @@ def render_contexts(contexts: Sequence[Context], feature_max: float) -> str:
 def render_silent(contexts: Sequence[Context]) -> str:
     """Lines of contexts in which the feature is silent, as JSON strings; `none` where there are none."""
     return "\n".join(f"- {quoted(plain_text(context))}" for context in contexts) or "none"
+
+
+def render_siblings(siblings: Sequence[Sibling], n_each: int) -> str:
+    """Lines of contexts of other features, each under the feature's own label; as JSON strings.
+
+    Args:
+        siblings: The others, in their order.
+        n_each: Contexts of each, at most, strong and weak ones.
+    """
+    return "\n".join(
+        f"- {quoted(of.label)}: {quoted(marked_text(context, active_offsets(context)))}"
+        for of in siblings
+        for context in choose_contexts(of.active, n_each)
+    )
 
 
 def _values(context: Context, feature_max: float) -> str:

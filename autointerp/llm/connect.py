@@ -14,6 +14,8 @@ from autointerp.llm.model import ConnectedModel, Terms
 from autointerp.llm.protocol import Provider
 from autointerp.llm.providers.address import find_address
 from autointerp.llm.providers.keys import key_variable, read_key
+from autointerp.llm.providers.local.loading import check_installed, model_place
+from autointerp.llm.providers.local.provider import LocalProvider
 
 if TYPE_CHECKING:
     from autointerp.llm.batch.sdk import SdkBatches
@@ -49,7 +51,7 @@ def connect(
 
     Raises:
         NoKeyError: If the environment holds no key and the provider wants one.
-        LanguageModelError: If the provider's SDK is not installed, or `base_url` is no address.
+        LanguageModelError: If what the provider needs is not installed, or `base_url` is no address.
         RunError: If it is to be asked by batches, and another process does so over the same journal.
     """
     provider = provider or connect_provider(config)
@@ -69,8 +71,36 @@ def connect(
     )
 
 
-def connect_provider(config: ModelConfig, key: str | None = None, learned: "Learned | None" = None) -> "SdkProvider":
-    """Make the client of a model's provider. Nothing is sent yet.
+def check_access(config: ModelConfig) -> None:
+    """See that a model can be asked, as far as that is known before it is: its key, or itself where it runs here.
+
+    Raises:
+        NoKeyError: If the environment holds no key and the provider wants one.
+        LanguageModelError: If the model's address is none, or a model in this process is not there.
+    """
+    if config.provider == "local":
+        check_installed()
+        model_place(config)
+    else:
+        read_key(config)
+
+
+def connect_provider(config: ModelConfig, key: str | None = None) -> Provider:
+    """Make what sends a model's calls. Nothing is sent, and no model loaded, yet.
+
+    Args:
+        config: Which model, where.
+        key: The API key; by default from the environment.
+
+    Raises:
+        NoKeyError: If the environment holds no key and the provider wants one.
+        LanguageModelError: If what the provider needs is not installed, or `base_url` is no address.
+    """
+    return LocalProvider(config) if config.provider == "local" else connect_sdk(config, key)
+
+
+def connect_sdk(config: ModelConfig, key: str | None = None, learned: "Learned | None" = None) -> "SdkProvider":
+    """Make the client of a model's server. Nothing is sent yet.
 
     Args:
         config: Which model, where.

@@ -121,6 +121,8 @@ class ConnectedModel:
         if self._budget.is_limited and not self._prices.are_known:
             raise unpriced(config)
         self._gate = terms.gate or Gate(config, clock, longest_pause_s=retries.patience_s)
+        # A model in this process answers when its turn has come.
+        self._timeout_s = None if config.provider == "local" else config.timeout_s
         self._silence = Silence(config, retries.patience_s)
         paid = journal.paid_so_far(config.model)
         self._tokens = BytesPerToken(paid.prompt_bytes, paid.input_tokens, paid.n_answers)
@@ -332,7 +334,7 @@ class ConnectedModel:
         self._stop.check()
         try:
             # The SDK's timeout is per read; a server that drips would hold its place for ever.
-            async with asyncio.timeout(self._config.timeout_s):
+            async with asyncio.timeout(self._timeout_s):
                 sent = await self._provider.send(request, repair)
         except TimeoutError:
             sent = Sent(Trouble("Timeout", f"no answer within {self._config.timeout_s:g} s", retriable=True))

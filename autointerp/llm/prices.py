@@ -95,7 +95,9 @@ class Prices:
 
 
 def prices_of(config: ModelConfig) -> Prices:
-    """The prices that a model's config gives."""
+    """The prices that a model's config gives; a model in this process costs nothing."""
+    if config.provider == "local":
+        return Prices(0.0, 0.0, 0.0, source="it runs in this process")
     return Prices(
         config.usd_per_million_input,
         config.usd_per_million_cached_input,
@@ -137,6 +139,8 @@ def find_prices(config: ModelConfig, llm: LlmConfig) -> Prices:
         LanguageModelError: If the model's address is none.
     """
     in_table = prices_of(config)
+    if config.provider == "local":
+        return in_table
     found = _find_entry(config, llm)
     if found is None:
         return in_table if in_table.are_known else replace(in_table, source="nowhere")
@@ -163,6 +167,8 @@ def min_cached_tokens(config: ModelConfig, llm: LlmConfig) -> int | None:
     Raises:
         PipelineError: As from `find_prices`.
     """
+    if config.provider == "local":
+        return None
     found = _find_entry(config, llm)
     if found is not None and found[0].min_cached_tokens is not None:
         return found[0].min_cached_tokens

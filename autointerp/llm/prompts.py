@@ -61,6 +61,13 @@ class Prompt:
             )
         return _ENVIRONMENT.from_string(self.user_template).render(variables)
 
+    def followed_by(self, paragraph: str) -> "Prompt":
+        """The prompt with a paragraph behind its fixed part; itself where that is empty."""
+        if not paragraph:
+            return self
+        both = hashlib.sha256(f"{self.sha256}\n{paragraph}".encode()).hexdigest()
+        return Prompt(self.name, f"{self.system}\n\n{paragraph}", self.user_template, both)
+
 
 @cache
 def load_prompt(name: str) -> Prompt:

@@ -23,6 +23,8 @@ CallErrorType = Literal[
     "TooLong",
     "BadRequest",
 ]
+NOT_NOW: tuple[CallErrorType, ...] = ("ConnectionDropped", "Timeout", "RateLimited", "ServerError")
+"""What says nothing of the request: the same one may be answered later."""
 
 
 class AnswerModel(BaseModel):

@@ -98,6 +98,7 @@ def plant(
     settings = CollectSettings(
         seed=seed,
         source_id=SOURCE_ID,
+        pool_of=SOURCE_ID,
         n_top=collect.n_top,
         n_fired=collect.n_fired,
         n_pool_blocks=collect.n_pool_blocks,

@@ -15,12 +15,13 @@ from autointerp.config import Pipeline, SubjectConfig
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
 from autointerp.corpus import TokenPieces
 from autointerp.errors import PipelineError
+from autointerp.llm.connect import check_access
 from autointerp.llm.dry_run.planned_model import Planner
-from autointerp.llm.providers.keys import read_key
 from autointerp.puzzles.load import PuzzleKind, load_puzzles
 from autointerp.puzzles.plant import SOURCE_ID, cut_demo_text, plant
 from autointerp.run.dry_run import CostPlan, PlannedModels, PlannedUsage
 from autointerp.run.event_loop import run_to_end
+from autointerp.run.judge_answers import settle_answers
 from autointerp.run.language_models import LanguageModels, check_budget, payer_of
 from autointerp.run.on_disk.folder import hold_run_folder
 from autointerp.run.on_disk.paid import journal_path
@@ -56,13 +57,13 @@ def calibrate(
     reporter = reporter or LogReporter()
     chosen, model = _check_kinds(kinds), pipeline.judge.model if pipeline.judge.kind == "llm" else None
     if model is not None:
-        read_key(model)
+        check_access(model)
         check_budget(model, pipeline.llm)
     with hold_run_folder(pipeline) as folder:
         session = Session(pipeline, folder)
-        posed = _pose(session, chosen, reporter)
+        posed = pose(session, chosen, reporter)
         if model is not None:
-            reporter.say(_told(_plan(session, posed), posed))
+            reporter.say(_told(_plan(session, posed, reporter), posed))
         calibration = run_to_end(_ask_models(session, posed, reporter))
         file = folder.calibration if file is None else file
         write_calibration(calibration, file)
@@ -85,7 +86,8 @@ def plan_calibration(pipeline: Pipeline, kinds: Sequence[str] = (), reporter: Re
         return CostPlan((), pipeline.llm.max_cost_usd, 0.0)
     with hold_run_folder(pipeline) as folder:
         session = Session(pipeline, folder)
-        return _plan(session, _pose(session, chosen, reporter or LogReporter()))
+        reporter = reporter or LogReporter()
+        return _plan(session, pose(session, chosen, reporter), reporter)
 
 
 def _check_kinds(kinds: Sequence[str]) -> tuple[PuzzleKind, ...]:
@@ -95,7 +97,7 @@ def _check_kinds(kinds: Sequence[str]) -> tuple[PuzzleKind, ...]:
     return tuple(cast(PuzzleKind, kind) for kind in kinds) or KINDS
 
 
-def _pose(session: Session, kinds: Sequence[PuzzleKind], reporter: Reporter) -> PosedPuzzles:
+def pose(session: Session, kinds: Sequence[PuzzleKind], reporter: Reporter) -> PosedPuzzles:
     """The questions about the puzzles of some kinds; all are planted, since each has others' text to be told from."""
     started = time.monotonic()
     reporter.progress("puzzles", 0, 2, "cutting the demo's text")
@@ -127,7 +129,7 @@ async def _ask_models(session: Session, posed: PosedPuzzles, reporter: Reporter)
             n_done += n
             reporter.progress(STAGE, n_done, posed.n_questions, models.spent(STAGE))
 
-        judge = _make_judge(session, models.connect)
+        judge = await _make_judge(session, models.connect, reporter)
         async with told_meanwhile(tell):
             cells = await ask_puzzles(judge, posed, tell)
         usage = models.usage(STAGE)
@@ -147,8 +149,8 @@ async def _ask_models(session: Session, posed: PosedPuzzles, reporter: Reporter)
     )
 
 
-def _make_judge(session: Session, connect: Connect) -> Judge:
-    config = session.pipeline.judge
+async def _make_judge(session: Session, connect: Connect, reporter: Reporter) -> Judge:
+    config = await settle_answers(session.pipeline.judge, connect, reporter.say, STAGE)
     if config.kind == "local":
         return LocalJudge(session.embedder)
     from autointerp.score.judges.llm import LlmJudge
@@ -157,19 +159,22 @@ def _make_judge(session: Session, connect: Connect) -> Judge:
     return LlmJudge(connect(STAGE, config.model), config)
 
 
-def _plan(session: Session, posed: PosedPuzzles) -> CostPlan:
+def _plan(session: Session, posed: PosedPuzzles, reporter: Reporter) -> CostPlan:
     pipeline, folder = session.pipeline, session.folder
     planner = Planner(pipeline.llm, journal_path(folder.path, pipeline.llm.journal))
     try:
-        stages = run_to_end(_ask_planned(session, posed, planner))
+        stages = run_to_end(_ask_planned(session, posed, planner, reporter))
         return CostPlan(tuple(stages), pipeline.llm.max_cost_usd, planner.journal.spent_usd(payer_of(pipeline)))
     finally:
         planner.close()
 
 
-async def _ask_planned(session: Session, posed: PosedPuzzles, planner: Planner) -> list[PlannedUsage]:
+async def _ask_planned(
+    session: Session, posed: PosedPuzzles, planner: Planner, reporter: Reporter
+) -> list[PlannedUsage]:
     async with PlannedModels(planner) as models:
-        await ask_puzzles(_make_judge(session, models.connect), posed, lambda _: None)
+        judge = await _make_judge(session, models.connect, reporter)
+        await ask_puzzles(judge, posed, lambda _: None)
         return models.planned_usage()
 
 

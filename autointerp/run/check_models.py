@@ -57,15 +57,17 @@ async def check_models(pipeline: Pipeline, configs: Sequence[ModelConfig], journ
 
         for config in distinct.values():
             async with told_meanwhile(tell):
-                told.append(f"{config.model} at {_where(config)} {await _check(config, models, len(told))}")
+                told.append(f"{config.model} {_where(config)} {await _check(config, models, len(told))}")
         usage = models.usage(STAGE)
     seconds = time.monotonic() - started
     reporter.finished(StageSummary(STAGE, len(told), seconds=seconds, cost_usd=usage.cost_usd, note="; ".join(told)))
 
 
 def _where(config: ModelConfig) -> str:
+    if config.provider == "local":
+        return "in this process"
     address = find_address(config)
-    return address.url if address.variable is None else f"{address.url} ({address.variable})"
+    return f"at {address.url}" if address.variable is None else f"at {address.url} ({address.variable})"
 
 
 async def _check(config: ModelConfig, models: LanguageModels, number: int) -> str:
@@ -90,7 +92,7 @@ async def _check(config: ModelConfig, models: LanguageModels, number: int) -> st
         if models.has_answers(config):
             return f"gives no answer ({outcome.message}), now; the journal has some"
         raise LanguageModelError(
-            f"{config.model} at {_where(config)} gives no answer ({outcome.message})",
+            f"{config.model} {_where(config)} gives no answer ({outcome.message})",
             "see that the server runs there and `base_url` is its address, and run the same command again",
         )
     if outcome.error_type in _NOT_NOW:

@@ -10,25 +10,27 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from autointerp.config import ModelConfig, Pipeline
+from autointerp.config import JudgeConfig, ModelConfig, Pipeline
 from autointerp.llm.dry_run.planned_model import PlannedModel, Planner
 from autointerp.llm.prices import find_prices
 from autointerp.llm.protocol import LanguageModel
 from autointerp.llm.tokens import TokenizerCount
 from autointerp.records import Usage
+from autointerp.run.check_participants import check_participants
 from autointerp.run.event_loop import run_to_end
+from autointerp.run.judge_answers import settle_answers
 from autointerp.run.language_models import payer_of
 from autointerp.run.on_disk.folder import RunFolder, hold_run_folder
 from autointerp.run.on_disk.paid import journal_path
-from autointerp.run.participants import Participants, check_participants
+from autointerp.run.participants import Participants
 from autointerp.run.pipeline import Stage, choose_features, run_pipeline
 from autointerp.run.progress import LogReporter, Reporter, StageSummary
 from autointerp.run.session import Session
@@ -73,12 +75,14 @@ class CostPlan:
         max_cost_usd: The budget; None for none.
         spent_usd: What the run has paid before.
         is_most: Whether less may be asked, as asking stops when a label is known well enough.
+        may_be_near: Whether every label that is not yet written is taken for nearly another's (`explain.distinct`).
     """
 
     stages: tuple[PlannedUsage, ...]
     max_cost_usd: float | None
     spent_usd: float
     is_most: bool = False
+    may_be_near: bool = False
 
     @property
     def total(self) -> Usage:
@@ -114,15 +118,37 @@ def plan_cost(pipeline: Pipeline, reporter: Reporter | None = None) -> CostPlan:
     if unfinished:
         run_pipeline(pipeline, unfinished, reporter)
     with hold_run_folder(pipeline) as folder:
-        planner = Planner(pipeline.llm, journal_path(folder.path, pipeline.llm.journal))
-        try:
-            with _scratch_store(folder) as scratch:
-                session = Session(pipeline, folder, scratch)
-                stages = run_to_end(_plan(session, planner, _PlanningReporter(reporter)))
-            spent_usd = planner.journal.spent_usd(payer_of(pipeline))
-            return CostPlan(tuple(stages), pipeline.llm.max_cost_usd, spent_usd, pipeline.score.stop is not None)
-        finally:
-            planner.close()
+        return plan_on_copy(folder, pipeline, _plan, reporter)
+
+
+def plan_on_copy(
+    folder: RunFolder,
+    pipeline: Pipeline,
+    plan: Callable[[Session, Planner, Reporter], Coroutine[Any, Any, list[PlannedUsage]]],
+    reporter: Reporter,
+) -> CostPlan:
+    """Carry something out on a copy of a run's store, with models that are not asked; see steps 2 and 3 of the module.
+
+    Args:
+        folder: The run's, held.
+        pipeline: The run's.
+        plan: What is carried out: on the copy, with who makes the models.
+        reporter: Told of progress, and of nothing that is finished.
+    """
+    planner = Planner(pipeline.llm, journal_path(folder.path, pipeline.llm.journal))
+    try:
+        with _scratch_store(folder) as scratch:
+            session = Session(pipeline, folder, scratch)
+            stages = run_to_end(plan(session, planner, _PlanningReporter(reporter)))
+        return CostPlan(
+            tuple(stages),
+            pipeline.llm.max_cost_usd,
+            planner.journal.spent_usd(payer_of(pipeline)),
+            is_most=pipeline.score.stop is not None,
+            may_be_near=pipeline.explain.distinct,
+        )
+    finally:
+        planner.close()
 
 
 def unfinished_local_stages(session: Session) -> tuple[Stage, ...]:
@@ -151,20 +177,31 @@ async def _plan(session: Session, planner: Planner, reporter: Reporter) -> list[
     pipeline, planned = session.pipeline, list[PlannedUsage]()
     chosen = choose_features(session)
     async with PlannedModels(planner) as models:
-        await run_explain(session, Participants(session, models.connect), models, chosen, reporter)
+        judge = await settle_answers(pipeline.judge, models.connect, reporter.say)
+        asked = Participants(session, models.connect, judge, plans=True)
+        await run_explain(session, asked, models, chosen, reporter)
         planned += models.planned_usage()
-    if pipeline.judge.kind == "local":
-        return planned
-    for name in pipeline.score.scorers:
-        if load_scorer(name).asks_judge:
-            # One at a time, so that what each asks is told apart.
-            async with PlannedModels(planner) as models:
-                participants = Participants(session, models.connect, [name])
-                for scorer in participants.scorers:
-                    scorer.stop = None  # what is planned is the most that may be asked
-                await run_score(session, participants, models, chosen, reporter)
-                planned += [replace(usage, stage=f"score:{name}") for usage in models.planned_usage()]
+    for name in asking_scorers(pipeline):
+        # One at a time, so that what each asks is told apart.
+        async with PlannedModels(planner) as models:
+            await run_score(session, scoring_all(session, models, judge, name), models, chosen, reporter)
+            planned += [replace(usage, stage=f"score:{name}") for usage in models.planned_usage()]
     return planned
+
+
+def asking_scorers(pipeline: Pipeline) -> list[str]:
+    """The scorers that would ask a language model."""
+    if pipeline.judge.kind == "local":
+        return []
+    return [name for name in pipeline.score.scorers if load_scorer(name).asks_judge]
+
+
+def scoring_all(session: Session, models: "PlannedModels", judge: JudgeConfig, scorer: str) -> Participants:
+    """Those of one scorer that asks about all that it may ask about, and stops at nothing."""
+    participants = Participants(session, models.connect, judge, [scorer])
+    for of in participants.scorers:
+        of.stop = None  # what is planned is the most that may be asked
+    return participants
 
 
 class PlannedModels:

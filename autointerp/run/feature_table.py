@@ -58,7 +58,12 @@ class FeatureColumns:
                 "top_tokens",
                 self.tokens.offsets[first : last + 1],
                 texts,
-                (self.tokens.token_id, self.tokens.n_active, self.tokens.mean_activation),
+                (
+                    self.tokens.token_id,
+                    self.tokens.n_active,
+                    self.tokens.mean_activation,
+                    self.effects.occurrences[self.tokens.token_id],
+                ),
             ),
             "top_tokens_n_missed": self.collected.token_counts.n_missed[of],
             "following_tokens": _lists(

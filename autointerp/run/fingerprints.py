@@ -40,6 +40,9 @@ def identity_settings(pipeline: Pipeline) -> dict[str, Any]:
         settings |= {f"{table}.{key}": value for key, value in coder.model_dump(mode="json").items()}
         if coder.path is not None:
             local[f"{table}.path"] = coder.path
+    if len(pipeline.coder) > 1:
+        # One coder by itself has a pool of its own.
+        settings["collect.pool_blocks"] = "the same for all coders"
     for key, location in local.items():
         if (digest := local_digest(location, key)) is not None:
             settings[f"{key} (content)"] = digest

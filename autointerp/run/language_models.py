@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from autointerp.config import LlmConfig, ModelConfig, Pipeline
 from autointerp.llm import Journal, Terms, connect
 from autointerp.llm.budget import Budget, Stop, unpriced
-from autointerp.llm.connect import connect_provider
+from autointerp.llm.connect import connect_provider, connect_sdk
 from autointerp.llm.limits.gate import Gate
 from autointerp.llm.limits.retries import Retries
 from autointerp.llm.model import ConnectedModel
@@ -197,8 +197,12 @@ class LanguageModels:
         return self._gates[identity]
 
     def _provider(self, config: ModelConfig) -> Provider:
+        if config.provider == "local":
+            if self._pipeline.ray.n_llm_workers:
+                _log.warning("%s runs in this process, and is not asked by Ray's workers", config.model)
+            return connect_provider(config)
         # What one stage's refusals have taught need not be refused to the next.
-        here = connect_provider(config, learned=self._learned.setdefault(identify_model(config), Learned(config)))
+        here = connect_sdk(config, learned=self._learned.setdefault(identify_model(config), Learned(config)))
         if self._pipeline.ray.n_llm_workers == 0:
             return here
         if self._ray is None:
@@ -246,7 +250,8 @@ def payer_of(pipeline: Pipeline) -> str:
 
 def identify_model(config: ModelConfig) -> tuple[str | None, ...]:
     """What tells one model at one server with one key from others: all who ask it share its limits."""
-    return (config.provider, config.base_url, config.model, config.api_key_env)
+    asked = (config.provider, config.base_url, config.model, config.api_key_env)
+    return (*asked, config.revision, config.dtype, config.device)
 
 
 def _least(limits: Iterable[int | None]) -> int | None:

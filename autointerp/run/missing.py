@@ -1,21 +1,23 @@
 """What a run was asked for and has not got, counted by reason.
 
 A *finding* says something about the feature in this corpus, which no other try changes: it is dead, fires in too few
-places, or nearly everywhere. Anything else was asked for and is not done, whoever is at fault.
+places, or nearly everywhere, or no rule or word says where. Anything else was asked for and is not done, whoever is at
+fault.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autointerp.explain.base import NO_CONTEXTS, NO_RULE, NO_TELLING_WORDS
 from autointerp.records import Failure
 from autointerp.run.features import ChosenFeatures
 from autointerp.score.registry import load_scorer
-from autointerp.score.trials import NO_SILENT_CONTEXTS
+from autointerp.score.trials import NO_FALSE_MARKS, NO_SILENT_CONTEXTS
 from autointerp.store.reader import Reader
 
-_NO_CONTEXTS = "contexts"
-_NO_LABEL = (_NO_CONTEXTS, "explain")
+_NO_LABEL = ("contexts", "explain")
+_FINDINGS = {NO_CONTEXTS, NO_RULE, NO_TELLING_WORDS, NO_SILENT_CONTEXTS, NO_FALSE_MARKS}
 NOT_TRIED = "NotTried"
 
 
@@ -40,12 +42,17 @@ class Missing:
     @property
     def is_finding(self) -> bool:
         """Whether it tells of the feature, and nothing that was asked for is undone."""
-        return self.stage == _NO_CONTEXTS or self.error_type == NO_SILENT_CONTEXTS
+        return tells_of_feature(self.stage, self.error_type)
 
     @property
     def is_label(self) -> bool:
         """Whether labels are missing, not scores."""
         return self.stage in _NO_LABEL
+
+
+def tells_of_feature(stage: str, error_type: str) -> bool:
+    """Whether a failure is a finding; its stage and type as in `Failure`."""
+    return stage == "contexts" or error_type in _FINDINGS
 
 
 def find_missing(

@@ -1,163 +1,40 @@
 """Who explains, who judges and who scores in one run, from the pipeline."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
-from autointerp.config import ModelConfig, Pipeline
+from autointerp.config import ExplainConfig, JudgeConfig, ModelConfig
+from autointerp.contexts.before_after import BeforeAfter
 from autointerp.contexts.pool import PoolTiles
-from autointerp.errors import PipelineError
+from autointerp.corpus.spellings import Spellings
 from autointerp.explain.base import BaseExplainer
+from autointerp.explain.domain import AUTO, Domain, domain_of
 from autointerp.explain.registry import load_explainer
 from autointerp.explain.word_rates import BaseRates
-from autointerp.export.flat import OWN_COLUMNS, SCORE_COLUMNS
 from autointerp.identity import fingerprint
 from autointerp.llm import LanguageModel
-from autointerp.llm.providers.keys import read_key
 from autointerp.plugins import called_by_us
 from autointerp.records import FeatureContexts, Usage
 from autointerp.rules.evidence import NaturalText
-from autointerp.run.language_models import MeteredModel, check_budget
+from autointerp.run.check_participants import check_subject
+from autointerp.run.language_models import MeteredModel
+from autointerp.run.nearby import NearbyInRun, count_before_after
 from autointerp.run.session import Session, SourceSession
 from autointerp.score.base import BaseScorer
 from autointerp.score.best_of import JudgedTools, SelectTrial
 from autointerp.score.calibration import Calibrated
-from autointerp.score.judge import Judge
-from autointerp.score.judges import LOCAL_JUDGE_CAVEAT
+from autointerp.score.judge import Judge, Task
 from autointerp.score.judges.local import LocalJudge
 from autointerp.score.registry import load_scorer
+from autointerp.score.told_apart import ApartTrial
 from autointerp.score.tools import JudgingModel, ScoreTools
+from autointerp.subject.model import is_causal
 
 Connect = Callable[[str, ModelConfig], LanguageModel]
 # A call waits for the network while others are prepared; more features than calls keep the provider busy.
 _FEATURES_PER_CALL_AT_ONCE = 2
-_SCORER_NAME = re.compile(r"[a-z][a-z0-9_]*")
-
-
-def check_participants(pipeline: Pipeline, *, explains: bool = True, scores: bool = True) -> None:
-    """See that there are the explainer and the scorers that a pipeline names, and that it gives them what they need.
-
-    Args:
-        pipeline: Names them.
-        explains: Whether labels are to be written, now or after what is to be done.
-        scores: Whether labels are to be scored, now or after what is to be done.
-
-    Raises:
-        PipelineError: If there is no such explainer or scorer, if it lacks something, or if two scorers have one name.
-        CalibrationError: If the judge's calibration can't be used.
-        PromptError: If a prompt file is missing or malformed.
-    """
-    if explains:
-        _check_explainer(pipeline)
-    if scores:
-        _check_scorers(pipeline)
-
-
-def _check_explainer(pipeline: Pipeline) -> None:
-    config = pipeline.explain
-    explainer = load_explainer(config.explainer)
-    if config.labels is not None and not explainer.reads_labels:
-        raise PipelineError(
-            f"explain.labels names a file, and the explainer {config.explainer!r} reads none",
-            "set explain.explainer to 'outside', or take explain.labels away",
-        )
-    with called_by_us(explainer, f"the explainer {explainer.name!r}"):
-        explainer.settings_fingerprint(config)
-    if explainer.asks_judge and pipeline.contexts.select_share == 0:
-        raise PipelineError(
-            f"the explainer {config.explainer!r} chooses on contexts set apart, and contexts.select_share is 0",
-            "set it, for example to 0.3",
-        )
-
-
-def _check_scorers(pipeline: Pipeline) -> None:
-    names: set[str] = set()
-    scorers = [load_scorer(name) for name in pipeline.score.scorers]
-    for scorer in scorers:
-        if scorer.name in names:
-            raise PipelineError(
-                f"two of score.scorers are called {scorer.name!r}",
-                "take one away, or give a scorer of yours another name",
-            )
-        if not _SCORER_NAME.fullmatch(scorer.name) or OWN_COLUMNS & {scorer.name + end for end in SCORE_COLUMNS}:
-            raise PipelineError(
-                f"a scorer can't be called {scorer.name!r}: columns are named after it",
-                "use small letters, digits and underscores, and no name of another column of an export",
-            )
-        names.add(scorer.name)
-        if scorer.asks_judge and pipeline.judge.kind == "llm":
-            scorer.task.read_prompt()
-        with called_by_us(scorer, f"the scorer {scorer.name!r}"):
-            scorer.check(pipeline.score, pipeline.subject.device)
-    if pipeline.judge.calibration is not None and any(scorer.is_corrected for scorer in scorers):
-        model = pipeline.judge.model if pipeline.judge.kind == "llm" else None
-        Calibrated.read(pipeline.judge.calibration).check_name(LocalJudge.name if model is None else model.model)
-
-
-def asked_models(pipeline: Pipeline, *, explains: bool, scores: bool) -> list[ModelConfig]:
-    """The language models that a run will ask, the explainer's before the judge's.
-
-    Args:
-        pipeline: Names them.
-        explains: Whether labels are to be written.
-        scores: Whether labels are to be scored.
-    """
-    explainer = load_explainer(pipeline.explain.explainer)
-    asks_judge = scores and any(load_scorer(name).asks_judge for name in pipeline.score.scorers)
-    asked: list[ModelConfig | None] = []
-    if explains:
-        asks_judge |= explainer.asks_judge
-        asked += [pipeline.explain.model] if explainer.asks_model(pipeline.explain) else []
-    if asks_judge and pipeline.judge.kind == "llm":
-        asked.append(pipeline.judge.model)
-    return [config for config in asked if config is not None]
-
-
-def check_keys(pipeline: Pipeline, *, explains: bool, scores: bool) -> None:
-    """See that the environment holds the keys that a run will want, before hours of work that lead up to them.
-
-    Raises:
-        NoKeyError: If one is missing.
-        LanguageModelError: If there is a budget, and a model's prices are unknown.
-        PipelineError: If the file of prices can't be used.
-    """
-    for config in asked_models(pipeline, explains=explains, scores=scores):
-        read_key(config)
-        check_budget(config, pipeline.llm)
-
-
-def check_subject(session: Session, scorers: Iterable[type[BaseScorer]]) -> None:
-    """See that the subject can be loaded and does what scorers ask of it; where none asks anything, it isn't loaded.
-
-    Args:
-        session: The run.
-        scorers: Those that will score.
-
-    Raises:
-        SubjectError: If it can't be loaded.
-        PipelineError: If it can't do what a scorer asks.
-    """
-    for scorer in scorers:
-        if not scorer.asks_subject:
-            continue
-        with called_by_us(scorer, f"the scorer {scorer.name!r}"):
-            problem = scorer.subject_problem(session.live_subject)
-        if problem:
-            raise PipelineError(f"the scorer {scorer.name!r} {problem}", "take it out of score.scorers")
-
-
-def judged_by_words(pipeline: Pipeline) -> str:
-    """What is to be known of the scores where a language model writes the labels, and none judges them; else empty."""
-    explain = pipeline.explain
-    writes = load_explainer(explain.explainer).asks_model(explain) and explain.model is not None
-    is_judged = any(load_scorer(name).asks_judge for name in pipeline.score.scorers)
-    if not writes or not is_judged or pipeline.judge.kind == "llm":
-        return ""
-    assert explain.model is not None, "it is asked"
-    return (
-        f"{explain.model.model} writes the labels, and no table [judge] names a model to judge them."
-        f" {LOCAL_JUDGE_CAVEAT}"
-    )
+# Raised when the same settings come to tell labels apart in another way.
+_DISTINCT_VERSION = 2
 
 
 class Participants:
@@ -166,28 +43,71 @@ class Participants:
     Args:
         session: The run.
         connect: Gives a stage its language model.
+        judge: The table `[judge]`, with how its model is asked (`judge_answers`).
         scorers: Names of those to score; by default the pipeline's.
+        explain: The table `[explain]`; by default the pipeline's.
+        plans: Whether the models are not asked, and what they say is no answer.
+
+    Attributes:
+        plans: The same.
     """
 
-    def __init__(self, session: Session, connect: Connect, scorers: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        connect: Connect,
+        judge: JudgeConfig,
+        scorers: Sequence[str] | None = None,
+        explain: ExplainConfig | None = None,
+        *,
+        plans: bool = False,
+    ) -> None:
+        self.plans = plans
         self._session = session
+        self._explain = session.pipeline.explain if explain is None else explain
         self._connect = connect
+        self._judge = judge
         self._scorer_names = session.pipeline.score.scorers if scorers is None else scorers
         self._meters: dict[str, MeteredModel] = {}
 
-    @property
-    def explain_fingerprint(self) -> str:
-        """Of all that decides the run's labels, whatever source they are of.
+    @cached_property
+    def first_fingerprint(self) -> str:
+        """Of all that decides the labels that each feature gets by itself, whatever source they are of.
 
         Raises:
             NoKeyError: If the judge that the explainer asks needs a key and the environment holds none.
             PipelineError: If there is no such explainer.
             PromptError: If a prompt file is missing or malformed.
         """
-        own = self._explainer_class.settings_fingerprint(self._session.pipeline.explain)
+        own = self._explainer_class.settings_fingerprint(self._explain_config)
         if self._explainer_class.asks_judge:
             own = fingerprint(own, SelectTrial(self._select_judge, self._session.pipeline.seed).fingerprint)
         return fingerprint("explain", self._session.contexts_fingerprint, own)
+
+    @cached_property
+    def explain_fingerprint(self) -> str:
+        """Of all that decides the run's labels: the first ones, or what becomes of them where labels are told apart.
+
+        Raises:
+            As `first_fingerprint`.
+        """
+        config = self._explain_config
+        if not config.distinct:
+            return self.first_fingerprint
+        return fingerprint(
+            "distinct",
+            _DISTINCT_VERSION,
+            self.first_fingerprint,
+            [config.distinct_similarity, config.n_distinct, *self._explainer_class.distinct_settings(config)],
+            self._session.embedder.name,
+            ApartTrial.fingerprint_of(self._select_judge, self._session.pipeline.seed),
+        )
+
+    def apart_trial(self, source: SourceSession) -> ApartTrial:
+        """What tells whether a label that was told apart is no worse than the first, for one source."""
+        return ApartTrial(
+            self._select_judge, self._session.pipeline.seed, lambda: source.pool.background, source.windows_of
+        )
 
     def explainer(self, source: SourceSession) -> BaseExplainer:
         """The pipeline's explainer, for one source.
@@ -197,23 +117,33 @@ class Participants:
             PipelineError: If there is no such explainer.
             PromptError: If a prompt file is missing or malformed.
         """
+        with called_by_us(self._explainer_class, f"the explainer {self._explainer_class.name!r}"):
+            return self._explainer_class(self._tools(source))
+
+    def _tools(self, source: SourceSession) -> JudgedTools:
+        """What an explainer of one source is made of."""
 
         def base_rates() -> BaseRates:
             pool = source.pool
-            return BaseRates(text for text, is_told in zip(pool.texts, pool.is_explain, strict=True) if is_told)
+            texts = (text for text, is_told in zip(pool.texts, pool.is_explain, strict=True) if is_told)
+            return BaseRates(texts, Spellings.read(self._session.folder.corpus))
 
-        tools = JudgedTools(
-            self._session.pipeline.explain,
+        return JudgedTools(
+            self._explain_config,
             lambda: self._explaining_model,
             base_rates,
-            self.explain_fingerprint,
+            self.first_fingerprint,
             lambda: NaturalText.of_explain(source.pool),
+            lambda: NearbyInRun(source, self._before_after, self._tools),
+            is_causal=lambda: is_causal(self._session.pipeline.subject),
             judge=lambda: self._select_judge,
             seed=self._session.pipeline.seed,
             background=lambda: source.pool.background,
         )
-        with called_by_us(self._explainer_class, f"the explainer {self._explainer_class.name!r}"):
-            return self._explainer_class(tools)
+
+    @cached_property
+    def _before_after(self) -> BeforeAfter:
+        return count_before_after(self._session)
 
     @cached_property
     def scorers(self) -> tuple[BaseScorer, ...]:
@@ -246,8 +176,17 @@ class Participants:
     @property
     def n_explained_at_once(self) -> int:
         """Features whose labels are written at a time."""
-        n_written = _at_once(self._session.pipeline.explain.model)
-        return max(n_written, self.n_judged_at_once) if self._explainer_class.asks_judge else n_written
+        n_written = _at_once(self._explain.model)
+        return max(n_written, self.n_judged_at_once) if self._asks_judge else n_written
+
+    @property
+    def _asks_judge(self) -> bool:
+        return self._explainer_class.asks_judge or self._explain.distinct
+
+    def contexts_per_prompt(self, task: Task) -> int:
+        """Contexts in one question about a task to a language model that judges."""
+        by_chances = self._judge.answers == "chances" and task.yes_no is not None
+        return 1 if by_chances else self._judge.contexts_per_prompt
 
     @property
     def n_judged_at_once(self) -> int:
@@ -256,11 +195,25 @@ class Participants:
 
     @cached_property
     def _explainer_class(self) -> type[BaseExplainer]:
-        return load_explainer(self._session.pipeline.explain.explainer)
+        return load_explainer(self._explain.explainer)
+
+    @cached_property
+    def domain(self) -> Domain | None:
+        """What a language model is told of the corpus, where that is for the corpus to decide; else None."""
+        config = self._explain
+        if config.domain != AUTO or not self._explainer_class.asks_model(config):
+            return None
+        return domain_of(self._session.nature, read_as_chats=self._session.pipeline.corpus.chat)
+
+    @cached_property
+    def _explain_config(self) -> ExplainConfig:
+        """The table `[explain]`, with the domain that the corpus decides."""
+        config = self._explain
+        return config if self.domain is None else config.model_copy(update={"domain": self.domain.name})
 
     @cached_property
     def _explaining_model(self) -> LanguageModel:
-        config = self._session.pipeline.explain.model
+        config = self._explain.model
         assert config is not None, "an explainer that asks a model was told to have none"
         return self._connect("explain", config)
 
@@ -305,7 +258,7 @@ class Participants:
 
     def _make_judge(self, stage: str, asker: str) -> Judge:
         """A judge for one of those who ask, so that what each is paid for is told apart; the model behind is one."""
-        config = self._session.pipeline.judge
+        config = self._judge
         if config.kind == "local":
             return self._local_judge
         from autointerp.score.judges.llm import LlmJudge

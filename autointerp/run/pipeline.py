@@ -19,19 +19,21 @@ from autointerp.config.file import load_pipeline
 from autointerp.errors import AutointerpError, PipelineError
 from autointerp.explain.registry import load_explainer
 from autointerp.run.check_models import check_models
-from autointerp.run.event_loop import run_to_end
-from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
-from autointerp.run.language_models import LanguageModels
-from autointerp.run.missing import Missing, find_missing
-from autointerp.run.on_disk.folder import RunFolder, hold_run_folder
-from autointerp.run.participants import (
-    Participants,
+from autointerp.run.check_participants import (
     asked_models,
+    asks_judge,
     check_keys,
     check_participants,
     check_subject,
     judged_by_words,
 )
+from autointerp.run.event_loop import run_to_end
+from autointerp.run.features import ChosenFeatures, check_width, count_features, features_to_label
+from autointerp.run.judge_answers import settle_answers
+from autointerp.run.language_models import LanguageModels
+from autointerp.run.missing import Missing, find_missing
+from autointerp.run.on_disk.folder import RunFolder, hold_run_folder
+from autointerp.run.participants import Participants
 from autointerp.run.progress import LogReporter, Reporter
 from autointerp.run.session import Session
 from autointerp.run.stages.collect import run_collect
@@ -94,6 +96,10 @@ def run_pipeline(
 
     Raises:
         AutointerpError: What a user can cause; what is finished stays.
+
+    Example:
+        >>> autointerp.run_pipeline("demo.toml", ["corpus"]).n_failed
+        0
     """
     if not isinstance(pipeline, Pipeline):
         pipeline = load_pipeline(pipeline)
@@ -143,7 +149,7 @@ def _run_stages(session: Session, stages: Sequence[Stage], reporter: Reporter) -
         run_collect(session, reporter)
     chosen: ChosenFeatures = {}
     if {"contexts", "explain", "score", "index"} & set(stages):
-        _say_which_run(session)
+        say_which_run(session)
     if {"contexts", "explain", "score"} & set(stages):
         chosen = choose_features(session)
     if "contexts" in stages:
@@ -211,7 +217,10 @@ def choose_features(session: Session) -> ChosenFeatures:
 
 async def _ask(session: Session, stages: Sequence[Stage], chosen: ChosenFeatures, reporter: Reporter) -> None:
     async with LanguageModels(session.pipeline, session.folder.journal) as models:
-        participants = Participants(session, models.connect)
+        judge = session.pipeline.judge
+        if asks_judge(session.pipeline, explains="explain" in stages, scores="score" in stages):
+            judge = await settle_answers(judge, models.connect, reporter.say)
+        participants = Participants(session, models.connect, judge)
         if {"explain", "score"} <= set(stages) and _lacks_labels(session, participants, chosen):
             participants.check_subject()  # what scoring will fail for is told before labels cost
         if "explain" in stages:
@@ -220,7 +229,12 @@ async def _ask(session: Session, stages: Sequence[Stage], chosen: ChosenFeatures
             await run_score(session, participants, models, chosen, reporter)
 
 
-def _say_which_run(session: Session) -> None:
+def say_which_run(session: Session) -> None:
+    """Write into the store which pipeline its run is of; the collect stage has finished.
+
+    Raises:
+        RunError: If it has not.
+    """
     session.require_collected()
     record = RunRecord(
         name=session.pipeline.name,

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, Int64
 
+from autointerp.collect.firing_index import FiringIndex
 from autointerp.collect.shards import load_part
 from autointerp.config import Pipeline
+from autointerp.contexts.before_after import index_explain_firings
 from autointerp.contexts.kept_embeddings import KeptEmbeddings
 from autointerp.contexts.place import Places
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.pool_blocks import PoolBlocks
 from autointerp.contexts.pool_windows import draw_windows_of
+from autointerp.corpus.nature import Nature, nature_of
 from autointerp.corpus.pieces import TokenPieces
 from autointerp.corpus.reader import ShardReader
 from autointerp.corpus.special import find_special_tokens
@@ -28,7 +31,7 @@ from autointerp.identity import hash_key
 from autointerp.live.subject import LiveSubject
 from autointerp.records import Collected
 from autointerp.run.fingerprints import contexts_fingerprint
-from autointerp.run.on_disk.folder import RunFolder
+from autointerp.run.on_disk.folder import RunFolder, read_pipeline, read_run_file
 from autointerp.run.on_disk.manifest import CorpusManifest, read_manifest
 from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
@@ -37,6 +40,7 @@ from autointerp.subject.source import Sources, load_sources
 
 # Of both splits together: some are of documents of another, or hold a firing of the feature they are set against.
 _WINDOWS_OF_A_FEATURE = 64
+_BLOCKS_OF_NATURE = 256
 
 
 class Session:
@@ -75,6 +79,7 @@ class Session:
             self.pieces,
             corpus.block_length,
             n_tokens_at_once=self.pipeline.collect.batch_size * corpus.block_length,
+            chat_template=corpus.chat_template,
         )
 
     @property
@@ -134,6 +139,16 @@ class Session:
         return ShardReader(self.folder.corpus)
 
     @cached_property
+    def nature(self) -> Nature:
+        """What the corpus is made of, told from blocks that lie evenly over it."""
+        n = min(_BLOCKS_OF_NATURE, self.blocks.n_blocks)
+        of = self.blocks.read(np.linspace(0, self.blocks.n_blocks - 1, n).astype(np.int64))
+        return nature_of(
+            "".join(self.pieces.pieces(row[first:end]))
+            for row, first, end in zip(of.token_ids.tolist(), of.span_start, of.span_end, strict=True)
+        )
+
+    @cached_property
     def pieces(self) -> TokenPieces:
         """The text of each token."""
         return TokenPieces(self.tokenizer)
@@ -182,6 +197,15 @@ class Session:
         return SourceSession(self, self.source_ids[0])
 
 
+def open_session(folder: Path) -> Session:
+    """The session of a run that is there, to read what it made.
+
+    Raises:
+        RunError: If there is no run in the folder, or one of another version.
+    """
+    return Session(read_pipeline(folder), RunFolder(folder, read_run_file(folder)["settings"]))
+
+
 class SourceSession:
     """What the stages of a run share of one source, each part loaded when a stage first asks for it.
 
@@ -223,6 +247,18 @@ class SourceSession:
         drawn = draw_windows_of(pool, feature_index, _WINDOWS_OF_A_FEATURE, self._places, length, key)
         return PoolTiles.of_windows(
             drawn, pool, self.run.pieces, pipeline.contexts, length, seed=pipeline.seed, source_id=self.source_id
+        )
+
+    def explain_firings(self, n_features: int, reach: int) -> FiringIndex:
+        """The source's firings on the pool's blocks of the explain split, to count what fires near each other.
+
+        Args:
+            n_features: Of the source.
+            reach: Tokens before or after one that count as near.
+        """
+        pipeline = self.run.pipeline
+        return index_explain_firings(
+            self._pool_blocks, pipeline.contexts, n_features=n_features, reach=reach, seed=pipeline.seed
         )
 
     @cached_property

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from autointerp.config import ScoreConfig
 from autointerp.contexts.pool import PoolTiles
@@ -37,8 +38,10 @@ from autointerp.records import (
 )
 from autointerp.score import metrics
 from autointerp.score.calibration import add_corrected
-from autointerp.score.detail import Detail
+from autointerp.score.detail import Detail, add_referee
+from autointerp.score.dispute import Referee
 from autointerp.score.judge import Answer, Case, Judge, Task, check_answers
+from autointerp.score.referee import VERSION as REFEREE_VERSION
 from autointerp.score.rounds import SEQUENCE_INTERVAL, Asked, ask_in_rounds
 from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import (
@@ -74,6 +77,8 @@ class BaseScorer(ABC):
         n_together: Labels that are best given to it together where its judge is free.
         is_corrected: Whether its headline is the balanced accuracy of the run's judge's verdicts, which a calibration
             corrects for the judge's errors.
+        is_refereed: Whether its verdicts are on whole contexts, so that a rule which is as good as the truth about the
+            feature can be set against them (`dispute`).
         stops_early: Whether its headline is the balanced accuracy of verdicts, so that a paid judge can be asked until
             that is known well enough (`score.stop`).
         sees_label: Whether the label decides the answers. The score of one that doesn't is the same for every label of
@@ -95,8 +100,9 @@ class BaseScorer(ABC):
     asks_judge: ClassVar[bool] = True
     asks_subject: ClassVar[bool] = False
     side: ClassVar[Side] = "input"
-    n_together: ClassVar[int] = 1
+    n_together: ClassVar[Annotated[int, Field(ge=1)]] = 1
     is_corrected: ClassVar[bool] = False
+    is_refereed: ClassVar[bool] = False
     stops_early: ClassVar[bool] = False
     sees_label: ClassVar[bool] = True
 
@@ -117,6 +123,7 @@ class BaseScorer(ABC):
             *source_digests(type(self)),
             *([] if self.stop is None else ["stop", self.stop.model_dump()]),
             *([] if calibrated is None else ["calibration", calibrated.digest]),
+            *(["referee", REFEREE_VERSION] if self.is_refereed and self.config.referee else []),
         )
         self.fingerprint = fingerprint("score", tools.contexts_fingerprint, self.name, own)
 
@@ -313,6 +320,8 @@ class BaseScorer(ABC):
         detail.add_note("side", self.side if self.sees_label else "none")
         if self._rates is not None:
             add_corrected(detail, headline, self._rates)
+        if (referee := self._referee(explanation, contexts)) is not None and of.has_verdicts:
+            add_referee(detail, referee, of)
         if note := one_answer(said.answers):
             detail.add_note("uninformative", note)
         if prompts := {a.prompt for a in said.answers if a.prompt is not None}:
@@ -335,6 +344,12 @@ class BaseScorer(ABC):
         )
         drawn = tuple(p.question.context for p in posed if p.question.context.kind in SCORER_KINDS)
         return ScoreWithTrials(score, trials, drawn)
+
+    def _referee(self, explanation: Explanation, contexts: ScoreContexts) -> Referee | None:
+        """The rule to set against the verdicts on a label; none against those on a null."""
+        if not self.is_refereed or not self.config.referee or explanation.is_baseline or contexts.referees is None:
+            return None
+        return contexts.referees.of(explanation, contexts.feature, contexts.density)
 
     def _trials(self, explanation: Explanation, posed: Sequence[Posed], answers: Sequence[Answer]) -> tuple[Trial, ...]:
         """The trials, in the order in which they were put."""

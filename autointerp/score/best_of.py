@@ -24,7 +24,7 @@ from autointerp.errors import PipelineError
 from autointerp.explain.base import BaseExplainer, Tools
 from autointerp.explain.registry import load_explainer
 from autointerp.identity import fingerprint
-from autointerp.records import Explanation, Failure, FeatureContexts, FeatureEvidence
+from autointerp.records import Explanation, Failure, FeatureContexts, FeatureEvidence, total_cost
 from autointerp.score import metrics
 from autointerp.score.judge import Case, Judge
 from autointerp.score.scorers.detection import DETECTION, build_questions
@@ -99,6 +99,10 @@ class SelectTrial:
         self._seed = seed
         self._background = background
         self.fingerprint = fingerprint(_PURPOSE, 1, seed, judge.fingerprint(DETECTION))
+
+    def prepare(self, evidence: Sequence[FeatureEvidence]) -> None:
+        """Get the judge ready for the select contexts of many features; changes nothing but the speed."""
+        self._judge.prepare((), [c.text for of in evidence for c in (*of.select_active, *of.select_silent)])
 
     async def fit(self, label: str, evidence: FeatureEvidence) -> Fit | UnknownFit:
         """Try one label.
@@ -184,6 +188,12 @@ class BestOfExplainer(BaseExplainer):
         """
         return [candidate.settings_fingerprint(config) for candidate in _classes(config)]
 
+    def prepare(self, evidence: Sequence[FeatureEvidence]) -> None:
+        """Get the candidates ready, and the judge."""
+        for candidate in self._candidates:
+            candidate.prepare(evidence)
+        self._trial.prepare(evidence)
+
     async def explain(self, evidence: FeatureEvidence) -> Explanation | Failure:
         """Write labels and take the best; the first failure where no candidate wrote one."""
         unseen = replace(evidence, select_active=(), select_silent=())
@@ -192,13 +202,13 @@ class BestOfExplainer(BaseExplainer):
         labels = list(reversed(written))
         if not labels:
             failures = [of for of in tried if isinstance(of, Failure)]
-            cost_usd = _sum([of.cost_usd for of in failures])
+            cost_usd = total_cost([of.cost_usd for of in failures])
             return replace(failures[0], retry=any(of.retry for of in failures), cost_usd=cost_usd)
         fits: dict[str, Fit | UnknownFit] = {}
         if len(labels) > 1:
             found = await _together([self._trial.fit(label, evidence) for label in labels])
             fits = dict(zip(labels, found, strict=True))
-        cost_usd = _sum([of.cost_usd for of in (*tried, *fits.values())])
+        cost_usd = total_cost([of.cost_usd for of in (*tried, *fits.values())])
         unknown = [fit for fit in fits.values() if isinstance(fit, UnknownFit)]
         if unknown and len(unknown) == len(labels) and any(fit.retry for fit in unknown):
             reason = next(fit.reason for fit in unknown if fit.retry)
@@ -216,7 +226,12 @@ class BestOfExplainer(BaseExplainer):
             side=chosen.side,
             n_contexts=chosen.n_contexts,
             excludes=chosen.excludes,
-            detail={**chosen.detail, "candidates": accounts, "chosen_by": choice.chosen_by},
+            detail={
+                **chosen.detail,
+                "candidates": accounts,
+                "chosen": chosen.explainer,
+                "chosen_by": choice.chosen_by,
+            },
         )
 
 
@@ -286,16 +301,13 @@ def _account(explainer: str, outcome: Explanation | Failure, fits: Mapping[str, 
     return account
 
 
-def _sum(costs: Sequence[float | None]) -> float | None:
-    """What all cost together; None where one is unknown."""
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None
-
-
 def _classes(config: ExplainConfig) -> list[type[BaseExplainer]]:
-    """The classes of the candidates."""
+    """The classes of the candidates, each once: a second of one class would be asked and paid for the same label."""
     classes = [load_explainer(name) for name in config.candidates]
     for name, of in zip(config.candidates, classes, strict=True):
         if issubclass(of, BestOfExplainer):
             raise PipelineError(f"explain.candidates holds {name!r}, itself a best_of", "name other explainers")
+    twice = next((name for name, of in zip(config.candidates, classes, strict=True) if classes.count(of) > 1), None)
+    if twice is not None:
+        raise PipelineError(f"explain.candidates holds {twice!r} twice", "name each explainer once")
     return classes

@@ -174,7 +174,7 @@ def _mean(value: float, error: float, degrees: float, per_feature: float) -> Mea
         degrees: Of freedom; 0 where there is no interval.
         per_feature: The difference that a single feature of each kind would show 80 times in 100.
     """
-    if degrees <= 0 or error <= 0:
+    if degrees <= 0 or error <= _SAME:  # equal differences differ in their last bits
         return MeanDifference(value)
     times = float(stdtrit(degrees, 0.975))
     return MeanDifference(

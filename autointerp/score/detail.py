@@ -9,7 +9,11 @@ import numpy as np
 from jaxtyping import Bool
 
 from autointerp.records import SILENT_KINDS
+from autointerp.rules.sentence import read_rule
 from autointerp.score import metrics
+from autointerp.score.clusters import effective_share
+from autointerp.score.dispute import Referee
+from autointerp.score.judges.rule import verdicts
 from autointerp.score.trials import Answered, ScoreContexts
 
 
@@ -106,6 +110,26 @@ def _add_shares(detail: Detail, name: str, cells: Sequence[Any], of_interest: Bo
         {cell: sum(of_cell) / len(of_cell) for cell, of_cell in in_order.items()},
         {cell: len(of_cell) for cell, of_cell in in_order.items()},
     )
+
+
+def add_referee(detail: Detail, referee: Referee, of: Answered) -> None:
+    """Set a referee against a judge's verdicts.
+
+    Args:
+        detail: Gets what it says.
+        referee: Of the feature.
+        of: Answered questions about whole contexts, with verdicts.
+    """
+    rule = read_rule(referee.rule)
+    assert rule is not None
+    agrees = of.verdict == np.array(verdicts(rule, [p.question.context for p in of.posed]))
+    worth = effective_share(agrees.astype(np.float64), of.cluster)
+    detail.add_note("referee", referee.rule)
+    detail.add("referee_precision", referee.precision)
+    detail.add("referee_recall", referee.recall)
+    detail.add("n_referee_windows", referee.n_windows)
+    detail.add("referee_agreement", metrics.proportion(int(agrees.sum()), agrees.size, worth))
+    detail.add("n_referee_agreement", agrees.size)
 
 
 def context_rate(contexts: ScoreContexts, n_draws: int, rng: np.random.Generator) -> metrics.Rate:

@@ -33,13 +33,24 @@ class Task:
         prompt: The prompt for a language model, with the variables `contexts` and `n_contexts`: one of ours, or a file
             `NAME.txt` beside `code`. One that has `label` too is asked about one label at a time.
         code: The file of the code whose task it is, where the prompt is not ours.
+        yes_no: The prompt about one context that is answered yes or no, with the variables `about` (the label) and
+            `context`, for a model whose chances of either are known; None where there is none, and `prompt` serves.
         wants_activations: Whether the feature's activation at each token is asked for, instead of yes or no.
     """
 
     name: str
     prompt: str
     code: Path | None = None
+    yes_no: str | None = None
     wants_activations: bool = False
+
+    def read_yes_no(self) -> Prompt | None:
+        """Read the prompt about one context; None where there is none.
+
+        Raises:
+            PromptError: If it is missing or malformed.
+        """
+        return None if self.yes_no is None else read_prompt(self.yes_no, f"the task {self.name!r}", self.code)
 
     def read_prompt(self) -> Prompt:
         """Read the prompt.

@@ -1,9 +1,11 @@
-"""Nulls beside the shuffled labels of `score.baseline`: what scores without anyone having explained the feature.
+"""Nulls beside the shuffled labels of `score.baseline`: labels that nobody wrote, and what they score.
 
 - `most_frequent_token`: the token that the feature fires on most often, as a label. An explainer that does not beat it
   has found no more than a count does.
 - `no_label`: the label is withheld, in the very same questions and prompts. What a judge gets then it gets from the
   prompt alone. Only a language model can be asked to guess; a judge that compares the label with the text has nothing.
+- `too_broad`, `too_narrow`: the true label made partly wrong (`score.partly_wrong`). A scorer whose value does not fall
+  can't tell such labels. A judge that costs something is asked about them only where `score.n_partly_wrong` says so.
 
 Each is made for a sample of the labelled features, by keyed hash. A row that exists is kept, so a run that is extended
 adds rows and changes none.
@@ -14,12 +16,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from autointerp.explain.keywords import render_label
+from autointerp.explain.explainers.keywords import render_label
 from autointerp.identity import feature_id, hash_key, in_keyed_order, stable_uuid
 from autointerp.records import Explanation
 
-MOST_FREQUENT_TOKEN = "most_frequent_token"
-NO_LABEL = "no_label"
 WITHHELD = "(label withheld: guess)"
 _A_TENTH = 10
 _FEWEST = 10
@@ -50,7 +50,7 @@ def null_explanations(
     """Rows of one null for a sample of labelled features of one source, ascending.
 
     Args:
-        kind: `most_frequent_token` or `no_label`.
+        kind: One of the module's.
         explanations: The true labels, one a feature.
         label_of: The null's label of a feature; None where it has none.
         seed: Of the choice of features.

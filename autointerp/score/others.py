@@ -2,7 +2,8 @@
 
 Nothing is read or computed before it is asked for, so scorers that look at one feature alone pay nothing. The nearest
 labels are found block by block of features, by one matrix product each: a block holds at most `_MOST_CELLS` numbers,
-however many labels there are. The similarity of two labels is the cosine of their embeddings, to four decimals. Where
+however many labels there are. The similarity of two labels is the cosine of the embeddings of what they mean, without
+a head such as `words such as` and without quotes, which unlike labels share (`label_meaning`), to four decimals. Where
 several are equally near, as many equal labels are, a keyed turn decides, another one for each feature: so no feature is
 the sibling of all.
 """
@@ -18,7 +19,7 @@ from jaxtyping import Float32, Float64, Int64
 from autointerp.contexts.pool import PoolTiles
 from autointerp.embedder import TextEmbedder
 from autointerp.identity import hash_key, keyed_hash
-from autointerp.words import plain_label
+from autointerp.words import label_meaning, plain_label
 
 _MOST_CELLS = 1 << 24
 _DECIMALS = 4
@@ -114,8 +115,8 @@ class OtherFeatures:
 
     @cached_property
     def _embeddings(self) -> Float32[np.ndarray, "label dim"]:
-        """Of the labels, a text as often as it is one."""
-        texts = list(self.labels.values())
+        """Of what the labels mean, a text as often as it is one."""
+        texts = list(map(label_meaning, self.labels.values()))
         distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         embedded: Float32[np.ndarray, "label dim"] = self._embedder.embed(list(distinct))[[distinct[t] for t in texts]]
         return embedded

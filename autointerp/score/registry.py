@@ -2,9 +2,6 @@
 
 from autointerp.plugins import load_class
 from autointerp.score.base import BaseScorer
-from autointerp.score.judge import Task
-
-_NEEDS = {"name": str, "task": Task, "metric": str, "interval": str, "version": int}
 
 BUILT_IN = {
     "detection": "autointerp.score.scorers.detection:DetectionScorer",
@@ -31,5 +28,5 @@ def load_scorer(name: str) -> type[BaseScorer]:
     Raises:
         PipelineError: If there is no such file, module or class, if it can't be imported, or is no scorer.
     """
-    found: type[BaseScorer] = load_class(name, "a scorer", BUILT_IN, BaseScorer, _NEEDS)
+    found: type[BaseScorer] = load_class(name, "a scorer", BUILT_IN, BaseScorer)
     return found

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from autointerp.records import Score
 
 _NAMES = {(True, True): "both", (True, False): "input", (False, True): "output", (False, False): "neither"}
-_CHANCE_OF = {"balanced accuracy": 0.5, "AUROC": 0.5}
+CHANCE_OF = {"balanced accuracy": 0.5, "AUROC": 0.5}
+"""What a label that says nothing gets, of metrics whose chance is the same for every feature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +102,4 @@ def side_of(detail: Mapping[str, Any]) -> str:
 def chance_of(score: Score) -> float | None:
     """What a label that says nothing gets: the feature's own where the scorer knows it; None where it isn't known."""
     own = score.detail.get("chance")
-    return float(own) if isinstance(own, int | float) else _CHANCE_OF.get(score.metric)
+    return float(own) if isinstance(own, int | float) else CHANCE_OF.get(score.metric)

@@ -17,8 +17,10 @@ from autointerp.score.clusters import numbered
 from autointerp.score.confusion import Confusion, confusion
 from autointerp.score.judge import MOST_ACTIVATION, Answer, Question
 from autointerp.score.others import OtherFeatures
+from autointerp.score.referee import Referees
 
 NO_SILENT_CONTEXTS = "NoSilentContexts"
+NO_FALSE_MARKS = "NoFalseMarks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,14 @@ class ScoreContexts:
         pool: The source's pool, with the truth for every feature on every tile.
         density: Share of counted tokens on which the feature fires.
         others: The labelled features of its source, itself among them; None where nobody knows them.
+        referees: Finds the rules that are as good as the truth about features of its source; None where nobody looks.
     """
 
     feature: FeatureContexts
     pool: PoolTiles
     density: float
     others: OtherFeatures | None = None
+    referees: Referees | None = None
 
     @cached_property
     def silent_tiles(self) -> SilentTiles:
@@ -151,7 +155,7 @@ class Undefined:
     """Why a headline can't be computed; the scorer makes a `Failure` of it.
 
     Attributes:
-        error_type: `AllUnanswered`, `OneClassOnly`, `NoSilentContexts`, or what a scorer lacks.
+        error_type: `AllUnanswered`, `OneClassOnly`, `NoSilentContexts`, `NoFalseMarks`, or what a scorer lacks.
         message: One line.
         retry: Whether another run may fare better.
         raw: The first reason given for no answer, where there is one.

@@ -25,6 +25,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "source": ("source_id",),
     "model": ("modelid", "model_id"),
     "layer": ("layer", "source"),
+    "method": ("typename", "methodname", "method"),
+    # Scores that others gave the label, and the hook point that its feature is of, as they say it.
+    "scores": ("autointerpscores", "scores"),
+    "hook": ("hook_point",),
     # Of our own exports alone.
     "explainer": ("explainer",),
     "label_id": ("explanation_id",),
@@ -136,6 +140,18 @@ class Cells:
             raise PipelineError(f"the author is {author!r}, which is no text", "mend that row")
         return " ".join(valid_text(author).split()) or None
 
+    def method(self) -> str | None:
+        """By what method it was written, as its author calls it; None where the row does not say."""
+        method = self.of.get("method")
+        return " ".join(valid_text(method).split()) or None if isinstance(method, str) else None
+
+    def said(self) -> dict[str, Any]:
+        """What else the row says of the label: `method`, `hook_point`, and `scores` that others gave it."""
+        found = {"method": self.method(), "hook_point": self.of.get("hook"), "scores": self.of.get("scores")}
+        if not isinstance(found["scores"], list | dict) or not _is_plain(found["scores"]):
+            found["scores"] = None  # of a spreadsheet's own column of that name, perhaps
+        return {name: value for name, value in found.items() if value}
+
     @property
     def _is_export(self) -> bool:
         return {"export", "label_id"} <= self.of.keys()
@@ -150,6 +166,15 @@ class Cells:
     def _is_missing(self, kind: str) -> bool:
         value = self.of.get(kind)
         return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON can hold it: no number in it that is not finite, as Python's own reader lets through."""
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _is_plain(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,3 +41,11 @@ class Faults:
             raise PipelineError(
                 f"{self.path} has {self._n:,} faults", "mend these rows, or leave them out", (*of_file, *more)
             )
+
+    def add_all(self, of_file: "Faults", place: Path) -> None:
+        """Take over what is wrong with one file of several."""
+        for fault in of_file._shown:
+            if len(self._shown) < _N_SHOWN:
+                problem = fault.problem.removeprefix(f"{self.path}, ")
+                self._shown.append(PipelineError(f"{self.path}, {place}, {problem}", fault.remedy))
+        self._n += of_file._n

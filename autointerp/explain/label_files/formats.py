@@ -1,4 +1,4 @@
-"""Files to rows: CSV, TSV, JSON, JSON lines and Parquet, packed or not, and a folder of Delphi's explanations.
+"""Files to rows: CSV, TSV, JSON, JSON lines and Parquet, packed or not; folders are read by `folders`.
 
 A row is a mapping of column names to cells, with its place as it is told to a user. What the columns mean is not known
 here (`columns`). JSON may be nested, as feature pages and downloads of other tools are: a list under `explanations`,
@@ -23,12 +23,12 @@ from autointerp.explain.label_files.faults import Faults
 from autointerp.identity import parse_feature_id
 from autointerp.json_text import parse_json
 
-FORMATS = ".csv, .tsv, .json, .jsonl and .parquet files, compressed or not, and from folders of Delphi's explanations"
+FORMATS = (
+    ".csv, .tsv, .json, .jsonl and .parquet files, compressed or not, and from folders of Delphi's results and of"
+    " Neuronpedia's bulk files"
+)
 _NESTED = ("features", "explanations", "results")
-_DELPHI_FILE = re.compile(r"(?P<module>.*)_(?:latent|feature)(?P<index>\d+)\.txt")
 _ESCAPED = re.compile(r"\A'(?='*[=+\-@\t\r])")
-# What Delphi writes where it could not read its model's answer.
-_DELPHI_UNREAD = "Explanation could not be parsed."
 
 
 class Row(NamedTuple):
@@ -38,19 +38,16 @@ class Row(NamedTuple):
     cells: Mapping[str, Any]
 
 
-def rows_of(path: Path, faults: Faults) -> Iterator[Row]:
+def rows_of_file(path: Path, faults: Faults) -> Iterator[Row]:
     """The rows of a file of labels.
 
     Args:
-        path: Of the file, or the folder.
+        path: Of the file.
         faults: Gets what is wrong with single rows.
 
     Raises:
         PipelineError: If the file is of no known format, or can't be read on.
     """
-    if path.is_dir():
-        yield from _delphi_rows(path, faults)
-        return
     suffix = kind_suffix(path)
     read = _READERS.get(suffix)
     if not path.is_file() or read is None:
@@ -170,30 +167,6 @@ def _parquet_rows(path: Path, faults: Faults) -> Iterator[Row]:
         raise PipelineError(f"{path} is no valid Parquet file ({in_one_line(error)})", "write it again") from error
     except OSError as error:
         raise PipelineError(f"{path} can't be read ({error.strerror})", "check its permissions") from error
-
-
-def _delphi_rows(path: Path, faults: Faults) -> Iterator[Row]:
-    """One file a feature, `layers.5_latent12.txt`, each with a JSON string; all of one hook point."""
-    found = [(match, file) for file in path.iterdir() if (match := _DELPHI_FILE.fullmatch(file.name))]
-    modules = sorted({match["module"] for match, _ in found})
-    if not found:
-        raise PipelineError(f"{path} is not a file", f"labels are read from {FORMATS}")
-    if len(modules) > 1:
-        raise PipelineError(
-            f"{path} holds explanations of {len(modules)} hook points ({', '.join(modules[:5])})",
-            "put those of one into a folder of their own",
-        )
-    for match, file in sorted(found, key=lambda one: int(one[0]["index"])):
-        try:
-            with open_text(file) as text:
-                label = parse_json(text.read())
-        except json.JSONDecodeError as error:
-            faults.add(file.name, f"no valid JSON ({error})", "mend that file")
-            continue
-        except CorpusError as error:
-            raise PipelineError(error.problem, error.remedy) from error
-        if label != _DELPHI_UNREAD:
-            yield Row(file.name, {FEATURE: int(match["index"]), LABEL: label})
 
 
 _READERS = {

@@ -1,16 +1,20 @@
 """Reading a file of labels: all that is wrong with it is told at once, before anything is run."""
 
+import logging
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from autointerp.errors import PipelineError
 from autointerp.explain.label_files.columns import Cells
 from autointerp.explain.label_files.faults import Faults
-from autointerp.explain.label_files.formats import Row, rows_of
+from autointerp.explain.label_files.folders import find_rows, is_of_another_layer
+from autointerp.explain.label_files.formats import Row
 from autointerp.identity import feature_id, fingerprint
 
+_LOG = logging.getLogger(__name__)
 UNKNOWN_AUTHOR = "unknown author"
 _N_AUTHORS_SHOWN = 5
 
@@ -25,6 +29,7 @@ class OutsideLabel:
         label: The text, on one line.
         author: Who wrote it; None where the row does not say.
         place: Where it stands, for example `line 12`.
+        said: What else the row says of it: `method`, `hook_point`, `scores`.
     """
 
     source_id: str | None
@@ -32,6 +37,7 @@ class OutsideLabel:
     label: str
     author: str | None
     place: str
+    said: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,12 @@ class OutsideLabels:
                     f"{source_id} has no feature {label.feature_index}",
                     f"its features are 0 to {n_features[source_id] - 1}",
                 )
+            elif is_of_another_layer(label.said.get("hook_point"), source_id):
+                faults.add(
+                    label.place,
+                    f"the label is of the hook point {label.said['hook_point']}, and the source is {source_id}",
+                    "give labels of the layer that the source is of",
+                )
             else:
                 other = found[source_id].setdefault(label.feature_index, label)
                 if other.label != label.label:
@@ -103,8 +115,8 @@ def read_labels(path: Path, author: str | None) -> OutsideLabels:
         PipelineError: If something is wrong with the file; the places in it are named.
     """
     try:
-        files = [path, *sorted(path.iterdir())] if path.is_dir() else [path]
-        status = [(file.name, (known := file.stat()).st_mtime_ns, known.st_size) for file in files]
+        rows = find_rows(path)
+        status = [(str(file), (known := file.stat()).st_mtime_ns, known.st_size) for file in rows.files]
     except OSError as error:
         raise PipelineError(
             f"the file of labels {path} can't be read ({error.strerror})", "mend explain.labels"
@@ -114,12 +126,12 @@ def read_labels(path: Path, author: str | None) -> OutsideLabels:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, author: str | None, status: str) -> OutsideLabels:
-    """Read a file as it is now: it is asked for several times in a run, and may have millions of rows."""
-    faults = Faults(path)
+    """Read files as they are now: they are asked for several times in a run, and may have millions of rows."""
+    rows, faults = find_rows(path), Faults(path)
     taken: dict[tuple[str | None, int], OutsideLabel] = {}
-    authors: set[str | None] = set()
+    authors: dict[str | None, set[str | None]] = {}
     twice: list[tuple[OutsideLabel, OutsideLabel]] = []
-    for row in rows_of(path, faults):
+    for row in rows.read(faults):
         try:
             label = _label(row, author, authors)
         except PipelineError as error:
@@ -130,35 +142,53 @@ def _read(path: Path, author: str | None, status: str) -> OutsideLabels:
             if other.label != label.label:
                 twice.append((label, other))
     if not _add_author_fault(faults, author, authors):
-        # Several authors mostly means two labels of a feature too, and is what to mend.
-        for label, other in twice:
-            _add_twice(faults, label, other)
+        if rows.may_repeat:
+            if twice:
+                _LOG.warning(
+                    "%s: %s features have several labels of one author; the first of each is taken",
+                    path,
+                    f"{len({(label.source_id, label.feature_index) for label, _ in twice}):,}",
+                )
+        else:
+            # Several authors mostly means two labels of a feature too, and is what to mend.
+            for label, other in twice:
+                _add_twice(faults, label, other)
     faults.raise_any()
     if not taken:
         raise PipelineError(f"{path} holds no labels", "write one a row, in the columns feature and label")
     return OutsideLabels(path, tuple(taken.values()))
 
 
-def _label(row: Row, author: str | None, authors: set[str | None]) -> OutsideLabel | None:
+def _label(row: Row, author: str | None, authors: dict[str | None, set[str | None]]) -> OutsideLabel | None:
     """The label of a row; None if it is none, or another author's."""
     cells = Cells.read(row.cells)
     if not cells.is_label:
         return None
-    by = cells.author()
-    authors.add(by)
-    if author is not None and by != author:
+    by, method = cells.author(), cells.method()
+    authors.setdefault(by, set()).add(method)
+    if author is not None and author not in {by, _name(by, method)}:
         return None
     source_id, index = cells.feature()
-    return OutsideLabel(source_id, index, cells.label(), by, row.place)
+    return OutsideLabel(source_id, index, cells.label(), by, row.place, cells.said())
 
 
-def _add_author_fault(faults: Faults, author: str | None, authors: Set[str | None]) -> bool:
+def _name(author: str | None, method: str | None) -> str:
+    """An author who wrote by several methods, by one of them."""
+    return f"{author or UNKNOWN_AUTHOR} by {method or 'an unknown method'}"
+
+
+def _add_author_fault(faults: Faults, author: str | None, authors: Mapping[str | None, Set[str | None]]) -> bool:
     """Note that it is not clear whose labels are taken, or that there are none of that author."""
-    names = sorted(name or UNKNOWN_AUTHOR for name in authors)
+    names = sorted(
+        name
+        for by, methods in authors.items()
+        for name in ([by or UNKNOWN_AUTHOR] if len(methods) == 1 else [_name(by, method) for method in methods])
+    )
     shown = ", ".join(names[:_N_AUTHORS_SHOWN]) + (", …" if len(names) > _N_AUTHORS_SHOWN else "")
-    if author is not None and names and author not in authors:
+    known = set(authors) | {_name(by, method) for by, methods in authors.items() for method in methods}
+    if author is not None and names and author not in known:
         faults.add("", f"it holds no labels of {author!r}", f"set explain.author to one of: {shown}")
-    elif author is None and len(names) > 1:
+    elif (author is None and len(names) > 1) or len(authors.get(author, ())) > 1:
         faults.add("", f"it holds labels of {len(names)} authors ({shown})", "choose one with explain.author")
     else:
         return False

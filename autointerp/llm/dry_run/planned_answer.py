@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from autointerp.llm.answers import answer_schema
-from autointerp.llm.protocol import AnswerT, Request
+from autointerp.llm.protocol import AnswerT, Request, TokenChances
 
 TYPICAL_LABEL = 48
 """Characters: seven words."""
@@ -41,6 +41,23 @@ def plan_answer(request: Request[AnswerT], n_bytes: float | None = None) -> str:
         return text
     missing = (n_bytes - len(text.encode())) / answer.n_phrases
     return answer.write(max(1.0, min(TYPICAL_LABEL + missing, _LONGEST_LABEL)))
+
+
+def plan_chances(request: Request[AnswerT], text: str) -> tuple[TokenChances, ...]:
+    """Chances of a planned answer's tokens, where they are wanted: of a choice between words, each is as likely."""
+    if not request.wants_chances:
+        return ()
+    chosen = [word for word in _choices(answer_schema(request.answer)) if f'"{word[0]}"' in text]
+    if not chosen:
+        return (TokenChances(text),)
+    words = chosen[0]
+    before, after = text.split(words[0], 1)
+    return TokenChances(before), TokenChances(words[0], tuple((w, 1 / len(words)) for w in words)), TokenChances(after)
+
+
+def _choices(schema: dict[str, Any]) -> list[list[str]]:
+    """The words of each field of an answer that may hold some words only."""
+    return [part["enum"] for part in schema.get("properties", {}).values() if "enum" in part]
 
 
 class _Answer:

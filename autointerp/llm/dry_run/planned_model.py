@@ -27,13 +27,14 @@ from pathlib import Path
 from autointerp.config import LlmConfig, ModelConfig
 from autointerp.llm.answers import parse_answer
 from autointerp.llm.connect import connect_provider
-from autointerp.llm.dry_run.planned_answer import plan_answer
+from autointerp.llm.dry_run.planned_answer import plan_answer, plan_chances
 from autointerp.llm.journal import JournalReader, Payment
 from autointerp.llm.journal_file import open_read_only, unusable
 from autointerp.llm.limits.retries import Retries
 from autointerp.llm.model import ConnectedModel, Terms
 from autointerp.llm.prices import Prices, find_prices, min_cached_tokens
 from autointerp.llm.protocol import AnswerModel, AnswerT, CallFailure, Provider, RawAnswer, Repair, Request, Sent
+from autointerp.llm.providers.local.loading import model_place
 from autointerp.llm.tokens import BYTES_PER_TOKEN, TokenizerCount, prompt_bytes
 
 _N_SAMPLED = 1000
@@ -65,7 +66,7 @@ class Planner:
         """A planned model.
 
         Raises:
-            LanguageModelError: If the provider's SDK is not installed, or `base_url` is no address.
+            LanguageModelError: If what the provider needs is not installed, or `base_url` is no address.
             PipelineError: If its tokenizer or the file of prices can't be read.
         """
         prices = find_prices(config, self._llm)
@@ -89,11 +90,14 @@ class Planner:
         self.journal.close()
 
     def _tokenizer(self, config: ModelConfig) -> TokenizerCount | None:
-        if config.tokenizer is None:
+        place = config.tokenizer
+        if place is None and config.provider == "local":
+            place = model_place(config)
+        if place is None:
             return None
-        if config.tokenizer not in self._tokenizers:
-            self._tokenizers[config.tokenizer] = TokenizerCount(config.tokenizer)
-        return self._tokenizers[config.tokenizer]
+        if place not in self._tokenizers:
+            self._tokenizers[place] = TokenizerCount(place)
+        return self._tokenizers[place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +240,8 @@ class _PlannedProvider:
         n_input = self._counts.prompt(request, repair)
         n_read, n_written = self._cache_use(request, n_input)
         n_output = self._counts.output(request, text)
-        return Sent(RawAnswer(text, "complete", "planned", n_input, n_read, n_output, n_written))
+        chances = plan_chances(request, text)
+        return Sent(RawAnswer(text, "complete", "planned", n_input, n_read, n_output, n_written, chances))
 
     def _cache_use(self, request: Request[AnswerT], n_input: int) -> tuple[int, int]:
         """Tokens that are read from the provider's cache, and that are written to it at a price."""

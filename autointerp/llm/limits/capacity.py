@@ -60,11 +60,14 @@ class Capacity:
 
     Args:
         most: The widest window, from the config.
+        is_known: Whether that is what it takes, and nothing is to be tried: a model in this process forms its batches
+            of what there is.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, is_known: bool = False) -> None:
         self._most = float(most)
-        self._window = min(self._most, _AT_FIRST)
+        self._is_known = is_known
+        self._window = self._most if is_known else min(self._most, _AT_FIRST)
         self._too_wide = inf
         self._step = _FIRST_STEP
         self._good = 0.0  # the widest window that paid, and the answers a second that it brought
@@ -91,6 +94,8 @@ class Capacity:
             n_in_flight: Calls that were in flight, this one included.
             now: The time.
         """
+        if self._is_known:
+            return
         trip = self._round
         trip.n_to_come = trip.n_to_come or n_in_flight
         trip.n_back += 1

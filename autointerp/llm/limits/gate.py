@@ -46,7 +46,7 @@ class Gate:
     ) -> None:
         self._clock = clock or Clock()
         self._longest_pause_s = longest_pause_s
-        self._capacity = Capacity(config.concurrency)
+        self._capacity = Capacity(config.concurrency, is_known=config.provider == "local")
         self._requests = Meter(config.requests_per_minute)
         self._tokens = Meter(config.tokens_per_minute)
         self._input_tokens, self._output_tokens = Meter(), Meter()

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
 _CUT_SHORT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 _LEAST_CHANCE = 0.001
-"""What is less likely than this is not kept: an answer would take hundreds of kilobytes."""
+"""What is less likely than this is not kept of a long answer, which would take hundreds of kilobytes."""
+_FEW_TOKENS = 64
+"""Of an answer that is no longer all chances are kept: a judge's yes or no may be sure to many digits."""
 _REFUSED = frozenset({"content_filter", "refusal", "safety", "recitation", "prohibited_content", "blocklist"})
 
 
@@ -118,14 +120,16 @@ def read_completion(status: int, body: str) -> RawAnswer | Trouble | HttpProblem
 def _tokens(choice: Json) -> tuple[TokenChances, ...]:
     """The answer's tokens with their chances; none where one of them can't be read."""
     tokens = []
-    content = mapping(choice.get("logprobs")).get("content")
-    for entry in content if isinstance(content, list) else ():
+    found = mapping(choice.get("logprobs")).get("content")
+    content = found if isinstance(found, list) else []
+    least = _LEAST_CHANCE if len(content) > _FEW_TOKENS else 0.0
+    for entry in content:
         text = mapping(entry).get("token")
         if not isinstance(text, str):
             return ()
         others = mapping(entry).get("top_logprobs")
         chances = [_chance(mapping(other)) for other in others] if isinstance(others, list) else []
-        likely = [(valid_text(other), chance) for other, chance in chances if chance >= _LEAST_CHANCE]
+        likely = [(valid_text(other), chance) for other, chance in chances if chance > 0 and chance >= least]
         likely.sort(key=lambda pair: -pair[1])
         tokens.append(TokenChances(valid_text(text), tuple(likely) if len(likely) > 1 else ()))
     return tuple(tokens)
@@ -136,7 +140,7 @@ def _chance(other: Json) -> tuple[str, float]:
     text, logarithm = other.get("token"), other.get("logprob")
     if not isinstance(text, str) or isinstance(logarithm, bool) or not isinstance(logarithm, int | float):
         return "", 0.0
-    return text, round(exp(min(logarithm, 0.0)), 4) if isfinite(logarithm) else 0.0
+    return text, float(f"{exp(min(logarithm, 0.0)):.4g}") if isfinite(logarithm) else 0.0
 
 
 def _message(choice: Json) -> Json:

@@ -14,8 +14,7 @@ from autointerp.collect.windows import join_rows, narrowed, rows_of, take_rows, 
 from autointerp.contexts.choose import quantiles_among
 from autointerp.contexts.windows import cut_windows, window_context
 from autointerp.records import Context, ContextKind
-from autointerp.run.on_disk.folder import RunFolder, read_pipeline, read_run_file
-from autointerp.run.session import Session, SourceSession
+from autointerp.run.session import Session, SourceSession, open_session
 
 
 class KeptWindows:
@@ -31,8 +30,7 @@ class KeptWindows:
 
     @cached_property
     def _session(self) -> Session:
-        settings = read_run_file(self._folder)["settings"]
-        return Session(read_pipeline(self._folder), RunFolder(self._folder, settings))
+        return open_session(self._folder)
 
     def contexts(self, feature_index: int, source_id: str) -> list[Context]:
         """The windows in which one feature fires, strongest first; kind `top` or `quantile`, of no split.
@@ -70,7 +68,7 @@ class KeptWindows:
                 kind=kind,
                 split=None,
                 quantile=quantile,
-                pieces=self._session.pieces,
+                tokens=self._session.pieces.pieces(windows.tokens_of(row)),
             )
             for row, (kind, quantile) in enumerate(zip(kinds, quantiles.tolist(), strict=True))
         ]

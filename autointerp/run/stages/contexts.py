@@ -29,7 +29,7 @@ def run_contexts(session: Session, chosen: ChosenFeatures, reporter: Reporter) -
     for source in session.each_source():
         if "silent_similar" in session.pipeline.contexts.negatives:
             reporter.progress("contexts", n_done + n_failed, n_pending, "embedding the pool")
-        for outcome in _build(source, pending.get(source.source_id, ())):
+        for outcome in build_for(source, pending.get(source.source_id, ())):
             if isinstance(outcome, Failure):
                 failed.append(outcome)
                 n_failed += 1
@@ -52,8 +52,14 @@ def run_contexts(session: Session, chosen: ChosenFeatures, reporter: Reporter) -
     )
 
 
-def _build(source: SourceSession, pending: Sequence[int]) -> Iterator[FeatureContexts | Failure]:
-    if not pending:
+def build_for(source: SourceSession, features: Sequence[int]) -> Iterator[FeatureContexts | Failure]:
+    """Build the contexts of some of a source's features, or say why one has none; nothing is stored.
+
+    Args:
+        source: The source; what has to be loaded of it is loaded if there are features.
+        features: Distinct.
+    """
+    if not features:
         return
     run, config = source.run, source.run.pipeline.contexts
     inputs = ContextInputs(
@@ -69,4 +75,4 @@ def _build(source: SourceSession, pending: Sequence[int]) -> Iterator[FeatureCon
         fingerprint=run.contexts_fingerprint,
         neighbors=source.decoder_neighbors() if "silent_neighbor" in config.negatives else None,
     )
-    yield from build_contexts(pending, inputs)
+    yield from build_contexts(features, inputs)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from autointerp.corpus import DocumentCounts, cut_shards, iter_documents, iter_tokenized, save_shard
 from autointerp.corpus.special import describe_special_tokens
+from autointerp.corpus.spellings import SpellingCounts
 from autointerp.records import Document
 from autointerp.records.corpus import TokenizedDocument
 from autointerp.run.on_disk.manifest import CorpusManifest, has_manifest, read_manifest, write_manifest
@@ -38,8 +39,14 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
         if config.token_column is None
         else iter_tokenized(config, tokenizer, counts=counts)
     )
+    spellings = SpellingCounts()
     shards = cut_shards(
-        documents, tokenizer, config, prepend_bos=prepend_bos, counts=counts, n_embedded=n_embedded(subject)
+        spellings.passing(documents),
+        tokenizer,
+        config,
+        prepend_bos=prepend_bos,
+        counts=counts,
+        n_embedded=n_embedded(subject),
     )
     for shard in shards:
         names.append(f"shard-{shard.shard_index:05d}.npz")
@@ -49,6 +56,8 @@ def run_corpus(session: Session, reporter: Reporter) -> None:
         n_tokens += int(shard.counted.sum())
         n_blocks += len(shard.n_tokens)
         reporter.progress("corpus", n_tokens, config.n_tokens, "tokens")
+    if config.token_column is None:
+        spellings.spellings().save(folder)
     manifest = CorpusManifest(
         digest=digest.hexdigest(),
         n_tokens=n_tokens,

@@ -20,12 +20,11 @@ score.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
 from autointerp.errors import LanguageModelError
-from autointerp.identity import fingerprint, hash_key, in_keyed_order
+from autointerp.identity import hash_key, in_keyed_order
 from autointerp.plugins import called_by_us
 from autointerp.records import Explanation, Failure, ScoreWithTrials, Usage
 from autointerp.run.asking import ask_all
@@ -35,29 +34,21 @@ from autointerp.run.participants import Participants
 from autointerp.run.progress import Reporter, StageSummary, told_meanwhile
 from autointerp.run.session import Session, SourceSession
 from autointerp.run.stage_row import StageRow
+from autointerp.run.stages.baseline import with_nulls
 from autointerp.score.base import BaseScorer
-from autointerp.score.baseline import EXPLAINER as SHUFFLED
-from autointerp.score.baseline import shuffled_explanations
-from autointerp.score.nulls import (
-    MOST_FREQUENT_TOKEN,
-    NO_LABEL,
-    WITHHELD,
-    null_explanations,
-    sample_size,
-    token_label,
-)
+from autointerp.score.null_kinds import is_asked_about
 from autointerp.score.others import OtherFeatures
+from autointerp.score.referee import Referees
 from autointerp.score.trials import ScoreContexts
 from autointerp.store.results import StageState
 
 _FEATURES_PER_READ = 128
 _SCORES_PER_TRANSACTION = 512
-_MOST_WITH_A_TOKEN, _MOST_WITHOUT_A_LABEL = 100, 50
 _PROMPTS_TOGETHER_IN_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class Group:
     """Labels that a scorer asks its judge about together.
 
     Attributes:
@@ -115,13 +106,15 @@ async def run_score(
     """Score the current labels of the features, and the baseline's, with every scorer."""
     started = time.monotonic()
     scorers = participants.scorers
-    explanations = _with_baseline(session, chosen)
+    explanations = with_nulls(session, chosen)
     every = [explanation for of_source in explanations.values() for explanation in of_source]
     if not every:  # the run's end says why, and whether that is a failure (`run.missing`)
         reporter.finished(StageSummary("score", 0))
         return
     rows = _Rows(session, participants, spending, every)
-    pending = {source_id: _find_pending(session, scorers, of_source) for source_id, of_source in explanations.items()}
+    pending = {
+        source_id: find_pending(session, participants, of_source) for source_id, of_source in explanations.items()
+    }
     asked = {group.scorer.name: group.scorer for groups in pending.values() for group in groups}
     participants.check_subject(asked.values())
     _announce(session, pending, reporter)
@@ -145,7 +138,7 @@ async def run_score(
         async with told_meanwhile(tell):
             for source in session.each_source():
                 if pending.get(source.source_id):
-                    await _score_source(source, participants, pending[source.source_id], keep)
+                    await score_source(source, participants, pending[source.source_id], keep)
     except LanguageModelError:
         rows.record("running")  # with calls that were paid for and came too late for a score
         raise
@@ -159,33 +152,31 @@ async def run_score(
 
 
 def _scored_by(scorer: BaseScorer, explanations: Sequence[Explanation]) -> list[Explanation]:
-    """Those of the explanations that a scorer scores.
-
-    A null is nothing to one that looks at no label, and a label that is withheld nothing to a judge that can't guess.
-    """
+    """Those of the explanations that a scorer scores."""
+    judge, sees_label, n_partly_wrong = scorer.judge, scorer.sees_label, scorer.config.n_partly_wrong
     return [
-        explanation
-        for explanation in explanations
-        if not explanation.is_baseline
-        or (scorer.sees_label and not (explanation.explainer == NO_LABEL and scorer.judge.is_free))
+        of
+        for of in explanations
+        if not of.is_baseline
+        or is_asked_about(of.explainer, judge, sees_label=sees_label, n_partly_wrong=n_partly_wrong)
     ]
 
 
-def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations: Sequence[Explanation]) -> list[_Group]:
+def find_pending(session: Session, participants: Participants, explanations: Sequence[Explanation]) -> list[Group]:
     """The groups that are left to do of one source, those of the same features beside each other."""
     if not explanations:
         return []
     by_id = {explanation.explanation_id: explanation for explanation in explanations}
-    source_id = explanations[0].source_id
+    scorers, source_id = participants.scorers, explanations[0].source_id
     features = np.array(sorted({explanation.feature_index for explanation in explanations}))
-    sizes = [_labels_together(session, scorer) for scorer in scorers]
+    sizes = [_labels_together(participants, scorer) for scorer in scorers]
     failed: set[tuple[str | None, str]] = set()
     if max(sizes) > 1:
         key = hash_key(session.pipeline.seed, "mixing", source_id)
         features = in_keyed_order(key, features)
         failed = {(f.explanation_id, f.fingerprint) for f in session.reader.failures(source_id=source_id)}
     rank = {int(feature): place for place, feature in enumerate(features)}
-    groups: list[_Group] = []
+    groups: list[Group] = []
     for scorer, size in zip(scorers, sizes, strict=True):
         kinds: dict[tuple[str, bool], list[Explanation]] = {}
         wanted = [explanation.explanation_id for explanation in _scored_by(scorer, explanations)]
@@ -197,13 +188,13 @@ def _find_pending(session: Session, scorers: Sequence[BaseScorer], explanations:
             kinds.setdefault(kind, []).append(by_id[name])
         for _, of_kind in sorted(kinds.items()):
             in_order = sorted(of_kind, key=lambda e: (rank[e.feature_index], e.explanation_id))
-            groups += [_Group(scorer, in_order[i : i + size]) for i in range(0, len(in_order), size)]
+            groups += [Group(scorer, in_order[i : i + size]) for i in range(0, len(in_order), size)]
     return sorted(groups, key=lambda group: rank[group.explanations[0].feature_index])
 
 
-def _announce(session: Session, pending: Mapping[str, Sequence[_Group]], reporter: Reporter) -> None:
+def _announce(session: Session, pending: Mapping[str, Sequence[Group]], reporter: Reporter) -> None:
     """Say what scorers have to say before they begin."""
-    of_scorer: dict[str, list[_Group]] = {}
+    of_scorer: dict[str, list[Group]] = {}
     for group in (group for groups in pending.values() for group in groups):
         of_scorer.setdefault(group.scorer.name, []).append(group)
     for groups in of_scorer.values():
@@ -215,19 +206,28 @@ def _announce(session: Session, pending: Mapping[str, Sequence[_Group]], reporte
             reporter.say(said)
 
 
-def _labels_together(session: Session, scorer: BaseScorer) -> int:
+def _labels_together(participants: Participants, scorer: BaseScorer) -> int:
     """How many labels a scorer is given together."""
     with called_by_us(scorer, f"the scorer {scorer.name!r}"):
         n_prompts = 1 if scorer.stop is None else _PROMPTS_TOGETHER_IN_ROUNDS
-        return scorer.n_together if scorer.judge.is_free else n_prompts * session.pipeline.judge.contexts_per_prompt
+        return scorer.n_together if scorer.judge.is_free else n_prompts * participants.contexts_per_prompt(scorer.task)
 
 
-async def _score_source(
+async def score_source(
     source: SourceSession,
     participants: Participants,
-    pending: Sequence[_Group],
+    pending: Sequence[Group],
     keep: Callable[[list[list[ScoreWithTrials | Failure]]], None],
 ) -> None:
+    """Score groups of labels of one source.
+
+    Args:
+        source: The source.
+        participants: Whose scorers the groups name.
+        pending: As `find_pending` gives them, at least one.
+        keep: Stores scores with their trials, and failures.
+    """
+
     async def score(job: _Job) -> list[ScoreWithTrials | Failure]:
         with called_by_us(job.scorer, f"the scorer {job.scorer.name!r}"):
             return await job.scorer.score_all(job.labels)
@@ -236,6 +236,7 @@ async def _score_source(
         return {e.feature_index: e.label for e in source.run.reader.explanations(source_id=source.source_id)}
 
     others = OtherFeatures(read_labels, source.windows_of, source.run.embedder)
+    referees = Referees(source.pool)
 
     def chunks() -> Iterator[list[_Job]]:
         statistics = source.collected.statistics
@@ -246,7 +247,11 @@ async def _score_source(
             participants.prepare(sorted(labels), chunk, source.pool)
             contexts = {
                 of.feature_index: ScoreContexts(
-                    of, source.pool, int(statistics.n_active[of.feature_index]) / statistics.n_tokens, others
+                    of,
+                    source.pool,
+                    int(statistics.n_active[of.feature_index]) / statistics.n_tokens,
+                    others,
+                    referees,
                 )
                 for of in chunk
             }
@@ -267,9 +272,9 @@ async def _score_source(
     )
 
 
-def _read_together(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
+def _read_together(groups: Sequence[Group]) -> Iterator[list[Group]]:
     """Groups, in their order, whose contexts are read at one time."""
-    together: list[_Group] = []
+    together: list[Group] = []
     features: set[int] = set()
     for group in groups:
         of_group = {explanation.feature_index for explanation in group.explanations}
@@ -280,65 +285,3 @@ def _read_together(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
         features |= of_group
     if together:
         yield together
-
-
-def _with_baseline(session: Session, chosen: ChosenFeatures) -> dict[str, list[Explanation]]:
-    """The current explanations of the features, and the nulls beside them, made where they are missing."""
-    current = {source_id: session.reader.explanations(source_id=source_id) for source_id in chosen}
-    wanted = {source_id: set(features) for source_id, features in chosen.items()}
-    explanations = {
-        source_id: [e for e in current[source_id] if e.feature_index in of_source]
-        for source_id, of_source in wanted.items()
-    }
-    config, seed = session.pipeline.score, session.pipeline.seed
-    made_from = {e.fingerprint for of_source in current.values() for e in of_source}
-    if not config.baseline or not config.nulls or not made_from:
-        return explanations
-    baseline_fingerprint = fingerprint("baseline", seed, sorted(made_from))
-    session.writer.set_stage("baseline", baseline_fingerprint, "running", cost_usd=0.0)
-    n_baseline = 0
-    for source_id, of_source in wanted.items():
-        nulls = _make_nulls(session, current[source_id], source_id, baseline_fingerprint)
-        session.writer.add_explanations(nulls)
-        n_baseline += len(nulls)
-        explanations[source_id] += [row for row in nulls if row.feature_index in of_source]
-    session.writer.set_stage("baseline", baseline_fingerprint, "done", n_asked=n_baseline, cost_usd=0.0)
-    return explanations
-
-
-def _make_nulls(
-    session: Session, explanations: Sequence[Explanation], source_id: str, fingerprint: str
-) -> list[Explanation]:
-    """The nulls of one source, of each kind that is asked for; those that exist are kept."""
-    config, seed = session.pipeline.score, session.pipeline.seed
-    existing = [e for e in session.reader.explanations(source_id=source_id, baselines=True) if e.is_baseline]
-    nulls: list[Explanation] = []
-    if SHUFFLED in config.nulls:
-        shuffled = [e for e in existing if e.explainer == SHUFFLED]
-        nulls += shuffled_explanations(explanations, seed, fingerprint, shuffled, config.n_baseline)
-    for kind, n_asked, most in (
-        (MOST_FREQUENT_TOKEN, config.n_most_frequent_token, _MOST_WITH_A_TOKEN),
-        (NO_LABEL, config.n_no_label, _MOST_WITHOUT_A_LABEL),
-    ):
-        n_features = sample_size(len(explanations), n_asked, most)
-        if kind not in config.nulls or n_features == 0 or (kind == NO_LABEL and session.pipeline.judge.kind == "local"):
-            continue
-        label_of = _token_labels(session, explanations, source_id) if kind == MOST_FREQUENT_TOKEN else _withheld
-        of_kind = [e for e in existing if e.explainer == kind]
-        nulls += null_explanations(kind, explanations, label_of, seed, fingerprint, of_kind, n_features)
-    return nulls
-
-
-def _token_labels(session: Session, explanations: Sequence[Explanation], source_id: str) -> Callable[[int], str | None]:
-    """What gives the label of the token that a feature fires on most; None of one that is blank."""
-
-    @cache
-    def tokens() -> dict[int, str]:  # read only where a null is missing
-        records = session.reader.features([e.feature_index for e in explanations], source_id)
-        return {of.feature_index: of.top_tokens[0].token for of in records if of.top_tokens}
-
-    return lambda feature: token_label(tokens().get(feature, ""))
-
-
-def _withheld(feature: int) -> str:
-    return WITHHELD

@@ -20,9 +20,11 @@ import torch
 
 from autointerp.collect.firings import Helpers
 from autointerp.collect.settings import CollectSettings
+from autointerp.collect.tokens import add_occurrences
 from autointerp.corpus.shard_files import load_shard
 from autointerp.errors import CollectError
 from autointerp.identity import fingerprint
+from autointerp.records import BlockShard
 from autointerp.run.workers.parts import SourceParts
 from autointerp.run.workers.shard_task import ShardTask, do_shard, n_shards_at_once, one_thread_a_shard
 from autointerp.subject.source import Sources, load_sources
@@ -87,28 +89,37 @@ def collect_shards(
     if sources is None:
         sources = load_sources(pipeline.subject, pipeline.coder)
     settings = collect_settings(pipeline, shard_files, sources)
-    shards = [_read_shard(file) for file in shard_files]
+    occurrences = np.zeros(0, np.int64)
+    shards: list[_CorpusShard] = []
+    for file in shard_files:
+        shard = load_shard(file)
+        occurrences = add_occurrences(occurrences, shard)
+        shards.append(_CorpusShard.of(file, shard))
     names = [file.stem for file in shard_files]
     # Absolute, because Ray's workers may stand in another folder; not resolved, because what a link on a shared disk
     # leads to may have another path on another machine.
     parts = [
         SourceParts(
-            folder.absolute(), names, _fingerprints(pipeline, number, settings[number], shards), settings[number]
+            folder.absolute(),
+            names,
+            _fingerprints(pipeline, number, settings[number], shards),
+            settings[number],
+            occurrences,
         )
         for number, folder in enumerate(out_folders)
     ]
     todo: list[ShardTask] = []
     n_done, n_left = 0, sum(shard.n_tokens for shard in shards)
-    for index, shard in enumerate(shards):
+    for index, of_corpus in enumerate(shards):
         # Every source is asked, because what is damaged is removed as it is found.
         are_done = [of_source.is_done(index) for of_source in parts]
         if not all(are_done):
             files = tuple(of_source.file(index) for of_source in parts)
             fingerprints = tuple(of_source.fingerprint_of(index) for of_source in parts)
-            todo.append(ShardTask(shard.file.absolute(), shard.n_tokens, files, fingerprints))
+            todo.append(ShardTask(of_corpus.file.absolute(), of_corpus.n_tokens, files, fingerprints))
             continue
-        n_done, n_left = n_done + 1, n_left - shard.n_tokens
-        on_progress(CollectProgress(n_done, len(shards), shard.n_tokens, n_left, is_resumed=True))
+        n_done, n_left = n_done + 1, n_left - of_corpus.n_tokens
+        on_progress(CollectProgress(n_done, len(shards), of_corpus.n_tokens, n_left, is_resumed=True))
     for task in _run(pipeline, settings, todo, sources):
         for of_source in parts:
             of_source.fold_finished()
@@ -131,6 +142,7 @@ def collect_settings(pipeline: "Pipeline", shard_files: Sequence[Path], sources:
         CollectSettings(
             seed=pipeline.seed,
             source_id=source.source_id,
+            pool_of=source.source_id if len(sources.sources) == 1 else sources.subject.name,
             n_top=config.n_top,
             n_fired=config.n_fired,
             n_pool_blocks=config.n_pool_blocks,
@@ -203,13 +215,12 @@ class _CorpusShard:
     n_tokens: int
     digest: str
 
-
-def _read_shard(file: Path) -> _CorpusShard:
-    shard = load_shard(file)
-    content = hashlib.blake2b(json.dumps([shard.shard_index, shard.first_block]).encode(), digest_size=16)
-    for array in (shard.token_ids, shard.n_tokens, shard.counted):
-        content.update(np.ascontiguousarray(array).data)
-    return _CorpusShard(file, int(shard.counted.sum()), content.hexdigest())
+    @classmethod
+    def of(cls, file: Path, shard: BlockShard) -> "_CorpusShard":
+        content = hashlib.blake2b(json.dumps([shard.shard_index, shard.first_block]).encode(), digest_size=16)
+        for array in (shard.token_ids, shard.n_tokens, shard.counted):
+            content.update(np.ascontiguousarray(array).data)
+        return cls(file, int(shard.counted.sum()), content.hexdigest())
 
 
 def _fingerprints(

@@ -11,6 +11,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int64
+
 from autointerp.collect.merge import SHARDS_PER_FOLD, ShardPart, finish, fold
 from autointerp.collect.settings import CollectSettings
 from autointerp.collect.shards import load_part, save_part
@@ -28,7 +31,14 @@ class SourceParts:
         n_folded: Shards, from the first, that have been folded.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], fingerprints: Sequence[str], settings: CollectSettings):
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        fingerprints: Sequence[str],
+        settings: CollectSettings,
+        occurrences: Int64[np.ndarray, " token"] | None = None,
+    ):
         """Find what an earlier run left.
 
         Args:
@@ -36,12 +46,14 @@ class SourceParts:
             names: Of each shard, in corpus order.
             fingerprints: Of all that decides each shard's part.
             settings: What is kept.
+            occurrences: Counted tokens of each id in the corpus, as `finish` takes them.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._files = [folder / f"{name}.safetensors" for name in names]
         self._fingerprints = list(fingerprints)
         self._settings = settings
+        self._occurrences = occurrences
         self.n_folded = self._count_folded()
         for file in self._files[: self.n_folded]:
             file.unlink(missing_ok=True)
@@ -100,7 +112,7 @@ class SourceParts:
         if rest:
             folded = fold(folded, rest, self._settings)
         assert folded is not None, "a corpus has a shard"
-        return finish(folded, self._settings)
+        return finish(folded, self._settings, self._occurrences)
 
     def _load(self, shard_index: int) -> Collected:
         return load_part(self._files[shard_index], self._fingerprints[shard_index]).collected

@@ -16,7 +16,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from autointerp.errors import AutointerpError, LanguageModelError, RunError
-from autointerp.llm.connect import connect_provider
+from autointerp.llm.connect import connect_sdk
 from autointerp.llm.protocol import AnswerT, Repair, Request, Sent, Trouble
 from autointerp.llm.providers.problem import Posted
 from autointerp.run.workers.ray_cluster import import_ray, one_line, running
@@ -71,7 +71,7 @@ class CallWorker:
         self._outcomes.append((number, outcome))
 
     def _connect(self) -> "SdkProvider":
-        provider = connect_provider(self._config)
+        provider = connect_sdk(self._config)
         if provider.base_url != self._base_url:
             raise LanguageModelError(
                 f"a worker's environment sends the calls of {self._config.model} to {provider.base_url}, and the"

@@ -20,6 +20,9 @@
 Where activations are asked for (`llm_simulation`), a prompt holds `simulated_per_prompt` contexts, dealt in the same
 way.
 
+Where the model's chances of yes and no are asked for (`judge.answers`, `llm_chances`), each question is asked by
+itself, and steps 1 to 6 do not concern it.
+
 A user's prompt may name the label once, outside the numbered contexts: it is asked about one label at a time.
 """
 
@@ -28,21 +31,24 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
 from itertools import groupby
 from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
 from autointerp.config import JudgeConfig
-from autointerp.contexts.render import active_offsets, marked_text, plain_text
 from autointerp.errors import PipelineError
-from autointerp.identity import fingerprint, hash_key
-from autointerp.llm.prompts import Prompt, load_prompt, quoted
+from autointerp.identity import fingerprint
+from autointerp.llm.prompts import Prompt, load_prompt
 from autointerp.llm.protocol import AnswerModel, CallFailure, LanguageModel, Request
+from autointerp.llm.providers.local.loading import model_identity
 from autointerp.llm.window import ask_in_window, check_window
 from autointerp.records import Usage
-from autointerp.score.judge import Answer, Answers, Case, Question, Task
+from autointerp.score.judge import Answer, Answers, Case, Task
+from autointerp.score.judges.llm_chances import ChanceAsker
+from autointerp.score.judges.llm_items import Asked, Item, deal, prompt_name, render_batch
 from autointerp.score.judges.llm_simulation import (
     TOKENS_PER_ACTIVATION,
     TOKENS_PER_NUMBER,
@@ -57,7 +63,6 @@ _TOKENS_PER_ANSWER = 12
 """Output tokens of one pair, amply counted."""
 _YES_FROM = 50
 _MOST_TOLD = 40
-_PROMPT_NAME_LENGTH = 16
 
 
 class Verdicts(AnswerModel):
@@ -86,45 +91,13 @@ class Verdicts(AnswerModel):
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A question as it stands in a prompt, under a number.
-
-    Attributes:
-        case: Which of the cases it is of.
-        place: Which of that case's questions it is.
-        label: The case's label.
-        question: The question.
-    """
-
-    case: int
-    place: int
-    label: str
-    question: Question
+_Ask = Callable[[Prompt, Sequence[Item]], Awaitable[list[Asked]]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """One prompt with its answers.
-
-    Attributes:
-        items: In the order of their numbers.
-        answers: One an item.
-        usage: Of its call.
-    """
-
-    items: Sequence[Item]
-    answers: Sequence[Answer]
-    usage: Usage
-
-
-_Ask = Callable[[Prompt, Sequence[Item]], Awaitable[list[_Asked]]]
-
-
-def _answered(items: Sequence[Item], answers: Sequence[Answer], request: Request[Any], usage: Usage) -> _Asked:
+def _answered(items: Sequence[Item], answers: Sequence[Answer], request: Request[Any], usage: Usage) -> Asked:
     """A prompt with its answers, which name it."""
-    name = fingerprint(request.system, request.user)[:_PROMPT_NAME_LENGTH]
-    return _Asked(items, [replace(answer, prompt=name) for answer in answers], usage)
+    name = prompt_name(request)
+    return Asked(items, [replace(answer, prompt=name) for answer in answers], usage)
 
 
 class LlmJudge:
@@ -132,7 +105,7 @@ class LlmJudge:
 
     Args:
         model: Asked.
-        config: With its table `model`.
+        config: With its table `model`; `answers` is known by now (`run.judge_answers`).
 
     Raises:
         PipelineError: If a prompt's answers can't fit into `max_output_tokens`, or leave no room in the model's window.
@@ -148,14 +121,14 @@ class LlmJudge:
         self._config = config.model
         self._n_per_prompt = config.contexts_per_prompt
         self._n_simulated = config.simulated_per_prompt
-        self._prompts: dict[Task, Prompt] = {}
+        self._has_chances = config.answers == "chances"
+        self._chances = ChanceAsker(model, config.model, config.content_free)
+        # Read once: a file that is edited while a run goes on is the next run's.
+        self._prompt = cache(Task.read_prompt)
+        self._read_yes_no = cache(Task.read_yes_no)
         check_window(self._config, "judge.model")
-        if self._n_per_prompt * _TOKENS_PER_ANSWER > self._config.max_output_tokens:
-            raise PipelineError(
-                f"{self._n_per_prompt} answers do not fit into max_output_tokens = {self._config.max_output_tokens}",
-                f"lower judge.contexts_per_prompt to {self._config.max_output_tokens // _TOKENS_PER_ANSWER}, or raise"
-                " judge.model.max_output_tokens",
-            )
+        if not self._has_chances:
+            self._check_room()
 
     @property
     def name(self) -> str:
@@ -168,11 +141,19 @@ class LlmJudge:
         Raises:
             PromptError: If the prompt file is missing or malformed.
         """
+        model = [self._config.provider, self._config.model, self._config.temperature, *model_identity(self._config)]
+        room = [self._config.max_output_tokens, self._config.context_window]
+        yes_no = self._yes_no_prompt(task)
+        if yes_no is not None:
+            prompts = [yes_no.sha256, load_prompt("repair").sha256]
+            return fingerprint("llm_judge_chances", 1, model, room, self._chances.content_free, prompts)
+        if not task.wants_activations:
+            self._check_room()
         return fingerprint(
             "llm_judge",
             2,
-            [self._config.provider, self._config.model, self._config.temperature],
-            [self._config.max_output_tokens, self._config.context_window],
+            model,
+            room,
             self._most_in_prompt(task),
             [self._prompt(task).sha256, load_prompt("repair").sha256],
         )
@@ -186,16 +167,9 @@ class LlmJudge:
         Raises:
             LanguageModelError: If no further call can succeed.
         """
-        prompt = self._prompt(task)
         items = [Item(n, i, case.label, q) for n, case in enumerate(cases) for i, q in enumerate(case.questions)]
-        asked: list[_Asked] = []
-        # Where one call ends the run, the others in flight are waited for: they are paid for.
-        ask = self._simulate if task.wants_activations else self._ask
-        asking = (ask(prompt, batch) for batch in self._batches(prompt, task, items))
-        for outcome in await asyncio.gather(*asking, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-            asked += outcome
+        yes_no = self._yes_no_prompt(task)
+        asked = await (self._written(task, items) if yes_no is None else self._chances.ask(yes_no, items))
         answers = {(item.case, item.place): a for of in asked for item, a in zip(of.items, of.answers, strict=True)}
         usage = [Usage()] * len(cases)
         for of in asked:
@@ -204,10 +178,31 @@ class LlmJudge:
                 usage[n] = usage[n] + share
         return [Answers([answers[n, i] for i in range(len(case.questions))], usage[n]) for n, case in enumerate(cases)]
 
-    def _prompt(self, task: Task) -> Prompt:
-        if task not in self._prompts:
-            self._prompts[task] = task.read_prompt()
-        return self._prompts[task]
+    async def _written(self, task: Task, items: Sequence[Item]) -> list[Asked]:
+        """Ask for percentages, or activations, several contexts a prompt."""
+        prompt = self._prompt(task)
+        asked: list[Asked] = []
+        # Where one call ends the run, the others in flight are waited for: they are paid for.
+        ask = self._simulate if task.wants_activations else self._ask
+        asking = (ask(prompt, batch) for batch in self._batches(prompt, task, items))
+        for outcome in await asyncio.gather(*asking, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            asked += outcome
+        return asked
+
+    def _yes_no_prompt(self, task: Task) -> Prompt | None:
+        """Of a task that is answered by chances; None of one that is not."""
+        return self._read_yes_no(task) if self._has_chances else None
+
+    def _check_room(self) -> None:
+        """See that the percentages of a prompt have room in an answer."""
+        if self._n_per_prompt * _TOKENS_PER_ANSWER > self._config.max_output_tokens:
+            raise PipelineError(
+                f"{self._n_per_prompt} answers do not fit into max_output_tokens = {self._config.max_output_tokens}",
+                f"lower judge.contexts_per_prompt to {self._config.max_output_tokens // _TOKENS_PER_ANSWER}, or raise"
+                " judge.model.max_output_tokens",
+            )
 
     def _most_in_prompt(self, task: Task) -> int:
         return self._n_simulated if task.wants_activations else self._n_per_prompt
@@ -219,7 +214,7 @@ class LlmJudge:
         by_case = (list(of_case) for _, of_case in groupby(items, key=lambda item: item.case))
         return [batch for of_case in by_case for batch in deal(task, of_case, n_per_prompt)]
 
-    async def _ask(self, prompt: Prompt, batch: Sequence[Item]) -> list[_Asked]:
+    async def _ask(self, prompt: Prompt, batch: Sequence[Item]) -> list[Asked]:
         request = Request(
             system=prompt.system,
             user=render_batch(prompt, batch),
@@ -232,7 +227,7 @@ class LlmJudge:
             return await self._in_halves(self._ask, prompt, batch, request, outcome)
         return [_answered(batch, read_verdicts(outcome.answer, len(batch)), request, outcome.usage)]
 
-    async def _simulate(self, prompt: Prompt, batch: Sequence[Item]) -> list[_Asked]:
+    async def _simulate(self, prompt: Prompt, batch: Sequence[Item]) -> list[Asked]:
         contexts = [item.question.context for item in batch]
         request = Request(
             system=prompt.system,
@@ -255,7 +250,7 @@ class LlmJudge:
 
     async def _in_halves(
         self, ask: _Ask, prompt: Prompt, batch: Sequence[Item], request: Request[Any], failure: CallFailure
-    ) -> list[_Asked]:
+    ) -> list[Asked]:
         """What is left to do where a call failed: ask in two halves where it was too long, else leave it unanswered."""
         if failure.error_type == "TooLong" and len(batch) > 1:
             half = len(batch) // 2
@@ -265,74 +260,6 @@ class LlmJudge:
         _LOG.info("%d questions unanswered: %s: %s", len(batch), failure.error_type, failure.message)
         answers = [_unanswered(f"{failure.error_type}: {failure.message}")] * len(batch)
         return [_answered(batch, answers, request, failure.usage)]
-
-
-def deal(task: Task, items: Sequence[Item], n_per_prompt: int) -> list[list[Item]]:
-    """Deal questions to prompts, so that each holds as few of one case as can be; see the module's steps.
-
-    Args:
-        task: What is asked.
-        items: Of all cases, in any order.
-        n_per_prompt: Questions that a prompt holds at most.
-
-    Returns:
-        The prompts, their questions in order: the same in whatever order the cases and their questions come.
-    """
-    keys = {(item.case, item.place): _asking_key(task, item.question) for item in items}
-    first: dict[int, int] = {}
-    for item in items:
-        key = keys[item.case, item.place]
-        first[item.case] = min(key, first.get(item.case, key))
-
-    def by_case(item: Item) -> tuple[int, str, int]:
-        return (first[item.case], item.label, keys[item.case, item.place])
-
-    def by_question(item: Item) -> tuple[int, str]:
-        return (keys[item.case, item.place], item.label)
-
-    n_prompts = -(-len(items) // n_per_prompt)
-    batches: list[list[Item]] = [[] for _ in range(n_prompts)]
-    shown: list[set[str]] = [set() for _ in range(n_prompts)]
-    turn = 0
-    for _, of_case in groupby(sorted(items, key=by_case), key=lambda item: item.case):
-        left = [(item, item.question.context.text) for item in of_case]
-        while left:
-            batch, texts = batches[turn % n_prompts], shown[turn % n_prompts]
-            fresh = next((place for place, (_, text) in enumerate(left) if text not in texts), 0)
-            item, text = left.pop(fresh)
-            batch.append(item)
-            texts.add(text)
-            turn += 1
-    return [sorted(batch, key=by_question) for batch in batches]
-
-
-def render_batch(prompt: Prompt, batch: Sequence[Item], shown: Sequence[str] | None = None) -> str:
-    """The user part of one prompt. Marks are shown where a question has them.
-
-    Args:
-        prompt: The task's.
-        batch: What is asked; of one label, where the prompt names it once.
-        shown: What is shown of each context; its text, as a JSON string, where nothing else is said.
-    """
-    if shown is None:
-        asked = [item.question for item in batch]
-        shown = [quoted(marked_text(q.context, q.marked) if q.marked else plain_text(q.context)) for q in asked]
-    if prompt.uses("label"):
-        return prompt.user(label=quoted(batch[0].label), contexts=_lines(shown), n_contexts=str(len(batch)))
-    pairs = [f"{_asked_about(item)} | {context}" for item, context in zip(batch, shown, strict=True)]
-    return prompt.user(contexts=_lines(pairs), n_contexts=str(len(batch)))
-
-
-def _lines(shown: Sequence[str]) -> str:
-    return "\n".join(f"{number}: {text}" for number, text in enumerate(shown, start=1))
-
-
-def _asked_about(item: Item) -> str:
-    """A number's label, or the examples that stand in its place, their active tokens marked."""
-    examples = item.question.examples
-    if not examples:
-        return quoted(item.label)
-    return f"[{', '.join(quoted(marked_text(example, active_offsets(example))) for example in examples)}]"
 
 
 def read_verdicts(verdicts: Verdicts, n_questions: int) -> list[Answer]:
@@ -366,11 +293,6 @@ def _told(said: Sequence[Any]) -> str:
 
 def _is_number(said: Any) -> bool:
     return isinstance(said, int | float) and not isinstance(said, bool)
-
-
-def _asking_key(task: Task, question: Question) -> int:
-    """Of what is shown, and of nothing else."""
-    return hash_key(0, "llm_judge", task.name, question.context.context_id, *map(str, question.marked))
 
 
 def _unanswered(reason: str) -> Answer:

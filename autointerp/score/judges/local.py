@@ -1,4 +1,7 @@
-"""The judge without a language model: it says yes where label and text are similar enough.
+"""The judge without a language model: it carries a label out that is a rule, and compares any other with the text.
+
+A label is a rule if its sentence is read back as one (`rules.sentence`), whoever wrote it; then the answers are the
+judge `rule`'s. Every other label is a list of words, and the answer is yes where label and text are similar enough:
 
 1. Each question becomes texts. Detection: the context. Fuzzing: each run of marked tokens, widened to whole words.
    Examples that stand in place of a label are read as one: the words under their marks, each an item.
@@ -30,12 +33,15 @@ from itertools import accumulate
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.special import expit
 
 from autointerp.contexts.render import active_offsets, shown_offsets
 from autointerp.embedder import LabelEmbedder
 from autointerp.identity import fingerprint
 from autointerp.records import Context
+from autointerp.rules.sentence import read_rule
 from autointerp.score.judge import MOST_ACTIVATION, Answer, Answers, Case, Question, Task
+from autointerp.score.judges.rule import RuleJudge
 from autointerp.words import label_words, words_of
 
 _THRESHOLD = 1 / 3
@@ -64,12 +70,12 @@ class Scale:
         if self.own - self.background < _SMALLEST_SCALE:
             return np.full(similarity.shape, 0.5)
         share = (similarity - self.background) / (self.own - self.background)
-        probability: Float64[np.ndarray, " question"] = 1.0 / (1.0 + np.exp(-_SLOPE * (share - _THRESHOLD)))
+        probability: Float64[np.ndarray, " question"] = expit(_SLOPE * (share - _THRESHOLD))
         return probability
 
 
 class LocalJudge:
-    """Answers by similarity; see the module's steps.
+    """Answers by carrying a rule out, or by similarity; see the module's steps.
 
     Args:
         embedder: Gives the similarities.
@@ -81,21 +87,29 @@ class LocalJudge:
 
     def __init__(self, embedder: LabelEmbedder) -> None:
         self._embedder = embedder
+        self._rules = RuleJudge()
         self._scale = lru_cache(maxsize=_MAX_SCALES)(self._find_scale)
 
     def fingerprint(self, task: Task) -> str:
-        """Of the embedder and the scale; every task is answered alike."""
-        return fingerprint("judge", self.name, 3, [_THRESHOLD, _SLOPE, _N_PLANTED], self._embedder.fingerprint)
+        """Of the embedder and the scale, which answer every task alike, and of how rules are carried out."""
+        scale = [_THRESHOLD, _SLOPE, _N_PLANTED]
+        return fingerprint("judge", self.name, 5, scale, self._embedder.fingerprint, self._rules.fingerprint(task))
 
     def prepare(self, labels: Sequence[str], texts: Sequence[str]) -> None:
         """Embed the words that are new, all at once."""
         self._embedder.learn_words([*labels, *texts])
 
     async def answer(self, task: Task, cases: Sequence[Case]) -> list[Answers]:
-        """Answer every question, in order; none of a case without words to compare with."""
-        return [self._simulate(case) if task.wants_activations else self._answer(case) for case in cases]
+        """Answer every question, in order; none of a case without words to compare with, unless its label is a rule."""
+        return [self._answers(task, case) for case in cases]
 
-    def _answer(self, case: Case) -> Answers:
+    def _answers(self, task: Task, case: Case) -> Answers:
+        rule = read_rule(case.label)
+        if rule is not None and not any(question.examples for question in case.questions):
+            return self._rules.carry_out(rule, task, case)
+        return self._simulate(case) if task.wants_activations else self._compare(case)
+
+    def _compare(self, case: Case) -> Answers:
         if not any(map(words_of, case.background)):
             reason = "the pool has no text of the explain split, so there is nothing to compare similarities with"
             return Answers([Answer(verdict=None, unanswered=reason, retry=False)] * len(case.questions))

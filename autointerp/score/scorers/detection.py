@@ -24,7 +24,7 @@ from autointerp.score.judge import Question, Task
 from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, shuffled
 
-DETECTION = Task("detection", "judge_detection")
+DETECTION = Task("detection", "judge_detection", yes_no="yes_no_detection")
 
 
 class DetectionScorer(BaseScorer):
@@ -34,6 +34,7 @@ class DetectionScorer(BaseScorer):
     version = 4
     task = DETECTION
     is_corrected = True
+    is_refereed = True
     metric = "balanced accuracy"
     interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
     stops_early = True

@@ -24,17 +24,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from autointerp.contexts.pool import PoolTiles
-from autointerp.identity import keyed_hash
-from autointerp.records import Context, Explanation, FeatureContexts
+from autointerp.records import Context, Explanation
 from autointerp.score import metrics
 from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail, add_confusion
 from autointerp.score.judge import Question
 from autointerp.score.others import NearLabel
 from autointerp.score.scorers.detection import DETECTION
+from autointerp.score.told_apart import windows_apart
 from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
 
@@ -66,6 +64,7 @@ class DiscriminationScorer(BaseScorer):
     """Grades by balanced accuracy against features with near labels; see the module's steps."""
 
     name = "discrimination"
+    version = 2
     task = DETECTION
     metric = "balanced accuracy"
     interval = "MOVER of neutral posterior intervals of sensitivity and specificity, at effective numbers of trials"
@@ -115,7 +114,7 @@ def find_siblings(contexts: ScoreContexts, n_siblings: int, key: int) -> tuple[S
     found: list[tuple[NearLabel, PoolTiles, list[int]]] = []
     for near in others.nearest(own.feature_index, _LOOKED_AT * n_siblings):
         windows = others.windows(near.feature_index)
-        apart = [] if windows is None else _windows_apart(windows, own, key)
+        apart = [] if windows is None else windows_apart(windows, own, "score", key)
         if windows is not None and len(apart) >= _LEAST_WINDOWS:
             found.append((near, windows, apart))
         if len(found) == n_siblings:
@@ -126,16 +125,6 @@ def find_siblings(contexts: ScoreContexts, n_siblings: int, key: int) -> tuple[S
         Sibling(*near, tuple(windows.context(tile, own.feature_index) for tile in apart[: n_dealt[place]]))
         for place, (near, windows, apart) in enumerate(found)
     )
-
-
-def _windows_apart(windows: PoolTiles, own: FeatureContexts, key: int) -> list[int]:
-    """Windows of the score split in which the feature is silent, repeating none of its contexts, in hashed order."""
-    fits = windows.of("score") & (windows.peaks(own.feature_index) <= 0)
-    if fits.any():
-        fits &= ~windows.repeats(own.contexts, "score")
-    tiles = np.flatnonzero(fits)
-    hashes = keyed_hash(key, windows.block_index[tiles], windows.start[tiles])
-    return [int(tile) for tile in tiles[np.argsort(hashes, kind="stable")]]
 
 
 def _lacking(siblings: Sequence[Sibling], contexts: ScoreContexts) -> Undefined | None:

@@ -56,7 +56,7 @@ class EmbeddingScorer(BaseScorer):
     """Grades by AUROC of the similarity of label and context; see the module's docstring."""
 
     name = "embedding"
-    version = 2
+    version = 3
     task = Task("embedding", "judge_detection")
     metric = "AUROC"
     interval = "Newcombe's score interval on Hanley and McNeil's variance, at effective numbers of trials"

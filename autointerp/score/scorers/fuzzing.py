@@ -26,9 +26,17 @@ from autointerp.score import metrics
 from autointerp.score.base import BaseScorer
 from autointerp.score.detail import Detail, add_confusion
 from autointerp.score.judge import Question, Task
-from autointerp.score.trials import Answered, Posed, ScoreContexts, context_hashes, shuffled
+from autointerp.score.trials import (
+    NO_FALSE_MARKS,
+    Answered,
+    Posed,
+    ScoreContexts,
+    Undefined,
+    context_hashes,
+    shuffled,
+)
 
-FUZZING = Task("fuzzing", "judge_fuzzing")
+FUZZING = Task("fuzzing", "judge_fuzzing", yes_no="yes_no_fuzzing")
 
 
 class FuzzingScorer(BaseScorer):
@@ -44,9 +52,13 @@ class FuzzingScorer(BaseScorer):
     needs_silence = False
     stops_early = True
 
-    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...]:
-        """The firing contexts of the score split, marked."""
-        return build_questions(contexts.feature, "score", key)
+    def pose(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> tuple[Posed, ...] | Undefined:
+        """The firing contexts of the score split, marked; `NoFalseMarks` where it fires on nearly every token."""
+        posed = build_questions(contexts.feature, "score", key)
+        if len(posed) < 2:
+            message = "there are no two firing contexts with silent tokens that could be marked"
+            return Undefined(NO_FALSE_MARKS, message, retry=False)
+        return posed
 
     def measure(
         self, of: Answered, posed: Sequence[Posed], contexts: ScoreContexts, key: int

@@ -40,7 +40,7 @@ from autointerp.score.tools import ScoreTools
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, shuffled
 from autointerp.subject.source import Source
 
-INTERVENTION = Task("intervention", "judge_intervention")
+INTERVENTION = Task("intervention", "judge_intervention", yes_no="yes_no_intervention")
 _PROMPTS_A_GROUP = 4
 _FEWEST_GROUPS = 3
 _N_TOKENS = 10

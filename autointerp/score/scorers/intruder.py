@@ -29,7 +29,7 @@ from autointerp.score.detail import Detail, add_by_kind, add_confusion
 from autointerp.score.judge import Question, Task
 from autointerp.score.trials import Answered, Posed, ScoreContexts, Undefined, context_hashes, shuffled
 
-INTRUDER = Task("intruder", "judge_intruder")
+INTRUDER = Task("intruder", "judge_intruder", yes_no="yes_no_intruder")
 N_EXAMPLES = 4
 
 

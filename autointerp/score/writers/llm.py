@@ -13,6 +13,7 @@ from autointerp.errors import PipelineError
 from autointerp.identity import fingerprint
 from autointerp.llm.prompts import Prompt, load_prompt, numbered, quoted
 from autointerp.llm.protocol import AnswerModel, CallFailure, LanguageModel, Request
+from autointerp.llm.providers.local.loading import model_identity
 from autointerp.llm.window import ask_in_window, check_window
 from autointerp.records import Explanation
 from autointerp.score.trials import ScoreContexts, Undefined
@@ -84,7 +85,7 @@ class LlmWriter:
         return fingerprint(
             "llm writer",
             1,
-            [self._config.provider, self._config.model, self._config.temperature],
+            [self._config.provider, self._config.model, self._config.temperature, *model_identity(self._config)],
             [self._config.max_output_tokens, self._config.context_window],
             self._n_texts,
             [self._prompt.sha256, load_prompt("repair").sha256],

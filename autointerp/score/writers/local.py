@@ -8,15 +8,17 @@
 4. Of each base there are two texts: in the one the word is put, at keyed places, in the other at the same places its
    twin. So the two differ in the word alone, and both sorts of texts repeat their words alike.
 
-A label is taken for a list of words (`words.label_words`), as the local judge takes it. What else a label says, that a
-word must stand in a certain place or sense, these texts don't try.
+A label is taken for a list of words (`words.label_words`), unless it is a rule (`rules.sentence`): the words are then
+those that it lists, and of what it describes, such as an ending or a script, the commonest of the pool. No twin is then
+a word that the rule may hold of; where every word of the pool is one, there are no texts. What else a label says, that
+a word must stand in a certain place, beside another or in a certain sense, these texts don't try.
 """
 
 import math
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,9 @@ from jaxtyping import Int64
 from autointerp.contexts.pool import PoolTiles
 from autointerp.identity import fingerprint, hash_key, in_keyed_order, keyed_hash
 from autointerp.records import Explanation
+from autointerp.rules.rule import Forms, Rule, Words
+from autointerp.rules.sentence import read_rule
+from autointerp.rules.vocabulary import Vocabulary
 from autointerp.score.trials import NO_SILENT_CONTEXTS, ScoreContexts, Undefined
 from autointerp.score.writers.writer import FEWEST_TEXTS, MadeText, Written
 from autointerp.words import UNSPACED, WORD, label_words, stem, words_of
@@ -33,6 +38,8 @@ _PLACES = 2
 """In a text, at which its word stands: by one alone a feature may well pass over."""
 _NEAREST = 40
 """Words alike in rarity, of which one becomes the twin."""
+_MOST_DESCRIBED = 8
+"""Words that stand for what a rule describes and doesn't list."""
 _UNSPACED = re.compile(UNSPACED)
 
 
@@ -52,15 +59,20 @@ class LocalWriter:
 
     def fingerprint(self) -> str:
         """Of its rules and the number of texts."""
-        return fingerprint("local writer", 1, self._n_texts)
+        return fingerprint("local writer", 3, self._n_texts)
 
     async def write(self, explanation: Explanation, contexts: ScoreContexts, key: int) -> Written | Undefined:
         """Texts of both sorts, two of each base."""
         tiles = choose_bases(contexts, key, self._n_texts)
         if len(tiles) < FEWEST_TEXTS:
             return too_few_bases(contexts, len(tiles))
-        pool, words = contexts.pool, label_words(explanation.label)
-        twins = self._words(pool).twins(words, key)
+        pool = contexts.pool
+        counts, rule = self._words(pool), read_rule(explanation.label)
+        words, meant = (label_words(explanation.label), frozenset[str]()) if rule is None else counts.meant_by(rule)
+        if not words or meant.issuperset(counts.count):
+            kind = "another word than those" if words else "a word"
+            return Undefined("NoWords", f"the pool has not {kind} that the label describes", retry=False)
+        twins = counts.twins(words, key, meant)
         first = key % len(words)
         made: list[MadeText] = []
         for turn, tile in enumerate(tiles):
@@ -102,10 +114,12 @@ class WordCounts:
     Attributes:
         by_sort: For each sort of words, pairs of count and word, ascending.
         count: Of each word.
+        vocabulary: Of the same words.
     """
 
     by_sort: dict[str, list[tuple[int, str]]]
     count: Counter[str]
+    vocabulary: Vocabulary
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> "WordCounts":
@@ -116,19 +130,34 @@ class WordCounts:
         by_sort: dict[str, list[tuple[int, str]]] = {}
         for word, n in count.items():
             by_sort.setdefault(_sort(word), []).append((n, word))
-        return cls({sort: sorted(pairs) for sort, pairs in by_sort.items()}, count)
+        return cls({sort: sorted(pairs) for sort, pairs in by_sort.items()}, count, Vocabulary(count))
 
-    def twins(self, words: Sequence[str], key: int) -> list[str]:
+    def meant_by(self, rule: Rule) -> tuple[list[str], frozenset[str]]:
+        """The words that stand for a rule, each once, and all words of the texts that it may hold of."""
+        said: list[str] = []
+        for root in rule.roots:
+            if isinstance(root, Words | Forms):
+                said += root.words
+            else:
+                described = _held(Rule((root,), unless=rule.unless), self.vocabulary)
+                said += sorted(described, key=lambda word: (-self.count[word], word))[:_MOST_DESCRIBED]
+        distinct = Vocabulary(dict.fromkeys(said))
+        return _held(rule, distinct), frozenset(_held(rule, self.vocabulary))
+
+    def twins(self, words: Sequence[str], key: int, meant: Collection[str] = ()) -> list[str]:
         """For each word another, alike in rarity and sort, none with a stem of these words; none twice, if it can be.
 
         Args:
             words: Of a label.
             key: Of the choice among the nearest.
+            meant: Words that are no twin; some word of the texts is none of these. Where all of a sort are, another
+                sort's are taken.
         """
         taken = {stem(part) for word in words for part in words_of(word)}
         twins: list[str] = []
         for place, word in enumerate(words):
-            pairs = self.by_sort.get(_sort(word)) or next(iter(self.by_sort.values()), [])
+            of_sorts = (self.by_sort.get(_sort(word), []), *self.by_sort.values())
+            pairs = next(left for of in of_sorts if (left := [pair for pair in of if pair[1] not in meant]))
             rarity = math.log(max(1, self.count[word]))
             at = bisect_left(pairs, (self.count[word], ""))
             window = range(max(0, at - 2 * _NEAREST), min(len(pairs), at + 2 * _NEAREST))
@@ -139,6 +168,11 @@ class WordCounts:
             twins.append(nearest[int(np.argmin(hashes))])
             taken.add(stem(twins[-1]))
         return twins
+
+
+def _held(rule: Rule, vocabulary: Vocabulary) -> list[str]:
+    """The words that a rule may hold of."""
+    return [vocabulary.words[number] for number in np.flatnonzero(rule.meant(vocabulary))]
 
 
 def _sort(word: str) -> str:

@@ -61,7 +61,7 @@ class OutsideExplainer(BaseExplainer):
         label = self._labels.get((evidence.source_id, index)) or self._labels.get((None, index))
         if label is None:
             return self.failure(evidence, "NoLabel", f"{self._path} has no label for it")
-        detail = {"file": self._path.name, "place": label.place}
+        detail = {"file": self._path.name, "place": label.place, **label.said}
         return self.explanation(evidence, label.label, model=label.author or UNKNOWN_AUTHOR, detail=detail)
 
 
