@@ -6,34 +6,52 @@ so that whoever takes one apostrophe off has every text back (`explain.label_fil
 """
 
 import csv
-from collections.abc import Iterable
-from datetime import datetime
-from pathlib import Path
+import re
+from collections.abc import Sequence
+from typing import Any
 
-from autointerp.export.flat import Cell, flat_columns, flat_row
-from autointerp.export.items import ExportItem, Provenance
+import pyarrow as pa
+import pyarrow.compute as pc
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+from autointerp.export.options import ExportFormat, Order
+from autointerp.store.export_rows.columns import Column, flat_columns
+from autointerp.store.export_rows.expressions import moment
+
+_FORMULA = r"^'*[=+\-@\t\r]"
 
 
-def write_csv(items: Iterable[ExportItem], known: Provenance, path: Path) -> int:
+def write_csv(order: Order) -> int:
     """Write the lines to a new file, and return their number."""
-    n_rows = 0
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(flat_columns(known)))
-        writer.writeheader()
-        for item in items:
-            writer.writerow({name: _cell(value) for name, value in flat_row(item, known).items()})
-            n_rows += 1
+    options, n_rows = order.options, 0
+    with order.path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(_columns(order.reader.scorers()))
+        for table in order.reader.export_rows(_columns, options.where, baselines=options.baselines):
+            writer.writerows(zip(*map(_cells, table.columns), strict=True))
+            n_rows += table.num_rows
     return n_rows
 
 
 def no_formula(text: str) -> str:
     """A text as a cell that no spreadsheet runs."""
-    return f"'{text}" if text.lstrip("'").startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if re.match(_FORMULA, text) else text
 
 
-def _cell(value: Cell) -> Cell:
-    if isinstance(value, str):
-        return no_formula(value)
-    return value.isoformat() if isinstance(value, datetime) else value
+def _columns(scorers: Sequence[str]) -> dict[str, Column]:
+    # Moments as text already: pyarrow imports pandas to make Python's of them.
+    return {
+        name: Column(pa.string(), moment(column.sql)) if pa.types.is_timestamp(column.kind) else column
+        for name, column in flat_columns(scorers).items()
+    }
+
+
+def _cells(column: pa.ChunkedArray) -> Sequence[Any]:
+    if pa.types.is_string(column.type):
+        runs = pc.match_substring_regex(column, _FORMULA)
+        if pc.any(runs).as_py():
+            column = pc.if_else(runs, pc.binary_join_element_wise("'", column, ""), column)
+    cells: list[Any] = column.to_pylist()
+    return cells
+
+
+FORMAT = ExportFormat(write_csv)

@@ -1,20 +1,16 @@
 """A run as one pandas data frame: the flat columns of an export, and beside each score that of shuffled labels."""
 
-from itertools import islice
+from collections.abc import Sequence
 
 import pandas as pd
 import pyarrow as pa
 
-from autointerp.export.flat import flat_row
-from autointerp.export.items import ExportOptions, export_items, provenance
-from autointerp.export.parquet import flat_types
-from autointerp.records import FeatureFilter, Score
+from autointerp.records import FeatureFilter
+from autointerp.store.export_rows.columns import Column, corrected_columns, flat_columns
 from autointerp.store.reader import Reader
 
-_ROWS_PER_BATCH = 10_000
-_CORRECTED = ("_corrected", "_corrected_ci_low", "_corrected_ci_high")
 # Those that know missing values; what is not named here is a float with NaN, or a moment with NaT.
-_PANDAS_TYPES = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
+_PANDAS_TYPES = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype(), pa.bool_(): pd.BooleanDtype()}
 
 
 def feature_frame(reader: Reader, where: FeatureFilter) -> pd.DataFrame:
@@ -32,34 +28,19 @@ def feature_frame(reader: Reader, where: FeatureFilter) -> pd.DataFrame:
     Raises:
         FilterError: If the filter asks for a name that the run does not know.
     """
-    known = provenance(reader)
-    own = [f"{scorer}{end}" for scorer in known.scorers for end in ("_shuffled", *_CORRECTED)]
-    schema = pa.schema(flat_types(known) | dict.fromkeys(own, pa.float64()))
+    scorers = reader.scorers()
+    schema = pa.schema({name: column.kind for name, column in _columns(scorers).items()})
+    table = pa.concat_tables([schema.empty_table(), *reader.export_rows(_columns, where)])
     shuffled = reader.shuffled_values(where)
-    items = export_items(reader, ExportOptions(where), known)
-    batches: list[pa.Table] = []
-    while some := list(islice(items, _ROWS_PER_BATCH)):
-        rows = []
-        for item in some:
-            feature = item.labelled.feature
-            of_others = shuffled.get((feature.source_id, feature.feature_index), {})
-            row = flat_row(item, known) | {f"{scorer}_shuffled": v for scorer, v in of_others.items()}
-            for score in item.labelled.scores:
-                row |= _corrected(score)
-            rows.append(row)
-        batches.append(pa.Table.from_pylist(rows, schema=schema))
-    table = pa.concat_tables([schema.empty_table(), *batches])
-    for scorer in known.scorers:
+    features = list(zip(table["source_id"].to_pylist(), table["feature_index"].to_pylist(), strict=True))
+    for scorer in scorers:
+        values = [shuffled.get(feature, {}).get(scorer) for feature in features]
+        corrected = table.schema.get_field_index(f"{scorer}_corrected")
+        table = table.add_column(corrected, f"{scorer}_shuffled", pa.array(values, pa.float64()))
         if table[f"{scorer}_corrected"].null_count == table.num_rows:
-            table = table.drop_columns([f"{scorer}{end}" for end in _CORRECTED])
+            table = table.drop_columns(list(corrected_columns([scorer])))
     return table.to_pandas(types_mapper=_PANDAS_TYPES.get)
 
 
-def _corrected(score: Score) -> dict[str, float]:
-    """A score without the judge's errors, where it has that (`score.calibration`)."""
-    value, limits = score.detail.get("corrected"), score.detail.get("corrected_interval")
-    if value is None or limits is None:
-        return {}
-    return dict(
-        zip((f"{score.scorer}{end}" for end in _CORRECTED), (value, limits["low"], limits["high"]), strict=True)
-    )
+def _columns(scorers: Sequence[str]) -> dict[str, Column]:
+    return flat_columns(scorers) | corrected_columns(scorers)

@@ -146,7 +146,7 @@ def compare_runs(
     one, other = choose_sides(first, second, explainer, judge)
     names = common_scorers(one, other, scorers)
     warnings = list(what_to_know(one, other))
-    values = {name: _Values() for name in names}
+    values = {name: PairedValues() for name in names}
     for source, of_one, of_other in each_read(one, other):
         for name, of in values.items():
             of.add(name, of_one, of_other, same_text=has_same_text(one, other, source))
@@ -164,8 +164,14 @@ def compare_runs(
 
 
 @dataclass(slots=True)
-class _Values:
-    """What one scorer gave to either side, as it is read."""
+class PairedValues:
+    """What one scorer gave to either side, as it is read.
+
+    Attributes:
+        first: The first side's values.
+        second: The second side's.
+        pairs: Features that both have.
+    """
 
     first: list[float] = field(default_factory=list)
     second: list[float] = field(default_factory=list)

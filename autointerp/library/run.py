@@ -7,8 +7,9 @@ for hit in run.search("error handling", top_k=5):
     print(hit.feature_index, hit.label, hit.scores)
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -16,67 +17,40 @@ from typing import TYPE_CHECKING, Self
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import AutointerpError, FilterError, SearchError
 from autointerp.identity import FeatureKey
+from autointerp.library.feature_view import FeatureView
+from autointerp.library.search_settings import SearchSettings
+from autointerp.library.trials import EVERY_TRIAL, LabelTrials, TrialChoice, read_trials
 from autointerp.records import (
     EVERY_FEATURE,
     Context,
     ContextKind,
-    Failure,
     FeatureFilter,
-    FeatureRecord,
-    Neighbor,
     SearchHit,
     SourceRecord,
     Split,
 )
 from autointerp.run.on_disk.lock import is_under_way
 from autointerp.run.on_disk.paid import find_paid
-from autointerp.score.tier import Tier, tier_of
+from autointerp.search.describe import describe
 from autointerp.search.engine import SearchEngine
+from autointerp.search.hits import MAX_TOP_K
 from autointerp.store.known import check_context_names, check_count, check_name, shown
 from autointerp.store.neighbors import LABEL_SPACE
 from autointerp.store.reader import Reader
-from autointerp.store.results import ScoredLabel, ScorerSummary, StageStatus, shuffled_means, with_scores
+from autointerp.store.results import (
+    ScorerSummary,
+    StageStatus,
+    with_scores,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from autointerp.live.read import Readable
     from autointerp.llm.journal import Paid
+    from autointerp.records.live import ActivationHistograms, TextFirings
+    from autointerp.run.live import LiveRun
     from autointerp.run.on_disk.kept import KeptWindows
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class FeatureView:
-    """All that a run knows of one feature.
-
-    Attributes:
-        feature: Its statistics.
-        neighbors: Its stored neighbors in each space, closest first.
-        labels: Its current labels with their scores, true ones first, then baselines.
-        contexts: The contexts that were built to explain and score it. `Run.contexts` has all that the pass kept, also
-            before any are built.
-        failures: What could not be done for it, and why.
-    """
-
-    feature: FeatureRecord
-    neighbors: tuple[Neighbor, ...]
-    labels: tuple[ScoredLabel, ...]
-    contexts: tuple[Context, ...]
-    failures: tuple[Failure, ...]
-
-    @property
-    def tier(self) -> Tier | None:
-        """On which side of the feature scores carry its true label; None without scores (`score.tier`)."""
-        own = next((scored for scored in self.labels if not scored.explanation.is_baseline), None)
-        return tier_of(own.scores, shuffled_means((s.explanation, s.scores) for s in self.labels)) if own else None
-
-    def __repr__(self) -> str:
-        lines = [f"<FeatureView of {self.feature!r}"]
-        for scored in self.labels:
-            by = scored.explanation.explainer
-            scores = "".join(f", {score.scorer} {score.value:.2f}" for score in scored.scores)
-            lines.append(f"  label {scored.explanation.label!r} ({by}){scores}")
-        lines += [f"  failure {failure.stage}: {failure.error_type}: {failure.message}" for failure in self.failures]
-        return "\n".join([*lines, f"  {len(self.contexts)} contexts, {len(self.neighbors)} neighbors>"])
 
 
 class Run:
@@ -88,6 +62,10 @@ class Run:
     Args:
         folder: The run's folder.
         embedder: For queries; by default the one of the run's pipeline, loaded at the first query.
+
+    Example:
+        >>> client.run.status()[0]
+        <StageStatus collect (done): 12 done, 0 failed, 0 pending, $0.00>
     """
 
     def __init__(self, folder: str | Path, embedder: TextEmbedder | None = None) -> None:
@@ -96,8 +74,13 @@ class Run:
         # A folder without a store is told now, not at the first query.
         self._record = self.reader.run()
 
+    @property
+    def name(self) -> str:
+        """The run's folder."""
+        return str(self.reader.path.parent)
+
     def __repr__(self) -> str:
-        return f"<Run {self.reader.path.parent}: {self._told()}>"
+        return f"<Run {self.name}: {self._told()}>"
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path, TextEmbedder | None]]:
         # A copy in another process reads the run for itself.
@@ -113,9 +96,15 @@ class Run:
         scorers = f", scored by {', '.join(known.scorers)}" if known.scorers else ""
         return f"{sources or 'nothing collected yet'}, {n_labels:,} labels{scorers}"
 
-    def search(self, query: str, top_k: int = 10, where: FeatureFilter = EVERY_FEATURE) -> list[SearchHit]:
+    def search(
+        self,
+        query: str,
+        top_k: int = 10,
+        where: FeatureFilter = EVERY_FEATURE,
+        min_relevance: float | None = None,
+    ) -> list[SearchHit]:
         """Find features by meaning and words; see `SearchEngine.search`."""
-        return self.engine.search(query, top_k, _checked(where))
+        return self.engine.search(query, top_k, _checked(where), min_relevance)
 
     def rerank(
         self,
@@ -123,20 +112,47 @@ class Run:
         query: str,
         source_id: str | None = None,
         where: FeatureFilter = EVERY_FEATURE,
+        reranker: str | None = None,
     ) -> list[SearchHit]:
         """Order features by a closer look at labels and contexts; see `SearchEngine.rerank`."""
-        return self.engine.rerank(features, query, source_id, _checked(where))
+        return self.engine.rerank(features, query, source_id, _checked(where), reranker)
+
+    def search_closer(
+        self,
+        query: str,
+        top_k: int = 10,
+        where: FeatureFilter = EVERY_FEATURE,
+        min_relevance: float | None = None,
+        reranker: str | None = None,
+    ) -> list[SearchHit]:
+        """`search` for `search.n_reranked` features at least, then the `top_k` of them by a closer look."""
+        top_k = check_count("top_k", top_k, MAX_TOP_K)
+        hits = self.search(query, max(top_k, self.search_settings.config.n_reranked), where, min_relevance)
+        return self.rerank_hits(hits, query, where, reranker)[:top_k]
 
     def rerank_hits(
-        self, hits: Sequence[SearchHit], query: str, where: FeatureFilter = EVERY_FEATURE
+        self,
+        hits: Sequence[SearchHit],
+        query: str,
+        where: FeatureFilter = EVERY_FEATURE,
+        reranker: str | None = None,
     ) -> list[SearchHit]:
-        """Order hits, which may be of several sources, by a closer look; see `SearchEngine.rerank`."""
+        """Order hits, which may be of several sources, by a closer look; see `SearchEngine.rerank`.
+
+        As they are where it could not be taken.
+        """
         features_of: dict[str, list[int]] = {}
         for hit in hits:
             features_of.setdefault(hit.source_id, []).append(hit.feature_index)
         closer = [
-            hit for source, features in features_of.items() for hit in self.rerank(features, query, source, where)
+            hit
+            for source, features in features_of.items()
+            for hit in self.rerank(features, query, source, where, reranker)
         ]
+        if any(math.isnan(hit.relevance) for hit in closer):
+            return list(hits)
+        n_alike = {(hit.source_id, hit.feature_index): hit.n_alike for hit in hits}
+        closer = [replace(hit, n_alike=n_alike[hit.source_id, hit.feature_index]) for hit in closer]
         return sorted(closer, key=lambda hit: (-hit.relevance, hit.source_id, hit.feature_index))
 
     def neighbors(
@@ -149,6 +165,17 @@ class Run:
     ) -> list[SearchHit]:
         """Find features close to one or several; see `SearchEngine.neighbors`."""
         return self.engine.neighbors(features, space, top_k, source_id, _checked(where))
+
+    def describe(self, features: Sequence[FeatureKey], source_id: str | None = None) -> list[SearchHit]:
+        """Features of one source with their best labels, ascending; see `search.describe`."""
+        return describe(self.reader, features, source_id)
+
+    def strongest(self, features: Sequence[int], source_id: str, n: int) -> dict[int, list[Context]]:
+        """Of features of one source, the `n` contexts in which each fires most, as far as any were built."""
+        return {
+            of.feature_index: sorted((c for c in of.contexts if c.is_active), key=lambda c: -c.max_activation)[:n]
+            for of in self.reader.feature_contexts(features, source_id)
+        }
 
     def feature(self, feature: FeatureKey, source_id: str | None = None) -> FeatureView:
         """All that is known of one feature.
@@ -225,6 +252,44 @@ class Run:
             found = [context for context in found if context.quantile == quantile]
         return sorted(found, key=lambda context: -context.max_activation)[:n]
 
+    def firings(
+        self,
+        texts: "Iterable[Readable]",
+        source_id: str | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> "Iterator[TextFirings]":
+        """What the features of one source do on texts and conversations, in order, lazily; see `live.firings`.
+
+        The run's model and its coders are loaded once, at the first question.
+
+        Args:
+            texts: Each a text, or a list of messages.
+            source_id: The source; the run's only one where None.
+            on_progress: Told how many texts are done.
+
+        Raises:
+            StoreError: If there is no such source, or several and none is named.
+            RunError: If the run's folder is not whole.
+            SubjectError: If the model or a coder can't be loaded any more or is another one, or a text can't be read.
+        """
+        from autointerp.live.firings import read_firings  # looking a feature up needs no torch
+
+        source = self.reader.source(source_id)
+        live = self.live.of_source(source)
+        return (firings for (firings,) in read_firings(live, texts, [source.source_id], on_progress))
+
+    def activation_histograms(
+        self, features: Sequence[FeatureKey] | None = None, source_id: str | None = None
+    ) -> "ActivationHistograms":
+        """How active features of one source are over the corpus; see `Reader.activation_histograms`."""
+        return self.reader.activation_histograms(features, source_id)
+
+    def trials(
+        self, feature: FeatureKey, choice: TrialChoice = EVERY_TRIAL, source_id: str | None = None
+    ) -> tuple[LabelTrials, ...]:
+        """What each label of a feature was tried on: asked, answered and true; see `library.trials.read_trials`."""
+        return read_trials(self.reader, self.feature(feature, source_id).labels, choice)
+
     def to_pandas(self, where: FeatureFilter = EVERY_FEATURE) -> "pd.DataFrame":
         """Features with their labels and scores: a row a label, and one a feature without a label.
 
@@ -244,6 +309,10 @@ class Run:
     def sources(self) -> list[SourceRecord]:
         """The coders that the run is about."""
         return self.reader.sources()
+
+    def scorers(self) -> list[str]:
+        """The scorers by which current labels have scores, ascending."""
+        return self.reader.scorers()
 
     @property
     def has_several_sources(self) -> bool:
@@ -283,18 +352,26 @@ class Run:
         return KeptWindows(self.reader.path.parent)
 
     @cached_property
+    def live(self) -> "LiveRun":
+        """The run's subject, loaded at the first question."""
+        from autointerp.run.live import LiveRun  # looking a feature up needs no torch
+
+        return LiveRun(self.reader.path.parent)
+
+    @cached_property
     def engine(self) -> SearchEngine:
-        """The search engine, with the run's embedder."""
-        return SearchEngine(self.reader, self._embedder or self._own_embedder())
+        """The search engine, with the run's embedder and settings."""
+        return self.search_settings.engine(self.reader, self._embedder)
 
-    def _own_embedder(self) -> TextEmbedder:
-        # Looking a feature up needs no embedder.
-        from autointerp.config import EmbedderConfig
-        from autointerp.config.file import as_kept
-        from autointerp.embedder import Embedder
+    @property
+    def embedder_name(self) -> str:
+        """The model that queries are embedded by, and labels have to be."""
+        return (self._embedder or self.search_settings.embedders()[0]).name
 
-        settings = self._record.pipeline.get("embedder", {}) if self._record else {}
-        return Embedder(as_kept(EmbedderConfig, settings, self.reader.path))
+    @cached_property
+    def search_settings(self) -> SearchSettings:
+        """What its pipeline says of search."""
+        return SearchSettings(self.reader.path, self._record.pipeline if self._record else {})
 
 
 def _killed(stage: StageStatus) -> StageStatus:
@@ -316,5 +393,9 @@ def open_run(folder: str | Path, embedder: TextEmbedder | None = None) -> Run:
 
     Raises:
         StoreError: If there is no run in this folder.
+
+    Example:
+        >>> autointerp.open_run("runs/demo").feature(1).labels[0].explanation.label
+        'river'
     """
     return Run(folder, embedder)

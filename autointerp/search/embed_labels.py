@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autointerp.embedder import TextEmbedder
+from autointerp.words import label_meaning
 
 if TYPE_CHECKING:
     from autointerp.store.reader import Reader
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LABELS_PER_TRANSACTION = 4096
+LABELS_PER_READ = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,14 @@ def index_labels(
         embedder: Its name is stored with each embedding; embeddings of other embedders stay as they are.
         progress: Called after each transaction with the labels embedded so far.
     """
-    explanations = reader.explanations()
-    known = reader.embedded_ids(embedder.name)
-    missing = [e for e in explanations if e.explanation_id not in known]
-    for first in range(0, len(missing), LABELS_PER_TRANSACTION):
-        some = missing[first : first + LABELS_PER_TRANSACTION]
-        vectors = embedder.embed([e.label for e in some])
-        writer.add_label_embeddings([e.explanation_id for e in some], embedder.name, vectors)
-        progress(first + len(some))
-    logger.info("embedded %d labels with %s, %d in all", len(missing), embedder.name, len(explanations))
-    return Indexed(len(missing), len(explanations))
+    n_added = 0
+    while missing := reader.labels_to_embed(embedder.name, LABELS_PER_READ):
+        for first in range(0, len(missing), LABELS_PER_TRANSACTION):
+            some = missing[first : first + LABELS_PER_TRANSACTION]
+            vectors = embedder.embed([label_meaning(label) for _, label in some])
+            writer.add_label_embeddings([explanation for explanation, _ in some], embedder.name, vectors)
+            n_added += len(some)
+            progress(n_added)
+    n_labels = reader.n_labels()
+    logger.info("embedded %d labels with %s, %d in all", n_added, embedder.name, n_labels)
+    return Indexed(n_added, n_labels)

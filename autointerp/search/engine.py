@@ -1,53 +1,40 @@
 """Search, reranking and neighbors over the labels of one run.
 
-Search is exact: every label that passes the filters is compared. Its relevance is a convex combination of meaning and
-words, which Bruch, Gai and Ingber ("An Analysis of Fusion Functions for Hybrid Retrieval", TOIS 2023) found to beat
-fusing by rank:
-
-    relevance = (1 - WORD_WEIGHT) cosine(query, label) + WORD_WEIGHT words(query, label)
-
-where `words` is the cosine of TF-IDF vectors, and 1 where the label holds the whole query as a phrase. Reranking takes
-a closer look, at what the features fire on:
-
-    relevance = (1 - CONTEXT_WEIGHT) cosine(query, label) + CONTEXT_WEIGHT mean(the N_CLOSEST largest
-                cosine(query, context) over the N_CONTEXTS strongest active contexts of the explain split)
+Search is exact: every label that passes the filters is compared, by meaning and by words (`relevance`). `rerank` looks
+closer, at what the features fire on.
 """
 
+import logging
 import threading
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32
 
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import SearchError
 from autointerp.identity import FeatureKey
-from autointerp.records import EVERY_FEATURE, Context, Explanation, FeatureFilter, Score, SearchHit
-from autointerp.search.exact_index import ExactIndex
-from autointerp.search.word_matches import WordMatches
+from autointerp.records import EVERY_FEATURE, FeatureFilter, SearchHit
+from autointerp.search.hits import MAX_TOP_K, best_of_each_feature, best_places, count_alike
+from autointerp.search.labels import Labels
+from autointerp.search.neighbors import stored_neighbors
+from autointerp.search.open_labels import EXACT_BELOW, open_labels
+from autointerp.search.relevance import fuse, share_of_floor, weigh_scores
 from autointerp.store.known import check_count, feature_keys, shown
-from autointerp.store.label_table import LabelTable
+from autointerp.store.label_rows import LabelState
 from autointerp.store.neighbors import LABEL_SPACE
 from autointerp.store.reader import Reader
 
-WORD_WEIGHT = 0.2
-CONTEXT_WEIGHT = 0.5
-N_CONTEXTS = 8
-N_CLOSEST = 3
-MAX_TOP_K = 10_000
+if TYPE_CHECKING:
+    from autointerp.config import SearchConfig
+    from autointerp.search.rerankers.base import AskModel, BaseReranker
 
+logger = logging.getLogger(__name__)
 
-class _Labels:
-    """The labels of a store in one of its states, with what finds among them."""
-
-    def __init__(self, table: LabelTable) -> None:
-        self.table = table
-        self.index = ExactIndex(table.embeddings)
-
-    @cached_property
-    def words(self) -> WordMatches:
-        return WordMatches(self.table.labels)
+LEAST_CANDIDATES = 100
+CANDIDATES = 4
 
 
 class SearchEngine:
@@ -57,47 +44,113 @@ class SearchEngine:
 
     Args:
         reader: Of the run's store.
-        embedder: The one that the labels are indexed with; it embeds the queries.
+        embedder: The one that the labels are indexed with; it embeds what is reranked.
+        queries: The same model, for queries; by default the embedder does them too.
+        exact_below: So many labels or more are searched by the index folder beside the store.
+        config: How labels are ranked; by default as `SearchConfig` has it.
+        ask: Asks a language model, for a reranker that is one.
     """
 
-    def __init__(self, reader: Reader, embedder: TextEmbedder) -> None:
-        self._reader = reader
-        self._embedder = embedder
-        self._lock = threading.Lock()
-        self._read: tuple[tuple[int, int] | None, _Labels] | None = None
+    def __init__(
+        self,
+        reader: Reader,
+        embedder: TextEmbedder,
+        queries: TextEmbedder | None = None,
+        exact_below: int = EXACT_BELOW,
+        config: "SearchConfig | None" = None,
+        ask: "AskModel | None" = None,
+    ) -> None:
+        if config is None:
+            from autointerp.config import SearchConfig  # looking a feature up needs no pydantic
 
-    def search(self, query: str, top_k: int = 10, where: FeatureFilter = EVERY_FEATURE) -> list[SearchHit]:
+            config = SearchConfig()
+        self._reader = reader
+        self._exact_below = exact_below
+        self._embedder = embedder
+        self._queries = queries or embedder
+        self._config = config
+        self._ask = ask
+        self._rerankers: dict[str, BaseReranker] = {}
+        self._lock = threading.Lock()
+        self._read: tuple[tuple[int, int] | None, LabelState, Labels] | None = None
+
+    def search(
+        self,
+        query: str,
+        top_k: int = 10,
+        where: FeatureFilter = EVERY_FEATURE,
+        min_relevance: float | None = None,
+    ) -> list[SearchHit]:
         """Find the features whose labels are closest to a query, most relevant first; each feature once.
 
         Args:
             query: Any text.
             top_k: Features wanted, 1 to `MAX_TOP_K`.
             where: Only labels that pass are found.
+            min_relevance: Where not even the best label has so much, no label is about the query, and none is found;
+                step 3 of `relevance`. None for the setting `search.min_relevance`, 0 for the nearest in any case.
 
         Returns:
-            Hits; relevance as in the module's docstring, at most 1.
+            Hits; relevance as in `relevance`, at most 1.
 
         Raises:
-            SearchError: If the query is empty, `top_k` is out of range, or no label is indexed.
+            SearchError: If the query is empty, an option is out of range, or no label is indexed.
             FilterError: If the filter asks for a name that the run does not know.
         """
-        return self.search_many([query], top_k, where)[0]
+        return self.search_many([query], top_k, where, min_relevance)[0]
 
     def search_many(
-        self, queries: Sequence[str], top_k: int = 10, where: FeatureFilter = EVERY_FEATURE
+        self,
+        queries: Sequence[str],
+        top_k: int = 10,
+        where: FeatureFilter = EVERY_FEATURE,
+        min_relevance: float | None = None,
     ) -> list[list[SearchHit]]:
         """`search` for many queries, embedded together; one list a query, in order."""
         for query in queries:
             _check_query(query)
         top_k = check_count("top_k", top_k, MAX_TOP_K)
+        least = self._config.min_relevance if min_relevance is None else _check_relevance(min_relevance)
         labels = self._labels()
-        allowed = labels.table.passing(where)
-        found = []
-        for query, vector in zip(queries, self._embedder.embed(queries), strict=True):
-            rows, meaning = labels.index.search(vector, allowed)
-            relevance = (1 - WORD_WEIGHT) * meaning + WORD_WEIGHT * labels.words.of(query)[rows]
-            found.append(best_of_each_feature(labels.table, rows, relevance, top_k))
-        return found
+        allowed = labels.passing(where)
+        return [
+            self._found(labels, query, vector, top_k, allowed, least)
+            for query, vector in zip(queries, self._queries.embed(queries), strict=True)
+        ]
+
+    def _found(
+        self,
+        labels: Labels,
+        query: str,
+        vector: Float32[np.ndarray, " dim"],
+        top_k: int,
+        allowed: Bool[np.ndarray, " row"] | None,
+        min_relevance: float,
+    ) -> list[SearchHit]:
+        n_rows = max(LEAST_CANDIDATES, CANDIDATES * top_k)
+        while True:
+            rows, meaning, words = labels.candidates(query, vector, n_rows, allowed)
+            relevance = fuse(meaning, words, self._config.word_weight)
+            if self._config.score_weight:
+                relevance = weigh_scores(relevance, labels.mean_scores(rows), self._config.score_weight)
+            places = best_places(labels, rows, relevance, top_k)
+            # Several labels a feature may have left too few features.
+            if len(places) == top_k or len(rows) < n_rows:
+                break
+            n_rows *= 4
+        if not places.size or self._is_about_nothing(query, vector, float(relevance[places[0]]), min_relevance):
+            return []
+        n_alike = count_alike(places, rows, meaning, labels)
+        return [
+            replace(labels.hit(int(rows[place]), float(relevance[place])), n_alike=n)
+            for place, n in zip(places.tolist(), n_alike, strict=True)
+        ]
+
+    def _is_about_nothing(
+        self, query: str, vector: Float32[np.ndarray, " dim"], best: float, min_relevance: float
+    ) -> bool:
+        # What reaches the whole of it reaches any part.
+        return best < min_relevance and best < min_relevance * share_of_floor(query, vector, self._queries)
 
     def rerank(
         self,
@@ -105,63 +158,45 @@ class SearchEngine:
         query: str,
         source_id: str | None = None,
         where: FeatureFilter = EVERY_FEATURE,
+        reranker: str | None = None,
     ) -> list[SearchHit]:
         """Order given features by a closer look at their labels and at what they fire on, most relevant first.
 
-        It needs no index: labels and contexts are embedded here.
+        It needs no index: labels and contexts are read here.
 
         Args:
             features: Labelled features; a repeated one counts once.
             query: Any text.
             source_id: Their source; the run's only one where None.
             where: Only labels that pass are looked at; a feature without such a label is left out.
+            reranker: By name, `module:Class` or `file.py:Class`; None for the setting `search.reranker`.
 
         Returns:
-            One hit a feature, by its most relevant label; relevance as in the module's docstring.
+            One hit a feature, by its most relevant label; relevance on the reranker's own scale. Where it could not
+            tell, which it has said, the features as they were given, with a relevance of NaN.
 
         Raises:
             UnknownFeatureError: If there is no such feature.
-            SearchError: If the query is empty, or a feature has no label.
+            SearchError: If the query is empty, a feature has no label, or the reranker's model can't be had.
             FilterError: If the filter asks for a name that the run does not know.
+            PipelineError: If there is no such reranker.
         """
-        _check_query(query)
-        named, given = feature_keys(features, source_id)
-        indices = sorted(set(given))
-        with self._reader.session() as reader:
-            where.check(reader.known_names())
-            if not indices:
-                return []
-            records = {record.feature_index: record for record in reader.features(indices, named)}
-            source = records[indices[0]].source_id
-            explanations = reader.explanations(indices, source)
-            contexts_of = {
-                f.feature_index: _strongest(f.of("explain", active=True))
-                for f in reader.feature_contexts(indices, source)
-            }
-            scores_of = _by_explanation(reader.scores(indices, source_id=source))
-        unlabelled = set(indices) - {e.feature_index for e in explanations}
-        if unlabelled:
-            raise SearchError(
-                f"feature {min(unlabelled)} of {source} has no label", "leave it out, or explain it first"
-            )
+        from autointerp.search.rerank import rerank
 
-        explanations = [
-            e for e in explanations if where.admits(records[e.feature_index], e, scores_of.get(e.explanation_id, ()))
-        ]
-        asked = self._embedder.embed([query])[0]
-        to_label = self._similarity([e.label for e in explanations], asked)
-        to_context = self._similarity([c.text for contexts in contexts_of.values() for c in contexts], asked)
-        best: dict[int, SearchHit] = {}
-        for explanation in explanations:
-            index = explanation.feature_index
-            closest = sorted((to_context[c.text] for c in contexts_of.get(index, ())), reverse=True)[:N_CLOSEST]
-            relevance = to_label[explanation.label]
-            if closest:
-                relevance = (1 - CONTEXT_WEIGHT) * relevance + CONTEXT_WEIGHT * sum(closest) / len(closest)
-            if index not in best or relevance > best[index].relevance:
-                scores = scores_of.get(explanation.explanation_id, ())
-                best[index] = _hit(explanation, relevance, records[index].density, scores)
-        return sorted(best.values(), key=lambda hit: (-hit.relevance, hit.feature_index))
+        _check_query(query)
+        return rerank(self._reader, self._reranker(reranker), features, query, source_id, where)
+
+    def _reranker(self, name: str | None) -> "BaseReranker":
+        # A search without it does without what language models need.
+        from autointerp.search.rerankers.base import RerankTools, no_model
+        from autointerp.search.rerankers.registry import load_reranker
+
+        name = self._config.reranker if name is None else name
+        with self._lock:
+            if name not in self._rerankers:
+                tools = RerankTools(self._embedder, self._config, self._ask or no_model, logger.warning)
+                self._rerankers[name] = load_reranker(name)(tools)
+            return self._rerankers[name]
 
     def neighbors(
         self,
@@ -201,119 +236,47 @@ class SearchEngine:
             return self._label_neighbors(source, group, top_k, where)
         if len(group) > 1:
             raise SearchError(f"neighbors of a group are not stored in the space {space!r}", "use the space 'label'")
-        return self._stored_neighbors(source, group[0], space, top_k, where)
+        return stored_neighbors(self._reader, source, group[0], space, top_k, where)
 
     def _label_neighbors(self, source: str, group: Sequence[int], top_k: int, where: FeatureFilter) -> list[SearchHit]:
         labels = self._labels()
-        table = labels.table
-        own = table.rows_of(source, group)
-        unlabelled = set(group) - set(table.feature_index[own].tolist())
+        own = labels.rows_of(source, list(group))
+        unlabelled = set(group) - {feature for _, feature in labels.features(own)}
         if unlabelled:
             raise SearchError(
                 f"feature {min(unlabelled)} of {source} has no indexed label", "explain and index it first"
             )
-        centroid = table.embeddings[own].mean(axis=0, dtype=np.float64)
+        centroid = labels.vectors(own).mean(axis=0, dtype=np.float64)
         length = float(np.linalg.norm(centroid))
-        allowed = table.passing(where) & (table.source_ids == source)
-        allowed[own] = False
-        rows, similarity = labels.index.search(
-            (centroid / length if length > 0 else centroid).astype(np.float32), allowed
-        )
-        return best_of_each_feature(table, rows, similarity, top_k)
+        asked = (centroid / length if length > 0 else centroid).astype(np.float32)
+        labels.passing(where)  # an unknown name is told
+        sources = {source} if where.sources is None else frozenset(where.sources) & {source}
+        allowed = labels.passing(replace(where, sources=sources))
+        n_rows = max(LEAST_CANDIDATES, CANDIDATES * top_k) + len(own)
+        while True:
+            rows, similarity = labels.closest(asked, n_rows, allowed)
+            others = ~np.isin(rows, own)
+            hits = best_of_each_feature(labels, rows[others], similarity[others], top_k)
+            if len(hits) == top_k or len(rows) < n_rows:
+                return hits
+            n_rows *= 4
 
-    def _stored_neighbors(
-        self, source: str, feature: int, space: str, top_k: int, where: FeatureFilter
-    ) -> list[SearchHit]:
-        with self._reader.session() as reader:
-            found = reader.neighbors(feature, space, source_id=source)
-            indices = [neighbor.feature_index for neighbor in found]
-            records = {record.feature_index: record for record in reader.features(indices, source)}
-            explanations = reader.explanations(indices, source)
-            scores_of = _by_explanation(reader.scores(indices, source_id=source))
-            where.check(reader.known_names())
-        hits: list[SearchHit] = []
-        for neighbor in found:
-            record = records[neighbor.feature_index]
-            own = [e for e in explanations if e.feature_index == neighbor.feature_index]
-            passing = [e for e in own if where.admits(record, e, scores_of.get(e.explanation_id, ()))]
-            if passing:
-                scores = scores_of.get(passing[0].explanation_id, ())
-                hits.append(_hit(passing[0], neighbor.similarity, record.density, scores))
-            elif not own and where.admits(record, None, ()):
-                hits.append(SearchHit(source, record.feature_index, "", "", neighbor.similarity, record.density))
-        return hits[:top_k]
-
-    def _similarity(self, texts: Sequence[str], vector: Float32[np.ndarray, " dim"]) -> dict[str, float]:
-        """Cosine of each text with a unit vector."""
-        if not texts:
-            return {}
-        return dict(zip(texts, (self._embedder.embed(texts) @ vector).tolist(), strict=True))
-
-    def _labels(self) -> _Labels:
+    def _labels(self) -> Labels:
         try:
             file = self._reader.path.stat()
         except FileNotFoundError:
             file = None
-        state = None if file is None else (file.st_mtime_ns, file.st_size)
+        seen = None if file is None else (file.st_mtime_ns, file.st_size)
         with self._lock:
-            if self._read is None or state != self._read[0]:
-                table = self._reader.label_table(self._embedder.name)
-                if not table.labels:
-                    raise SearchError(
-                        f"{self._reader.path} has no labels embedded with {self._embedder.name}",
-                        "run `autointerp index` first",
-                    )
+            if self._read is None or seen != self._read[0] or self._read[2].is_late:
+                with self._reader.session() as reader:
+                    state = reader.label_state()
+                    kept = self._read[2] if self._read is not None and self._read[1] == state else None
+                    kept = None if kept is not None and kept.is_late else kept
+                    labels = kept or open_labels(reader, self._embedder.name, self._exact_below)
                 # The file's state from before reading: a transaction in between is seen at the next query.
-                self._read = (state, _Labels(table))
-            return self._read[1]
-
-
-def best_of_each_feature(
-    table: LabelTable,
-    rows: Int64[np.ndarray, " candidate"],
-    relevance: Float64[np.ndarray, " candidate"],
-    top_k: int,
-) -> list[SearchHit]:
-    """The most relevant row of each feature, the `top_k` most relevant of these; ties in the order of the rows.
-
-    Args:
-        table: The labels.
-        rows: Candidates, ascending.
-        relevance: Of each candidate.
-        top_k: Features wanted.
-    """
-    chosen: dict[tuple[str, int], SearchHit] = {}
-    for place in np.argsort(-relevance, kind="stable").tolist():
-        row = int(rows[place])
-        key = (table.source_ids[row], int(table.feature_index[row]))
-        if key not in chosen:
-            chosen[key] = table.hit(row, float(relevance[place]))
-            if len(chosen) == top_k:
-                break
-    return list(chosen.values())
-
-
-def _hit(explanation: Explanation, relevance: float, density: float, scores: Sequence[Score]) -> SearchHit:
-    return SearchHit(
-        source_id=explanation.source_id,
-        feature_index=explanation.feature_index,
-        label=explanation.label,
-        explanation_id=explanation.explanation_id,
-        relevance=relevance,
-        density=density,
-        scores={score.scorer: score.value for score in scores},
-    )
-
-
-def _by_explanation(scores: Sequence[Score]) -> Mapping[str, list[Score]]:
-    found: dict[str, list[Score]] = {}
-    for score in scores:
-        found.setdefault(score.explanation_id, []).append(score)
-    return found
-
-
-def _strongest(contexts: Sequence[Context]) -> list[Context]:
-    return sorted(contexts, key=lambda context: (-context.max_activation, context.context_id))[:N_CONTEXTS]
+                self._read = (seen, state, labels)
+            return self._read[2]
 
 
 def _check_query(query: str) -> None:
@@ -321,3 +284,9 @@ def _check_query(query: str) -> None:
         raise SearchError(f"{shown(query)} is no text to search for", "give one text as the query")
     if not query.strip():
         raise SearchError("the query is empty", "say in words what the feature should be about")
+
+
+def _check_relevance(relevance: float) -> float:
+    if isinstance(relevance, bool) or not isinstance(relevance, int | float) or not 0 <= relevance <= 1:
+        raise SearchError(f"min_relevance is {shown(relevance)}", "give a number from 0 to 1")
+    return float(relevance)

@@ -1,6 +1,7 @@
 """How far labels have the very words of a query.
 
-A word is a run of letters and digits, in lower case. Labels and query are vectors over the words of all labels:
+A word is a run of letters and digits, as `words.plain_word` has it. Labels and query are vectors over the words of all
+labels:
 
     weight = (1 + ln occurrences) (1 + ln((1 + labels) / (1 + labels with the word)))
 
@@ -8,16 +9,65 @@ as in scikit-learn's `TfidfVectorizer(sublinear_tf=True)`, which gives the same 
 a whole search may take.
 """
 
+import math
 import re
 from array import array
 from collections import Counter
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Callable, Sequence
+from functools import lru_cache, reduce
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from autointerp.words import plain_word, says_something
+
 _WORD = re.compile(r"\w+")
+
+
+def words_of_label(text: str) -> list[str]:
+    """The words of a label or a query, in order, as they are compared."""
+    return _WORD.findall(plain_word(text))
+
+
+def words_of_query(query: str) -> list[str]:
+    """The words of a query that say something, in order; all of them where none does.
+
+    A whole question would otherwise be closest to the labels of features that fire on its "the" and "of".
+    """
+    words = words_of_label(query)
+    return [word for word in words if says_something(word)] or words
+
+
+def match_words(
+    query: str, labels: Sequence[str], n_labels: int, n_with: Callable[[str], int]
+) -> Float64[np.ndarray, " label"]:
+    """What `WordMatches.of` says of some of many labels, from their own texts.
+
+    Args:
+        query: Any text.
+        labels: Those to compare.
+        n_labels: Labels in all.
+        n_with: In how many of all a word is.
+    """
+    rarity = lru_cache(maxsize=None)(lambda word: 1 + math.log((1 + n_labels) / (1 + n_with(word))))
+
+    def weights(words: Sequence[str]) -> dict[str, float]:
+        return {word: (1 + math.log(n)) * rarity(word) for word, n in Counter(words).items()}
+
+    phrase = plain_word(query.strip())
+    asked = {word: weight for word, weight in weights(words_of_query(phrase)).items() if n_with(word)}
+    length = math.hypot(*asked.values())
+    as_a_whole = re.compile(rf"(?<!\w){re.escape(phrase)}(?!\w)")
+    found = np.zeros(len(labels))
+    for place, label in enumerate(labels):
+        plain = plain_word(label)
+        has = weights(_WORD.findall(plain))
+        common = sum(weight * has.get(word, 0.0) for word, weight in asked.items())
+        if common:
+            found[place] = common / (length * math.hypot(*has.values()))
+        if as_a_whole.search(plain):
+            found[place] = 1.0
+    return found
 
 
 class WordMatches:
@@ -28,7 +78,7 @@ class WordMatches:
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
-        self._lowered = [label.lower() for label in labels]
+        self._lowered = [plain_word(label) for label in labels]
         self._number: dict[str, int] = {}
         words, rows = array("q"), array("q")
         for row, label in enumerate(self._lowered):
@@ -48,8 +98,8 @@ class WordMatches:
     def of(self, query: str) -> Float64[np.ndarray, " row"]:
         """Cosine of TF-IDF vectors, in which rare words weigh more; 1 where a label has the whole query as a phrase."""
         matches = np.zeros(len(self._lowered))
-        phrase = query.strip().lower()
-        n_times = Counter(_WORD.findall(phrase))
+        phrase = plain_word(query.strip())
+        n_times = Counter(words_of_query(phrase))
         asked = [(self._number[word], n) for word, n in n_times.items() if word in self._number]
         if asked:
             weights = np.array([(1 + np.log(n)) * self._rarity[number] for number, n in asked])

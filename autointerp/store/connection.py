@@ -3,9 +3,13 @@
 DuckDB locks its file: while one process has it open for writing no other can open it at all, and while others read it
 none can write. A run goes on for hours while the page and `search` look at it, so nobody keeps the file open: each
 transaction and each read opens it (about 15 to 20 ms), and waits its turn.
+
+Many readers that come and go would leave a writer no moment in which none has the file. So whoever wants to write holds
+a lock of the folder while waiting for those that read, and whoever wants to read lets it go first.
 """
 
 import fcntl
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -30,6 +34,7 @@ from autointerp.valid_text import valid_text
 STORE_FILE = "store.duckdb"
 
 _JITTER = random.Random()
+_LET_FIRST_S = 2.0
 _BUSY = ("could not set lock", "different configuration", "unique file handle conflict", "already attached")
 # DuckDB says so where the file system refuses all locks, and where a process of another machine holds one.
 _HELD_BY_NOBODY = "is held in pid 0"
@@ -154,10 +159,44 @@ def _name(path: Path) -> str:
 
 
 def _open(path: Path, *, read_only: bool, timeout_s: float) -> duckdb.DuckDBPyConnection:
+    try:
+        folder = os.open(path.parent, os.O_RDONLY)
+    except (OSError, ValueError):  # it has no such name, which is told when it is opened
+        return _open_when_free(path, read_only=read_only, timeout_s=timeout_s)
+    try:
+        _wait_for_turn(folder, read_only=read_only)
+        return _open_when_free(path, read_only=read_only, timeout_s=timeout_s)
+    finally:
+        os.close(folder)
+
+
+def _wait_for_turn(folder: int, *, read_only: bool) -> None:
+    """Let a writer that waits go first, for some time; where the file system has no such locks, go at once.
+
+    Who reads passes and holds nothing, or readers that follow one another would hold the lock together without end.
+    """
+    deadline = time.monotonic() + _LET_FIRST_S
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(folder, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_JITTER.uniform(0.002, 0.01))
+        except OSError:
+            return
+        else:
+            if read_only:
+                fcntl.flock(folder, fcntl.LOCK_UN)
+            return
+
+
+def _open_when_free(path: Path, *, read_only: bool, timeout_s: float) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            return duckdb.connect(_name(path), read_only=read_only)
+            connection = duckdb.connect(_name(path), read_only=read_only)
+            with suppress(duckdb.InvalidInputException):  # in a notebook without ipywidgets, which has none anyway
+                connection.execute("SET enable_progress_bar = false")  # it would be drawn into what a command prints
+            return connection
         except duckdb.Error as error:
             said = str(error).lower()
             if _NO_LOCKS in said:

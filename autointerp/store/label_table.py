@@ -29,7 +29,7 @@ WITH asked AS (
     FROM label_embeddings l JOIN current_explanations e USING (explanation_id)
     WHERE l.embedder = ? AND e.label_from IS NULL
 )
-SELECT asked.place, s.scorer, s.value FROM current_scores s JOIN asked USING (explanation_id)
+SELECT asked.place, s.scorer, s.value, s.ci_low, s.ci_high FROM current_scores s JOIN asked USING (explanation_id)
 """
 
 
@@ -48,6 +48,7 @@ class LabelTable:
         density: Of each row's feature; NaN where the feature itself is not in the store.
         scorers: Names of the columns of `values`, ascending.
         values: Current score of each label by each scorer; NaN where it has none.
+        intervals: Lower and upper end of the 95 % interval of each of them.
         n_features: Features of each source of the store, by its id.
     """
 
@@ -61,6 +62,7 @@ class LabelTable:
     density: Float64[np.ndarray, " row"]
     scorers: tuple[str, ...]
     values: Float64[np.ndarray, "row scorer"]
+    intervals: Float64[np.ndarray, "row scorer 2"]
     n_features: Mapping[str, int]
 
     def passing(self, where: FeatureFilter) -> Bool[np.ndarray, " row"]:
@@ -92,7 +94,8 @@ class LabelTable:
 
     def hit(self, row: int, relevance: float) -> SearchHit:
         """One row as a search result."""
-        values = zip(self.scorers, self.values[row].tolist(), strict=True)
+        values = dict(zip(self.scorers, self.values[row].tolist(), strict=True))
+        intervals = dict(zip(self.scorers, self.intervals[row].tolist(), strict=True))
         return SearchHit(
             source_id=self.source_ids[row],
             feature_index=int(self.feature_index[row]),
@@ -100,7 +103,9 @@ class LabelTable:
             explanation_id=self.explanation_ids[row],
             relevance=relevance,
             density=float(self.density[row]),
-            scores={scorer: value for scorer, value in values if value == value},
+            scores={scorer: value for scorer, value in values.items() if value == value},
+            explainer=self.explainers[row],
+            intervals={scorer: (low, high) for scorer, (low, high) in intervals.items() if low == low},
         )
 
 
@@ -110,8 +115,10 @@ def read_label_table(connection: duckdb.DuckDBPyConnection, embedder: str) -> La
     n_rows = table.num_rows
     scored = _arrow(connection, _SCORES, embedder)
     scorers, column = np.unique(np.array(scored.column("scorer").to_pylist(), dtype=str), return_inverse=True)
-    values = np.full((n_rows, len(scorers)), np.nan)
-    values[_numbers(scored.column("place")), column] = _numbers(scored.column("value"))
+    cells = (_numbers(scored.column("place")), column)
+    scores = np.full((n_rows, len(scorers), 3), np.nan)
+    for number, name in enumerate(("value", "ci_low", "ci_high")):
+        scores[(*cells, number)] = _numbers(scored.column(name))
     flat = np.from_dlpack(table.column("embedding").combine_chunks().values)
     return LabelTable(
         embedder=embedder,
@@ -123,7 +130,8 @@ def read_label_table(connection: duckdb.DuckDBPyConnection, embedder: str) -> La
         embeddings=flat.reshape(n_rows, -1) if n_rows else np.empty((0, 0), np.float32),
         density=_numbers(table.column("density")),
         scorers=tuple(scorers.tolist()),
-        values=values,
+        values=scores[:, :, 0],
+        intervals=scores[:, :, 1:],
         n_features=dict(connection.execute("SELECT source_id, n_features FROM sources").fetchall()),
     )
 

@@ -124,10 +124,12 @@ def select_scores(connection: duckdb.DuckDBPyConnection, where: Mapping[str, Any
     return rows.scores_of(fetch(connection, "current_scores", columns_of(Score), where, order=order))
 
 
-def select_failures(connection: duckdb.DuckDBPyConnection, where: Mapping[str, Any]) -> list[Failure]:
-    """Current failures by feature and stage."""
+def select_failures(
+    connection: duckdb.DuckDBPyConnection, where: Mapping[str, Any], table: str = "current_failures"
+) -> list[Failure]:
+    """Failures, the current ones unless another table is named, by feature and stage."""
     order = ("source_id", "feature_index", "stage", "explanation_id")
-    return rows.failures_of(fetch(connection, "current_failures", columns_of(Failure), where, order=order))
+    return rows.failures_of(fetch(connection, table, columns_of(Failure), where, order=order))
 
 
 def join_labels(

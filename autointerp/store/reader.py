@@ -5,12 +5,12 @@ features at once where there are many). "Current" are the records with the finge
 stage; labels of earlier settings stay in the file, and are returned only where `superseded=True` is asked for.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Bool, Float64, Int32, Int64
 
 from autointerp.errors import StoreError, UnknownFeatureError
 from autointerp.identity import FeatureKey
@@ -25,11 +25,14 @@ from autointerp.records import (
     FeatureRecord,
     Neighbor,
     Score,
+    SourceRecord,
     Split,
     Trial,
 )
-from autointerp.store import rows, summary
+from autointerp.records.live import ActivationHistograms
+from autointerp.store import label_rows, rows, summary
 from autointerp.store.known import check_context_names, check_count, check_name, shown, wanted_features
+from autointerp.store.label_rows import LabelRows, LabelScores, LabelState
 from autointerp.store.label_table import LabelTable, read_label_table
 from autointerp.store.neighbors import neighbor_matrix, select_neighbors
 from autointerp.store.query import (
@@ -45,8 +48,14 @@ from autointerp.store.query import (
 from autointerp.store.results import LabelledFeature
 from autointerp.store.run_reader import RunReader
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from autointerp.store.export_rows.columns import Column
+
 _BY_FEATURE = ("source_id", "feature_index")
 _FEATURES_PER_READ = 5000
+_FEATURES_OF_ROWS = 20_000
 
 
 class Reader(RunReader):
@@ -66,6 +75,29 @@ class Reader(RunReader):
         """Edges of the bins of the source's histograms."""
         wanted = {"source_id": self.source(source_id).source_id}
         return tuple(self._fetch("sources", ["histogram_edges"], wanted)[0]["histogram_edges"])
+
+    def activation_histograms(
+        self, features: Sequence[FeatureKey] | None = None, source_id: str | None = None
+    ) -> ActivationHistograms:
+        """How active features of one source are over its corpus: of those that are named, or of all.
+
+        Raises:
+            UnknownFeatureError: If there is no such feature.
+        """
+        with self.session():
+            wanted = self._wanted(features, source_id, of_one_source=True)
+            source = self.source(wanted["source_id"])
+            columns = ["feature_index", "n_active", "max_activation", "histogram"]
+            found = self._fetch("features", columns, wanted, order=_BY_FEATURE)
+            edges = self.histogram_edges(source.source_id)
+        return ActivationHistograms(
+            n_tokens=source.n_tokens,
+            feature_index=np.array([row["feature_index"] for row in found], dtype=np.int64),
+            n_active=np.array([row["n_active"] for row in found], dtype=np.int64),
+            max_activation=np.array([row["max_activation"] for row in found], dtype=np.float64),
+            counts=np.array([row["histogram"] for row in found], dtype=np.int64).reshape(len(found), len(edges) - 1),
+            edges=np.array(edges, dtype=np.float64),
+        )
 
     def feature(self, feature: FeatureKey, source_id: str | None = None) -> FeatureRecord:
         """One feature.
@@ -131,6 +163,7 @@ class Reader(RunReader):
         *,
         baselines: bool = False,
         superseded: bool = False,
+        fingerprint: str | None = None,
     ) -> list[Explanation]:
         """Labels, ascending by source and feature.
 
@@ -139,10 +172,12 @@ class Reader(RunReader):
             source_id: Their source; all where None.
             baselines: Also shuffled labels.
             superseded: Also labels of earlier settings.
+            fingerprint: Only labels of these settings, whether current or earlier.
         """
-        table = "explanations" if superseded else "current_explanations"
+        table = "current_explanations" if fingerprint is None and not superseded else "explanations"
         with self.session(), self._open() as connection:
-            return select_explanations(connection, table, self._wanted(features, source_id), baselines=baselines)
+            wanted = self._wanted(features, source_id) | {"fingerprint": fingerprint}
+            return select_explanations(connection, table, wanted, baselines=baselines)
 
     def features_with_label(self, label: str, source_id: str) -> list[int]:
         """The features of a source whose current true label is this very text, ascending."""
@@ -191,14 +226,23 @@ class Reader(RunReader):
         features: Sequence[FeatureKey] | None = None,
         stage: str | None = None,
         source_id: str | None = None,
+        *,
+        superseded: bool = False,
     ) -> list[Failure]:
-        """Current failures, by feature and stage.
+        """Failures, by feature and stage.
+
+        Args:
+            features: The features; all where None.
+            stage: The stage; all where None.
+            source_id: Their source; all where None.
+            superseded: Also failures of earlier settings.
 
         Raises:
             StoreError: If there is no such stage.
         """
         with self.session(), self._open() as connection:
-            found = select_failures(connection, self._wanted(features, source_id) | {"stage": stage})
+            wanted = self._wanted(features, source_id) | {"stage": stage}
+            found = select_failures(connection, wanted, "failures" if superseded else "current_failures")
             if not found and stage is not None:
                 check_name(stage, summary.stage_names(connection), "stage", StoreError)
         return found
@@ -218,25 +262,65 @@ class Reader(RunReader):
             FilterError: If a name is asked for that the run does not know.
         """
         where.check(self.known_names(baselines=baselines))
+        for source, indices in self._parts(where, _FEATURES_PER_READ):
+            wanted = {"source_id": source.source_id, "feature_index": indices}
+            with self._open() as connection:
+                some = fetch(connection, "features", columns_of(FeatureRecord), wanted, order=_BY_FEATURE)
+                explanations = select_explanations(connection, "current_explanations", wanted, baselines=True)
+                scores = select_scores(connection, wanted)
+                failures = select_failures(connection, wanted)
+            features = rows.features_of(some)
+            joined = join_labels(source, features, explanations, scores, failures, baselines=baselines)
+            yield from (one for one in joined if where.admits(one.feature, one.explanation, one.scores))
+
+    def export_rows(
+        self,
+        columns: "Callable[[Sequence[str]], Mapping[str, Column]]",
+        where: FeatureFilter = EVERY_FEATURE,
+        *,
+        baselines: bool = False,
+        n_features: int = _FEATURES_OF_ROWS,
+    ) -> "Iterator[pa.Table]":
+        """As `labelled_features`, as Arrow tables: of a million labels in seconds.
+
+        Args:
+            columns: Given the scorers that the run has, what is wanted (`store.export_rows`).
+            where: Only labels, and features without one, that pass.
+            baselines: Also shuffled labels.
+            n_features: Features of a table, at most: what bounds the memory.
+
+        Raises:
+            FilterError: If a name is asked for that the run does not know.
+        """
+        from autointerp.store.export_rows.select import select_export_rows, select_graders  # imports pyarrow
+
+        known = self.known_names(baselines=baselines)
+        where.check(known)
+        with self._open() as connection:
+            graders = select_graders(connection)
+        run = self.run()
+        about_run = (run.name, run.program_version) if run else ("", "")
+        wanted = columns(list(known.scorers))
+        for source, indices in self._parts(where, n_features):
+            with self._open() as connection:
+                yield select_export_rows(
+                    connection,
+                    where,
+                    source.source_id,
+                    indices,
+                    wanted,
+                    graders,
+                    baselines=baselines,
+                    about_run=about_run,
+                )
+
+    def _parts(self, where: FeatureFilter, n_features: int) -> Iterator[tuple[SourceRecord, Sequence[int]]]:
+        """The features of which some may pass a filter, some at a time, with their source."""
         for source in self.sources():
-            if where.sources is not None and source.source_id not in where.sources:
-                continue
-            indices: Sequence[int] = range(source.n_features)
-            if where.features is not None:
-                indices = sorted(where.features)
-            for first in range(0, len(indices), _FEATURES_PER_READ):
-                wanted = {
-                    "source_id": source.source_id,
-                    "feature_index": indices[first : first + _FEATURES_PER_READ],
-                }
-                with self._open() as connection:
-                    some = fetch(connection, "features", columns_of(FeatureRecord), wanted, order=_BY_FEATURE)
-                    explanations = select_explanations(connection, "current_explanations", wanted, baselines=True)
-                    scores = select_scores(connection, wanted)
-                    failures = select_failures(connection, wanted)
-                features = rows.features_of(some)
-                joined = join_labels(source, features, explanations, scores, failures, baselines=baselines)
-                yield from (one for one in joined if where.admits(one.feature, one.explanation, one.scores))
+            if where.sources is None or source.source_id in where.sources:
+                indices = range(source.n_features) if where.features is None else sorted(where.features)
+                for first in range(0, len(indices), n_features):
+                    yield source, indices[first : first + n_features]
 
     # --- search -----------------------------------------------------------------------------------------------------
 
@@ -245,10 +329,51 @@ class Reader(RunReader):
         with self._open() as connection:
             return read_label_table(connection, embedder)
 
-    def embedded_ids(self, embedder: str) -> frozenset[str]:
-        """Ids of the explanations that an embedder has embedded."""
-        found = self._fetch("label_embeddings", ["explanation_id"], {"embedder": embedder})
-        return frozenset(str(row["explanation_id"]) for row in found)
+    def label_state(self) -> LabelState:
+        """How far the store has come, as far as searching its labels goes."""
+        with self._open() as connection:
+            return label_rows.read_state(connection)
+
+    def n_embedded(self, embedder: str) -> int:
+        """How many labels an embedder has embedded, current or not."""
+        with self._open() as connection:
+            ((n,),) = connection.execute(
+                "SELECT count(*) FROM label_embeddings WHERE embedder = ?", [embedder]
+            ).fetchall()
+        return int(n)
+
+    def label_rows(self, embedder: str, first: int, end: int) -> LabelRows:
+        """The true labels, current or not, whose embeddings have the places from `first` to before `end`."""
+        with self._open() as connection:
+            return label_rows.read_rows(connection, embedder, first, end)
+
+    def label_standing(
+        self, embedder: str, first: int, end: int
+    ) -> tuple[Int64[np.ndarray, " row"], Float64[np.ndarray, " row"], Bool[np.ndarray, " row"]]:
+        """Of the same labels the place, the density and whether each is current."""
+        with self._open() as connection:
+            return label_rows.read_standing(connection, embedder, first, end)
+
+    def label_scores(self, embedder: str, first: int, end: int) -> LabelScores:
+        """The current scores of embedded labels, among rows `first` to before `end` of all scores."""
+        with self._open() as connection:
+            return label_rows.read_scores(connection, embedder, first, end)
+
+    def label_sample(self, embedder: str, places: Sequence[int]) -> dict[int, tuple[str, list[float]]]:
+        """The explanation and the embedding of the labels at some places; no entry where there is none."""
+        with self._open() as connection:
+            return label_rows.read_sample(connection, embedder, places)
+
+    def labels_to_embed(self, embedder: str, n: int) -> list[tuple[str, str]]:
+        """The first `n` current true labels, with their explanations' ids, that an embedder has not embedded."""
+        with self._open() as connection:
+            found = connection.execute(
+                "SELECT explanation_id, label FROM current_explanations ANTI JOIN"
+                " (SELECT explanation_id FROM label_embeddings WHERE embedder = ?) USING (explanation_id)"
+                " WHERE label_from IS NULL ORDER BY source_id, feature_index, explanation_id LIMIT ?",
+                [embedder, n],
+            ).fetchall()
+        return [(str(explanation), str(label)) for explanation, label in found]
 
     def neighbors(
         self, feature: FeatureKey, space: str, top_k: int | None = None, source_id: str | None = None

@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from autointerp.records import Explanation, Failure, FeatureRecord, Score, SourceRecord, Usage
 from autointerp.score.baseline import EXPLAINER as SHUFFLED
+from autointerp.score.dispute import Refereed, refereed
 from autointerp.score.tier import Tier, tier_of
 
 StageState = Literal["running", "done", "stopped"]
@@ -53,7 +54,7 @@ class StageRecord:
     finished_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StageStatus:
     """How far a stage is.
 
@@ -76,20 +77,39 @@ class StageStatus:
     cost_usd: float | None
     finished_at: datetime | None
 
+    def __repr__(self) -> str:
+        cost = "cost unknown" if self.cost_usd is None else f"${self.cost_usd:.2f}"
+        counts = f"{self.n_done} done, {self.n_failed} failed, {self.n_pending} pending, {cost}"
+        return f"<StageStatus {self.stage} ({self.status or 'not begun'}): {counts}>"
+
+
+class Author(NamedTuple):
+    """Who wrote labels, and how many: an explainer with a model and a prompt, None for an explainer without one."""
+
+    explainer: str
+    model: str
+    prompt_sha256: str | None
+    n: int
+
 
 @dataclass(frozen=True, slots=True)
-class NullSummary:
-    """One scorer over one null other than shuffled labels (`score.nulls`), of a sample of the features.
+class ValueSummary:
+    """One scorer's values over all labels of a kind.
+
+    A median hides what a few labels get by luck or by a leak, so the mean and the share that lies wholly above chance
+    stand beside it. Of shuffled labels 2.5 % should, the upper tail of a 95 % interval.
 
     Attributes:
-        kind: `most_frequent_token` or `no_label`.
-        n: Features with this score.
+        kind: `true`, or the null that they are (`score.nulls`): `shuffled`, `too_broad`, …
+        n: Labels with this score.
         mean: Of the values.
         lower_quartile: Of the values.
         median: Of the values.
         upper_quartile: Of the values.
         share_above_chance: Share whose interval lies wholly above chance; None where chance is unknown.
         n_uninformative: Those on which the judge said the same to every question.
+        share_below_true: Of a null, share of features where its value lies below the true label's interval; None of
+            true labels, and where no feature has both.
     """
 
     kind: str
@@ -100,14 +120,12 @@ class NullSummary:
     upper_quartile: float
     share_above_chance: float | None
     n_uninformative: int
+    share_below_true: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ScorerSummary:
-    """One scorer over all current labels, beside the same scorer on shuffled labels.
-
-    A median hides what a few labels get by luck or by a leak, so the mean and the share that lies wholly above chance
-    stand beside it. Of shuffled labels 2.5 % should, the upper tail of a 95 % interval.
+    """One scorer over all current labels, beside the same scorer on labels that say nothing of their features.
 
     Attributes:
         scorer: Name of the scorer.
@@ -115,48 +133,48 @@ class ScorerSummary:
         metric: What the value is, for example `balanced accuracy`.
         chance: What a label that says nothing gets: .5 of balanced accuracies and AUROCs, the mean of the features' own
             where the scorer puts `chance` into the detail; None where neither is known.
-        n: True labels with this score.
-        mean: Of the true labels' values.
-        lower_quartile: Of the true labels' values.
-        median: Of the true labels' values.
-        upper_quartile: Of the true labels' values.
-        share_above_chance: Share of the true labels whose interval lies wholly above chance; None where it is unknown.
-        n_uninformative: True labels on which the judge said the same to every question.
-        n_baseline: Shuffled labels with this score.
-        baseline_mean: Of the shuffled labels' values; None without a baseline.
-        baseline_lower_quartile: Of the shuffled labels' values.
-        baseline_median: Of the shuffled labels' values.
-        baseline_upper_quartile: Of the shuffled labels' values.
-        baseline_share_above_chance: Share of the shuffled labels whose interval lies wholly above chance.
-        baseline_n_uninformative: Shuffled labels on which the judge said the same to every question.
-        n_paired: Features that have both.
+        true: The labels themselves; None where only nulls have this score.
+        shuffled: Each other features' labels; None without that null.
+        other_nulls: The others, by kind.
+        n_paired: Features that have both a true and a shuffled label's score.
         win_rate: Share of these where the true label's value is higher, ties counting half; None without a pair.
         share_above_shuffled: Share of these where the true label's interval lies wholly above the shuffled one's value.
-        nulls: Other nulls, by kind.
     """
 
     scorer: str
     judge: str
     metric: str
     chance: float | None
-    n: int
-    mean: float | None
-    lower_quartile: float | None
-    median: float | None
-    upper_quartile: float | None
-    share_above_chance: float | None
-    n_uninformative: int
-    n_baseline: int
-    baseline_mean: float | None
-    baseline_lower_quartile: float | None
-    baseline_median: float | None
-    baseline_upper_quartile: float | None
-    baseline_share_above_chance: float | None
-    baseline_n_uninformative: int
+    true: ValueSummary | None
+    shuffled: ValueSummary | None
+    other_nulls: tuple[ValueSummary, ...]
     n_paired: int
     win_rate: float | None
     share_above_shuffled: float | None
-    nulls: tuple[NullSummary, ...] = ()
+
+    @property
+    def rows(self) -> tuple[ValueSummary, ...]:
+        """All that have values: the true labels, the shuffled ones, other nulls."""
+        return tuple(of for of in (self.true, self.shuffled, *self.other_nulls) if of is not None)
+
+    def __repr__(self) -> str:
+        medians = "".join(f", median of {of.n} {of.kind} {of.median:.2f}" for of in self.rows)
+        return f"<ScorerSummary {self.scorer} by {self.judge}{medians}>"
+
+
+@dataclass(frozen=True, slots=True)
+class RefereeCounts:
+    """Labels whose feature has a rule that is as good as the truth (`score.referee`).
+
+    Attributes:
+        n: True labels with a current score that was set against such a rule.
+        n_disputed: Those which it disputes (`score.dispute`), by any such score.
+        of_rules: Those of `n` that the rule itself is.
+    """
+
+    n: int
+    n_disputed: int
+    of_rules: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +204,32 @@ class LabelledFeature:
             return None
         return tier_of(self.scores, self.shuffled)
 
+    @property
+    def refereed(self) -> Refereed | None:
+        """What a rule that is as good as the truth says of the label (`score.dispute`); None where there is none."""
+        return said_by_referee(self.scores)
 
-@dataclass(frozen=True, slots=True)
+
+def said_by_referee(scores: Iterable[Score]) -> Refereed | None:
+    """What a rule that is as good as the truth says of a label with these scores; None where there is none.
+
+    Of several scores that were set against it, the one that it is the most at odds with: a label is disputed if it is
+    by any.
+    """
+    said = (refereed(score.detail) for score in scores)
+    return min((of for of in said if of is not None), key=lambda of: of.high, default=None)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class ScoredLabel:
     """An explanation with its current scores, ordered by scorer."""
 
     explanation: Explanation
     scores: tuple[Score, ...]
+
+    def __repr__(self) -> str:
+        scores = "".join(f", {of.scorer} {of.value:.2f}" for of in self.scores)
+        return f"<ScoredLabel {self.explanation.label!r} by {self.explanation.explainer}{scores}>"
 
 
 def shuffled_means(scored: Iterable[tuple[Explanation, Iterable[Score]]]) -> dict[str, float]:

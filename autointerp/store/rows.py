@@ -51,7 +51,9 @@ FEATURES = pa.schema(
         "mean_activation": _REAL,
         "histogram": pa.list_(_LONG),
         "status": _TEXT,
-        "top_tokens": pa.list_(pa.struct({"token": _TEXT, "n_active": _LONG, "mean_activation": _REAL})),
+        "top_tokens": pa.list_(
+            pa.struct({"token": _TEXT, "n_active": _LONG, "mean_activation": _REAL, "n_occurrences": _LONG})
+        ),
         "top_tokens_n_missed": _LONG,
         "following_tokens": pa.list_(pa.struct({"token": _TEXT, "n_peaks": _LONG, "lift": _REAL})),
         "n_sampled_peaks": _LONG,

@@ -1,8 +1,9 @@
 """What a store says of its run as a whole: its stages and sources, the names that it knows, counts and summaries."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from json import loads
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autointerp.errors import FilterError, StoreError
 from autointerp.records import EVERY_FEATURE, FeatureFilter, KnownNames, SourceRecord
@@ -11,7 +12,16 @@ from autointerp.store.digest import content_digest
 from autointerp.store.known import check_count, check_name, one_source
 from autointerp.store.neighbors import neighbor_spaces
 from autointerp.store.query import TABLES, VIEWS, columns_of
-from autointerp.store.results import RunRecord, ScoredLabel, ScorerSummary, StageRecord, StageStatus
+from autointerp.store.results import (
+    Author,
+    RefereeCounts,
+    RunRecord,
+    ScoredLabel,
+    ScorerSummary,
+    StageRecord,
+    StageStatus,
+)
+from autointerp.store.sql import Table, ask
 from autointerp.store.store_file import StoreFile
 
 if TYPE_CHECKING:
@@ -54,6 +64,15 @@ class RunReader(StoreFile):
             raise StoreError(f"the store has no table {name!r}", f"one of {', '.join((*TABLES, *VIEWS))}")
         with self._open() as connection:
             return connection.table(name).df()
+
+    def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Table:
+        """A query of the caller's own; see `store.sql.ask`.
+
+        Raises:
+            SearchError: If it is no SELECT, or DuckDB can't answer it.
+        """
+        with self._open() as connection:
+            return ask(connection, query, parameters)
 
     # --- sources and names ------------------------------------------------------------------------------------------
 
@@ -102,6 +121,11 @@ class RunReader(StoreFile):
         with self._open() as connection:
             return summary.count_labels(connection)
 
+    def authors(self) -> list[Author]:
+        """Who wrote the current true labels, and how many, the most first."""
+        with self._open() as connection:
+            return summary.label_authors(connection)
+
     def labelled_indices(self, source_id: str) -> frozenset[int]:
         """The features of a source that have a current true label."""
         with self._open() as connection:
@@ -116,6 +140,16 @@ class RunReader(StoreFile):
         """How many of the current labels are of each tier (`score.tier`), the most frequent first."""
         with self._open() as connection:
             return summary.tier_counts(connection)
+
+    def chosen_counts(self) -> dict[str, int]:
+        """How many of the current labels each candidate of a `best_of` wrote, the most frequent first."""
+        with self._open() as connection:
+            return summary.chosen_counts(connection)
+
+    def referee_counts(self) -> RefereeCounts:
+        """How many current labels are of features with a rule that is as good as the truth, and it disputes."""
+        with self._open() as connection:
+            return summary.referee_counts(connection)
 
     def shuffled_values(self, where: FeatureFilter = EVERY_FEATURE) -> dict[tuple[str, int], dict[str, float]]:
         """What shuffled labels score, by feature and scorer; the mean where a feature has several.

@@ -1,16 +1,27 @@
 """How far the stages are, and how good the labels are: sums over the current rows."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC
+from itertools import groupby
+from operator import itemgetter
 
 import duckdb
 
 from autointerp.records import FeatureFilter
-from autointerp.score.tier import Graded, tier_from
+from autointerp.score.dispute import EXPECTED
+from autointerp.score.null_kinds import NOT_OF_ALL_SCORERS
+from autointerp.score.tier import CHANCE_OF, Graded, tier_from
 from autointerp.store.query import select_explanations, select_scores
-from autointerp.store.results import NullSummary, ScoredLabel, ScorerSummary, StageStatus, with_scores
+from autointerp.store.results import (
+    Author,
+    RefereeCounts,
+    ScoredLabel,
+    ScorerSummary,
+    StageStatus,
+    ValueSummary,
+    with_scores,
+)
 
 _STAGES = """
 SELECT stage FROM stages UNION SELECT stage FROM failures UNION SELECT 'score:' || scorer FROM scores
@@ -31,12 +42,19 @@ UNION ALL SELECT 'score:' || scorer, count(DISTINCT explanation_id) FROM current
 UNION ALL SELECT 'index', count(DISTINCT explanation_id) FROM label_embeddings
     SEMI JOIN (SELECT explanation_id FROM current_explanations WHERE label_from IS NULL) USING (explanation_id)
 """
-_UPSTREAM = """
-SELECT 'collect', coalesce(sum(n_features), 0) FROM sources
-UNION ALL SELECT 'score', count(*) FROM current_explanations WHERE label_from IS NULL OR explainer <> 'no_label'
-UNION ALL SELECT 'score:' || scorer, (SELECT count(*) FROM current_explanations)
+_NOT_OF_ALL = ", ".join(f"'{kind}'" for kind in NOT_OF_ALL_SCORERS)
+_UPSTREAM = f"""
+WITH graded AS (
+    SELECT DISTINCT scorer, CASE WHEN label_from IS NULL THEN 'true' ELSE explainer END AS kind
     FROM current_scores JOIN current_explanations USING (explanation_id)
-    WHERE label_from IS NOT NULL AND explainer = 'no_label' GROUP BY scorer
+)
+SELECT 'collect', coalesce(sum(n_features), 0) FROM sources
+UNION ALL SELECT 'score', count(*) FROM current_explanations
+    WHERE label_from IS NULL OR explainer NOT IN ({_NOT_OF_ALL})
+UNION ALL SELECT 'score:' || s.scorer, count(*) FROM (SELECT DISTINCT scorer FROM graded) s, current_explanations e
+    WHERE e.label_from IS NULL OR e.explainer NOT IN ({_NOT_OF_ALL})
+        OR EXISTS (SELECT 1 FROM graded g WHERE g.scorer = s.scorer AND g.kind = e.explainer)
+    GROUP BY s.scorer
 UNION ALL SELECT 'score:' || scorer, (SELECT count(*) FROM current_explanations WHERE label_from IS NULL)
     FROM current_scores JOIN current_explanations USING (explanation_id)
     JOIN stages ON stage = 'score:' || scorer AND status = 'done'
@@ -47,43 +65,46 @@ UNION ALL SELECT 'score:' || scorer, (SELECT count(*) FROM current_explanations 
         )
 UNION ALL SELECT 'index', count(*) FROM current_explanations WHERE label_from IS NULL
 """
-# Chance stands in the detail of a scorer where each feature has its own; these metrics have one of their own.
-_SCORES = """
-WITH scored AS (
-    SELECT s.scorer, s.judge, s.value, s.ci_low, s.metric, e.source_id, e.feature_index,
-        e.label_from IS NOT NULL AS is_baseline, e.explainer,
-        coalesce(
+# As `tier.chance_of` has it: chance stands in the detail of a scorer where each feature has its own.
+_CHANCE = f"""coalesce(
             TRY_CAST(s.detail ->> '$.chance' AS DOUBLE),
-            CASE WHEN s.metric IN ('balanced accuracy', 'AUROC') THEN 0.5 END
-        ) AS chance,
+            CASE s.metric {" ".join(f"WHEN '{metric}' THEN {chance}" for metric, chance in CHANCE_OF.items())} END
+        )"""
+# Details are long, and are read once.
+_SCORES = f"""
+WITH scored AS MATERIALIZED (
+    SELECT s.scorer, s.judge, s.value, s.ci_low, s.metric, e.source_id, e.feature_index,
+        CASE WHEN e.label_from IS NULL THEN 'true' ELSE e.explainer END AS kind,
+        {_CHANCE} AS chance,
         coalesce(json_type(s.detail, '$.uninformative') = 'VARCHAR', false) AS is_uninformative
     FROM current_scores s JOIN current_explanations e USING (explanation_id)
-    WHERE e.label_from IS NULL OR e.explainer = 'shuffled'
 ), shuffled AS (
     SELECT scorer, judge, source_id, feature_index, avg(value) AS other
-    FROM scored WHERE is_baseline GROUP BY ALL
+    FROM scored WHERE kind = 'shuffled' GROUP BY ALL
+), own AS (
+    SELECT scorer, judge, source_id, feature_index, avg(ci_low) AS least_true
+    FROM scored WHERE kind = 'true' GROUP BY ALL
 ), paired AS (
     SELECT scorer, judge, count(*) AS n_paired, avg(is_above) AS share_above,
         avg(CASE WHEN own > other THEN 1.0 WHEN own = other THEN 0.5 ELSE 0.0 END) AS win_rate
     FROM (
         SELECT scorer, judge, avg(value) AS own, any_value(other) AS other, avg((ci_low > other)::INTEGER) AS is_above
         FROM scored JOIN shuffled USING (scorer, judge, source_id, feature_index)
-        WHERE NOT is_baseline GROUP BY scorer, judge, source_id, feature_index
+        WHERE kind = 'true' GROUP BY scorer, judge, source_id, feature_index
     ) GROUP BY scorer, judge
 )
-SELECT g.scorer, g.judge, max(g.metric), avg(chance) FILTER (NOT is_baseline), {labels}, {baseline},
-    coalesce(any_value(p.n_paired), 0), any_value(p.win_rate), any_value(p.share_above)
-FROM scored g LEFT JOIN paired p USING (scorer, judge)
-GROUP BY g.scorer, g.judge ORDER BY g.scorer, g.judge
+SELECT scorer, judge, max(metric), coalesce(any_value(n_paired), 0), any_value(win_rate), any_value(share_above),
+    avg(chance), kind, count(*), avg(value), quantile_cont(value, 0.25), quantile_cont(value, 0.5),
+    quantile_cont(value, 0.75), avg((ci_low > chance)::INTEGER), count(*) FILTER (is_uninformative),
+    avg((value < least_true)::INTEGER) FILTER (kind <> 'true')
+FROM scored LEFT JOIN paired USING (scorer, judge) LEFT JOIN own USING (scorer, judge, source_id, feature_index)
+GROUP BY scorer, judge, kind ORDER BY scorer, judge, kind
 """
-_GRADED = """
+_GRADED = f"""
 WITH graded AS (
     SELECT s.explanation_id, s.scorer, s.value, s.ci_low, e.source_id, e.feature_index,
         e.label_from IS NOT NULL AS is_baseline, coalesce(s.detail ->> '$.side', 'input') AS side,
-        coalesce(
-            TRY_CAST(s.detail ->> '$.chance' AS DOUBLE),
-            CASE WHEN s.metric IN ('balanced accuracy', 'AUROC') THEN 0.5 END
-        ) AS chance
+        {_CHANCE} AS chance
     FROM current_scores s JOIN current_explanations e USING (explanation_id)
     WHERE e.label_from IS NULL OR e.explainer = 'shuffled'
 ), shuffled AS (
@@ -92,22 +113,6 @@ WITH graded AS (
 SELECT explanation_id, scorer, side, ci_low, chance, other
 FROM graded LEFT JOIN shuffled USING (scorer, source_id, feature_index)
 WHERE NOT is_baseline ORDER BY explanation_id, scorer
-"""
-_NULLS = """
-SELECT s.scorer, s.judge, e.explainer, count(*), avg(s.value), quantile_cont(s.value, 0.25),
-    quantile_cont(s.value, 0.5), quantile_cont(s.value, 0.75),
-    avg((s.ci_low > coalesce(
-        TRY_CAST(s.detail ->> '$.chance' AS DOUBLE), CASE WHEN s.metric IN ('balanced accuracy', 'AUROC') THEN 0.5 END
-    ))::INTEGER),
-    count(*) FILTER (coalesce(json_type(s.detail, '$.uninformative') = 'VARCHAR', false))
-FROM current_scores s JOIN current_explanations e USING (explanation_id)
-WHERE e.label_from IS NOT NULL AND e.explainer <> 'shuffled'
-GROUP BY s.scorer, s.judge, e.explainer ORDER BY e.explainer
-"""
-_VALUES = """
-    count(*) FILTER ({those}), avg(value) FILTER ({those}), quantile_cont(value, 0.25) FILTER ({those}),
-    quantile_cont(value, 0.5) FILTER ({those}), quantile_cont(value, 0.75) FILTER ({those}),
-    avg((ci_low > chance)::INTEGER) FILTER ({those}), count(*) FILTER ({those} AND is_uninformative)
 """
 
 
@@ -157,12 +162,15 @@ def stage_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 def score_summary(connection: duckdb.DuckDBPyConnection) -> list[ScorerSummary]:
     """Each scorer's values over the current labels, beside shuffled labels of the same features, and other nulls."""
-    labels, baseline = (_VALUES.format(those=those) for those in ("NOT is_baseline", "is_baseline"))
-    nulls: dict[tuple[str, str], list[NullSummary]] = defaultdict(list)
-    for scorer, judge, *row in connection.execute(_NULLS).fetchall():
-        nulls[scorer, judge].append(NullSummary(*row))
-    rows = connection.execute(_SCORES.format(labels=labels, baseline=baseline)).fetchall()
-    return [replace(ScorerSummary(*row), nulls=tuple(nulls[row[0], row[1]])) for row in rows]
+    summaries = []
+    for (scorer, judge), found in groupby(connection.execute(_SCORES).fetchall(), key=itemgetter(0, 1)):
+        rows = list(found)
+        metric, *paired = rows[0][2:6]
+        chance = next((row[6] for row in rows if row[7] == "true"), None)
+        kinds = {row[7]: ValueSummary(*row[7:]) for row in rows}
+        true, shuffled = kinds.pop("true", None), kinds.pop("shuffled", None)
+        summaries.append(ScorerSummary(scorer, judge, metric, chance, true, shuffled, tuple(kinds.values()), *paired))
+    return summaries
 
 
 def tier_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -174,10 +182,45 @@ def tier_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return dict(sorted(tiers.items(), key=lambda of: (-of[1], of[0])))
 
 
+def chosen_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """How many of the current true labels each candidate of a `best_of` wrote, the most frequent first."""
+    found = connection.execute(
+        "SELECT detail ->> '$.chosen' AS chosen, count(*) AS n FROM current_explanations"
+        " WHERE label_from IS NULL AND chosen IS NOT NULL GROUP BY chosen ORDER BY n DESC, chosen"
+    ).fetchall()
+    return {str(name): int(n) for name, n in found}
+
+
+def referee_counts(connection: duckdb.DuckDBPyConnection) -> RefereeCounts:
+    """How many current true labels have a rule that is as good as the truth beside them, and it disputes."""
+    (row,) = connection.execute(
+        """
+        SELECT count(DISTINCT explanation_id),
+            count(DISTINCT explanation_id) FILTER (
+                TRY_CAST(s.detail ->> '$.referee_agreement_interval.high' AS DOUBLE) < ?
+            ),
+            count(DISTINCT explanation_id) FILTER (e.label = s.detail ->> '$.referee')
+        FROM current_scores s JOIN current_explanations e USING (explanation_id)
+        WHERE e.label_from IS NULL AND json_type(s.detail, '$.referee') = 'VARCHAR'
+        """,
+        [EXPECTED],
+    ).fetchall()
+    return RefereeCounts(*map(int, row))
+
+
 def count_labels(connection: duckdb.DuckDBPyConnection) -> int:
     """How many current true labels there are."""
     ((n,),) = connection.execute("SELECT count(*) FROM current_explanations WHERE label_from IS NULL").fetchall()
     return int(n)
+
+
+def label_authors(connection: duckdb.DuckDBPyConnection) -> list[Author]:
+    """Who wrote the current true labels, the most first."""
+    found = connection.execute(
+        "SELECT explainer, model, prompt_sha256, count(*) AS n FROM current_explanations WHERE label_from IS NULL"
+        " GROUP BY ALL ORDER BY n DESC, explainer, model, prompt_sha256"
+    ).fetchall()
+    return [Author(*row) for row in found]
 
 
 def labelled_indices(connection: duckdb.DuckDBPyConnection, source_id: str) -> frozenset[int]:

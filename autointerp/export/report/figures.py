@@ -12,12 +12,14 @@ from scipy.stats import spearmanr
 
 from autointerp.export.report.gather import TRUE, ReportedRun, Scored
 from autointerp.identity import hash_key
+from autointerp.score.null_kinds import TOO_BROAD, TOO_NARROW
 
 # Around multiples of 1/40: a balanced accuracy of 20 and 20 trials lies on one, not between two.
 _EDGES = (np.arange(42) - 0.5) / 40
 _POINTS_DRAWN = 3000
 _ROW_PX = 210
 _COLOURS = ("#1f5fa8", "#d1722a", "#8a8a8a", "#5a8f3c", "#8b4f9f", "#b03a48")
+_DIAGONAL = {"mode": "lines", "line": {"color": "#000", "width": 1}, "showlegend": False, "hoverinfo": "skip"}
 _DASHES = ("solid", "dot", "dash", "dashdot", "longdash", "longdashdot")
 
 
@@ -96,6 +98,41 @@ def scorer_against_scorer(run: ReportedRun) -> go.Figure:
         figure.update_xaxes(title_text=x, range=[-0.02, 1.02], row=row, col=column)
         figure.update_yaxes(title_text=y, range=[-0.02, 1.02], row=row, col=column)
     return _styled(figure, n_rows * 1.6 * _ROW_PX, legend=False)
+
+
+def partly_wrong(run: ReportedRun) -> go.Figure | None:
+    """Values of labels made too broad and too narrow by the true labels' own; None where there are none."""
+    told = {
+        scorer: {kind: kinds[kind] for kind in (TOO_BROAD, TOO_NARROW) if kind in kinds}
+        for scorer, kinds in run.scored.items()
+        if TRUE in kinds
+    }
+    told = {scorer: kinds for scorer, kinds in told.items() if kinds}
+    if not told:
+        return None
+    figure = make_subplots(rows=1, cols=len(told), subplot_titles=[*told], horizontal_spacing=0.2 / len(told))
+    for column, (scorer, kinds) in enumerate(told.items(), start=1):
+        true = run.scored[scorer][TRUE]
+        place_of = {feature: place for place, feature in enumerate(true.features)}
+        for colour, (kind, of) in enumerate(kinds.items()):
+            pairs = [(place_of[f], place) for place, f in enumerate(of.features) if f in place_of]
+            own, wrong = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+            share = float((of.values[wrong] < true.lows[own]).mean()) if own.size else 0.0
+            drawn = _chosen([(of.features[place], "") for place in wrong.tolist()])
+            named = f"{scorer}, {kind.replace('_', ' ')}: {share:.0%} of {own.size:,} below"
+            figure.add_scatter(
+                x=true.values[own[drawn]],
+                y=of.values[wrong[drawn]],
+                text=[_hover(of.features[place], of.labels[place]) for place in wrong[drawn].tolist()],
+                row=1,
+                col=column,
+                **_points(colour) | {"showlegend": True, "name": named},
+            )
+        figure.add_scatter(x=[0, 1], y=[0, 1], row=1, col=column, **_DIAGONAL)
+        figure.update_xaxes(title_text="true label", range=[-0.02, 1.02], row=1, col=column)
+        figure.update_yaxes(range=[-0.02, 1.02], row=1, col=column)
+    figure.update_yaxes(title_text="label made partly wrong", row=1, col=1)
+    return _styled(figure, 2 * _ROW_PX)
 
 
 def against_density(run: ReportedRun) -> go.Figure:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float64
 
+from autointerp.export.report.floor import Floor, floors
 from autointerp.records import Failure
+from autointerp.score.dispute import Refereed
 from autointerp.store.reader import Reader
 from autointerp.store.results import ScorerSummary, StageStatus
 
@@ -53,6 +55,21 @@ class Quantile:
 
 
 @dataclass(frozen=True, slots=True)
+class Dispute:
+    """A label that a rule which is as good as the truth disputes.
+
+    Attributes:
+        feature: `model@source:index`.
+        label: The label.
+        said: What the rule says of it.
+    """
+
+    feature: str
+    label: str
+    said: Refereed
+
+
+@dataclass(frozen=True, slots=True)
 class ReportedRun:
     """One run.
 
@@ -65,8 +82,11 @@ class ReportedRun:
         chance: What a label that says nothing gets from each scorer, where that is known.
         sensitivity: By scorer, over true labels, the quantiles ascending.
         summaries: Each scorer over all labels.
+        floors: How well scorers' trials are solved without labels; none where that was not asked for.
         stages: How far each is and what it cost.
         failures: Counted by stage and reason, each with an example.
+        n_refereed: True labels of features with a rule that is as good as the truth.
+        disputes: Those that it disputes, the least agreement first.
     """
 
     name: str
@@ -77,8 +97,11 @@ class ReportedRun:
     chance: Mapping[str, float]
     sensitivity: Mapping[str, tuple[Quantile, ...]]
     summaries: tuple[ScorerSummary, ...]
+    floors: tuple[Floor, ...]
     stages: tuple[StageStatus, ...]
     failures: tuple[tuple[str, str, int, str], ...]
+    n_refereed: int
+    disputes: tuple[Dispute, ...]
 
 
 @dataclass
@@ -94,19 +117,22 @@ class _Growing:
         return Scored(tuple(self.features), tuple(self.labels), np.array(self.densities), *ends.T)
 
 
-def gather(reader: Reader, stages: tuple[StageStatus, ...], name: str) -> ReportedRun:
+def gather(reader: Reader, stages: tuple[StageStatus, ...], name: str, n_floor_features: int = 0) -> ReportedRun:
     """Read what is drawn of one run.
 
     Args:
         reader: Of its store.
         stages: How far each stage is.
         name: What the run is called in the report.
+        n_floor_features: Features whose trials are solved without labels, at most.
     """
     scored: dict[str, dict[str, _Growing]] = defaultdict(lambda: defaultdict(_Growing))
     quantiles: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     explainers: Counter[str] = Counter()
     states: Counter[str] = Counter()
     failures: dict[tuple[str, str], tuple[int, str]] = {}
+    disputes: list[Dispute] = []
+    n_refereed = 0
     models = set()
     seen: set[str] = set()
     with reader.session():
@@ -125,6 +151,9 @@ def gather(reader: Reader, stages: tuple[StageStatus, ...], name: str) -> Report
             if explanation is None:
                 continue
             kind = explanation.explainer if explanation.is_baseline else TRUE
+            if kind == TRUE and (said := labelled.refereed) is not None:
+                n_refereed += 1
+                disputes += [Dispute(own, explanation.label, said)] if said.is_disputed else []
             explainers[f"{explanation.explainer} ({explanation.model})"] += kind == TRUE
             for score in labelled.scores:
                 of = scored[score.scorer][kind]
@@ -145,10 +174,13 @@ def gather(reader: Reader, stages: tuple[StageStatus, ...], name: str) -> Report
         chance={s.scorer: s.chance for s in summaries if s.chance is not None},
         sensitivity={scorer: _quantiles(of) for scorer, of in sorted(quantiles.items())},
         summaries=summaries,
+        floors=floors(reader, n_floor_features) if n_floor_features else (),
         stages=stages,
         failures=tuple(
             (*reason, *told) for reason, told in sorted(failures.items(), key=lambda item: (item[0][0], -item[1][0]))
         ),
+        n_refereed=n_refereed,
+        disputes=tuple(sorted(disputes, key=lambda of: (of.said.agreement, of.feature))),
     )
 
 

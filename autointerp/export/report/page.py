@@ -95,6 +95,15 @@ def _plots(run: ReportedRun) -> Iterable[Plot]:
             " without the label.",
             figures.distributions(run),
         )
+    if (wrong := figures.partly_wrong(run)) is not None:
+        yield _plot(
+            "Labels made partly wrong",
+            "A point a feature: its true label's value, and that of the label with the words of the features closest"
+            " to it (too broad), or of the first thing alone that it lists (too narrow). In the legend stands the share"
+            " that scores below the true label's whole interval. Not all should, as what a label loses may be nothing;"
+            " but a scorer for which it is small can't see breadth.",
+            wrong,
+        )
     n_true = sum(TRUE in kinds for kinds in run.scored.values())
     if n_true > 1:
         yield _plot(

@@ -1,0 +1,113 @@
+"""Neuronpedia's bulk files: a folder `MODEL/SOURCE` for each source, with features, activations and explanations.
+
+`features/batch-N.jsonl.gz`, `explanations/…` and `activations/…` are of 1,024 features each, here of the same ones in
+the order of the index; beside them are `release.jsonl`, `model.jsonl`, `sourceset.jsonl` and `source.jsonl`. Its
+explanations carry no scores, so ours stand in a field of their own, `autointerpScores`, which its importer passes over.
+A file without lines is not written: its importer can't read one.
+"""
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from autointerp.errors import ExportError
+from autointerp.export.options import ExportFormat, Order
+from autointerp.records import SourceRecord
+from autointerp.store.export_rows.columns import FEATURE_INDEX, SOURCE_ID, Column
+from autointerp.store.export_rows.neuronpedia import ACTIVATIONS, FEATURE, OWNER, explanation_column
+
+FEATURES_A_FILE = 1024
+_FEATURES_AT_ONCE = 4 * FEATURES_A_FILE
+_LEVEL = 5
+
+
+def write_neuronpedia(order: Order) -> int:
+    """Write the folders, and return the number of explanations."""
+    n_labels = 0
+    sources = {source.source_id: source for source in order.reader.sources()}
+    begun: dict[str, int] = {}
+    for source_id, features, explanations, activations in _batches(order):
+        folder = order.path / _folder(source_id)
+        if source_id not in begun:
+            _write_about(order, folder, sources[source_id])
+        batch = begun.setdefault(source_id, 0)
+        for kind, lines in (("features", features), ("explanations", explanations), ("activations", activations)):
+            (folder / kind).mkdir(exist_ok=True)
+            if lines:
+                _write_lines(folder / kind / f"batch-{batch}.jsonl.gz", lines)
+        begun[source_id] += 1
+        n_labels += len(explanations)
+    return n_labels
+
+
+def _folder(source_id: str) -> Path:
+    model, _, layer = source_id.partition("@")
+    parts = [part.replace("/", "_") for part in (model, layer)]
+    if any(part in {"", ".", ".."} for part in parts):
+        raise ExportError(f"the source {source_id} makes no name of a folder", "export another format")
+    return Path(*parts)
+
+
+def _batches(order: Order) -> Iterator[tuple[str, list[str], list[str], list[str]]]:
+    """Lines of features, explanations and activations, of at most so many features of one source as a file has."""
+    tables = order.reader.export_rows(_columns, order.options.where, n_features=_FEATURES_AT_ONCE)
+    for table in tables:
+        rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+        seen: dict[int, tuple[str, list[str], list[str]]] = {}
+        for _, index, feature, explanation, activations in rows:
+            _, explanations, _ = seen.setdefault(index, (feature, [], activations or []))
+            if explanation is not None:
+                explanations.append(explanation)
+        found = list(seen.values())
+        for first in range(0, len(found), FEATURES_A_FILE):
+            some = found[first : first + FEATURES_A_FILE]
+            yield (
+                table["source_id"][0].as_py(),
+                [feature for feature, _, _ in some],
+                [line for _, lines, _ in some for line in lines],
+                [line for _, _, lines in some for line in lines],
+            )
+
+
+def _columns(scorers: Sequence[str]) -> dict[str, Column]:
+    return {
+        "source_id": SOURCE_ID,
+        "feature_index": FEATURE_INDEX,
+        "feature": FEATURE,
+        "explanation": explanation_column(scorers),
+        "activations": ACTIVATIONS,
+    }
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines).encode()
+    path.write_bytes(gzip.compress(text, _LEVEL, mtime=0))
+
+
+def _write_about(order: Order, folder: Path, source: SourceRecord) -> None:
+    """The four files about a source: its release, model, set and itself."""
+    folder.mkdir(parents=True)
+    run = order.reader.run()
+    moment = (run.created_at if run else datetime.fromtimestamp(0, UTC)).isoformat()
+    model, _, layer = source.source_id.partition("@")
+    set_name, name = layer.partition("-")[2] or layer, run.name if run else source.source_id
+    owner = {"creatorId": OWNER, "createdAt": moment}
+    maker = {"creatorName": OWNER, "urls": [], "visibility": "PUBLIC"}
+    said = f"Labelled and scored by autointerp{f' {run.program_version}' if run else ''}"
+    about: Mapping[str, dict[str, Any]] = {
+        "release": {"name": name, "description": said, "descriptionShort": said, **maker, **owner},
+        "model": {"id": model, "displayName": model, "displayNameShort": model, "instruct": False}
+        | {"layers": 0, "neuronsPerLayer": 0, "owner": "", "visibility": "PUBLIC", "updatedAt": moment, **owner},
+        "sourceset": {"modelId": model, "name": set_name, "description": source.hook, "type": ""}
+        | {"releaseName": name, **maker, **owner},
+        "source": {"id": layer, "modelId": model, "setName": set_name, "dataset": source.corpus}
+        | {"visibility": "PUBLIC", "hasDashboards": True, "inferenceEnabled": False, "notes": source.coder, **owner},
+    }
+    for kind, line in about.items():
+        (folder / f"{kind}.jsonl").write_text(json.dumps(line, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+FORMAT = ExportFormat(write_neuronpedia, is_folder=True, has_baselines=False)

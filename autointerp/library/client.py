@@ -1,0 +1,123 @@
+"""The client: one or several runs, asked by name.
+
+import autointerp
+
+client = autointerp.open("runs/demo")
+print(client.features.search("error handling", top_k=5))
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autointerp.embedder import TextEmbedder
+from autointerp.errors import SearchError
+from autointerp.library.features import Features
+from autointerp.library.run import Run
+from autointerp.records import SourceRecord
+from autointerp.store.sql import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Client:
+    """What is asked of runs: `client.features`, `client.sql`, `client.to_pandas`.
+
+    Attributes:
+        runs: The runs, each with its status, its typed queries and more.
+        features: Search, neighbors, look-ups, and what features do on texts.
+
+    Args:
+        runs: One or more.
+
+    Example:
+        >>> client = autointerp.open("runs/demo")
+        >>> client.features.search("river", top_k=1)[0].label
+        'river'
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = tuple(runs)
+        self.features = Features(self.runs)
+
+    @property
+    def run(self) -> Run:
+        """The run, where it is only one.
+
+        Raises:
+            SearchError: If there are several.
+
+        Example:
+            >>> client.run.status()[0].stage
+            'collect'
+        """
+        if len(self.runs) != 1:
+            names = ", ".join(run.name for run in self.runs)
+            raise SearchError(f"the client has several runs: {names}", "take one of client.runs")
+        return self.runs[0]
+
+    def sources(self) -> list[SourceRecord]:
+        """The coders that the runs are about, each once.
+
+        Example:
+            >>> [source.n_features for source in client.sources()]
+            [12]
+        """
+        found = {source.source_id: source for run in reversed(self.runs) for source in run.sources()}
+        return [found[name] for name in sorted(found)]
+
+    def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Table:
+        """Ask the run's store a query in DuckDB's SQL; docs/store.md has its tables and views, and ten useful queries.
+
+        Args:
+            query: One statement, which reads.
+            parameters: In the places of its `?`, or of its `$name`.
+
+        Raises:
+            SearchError: If it is no such statement, or DuckDB can't answer it.
+
+        Example:
+            >>> client.sql("SELECT status FROM features WHERE feature_index = ?", [1]).rows
+            [('ok',)]
+        """
+        return self.run.reader.sql(query, parameters)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """All features with their labels and scores, a row a label, of all runs; see `Run.to_pandas`.
+
+        Example:
+            >>> frame = client.to_pandas()
+            >>> frame[frame.feature_index == 1].label.tolist()
+            ['river']
+        """
+        import pandas as pd  # slow to import
+
+        return pd.concat([run.to_pandas() for run in self.runs], ignore_index=True)
+
+    def __repr__(self) -> str:
+        runs = [repr(run) for run in self.runs]
+        return f"Client of {runs[0]}" if len(runs) == 1 else "\n  ".join(["Client of", *runs])
+
+
+def open(runs: str | Path | Sequence[str | Path], embedder: TextEmbedder | None = None) -> Client:
+    """Open a run, or several, to search, look features up, and ask what they do.
+
+    Args:
+        runs: A run folder, or several.
+        embedder: For queries; by default the one of the runs' pipelines, loaded at the first query.
+
+    Raises:
+        StoreError: If there is no run in a folder.
+        SearchError: If no run is named, or runs are embedded by different models, whose relevances can't be compared.
+
+    Example:
+        >>> autointerp.open("runs/demo").features.get(7).label
+        'piano'
+    """
+    folders = [runs] if isinstance(runs, str | Path) or not isinstance(runs, Iterable) else list(runs)
+    if wrong := [folder for folder in folders if not isinstance(folder, str | Path)]:
+        raise SearchError(f"{wrong[0]!r} is no run folder", "give its path, or several in a list")
+    if not folders:
+        raise SearchError("no run is named", "give a run folder, or several")
+    return Client([Run(folder, embedder) for folder in folders])

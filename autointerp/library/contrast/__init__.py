@@ -1,0 +1,1 @@
+"""Which features tell two sets of texts apart."""
