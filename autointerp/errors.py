@@ -5,6 +5,10 @@
     ├── CorpusError                 text can't be read, or there is too little of it
     ├── SubjectError                the model, the coder or the hook point
     │   └── WidthMismatchError      the coder does not fit the hook point
+    ├── GenerationError             what was asked of the live subject can't be generated
+    │   ├── BusyError               as many requests wait as may
+    │   ├── TooLongError            a prompt or an answer is longer than it may be
+    │   └── TimeLimitError          a request took longer than it may
     ├── CollectError                the pass over the corpus
     │   ├── ActivationRangeError    an activation is negative where it can't be, or not finite
     │   └── ShardError              a shard file is missing, cut short or of another run
@@ -28,6 +32,8 @@
     ├── ExportError                 an export's file or options are wrong
     ├── RunError                    the run folder
     │   └── RunMismatchError        the folder belongs to another configuration
+    ├── ServeError                  the server can't start, or can't answer a request
+    │   └── UnknownModelError       no source that is served has this name
     ├── FileError                   a file or folder can't be used, whatever it was to be used for
     └── DiskFullError               no space left where the run is written
 
@@ -70,6 +76,13 @@ class AutointerpError(Exception):
         problem: What went wrong, naming the file, key or feature. No trailing period.
         remedy: What the user can do. No trailing period.
         faults: Where there are many of a kind, such as rows of a file: each on a line of its own.
+
+    Example:
+        >>> try:
+        ...     client.features.get(99)
+        ... except autointerp.AutointerpError as error:
+        ...     print(error)
+        planted@0-res-12 has no feature 99: its features are 0 to 11
     """
 
     def __init__(self, problem: str, remedy: str, faults: tuple[str, ...] = ()) -> None:
@@ -96,6 +109,22 @@ class SubjectError(AutointerpError):
 
 class WidthMismatchError(SubjectError):
     """The coder's input width is not that of the hook point."""
+
+
+class GenerationError(AutointerpError):
+    """What was asked of the live subject can't be generated."""
+
+
+class BusyError(GenerationError):
+    """As many requests wait as may."""
+
+
+class TooLongError(GenerationError):
+    """A prompt or an answer is longer than it may be."""
+
+
+class TimeLimitError(GenerationError):
+    """A request took longer than it may."""
 
 
 class CollectError(AutointerpError):
@@ -188,6 +217,14 @@ class RunError(AutointerpError):
 
 class RunMismatchError(RunError):
     """The run folder belongs to another configuration."""
+
+
+class ServeError(AutointerpError):
+    """The server can't start, or can't answer a request."""
+
+
+class UnknownModelError(ServeError):
+    """No source that is served has this name."""
 
 
 class FileError(AutointerpError):

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 FeatureKey = int | np.integer[Any] | str
 """How callers name a feature: by its index, or in text, as `650` or `model@source:650`."""
 
-_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "autointerp")
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "autointerp")
+"""Of every UUID here."""
 _MOST_DIGITS = 18  # of an index; Python itself reads only some thousand
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -57,7 +58,7 @@ def parse_feature_id(feature: object) -> tuple[str | None, int] | None:
 
 def stable_uuid(name: str) -> str:
     """The UUID of a source, a feature or a record, the same on every machine."""
-    return str(uuid.uuid5(_NAMESPACE, name))
+    return str(uuid.uuid5(NAMESPACE, name))
 
 
 def fingerprint(*parts: Any) -> str:

@@ -3,6 +3,7 @@
 Classes are imported when they are asked for: who uses none that asks a language model loads no provider's SDK.
 """
 
+import difflib
 import hashlib
 import importlib
 import inspect
@@ -12,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from autointerp.errors import AutointerpError, PipelineError, in_one_line
 
 _NOT_A_USERS = frozenset({"autointerp"}) | sys.stdlib_module_names
-_NEEDS: Mapping[str, type] = {"name": str}
 _HOW = "write it as module:Class or path/to/file.py:Class"
 
 
@@ -25,24 +27,23 @@ _HOW = "write it as module:Class or path/to/file.py:Class"
 _READ: dict[str, str] = {}
 
 
-def load_class(
-    name: str, kind: str, built_in: Mapping[str, str], base: type[Any], needs: Mapping[str, type] = _NEEDS
-) -> type[Any]:
+def load_class(name: str, kind: str, built_in: Mapping[str, str], base: type[Any]) -> type[Any]:
     """Find a class; a user's file is read anew whenever it has changed.
 
     Args:
         name: As the pipeline has it.
         kind: What the class is, with its article, for messages: `an explainer`, `a scorer`.
         built_in: Ours: `module:Class` by name.
-        base: What it must derive from.
-        needs: Attributes that it must set, and what they must be.
+        base: What it must derive from; what it declares as `ClassVar` must be there, and of that type.
 
     Raises:
         PipelineError: If there is no such file, module or class, if it can't be imported, or is none of the kind.
     """
     place, _, class_name = built_in.get(name, name).rpartition(":")
     if not place or not class_name:
-        raise PipelineError(f"there is no {_bare(kind)} {name!r}", f"one of {', '.join(built_in)}, or {_HOW}")
+        close = difflib.get_close_matches(name, built_in, n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        raise PipelineError(f"there is no {_bare(kind)} {name!r}", f"one of {', '.join(built_in)}, or {_HOW}{meant}")
     module = _read_file(Path(place), kind) if place.endswith(".py") else _import_module(place, kind)
     found = getattr(module, class_name, None)
     if found is None:
@@ -52,18 +53,28 @@ def load_class(
             f"{class_name} in {place} is not {kind}", f"derive it from {base.__module__}.{base.__qualname__}"
         )
     abstract = sorted(getattr(found, "__abstractmethods__", ()))
-    missing = [*abstract, *(name for name in needs if getattr(found, name, None) in (None, ""))]
+    wanted = _class_attributes(base)
+    missing = [*abstract, *(name for name in wanted if getattr(found, name, None) in (None, ""))]
     if missing:
         raise PipelineError(
             f"the {_bare(kind)} {class_name} in {place} lacks {', '.join(missing)}", "add it to the class"
         )
-    for name, wanted in needs.items():
-        if not isinstance(given := getattr(found, name), wanted):
+    for attribute, type_of_it in wanted.items():
+        given = getattr(found, attribute)
+        try:
+            type_of_it.validate_python(given, strict=True)
+        except ValidationError as error:
+            fault = error.errors()[0]["msg"]
             raise PipelineError(
-                f"the {_bare(kind)} {class_name} in {place} has {name} = {given!r}",
-                f"make it of type {wanted.__name__}",
-            )
+                f"the {_bare(kind)} {class_name} in {place} has {attribute} = {given!r}: {fault}", "mend the class"
+            ) from None
     return found
+
+
+def _class_attributes(base: type[Any]) -> dict[str, TypeAdapter[Any]]:
+    """What checks the attributes that a class declares as `ClassVar`, by their names."""
+    hints = get_type_hints(base, include_extras=True)
+    return {name: TypeAdapter(get_args(hint)[0]) for name, hint in hints.items() if get_origin(hint) is ClassVar}
 
 
 @contextmanager

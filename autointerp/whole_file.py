@@ -1,8 +1,9 @@
-"""Files that are whole or not there: written under another name, and renamed when they are finished."""
+"""Files and folders that are whole or not there: written under another name, and renamed when they are finished."""
 
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,5 +40,39 @@ def whole_file(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and is_disk_full(error):
             raise disk_full(path) from error
         if isinstance(error, OSError) and error.filename == str(unfinished):
+            error.filename = str(path)  # whoever reads of it knows this name only
+        raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder to write into; it has its own name once the block has ended and all is on the disk.
+
+    After an exception there is no new folder. Only a process that is killed leaves its unfinished folder behind, as
+    `.NAME.XXXXXXXX.part`.
+
+    Args:
+        path: The folder: not there, or empty; what it is in exists.
+
+    Raises:
+        DiskFullError: If there is no space left.
+        OSError: If there is such a folder with anything in it, or another file, or it can't be written.
+    """
+    if not path.name or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        unfinished.mkdir()
+        yield unfinished
+        for file in unfinished.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+        unfinished.rename(path)
+    except BaseException as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise disk_full(path) from error
+        if isinstance(error, OSError) and str(error.filename).startswith(str(unfinished)):
             error.filename = str(path)  # whoever reads of it knows this name only
         raise

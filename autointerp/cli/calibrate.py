@@ -7,7 +7,6 @@ from typing import Any
 import typer
 
 from autointerp.cli.reporting import ConsoleReporter
-from autointerp.cli.tables import number, table
 from autointerp.config import Pipeline
 from autointerp.library.answers import draw_questions, read_answers, score_answers
 from autointerp.library.run import open_run
@@ -16,6 +15,7 @@ from autointerp.run.dry_run import CostPlan
 from autointerp.score.calibration import Calibration, RateRow, judge_rates, rate_rows
 from autointerp.score.correction import LEAST_LABELS
 from autointerp.score.metrics import Estimate, balanced_accuracy
+from autointerp.text_table import number, table
 
 _PARTS = {"all": "all", "label": "labels: ", "kind": "puzzles: "}
 _FEW = 3

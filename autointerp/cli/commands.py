@@ -6,7 +6,7 @@ answer at once.
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,9 @@ from autointerp.errors import PipelineError
 
 if TYPE_CHECKING:
     from autointerp.config import Pipeline
+    from autointerp.run.dry_run import CostPlan
     from autointerp.run.pipeline import Stage
+    from autointerp.run.progress import Reporter
 
 app = typer.Typer(
     name="autointerp",
@@ -78,10 +80,41 @@ def _run(pipeline: "Pipeline", stages: "Sequence[Stage] | None", *, resume: bool
     tell_missing(pipeline, outcome)
 
 
+def _try(pipeline: "Pipeline", only: list[str], explainers: list[str], *, as_json: bool) -> None:
+    from autointerp.cli.reporting import ConsoleReporter
+    from autointerp.cli.tried import read_features, read_names, tried_as_json, tried_lines
+    from autointerp.library.try_explainers import try_explainers
+    from autointerp.valid_text import visible
+
+    named = read_features(only)
+    with ConsoleReporter() as reporter:
+        found = try_explainers(pipeline, named, read_names(explainers), reporter)
+    if as_json:
+        typer.echo(json.dumps(tried_as_json(found), ensure_ascii=False, indent=1))
+    else:
+        typer.echo("\n".join(map(visible, tried_lines(found))))
+    if found.n_failed:
+        raise typer.Exit(1)
+
+
 def _tell_cost(pipeline: "Pipeline", *, as_json: bool) -> None:
+    from autointerp.run.dry_run import plan_cost
+
+    _tell_plan(pipeline, plan_cost, as_json=as_json)
+
+
+def _tell_cost_of_trying(pipeline: "Pipeline", only: list[str], explainers: list[str], *, as_json: bool) -> None:
+    from autointerp.cli.tried import read_features, read_names
+    from autointerp.run.try_explainers import plan_tried
+
+    features, names = read_features(only), read_names(explainers)
+    _tell_plan(pipeline, lambda of, reporter: plan_tried(of, features, names, reporter), as_json=as_json)
+
+
+def _tell_plan(pipeline: "Pipeline", planned: "Callable[[Pipeline, Reporter], CostPlan]", *, as_json: bool) -> None:
     from autointerp.cli.cost_table import cost_rows, make_plan, plan_as_json
 
-    plan = make_plan(pipeline)
+    plan = make_plan(pipeline, planned)
     if as_json:
         typer.echo(json.dumps(plan_as_json(plan), ensure_ascii=False, indent=1))
     else:
@@ -94,6 +127,9 @@ def demo(
     text: Annotated[
         Path | None, typer.Option("--text", readable=False, help="your own text in the corpus's place: file or folder")
     ] = None,
+    llm: Annotated[
+        bool, typer.Option("--llm", help="20 features, labelled and judged by a small language model in this process")
+    ] = False,
     sample: SampleOption = None,
     set_: SetOption = None,
     resume: ResumeOption = True,
@@ -101,10 +137,11 @@ def demo(
     """Label, score and search the features of an embedded model: no network, no key."""
     from autointerp.config.file import as_toml
 
+    origin = "demo-llm" if llm else "demo"
     overrides = [f"runs={as_toml(runs)}"]
     if text is not None:
-        overrides += ['corpus.kind="text"', f"corpus.path={as_toml(str(text))}", 'name="demo-text"']
-    pipeline = _load("demo", [*overrides, *(set_ or [])], None, sample)
+        overrides += ['corpus.kind="text"', f"corpus.path={as_toml(str(text))}", f'name="{origin}-text"']
+    pipeline = _load(origin, [*overrides, *(set_ or [])], None, sample)
 
     from autointerp.cli.demo import run_demo
 
@@ -163,10 +200,41 @@ def collect(file: PipelineArgument, set_: SetOption = None, resume: ResumeOption
 
 @app.command()
 def explain(
-    file: PipelineArgument, set_: SetOption = None, features: FeaturesOption = None, sample: SampleOption = None
+    file: PipelineArgument,
+    set_: SetOption = None,
+    features: FeaturesOption = None,
+    sample: SampleOption = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="FEATURE", help="with --try: 5,7 or model@source:5"),
+    ] = None,
+    try_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--try", metavar="EXPLAINER,…", help="label these with each explainer, and compare the labels' scores"
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="with --try: tell what would be asked, and its cost; ask nothing")
+    ] = False,
+    json_: JsonOption = False,
 ) -> None:
-    """Build the chosen features' contexts and write their labels."""
-    _run(_load(file, set_, features, sample), ("contexts", "explain"), resume=True)
+    """Build the chosen features' contexts and write their labels; or try several explainers on a few features."""
+    if try_ is None:
+        if dry_run:
+            raise PipelineError("--dry-run is of --try", "autointerp run --dry-run tells the cost of a whole run")
+        if only is not None or json_:
+            given = "--only" if only is not None else "--json"
+            raise PipelineError(f"{given} is of --try", "name explainers (--try keywords,rules), or use --features")
+        _run(_load(file, set_, features, sample), ("contexts", "explain"), resume=True)
+        return
+    if only is None or features is not None or sample is not None:
+        raise PipelineError("--try needs the features that it is tried on", "name them by --only, for example 5,7")
+    pipeline = _load(file, set_, None, None)
+    if dry_run:
+        _tell_cost_of_trying(pipeline, only, try_, as_json=json_)
+    else:
+        _try(pipeline, only, try_, as_json=json_)
 
 
 @app.command()

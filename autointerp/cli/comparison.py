@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from autointerp.cli.tables import feature_name, number, shorten, table
+from autointerp.cli.tables import feature_name
 from autointerp.library.agreement import RunAgreement
 from autointerp.library.compare import FeatureDifference, RunComparison, ScorerComparison
 from autointerp.score.agreement import Agreed
 from autointerp.score.compare import FALSE_DISCOVERY_RATE
+from autointerp.text_table import number, shorten, table
 
 
 def comparison_lines(found: RunComparison, *, n_shown: int, with_source: bool) -> list[str]:
@@ -22,7 +23,7 @@ def comparison_lines(found: RunComparison, *, n_shown: int, with_source: bool) -
     lines = [f"first:  {found.first.name}", f"second: {found.second.name}"]
     lines += [f"  differs in {what}" for what in found.differs]
     lines += [f"  note: {what}" for what in found.warnings]
-    lines += ["", "The second less the first, with 95 % intervals over features:", *_overall_rows(found.scorers)]
+    lines += ["", "The second less the first, with 95 % intervals over features:", *overall_rows(found.scorers)]
     for of in (one for one in found.scorers if one.is_paired):
         lines += ["", *_feature_lines(of, n_shown, with_source=with_source)]
     return lines
@@ -37,7 +38,8 @@ def comparison_as_json(found: RunComparison) -> dict[str, Any]:
     return content
 
 
-def _overall_rows(scorers: Sequence[ScorerComparison]) -> list[str]:
+def overall_rows(scorers: Sequence[ScorerComparison]) -> list[str]:
+    """Two sides over all features, a row a scorer, and whether that settles which is better."""
     rows = []
     for of in scorers:
         overall = of.overall
@@ -45,8 +47,8 @@ def _overall_rows(scorers: Sequence[ScorerComparison]) -> list[str]:
         rows.append(
             [
                 *(of.scorer, n, number(overall.first_mean), number(overall.second_mean)),
-                _signed(overall.mean.value, overall.mean.low, overall.mean.high),
-                _signed(overall.median.value, overall.median.low, overall.median.high),
+                signed(overall.mean.value, overall.mean.low, overall.mean.high),
+                signed(overall.median.value, overall.median.low, overall.median.high),
                 f"{_percent(overall.won.value)} [{_percent(overall.won.low)} {_percent(overall.won.high)}]",
                 _needed(of),
             ]
@@ -94,7 +96,7 @@ def _feature_rows(name: str, features: Sequence[FeatureDifference], *, with_sour
             feature_name(of.source_id, of.feature_index, with_source=with_source),
             f"{number(of.first_value)} {shorten(of.first_label, 30)}",
             f"{number(of.second_value)} {shorten(of.second_label, 30)}",
-            _signed(of.difference.value, of.difference.low, of.difference.high),
+            signed(of.difference.value, of.difference.low, of.difference.high),
             f"{of.q_value:.2g}",
         ]
         for of in features
@@ -102,7 +104,8 @@ def _feature_rows(name: str, features: Sequence[FeatureDifference], *, with_sour
     return table([name, "first", "second", "difference", "q"], rows, left=(0, 1, 2))
 
 
-def _signed(value: float, low: float | None, high: float | None) -> str:
+def signed(value: float, low: float | None, high: float | None) -> str:
+    """A difference with the ends of its interval, where it has one."""
     if low is None or high is None:
         return _with_sign(value)
     return f"{_with_sign(value)} [{_with_sign(low)} {_with_sign(high)}]"

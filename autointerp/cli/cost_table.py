@@ -1,23 +1,25 @@
-"""`autointerp run --dry-run`: what a run would cost, as a table or as JSON."""
+"""`--dry-run`: what a run, or trying explainers, would cost, as a table or as JSON."""
 
+from collections.abc import Callable
 from typing import Any
 
 import typer
 
 from autointerp.cli.reporting import ConsoleReporter
-from autointerp.cli.tables import table
 from autointerp.config import Pipeline
 from autointerp.records import Usage
-from autointerp.run.dry_run import CostPlan, PlannedUsage, plan_cost
+from autointerp.run.dry_run import CostPlan, PlannedUsage
+from autointerp.run.progress import Reporter
+from autointerp.text_table import table
 
 _UNFORESEEN = "Repairs, refusals and attempts that have to be repeated are not foreseen"
 
 
-def make_plan(pipeline: Pipeline) -> CostPlan:
+def make_plan(pipeline: Pipeline, planned: Callable[[Pipeline, Reporter], CostPlan]) -> CostPlan:
     """Plan, with progress on standard error."""
     typer.echo("Planning: local stages are carried out as far as they are not finished; no call is made.", err=True)
     with ConsoleReporter() as reporter:
-        return plan_cost(pipeline, reporter)
+        return planned(pipeline, reporter)
 
 
 def cost_rows(name: str, plan: CostPlan) -> list[str]:
@@ -41,6 +43,8 @@ def cost_notes(plan: CostPlan) -> list[str]:
     notes.append(f"{_UNFORESEEN}{', nor are the thoughts of reasoning models' if thoughts else ''}.")
     if plan.is_most:
         notes.append("This is the most: labels that score.stop finds known well enough are asked about no further.")
+    if plan.may_be_near:
+        notes.append("This is the most: any label that is not yet written may be nearly another's (explain.distinct).")
     if n_failed := sum(stage.n_failed for stage in plan.stages):
         notes.append(f"{n_failed} planned answers did not fit what was asked for: what follows from them is missing.")
     if plan.max_cost_usd is not None:

@@ -1,5 +1,7 @@
 """`autointerp demo`: the main job on the embedded default, and what came of it."""
 
+from collections.abc import Sequence, Set
+
 import typer
 
 from autointerp.cli.reporting import ConsoleReporter, tell_missing
@@ -9,8 +11,9 @@ from autointerp.library.run import Run, open_run
 from autointerp.run.pipeline import run_pipeline
 from autointerp.score.baseline import EXPLAINER as SHUFFLED
 from autointerp.store.results import ScoredLabel, with_scores
+from autointerp.subject.packaged import PREFIX
 
-QUERIES = ("raising an exception", "probability distributions", "network connections")
+QUERIES = ("raising an exception", "probability distributions", "error handling")
 _N_SHOWN = 8
 
 
@@ -19,14 +22,38 @@ def run_demo(pipeline: Pipeline, *, resume: bool = True) -> None:
     with ConsoleReporter() as reporter:
         outcome = run_pipeline(pipeline, reporter=reporter, fresh=not resume)
     run = open_run(pipeline.run_folder)
-    for line in demo_lines(run):
+    lines = demo_lines(run)
+    caveat = caveat_lines(pipeline, {explanation.model for explanation in run.reader.explanations()})
+    for line in [*lines, *caveat] if lines else ():
         typer.echo(line)
     folder = pipeline.run_folder
     typer.echo(f"\nThe run lies in {folder}. Look further with")
-    typer.echo(f"  autointerp search {folder} 'your words'")
+    if lines:
+        typer.echo(f"  autointerp search {folder} 'your words'")
     typer.echo(f"  autointerp show {folder} {_a_feature(run)}")
     typer.echo(f"  autointerp status {folder}")
     tell_missing(pipeline, outcome)
+
+
+def caveat_lines(pipeline: Pipeline, writers: Set[str]) -> list[str]:
+    """What is to be known of labels and verdicts of a packaged model; nothing where others label and judge.
+
+    Args:
+        pipeline: Says who judges.
+        writers: Models that the run's labels are of.
+    """
+    who = [("labels", name) for name in sorted(writers)]
+    if pipeline.judge.kind == "llm" and pipeline.judge.model is not None:
+        who.append(("verdicts", pipeline.judge.model.model))
+    small = [(what, name.removeprefix(PREFIX)) for what, name in who if name.startswith(PREFIX)]
+    if not small:
+        return []
+    return [
+        "",
+        *(f"The {what} are those of {name}, which is far too small for them." for what, name in small),
+        "What they are worth where the truth is known stands in benchmarks/local_llm.md. Embedding asks no model.",
+        "Name another by --set explain.model.model=… and --set judge.model.model=…, a folder or a name on the hub.",
+    ]
 
 
 def _a_feature(run: Run) -> str:
@@ -35,9 +62,16 @@ def _a_feature(run: Run) -> str:
     return feature_name(source_id, feature_index, with_source=run.has_several_sources)
 
 
-def demo_lines(run: Run) -> list[str]:
-    """What the demo prints of a finished run."""
+def demo_lines(run: Run, queries: Sequence[str] = QUERIES) -> list[str]:
+    """What the demo prints of a finished run; nothing of one without labels.
+
+    Args:
+        run: The run.
+        queries: Searches that are shown.
+    """
     n_labels = run.reader.n_labels()
+    if not n_labels:
+        return []
     best = run.reader.best(_N_SHOWN)
     worst = [scored for scored in run.reader.worst(_N_SHOWN) if scored not in best]
     with_source = run.has_several_sources
@@ -51,8 +85,10 @@ def demo_lines(run: Run) -> list[str]:
     if worst:
         lines += ["", "The worst:", *label_rows(worst, shuffled, with_source=with_source)]
     lines += ["", "Over all labels:", *summary_rows(run.score_summary())]
-    for query in QUERIES:
-        lines += ["", f"Search: {query!r}", *hit_rows(run.search(query, top_k=3), with_source=with_source)]
+    for query in queries:
+        hits = run.search(query, top_k=3)
+        found = hit_rows(hits, with_source=with_source) if hits else ["no label is about this"]
+        lines += ["", f"Search: {query!r}", *found]
     return lines
 
 

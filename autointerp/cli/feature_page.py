@@ -1,19 +1,23 @@
 """One feature in text: what `autointerp show` prints."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby, islice
 from typing import Any
 
-from autointerp.cli.tables import bars, marked, number, percent, shorten, with_interval
+from autointerp.cli.before_after_lines import before_after_lines
+from autointerp.cli.tables import bars, marked, with_interval
+from autointerp.cli.token_tables import TOKENS_SHOWN, choose_order, input_lines, next_lines, quoted
 from autointerp.errors import AutointerpError
+from autointerp.export.token_lists import token_lists
 from autointerp.identity import FeatureKey
 from autointerp.library.run import Run
-from autointerp.records import SCORER_KINDS, Context, Failure, FeatureRecord, Neighbor, Score, SourceRecord
+from autointerp.records import SCORER_KINDS, Context, Failure, FeatureRecord, Neighbor, Score, SourceRecord, TokenOrder
+from autointerp.score.dispute import Refereed, refereed
 from autointerp.score.tier import Tier
 from autointerp.store.results import ScoredLabel
+from autointerp.text_table import number, percent, shorten
 
-_TOKENS_SHOWN = 10
 _CONTEXTS_SHOWN = 8
 _NEIGHBORS_READ = 20
 _NEIGHBORS_SHOWN = 6
@@ -118,10 +122,26 @@ def read_page(run: Run, feature: FeatureKey, choice: ContextChoice) -> FeaturePa
         )
 
 
-def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
-    """Lines about a feature: evidence, labels with scores, the strongest and the silent contexts, failures."""
+def page_as_json(page: FeaturePage) -> dict[str, Any]:
+    """A page as plain values but for moments, each token with its measures, in the order in which they are stored."""
+    content = asdict(page)
+    content["feature"] |= token_lists(page.feature)
+    return content
+
+
+def feature_lines(page: FeaturePage, choice: ContextChoice, token_order: str | None = None) -> list[str]:
+    """Lines about a feature: evidence, labels with scores, the strongest and the silent contexts, failures.
+
+    Args:
+        page: The feature.
+        choice: The contexts that were asked for.
+        token_order: One of `records.TOKEN_ORDERS`; None: the one that tells most.
+
+    Raises:
+        FilterError: If there is no such order, or the store lacks what it needs.
+    """
     feature = page.feature
-    lines = _evidence_lines(page)
+    lines = _evidence_lines(page, choose_order(token_order, feature))
     if all(scored.explanation.is_baseline for scored in page.labels):
         why = f"nobody asked for one yet; run the pipeline with --features {feature.feature_index}"
         if feature.status == "dead":
@@ -132,7 +152,8 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
         lines += ["", f"no label: {why}"]
     for scored in page.labels:
         explanation = scored.explanation
-        by = f"{explanation.explainer}, {explanation.model}"
+        candidate = explanation.detail.get("chosen")
+        by = explanation.explainer + (f" (written by {candidate})" if candidate else "") + f", {explanation.model}"
         if explanation.n_contexts is not None:
             by += f", from {explanation.n_contexts} contexts"
         if explanation.is_baseline:
@@ -144,6 +165,9 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
             lines.append(f"       about the {explanation.side}: {_SIDES[explanation.side]}")
         if explanation.excludes:
             lines.append(f"       excludes: {explanation.excludes}")
+        if note := explanation.detail.get("note"):
+            lines.append(f"       {note}")
+        lines += [f"       {line}" for line in before_after_lines(explanation.detail)]
         for score in scored.scores:
             lines.append(
                 f"       {score.scorer:<10} {with_interval(score)}  {score.metric}, judge {score.judge}, "
@@ -152,6 +176,8 @@ def feature_lines(page: FeaturePage, choice: ContextChoice) -> list[str]:
             lines += [f"       {'':<10} {line}" for line in (*_corrected(score), *_at_base_rate(score))]
             if note := score.detail.get("uninformative"):
                 lines.append(f"       {'':<10} uninformative: {note}")
+            if (said := refereed(score.detail)) is not None and said.is_disputed:
+                lines.append(f"       {'':<10} {_disputed(said)}")
             if note := score.detail.get("alone"):
                 lines.append(f"       {'':<10} prompts of one feature: {note}")
         if page.tier is not None and not explanation.is_baseline:
@@ -209,6 +235,15 @@ def _corrected(score: Score) -> list[str]:
     return [f"{told}  corrected for the judge's errors: {judge} on puzzles"]
 
 
+def _disputed(said: Refereed) -> str:
+    """What a rule that is as good as the truth says of the label, where it disagrees with the judge."""
+    of, share = said.referee, f"{100 * said.agreement:.0f} % [{100 * said.low:.0f} {100 * said.high:.0f}]"
+    return (
+        f"a rule of precision {number(of.precision)} and recall {number(of.recall)} says otherwise: {of.rule}; the"
+        f" judge agrees with it on {share} of {said.n_trials} trials"
+    )
+
+
 def _unanswered(score: Score) -> str:
     if not score.n_unanswered:
         return ""
@@ -234,7 +269,7 @@ def _every_context(page: FeaturePage, *, are_chosen: bool) -> list[str]:
     ]
 
 
-def _evidence_lines(page: FeaturePage) -> list[str]:
+def _evidence_lines(page: FeaturePage, order: TokenOrder) -> list[str]:
     feature = page.feature
     lines = [
         f"{feature.source_id}:{feature.feature_index}  ({feature.status})",
@@ -245,21 +280,14 @@ def _evidence_lines(page: FeaturePage) -> list[str]:
     if filled and len(page.histogram_edges) > len(feature.histogram):
         first, last = filled[0], filled[-1] + 1
         low, high = page.histogram_edges[first], page.histogram_edges[last]
-        lines.append(
-            f"{'activations':<15} {bars(feature.histogram[first:last])}  from {low:g} to {high:g}, doubling at each bar"
-        )
-    lines += _token_line("fires most on", (f"{_quoted(t.token)} x{t.n_active}" for t in feature.top_tokens))
-    if feature.top_tokens and feature.top_tokens_n_missed:
-        lines.append(f"{'':<15} each of these counts may be up to {feature.top_tokens_n_missed:,} too low")
-    following = (f"{_quoted(t.token)} x{t.n_peaks} ({_times(t.lift)})" for t in feature.following_tokens)
-    lines += _token_line("followed by", following)
-    if feature.n_sampled_peaks:
-        lines.append(
-            f"{'':<15} of {feature.n_sampled_peaks} sampled peaks, {feature.n_followed_peaks} have a next token; "
-            "in brackets: times its share of the corpus"
-        )
-    lines += _token_line("promotes", (f"{_quoted(t.token)} {t.logit:+.2f}" for t in feature.top_logits))
-    lines += _token_line("suppresses", (f"{_quoted(t.token)} {t.logit:+.2f}" for t in feature.bottom_logits))
+        # The outermost bins hold what lies beyond them, too.
+        span = f"from {low:g} to {high:g}, doubling at each bar"
+        span += "; the last holds all above" if feature.max_activation >= high else ""
+        span += "; the first holds all below" if first == 0 else ""
+        lines.append(f"{'activations':<15} {bars(feature.histogram[first:last])}  {span}")
+    lines += [*input_lines(feature, order), *next_lines(feature, order)]
+    lines += _token_line("promotes", (f"{quoted(t.token)} {t.logit:+.2f}" for t in feature.top_logits))
+    lines += _token_line("suppresses", (f"{quoted(t.token)} {t.logit:+.2f}" for t in feature.bottom_logits))
     if page.source.no_logits:
         lines.append(f"{'promotes':<15} unknown: {page.source.no_logits}")
     titles = {"decoder": "close decoders", "coactivation": "fires with"}
@@ -270,7 +298,7 @@ def _evidence_lines(page: FeaturePage) -> list[str]:
 
 
 def _token_line(title: str, items: Iterable[str]) -> list[str]:
-    shown = ", ".join(islice(items, _TOKENS_SHOWN))
+    shown = ", ".join(islice(items, TOKENS_SHOWN))
     return [f"{title:<15} {shown}"] if shown else []
 
 
@@ -279,14 +307,6 @@ def _neighbor(neighbor: Neighbor, labels: Mapping[int, str]) -> str:
     return f"{neighbor.feature_index} {number(neighbor.similarity)}" + (
         f" ({shorten(label, _NEIGHBOR_LABEL_WIDTH)})" if label else ""
     )
-
-
-def _times(lift: float) -> str:
-    return f"{lift:,.0f}" if lift >= 10 else f"{lift:.1f}"
-
-
-def _quoted(token: str) -> str:
-    return repr(token)  # with the space before it: `' key'` and `'key'` are two tokens
 
 
 def _strongest(contexts: tuple[Context, ...], n: int | None) -> list[Context]:

@@ -3,20 +3,20 @@
 As in `main`, what a command needs is imported inside it.
 """
 
-import json
-from collections.abc import Iterable
-from dataclasses import asdict, is_dataclass
-from datetime import datetime
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autointerp.errors import FilterError, RunError
-from autointerp.valid_text import visible
+from autointerp.cli import on_texts, serving
+from autointerp.cli.printing import print_result
+from autointerp.errors import AutointerpError, FilterError, RunError
 
 if TYPE_CHECKING:
     from autointerp.records import FeatureFilter
+
+_MOST_INDICES = 10_000_000
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", readable=False, help="a run folder, for example runs/demo")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -60,7 +60,13 @@ def search(
     max_density: MaxDensityOption = 1.0,
     source: SourceOption = None,
     explainer: ExplainerOption = None,
+    min_relevance: Annotated[
+        float | None, typer.Option(help="show nothing where the best label has less; 0 shows the nearest in any case")
+    ] = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="order the hits by a closer look at their contexts")] = False,
+    reranker: Annotated[
+        str | None, typer.Option(metavar="NAME", help="who looks closer: contexts, cross_encoder or language_model")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find features by the meaning of their labels."""
@@ -69,13 +75,16 @@ def search(
 
     where = _filter(min_score, min_density, max_density, source, explainer)
     opened = open_run(run)
-    hits = opened.search(query, top_k, where)
-    if rerank and hits:
-        hits = opened.rerank_hits(hits, query, where)
+    if rerank or reranker is not None:
+        hits = opened.search_closer(query, top_k, where, min_relevance, reranker)
+    else:
+        hits = opened.search(query, top_k, where, min_relevance)
     lines = ["no labelled feature passes these filters"]
+    if not hits and (nearest := opened.search(query, 1, where, min_relevance=0)):
+        lines = [f"no label is about this (the nearest: {nearest[0].label}); --min-relevance 0 shows the nearest ones"]
     if hits:
         lines = hit_rows(hits, with_source=opened.has_several_sources)
-    _print(hits, lines, as_json=as_json)
+    print_result(hits, lines, as_json=as_json)
 
 
 def neighbors(
@@ -95,7 +104,7 @@ def neighbors(
 
     opened = open_run(run)
     hits = opened.neighbors(feature, space, top_k, where=_filter(min_score, min_density, max_density, None, explainer))
-    _print(hits, hit_rows(hits, with_source=opened.has_several_sources), as_json=as_json)
+    print_result(hits, hit_rows(hits, with_source=opened.has_several_sources), as_json=as_json)
 
 
 def show(
@@ -112,28 +121,36 @@ def show(
     ] = False,
     scorer: Annotated[str | None, typer.Option(help="only trials of this scorer")] = None,
     errors: Annotated[bool, typer.Option("--errors", help="only trials answered wrong, or not at all")] = False,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", metavar="ORDER", help="tokens by pmi (by default), precision or count")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show all that a run knows of one feature: statistics, tokens, neighbors, labels, scores, contexts, failures."""
-    from autointerp.cli.feature_page import ContextChoice, feature_lines, read_page
+    from autointerp.cli.feature_page import ContextChoice, feature_lines, page_as_json, read_page
     from autointerp.library.run import open_run
 
     opened, choice = open_run(run), ContextChoice(contexts, kind, split, quantile)
     if trials or scorer is not None or errors:
-        from autointerp.cli.trials_page import TrialChoice, read_trials, trial_lines
+        from autointerp.cli.trials_page import trial_lines
+        from autointerp.library.trials import TrialChoice
 
         if choice != ContextChoice():
             raise FilterError("contexts and trials are not chosen together", "ask for the one, then for the other")
-        of_labels = read_trials(opened, opened.feature(feature).labels, TrialChoice(scorer, errors))
-        _print(of_labels, trial_lines(of_labels), as_json=as_json)
+        of_labels = opened.trials(feature, TrialChoice(scorer, errors))
+        print_result(of_labels, trial_lines(of_labels), as_json=as_json)
         return
     page = read_page(opened, feature, choice)
-    _print(page, feature_lines(page, choice), as_json=as_json)
+    print_result(page_as_json(page), feature_lines(page, choice, tokens), as_json=as_json)
 
 
 def export(
     run: RunArgument,
-    file: Annotated[Path, typer.Argument(readable=False, help="the file to write: .jsonl, .csv or .parquet")],
+    file: Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="the file or folder to write")],
+    format_name: Annotated[
+        str | None,
+        typer.Option("--format", metavar="FORMAT", help="by default the file's suffix: jsonl, csv or parquet"),
+    ] = None,
     contexts: Annotated[bool, typer.Option("--contexts", help="write each feature's contexts too (.jsonl)")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="write shuffled labels too")] = False,
     min_score: MinScoreOption = None,
@@ -141,14 +158,15 @@ def export(
     max_density: MaxDensityOption = 1.0,
     source: SourceOption = None,
     explainer: ExplainerOption = None,
+    features: Annotated[str | None, typer.Option(help="only these, for example 0-99,650")] = None,
 ) -> None:
     """Write every feature's labels and scores with their provenance, or of those that pass a filter."""
     from autointerp.export.export import export_run
-    from autointerp.export.items import ExportOptions
+    from autointerp.export.options import ExportOptions
 
-    where = _filter(min_score, min_density, max_density, source, explainer)
+    where = _filter(min_score, min_density, max_density, source, explainer, features)
     is_new = not file.parent.exists()
-    written = export_run(run, file, options=ExportOptions(where, baselines=baselines, contexts=contexts))
+    written = export_run(run, file, format_name, ExportOptions(where, baselines=baselines, contexts=contexts))
     typer.echo(f"Wrote {written.n_rows} rows to {written.path}{', in a new folder' if is_new else ''}")
 
 
@@ -168,7 +186,7 @@ def compare(
     found = compare_runs(first, second, explainer=explainer or (), judge=judge or (), scorers=scorer)
     several = len(set(found.first.sources) | set(found.second.sources)) > 1
     lines = () if as_json else comparison_lines(found, n_shown=max(0, top_k), with_source=several)
-    _print(comparison_as_json(found), lines, as_json=as_json)
+    print_result(comparison_as_json(found), lines, as_json=as_json)
 
 
 def agreement(
@@ -184,12 +202,15 @@ def agreement(
     from autointerp.library.agreement import judge_agreement
 
     found = judge_agreement(first, second, explainer=explainer or (), judge=judge or (), scorers=scorer)
-    _print(found, agreement_lines(found), as_json=as_json)
+    print_result(found, agreement_lines(found), as_json=as_json)
 
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", readable=False, help="run folders")],
     file: Annotated[Path, typer.Option("--output", "-o", help="the page to write")] = Path("report.html"),
+    floor_features: Annotated[
+        int, typer.Option(min=0, help="features whose trials are solved without labels; 0: no floor in the report")
+    ] = 100,
 ) -> None:
     """Write one self-contained HTML page on runs: scores beside their nulls, by density, against each other, cost."""
     from autointerp.export.report.gather import gather
@@ -199,16 +220,20 @@ def report(
     check_name(file)
     opened = [open_run(run) for run in runs]
     names = named(folder.resolve().name for folder in runs)
-    write_report([gather(one.reader, tuple(one.status()), name) for one, name in zip(opened, names, strict=True)], file)
+    gathered = [
+        gather(one.reader, tuple(one.status()), name, floor_features) for one, name in zip(opened, names, strict=True)
+    ]
+    write_report(gathered, file)
     typer.echo(f"Wrote {file}")
 
 
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """Show how far each stage is, what it cost, and why something failed."""
-    from autointerp.cli.tables import feature_name, summary_rows, table, with_words
+    from autointerp.cli.tables import feature_name, summary_rows, told_counts, with_words
     from autointerp.library.run import open_run
     from autointerp.run.null_names import null_lines
     from autointerp.score.judges import LOCAL_JUDGE_CAVEAT
+    from autointerp.text_table import table
 
     opened = open_run(run)
     stages, scores, failures = opened.status(), opened.score_summary(), opened.reader.failures()
@@ -248,32 +273,46 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         if any(of.judge == "local" for of in scores):
             lines.append(LOCAL_JUDGE_CAVEAT)
     if tiers := opened.reader.tier_counts():
-        lines += ["", "labels by tier: " + ", ".join(f"{n:,} {name}" for name, n in tiers.items())]
+        lines += ["", "labels by tier: " + told_counts(tiers)]
+    if chosen := opened.reader.chosen_counts():
+        lines.append("labels by the candidate that wrote them: " + told_counts(chosen))
+    if (refereed := opened.reader.referee_counts()).n:
+        lines.append(
+            f"labels of features with a rule that is as good as the truth: {refereed.n:,}, of which that rule itself:"
+            f" {refereed.of_rules:,}, disputed by it: {refereed.n_disputed:,} (`show` says how)"
+        )
     if counts:
         failed = [[*kind, str(n), example[kind]] for kind, n in sorted(counts.items())]
         lines += ["", *table(["failed in", "reason", "n", "for example"], failed, left=(0, 1, 3))]
-    content = {"stages": stages, "paid": paid, "scores": scores, "tiers": tiers, "failures": failures}
-    _print(content, lines, as_json=as_json)
+    content: dict[str, Any] = {"stages": stages, "paid": paid, "scores": scores, "tiers": tiers}
+    content |= {"chosen": chosen, "referees": refereed, "failures": failures}
+    print_result(content, lines, as_json=as_json)
 
 
-COMMANDS = (search, neighbors, show, export, compare, agreement, report, status)
+def mcp(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", readable=False, help="run folders")],
+) -> None:
+    """Let agents ask about runs: a Model Context Protocol server."""
+    from autointerp.serve.mcp.ending import end_quietly_by_signals
+
+    end_quietly_by_signals()
+    from autointerp.library.client import open
+
+    client = open(runs)
+    try:
+        from autointerp.serve.mcp.server import serve
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0] not in {"mcp", "mcp_types", "anyio"}:
+            raise
+        raise AutointerpError(
+            "the package `mcp` is not installed, or is older than 2.3", "pip install 'autointerp[mcp]'"
+        ) from error
+    if sys.stdin.isatty():
+        typer.echo("waiting for an agent's host to speak on standard input; docs/mcp.md says how one is told", err=True)
+    serve(client)
 
 
-def _print(content: Any, lines: Iterable[str], *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(_plain(content), ensure_ascii=False, indent=1))
-    else:
-        typer.echo("\n".join(map(visible, lines)))
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: _plain(inner) for name, inner in asdict(value).items()}
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value.isoformat() if isinstance(value, datetime) else value
+COMMANDS = (search, neighbors, show, *on_texts.COMMANDS, export, compare, agreement, report, status, mcp, serving.serve)
 
 
 def _filter(
@@ -282,7 +321,9 @@ def _filter(
     max_density: float,
     sources: list[str] | None,
     explainer: str | None,
+    features: str | None = None,
 ) -> "FeatureFilter":
+    from autointerp.config.indices import parse_indices
     from autointerp.records import FeatureFilter
 
     least: dict[str, float] = {}
@@ -294,4 +335,13 @@ def _filter(
             raise FilterError(
                 f"--min-score {option!r} is not a scorer and a value from 0 to 1", "write it as detection=.8"
             ) from error
-    return FeatureFilter(sources, None, least, min_density, max_density, explainer)
+    indices = None
+    if features is not None:
+        try:
+            parts = parse_indices(features)
+        except ValueError as error:
+            raise FilterError(f"--features: {error}", "write it as 0-99,650") from error
+        if (n_indices := sum(map(len, parts))) > _MOST_INDICES:
+            raise FilterError(f"--features names {n_indices:,} indices", f"name {_MOST_INDICES:,} at most")
+        indices = [index for part in parts for index in part]
+    return FeatureFilter(sources, indices, least, min_density, max_density, explainer)

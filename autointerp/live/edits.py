@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from autointerp.errors import SubjectError
-from autointerp.records.live import Edit
+from autointerp.records.live import Edit, Push
 from autointerp.subject.coder import Coder
 from autointerp.subject.hooks import HookPoint, resolve_hook, weight_processing
 from autointerp.subject.source import Source
@@ -58,7 +58,9 @@ def direction(coder: Coder, feature_index: int) -> Float[Tensor, " d_out"]:
 
 
 @contextmanager
-def edited(source: Source, edits: Sequence[Sequence[Edit]], where: Bool[Tensor, "text position"]) -> Iterator[None]:
+def edited(
+    source: Source, edits: Sequence[Sequence[Edit | Push]], where: Bool[Tensor, "text position"]
+) -> Iterator[None]:
     """Have this thread's forward passes over a batch of texts edited, while the `with` block lasts.
 
     Args:
@@ -101,17 +103,22 @@ def edited(source: Source, edits: Sequence[Sequence[Edit]], where: Bool[Tensor, 
 
 def _edit(
     source: Source,
-    edits: Sequence[Sequence[Edit]],
+    edits: Sequence[Sequence[Edit | Push]],
     where: Bool[Tensor, "text position"],
     hidden: Float[Tensor, "text position d_out"],
     of_coder: Float[Tensor, "text position d_in"],
 ) -> Float[Tensor, "text position d_out"]:
     coder = source.coder
     difference = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device)
-    pinned = {edit.feature_index for of_text in edits for edit in of_text if edit.mode == "pin"}
+    pinned = {
+        edit.feature_index for of_text in edits for edit in of_text if isinstance(edit, Edit) and edit.mode == "pin"
+    }
     now = _activations(source, of_coder, pinned) if pinned else {}
     for text, of_text in enumerate(edits):
         for edit in of_text:
+            if isinstance(edit, Push):
+                difference[text] += edit.value * torch.from_numpy(edit.vector).to(hidden.device)
+                continue
             towards = direction(coder, edit.feature_index).to(hidden.device)
             if edit.mode == "pin":
                 difference[text] += (edit.value - now[edit.feature_index][text])[:, None] * towards

@@ -27,6 +27,7 @@ class LiveSubject:
         pieces: The text of each token.
         block_length: Tokens of a block of the corpus, those around it included: as long may a text be.
         n_tokens_at_once: Tokens of one forward pass, padding included.
+        chat_template: File of the template for conversations; the tokenizer's own where None.
     """
 
     sources: Sources
@@ -34,11 +35,25 @@ class LiveSubject:
     pieces: TokenPieces
     block_length: int
     n_tokens_at_once: int
+    chat_template: str | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
+    @property
+    def room(self) -> int:
+        """Tokens of a text that are read at once."""
+        return self.block_length - len(self.special.before) - len(self.special.after)
+
     def source(self, source_id: str) -> Source:
-        """One of the sources, by its name."""
-        return next(source for source in self.sources.sources if source.source_id == source_id)
+        """One of the sources, by its name.
+
+        Raises:
+            SubjectError: If none is of this name.
+        """
+        for source in self.sources.sources:
+            if source.source_id == source_id:
+                return source
+        known = ", ".join(source.source_id for source in self.sources.sources)
+        raise SubjectError(f"the subject has no coder {source_id!r}", f"it has {known}")
 
     def read_text(self, text: str) -> tuple[int, ...]:
         """A text's tokens, as many as a block has room for, without the special tokens around it.
@@ -49,8 +64,7 @@ class LiveSubject:
         subject = self.sources.subject
         with self.lock:  # a tokenizer can't be used by two threads
             token_ids: list[int] = subject.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        room = self.block_length - len(self.special.before) - len(self.special.after)
-        read = tuple(token_ids[:room])
+        read = tuple(token_ids[: self.room])
         if not read:
             raise SubjectError(f"the text {text!r} has no token for {subject.name}", "give it another")
         if max(read) >= n_embedded(subject):
@@ -115,8 +129,9 @@ class LiveSubject:
         counted = np.zeros((len(rows), length), dtype=np.bool_)
         for place, (row, text) in enumerate(zip(rows, texts, strict=True)):
             token_ids[place, : len(row)], mask[place, : len(row)] = row, 1
-            of_text = slice(len(before), len(before) + len(text))
-            counted[place, of_text] = [token not in self.special.uncounted for token in text]
+            counted[place, len(before) : len(before) + len(text)] = True
+        if self.special.uncounted:
+            counted &= ~np.isin(token_ids, sorted(self.special.uncounted))
         return torch.from_numpy(token_ids), torch.from_numpy(mask), counted
 
     def _run(

@@ -1,0 +1,86 @@
+"""An answer as it comes: the two ends of one request's queue, the worker's and the asker's."""
+
+import threading
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import Self
+
+from autointerp.errors import GenerationError
+from autointerp.live.generation.request import GeneratedToken, Generation, GenerationRequest
+
+
+class Flight:
+    """The worker's end of a request.
+
+    Attributes:
+        request: What is asked.
+        cancelled: Set once nobody waits for the answer any more.
+    """
+
+    def __init__(self, request: GenerationRequest) -> None:
+        self.request = request
+        self.cancelled = threading.Event()
+        self.queue: SimpleQueue[GeneratedToken | Generation | BaseException] = SimpleQueue()
+
+    def give(self, what: GeneratedToken | Generation | BaseException) -> None:
+        """Pass on a token; or the whole answer, or why there is none, as the last."""
+        self.queue.put(what)
+
+
+class Stream(Iterator[GeneratedToken]):
+    """An answer's tokens as they come, for one thread to read.
+
+    Closed, or let go of, it cancels what is not generated yet.
+
+    Example:
+        >>> with generator.submit(request) as stream:
+        ...     for token in stream:
+        ...         print(token.text, end="")
+        ...     answer = stream.result()
+    """
+
+    def __init__(self, flight: Flight) -> None:
+        self._flight = flight
+        self._ended: Generation | BaseException | None = None
+
+    def __next__(self) -> GeneratedToken:
+        """The next token.
+
+        Raises:
+            GenerationError: If the request took too long, was cancelled or can't be answered.
+            Exception: What a rule's handler raised.
+        """
+        if self._ended is None:
+            given = self._flight.queue.get()
+            if isinstance(given, GeneratedToken):
+                return given
+            self._ended = given
+        if isinstance(self._ended, BaseException):
+            raise self._ended
+        raise StopIteration
+
+    def result(self) -> Generation:
+        """The whole answer; waits for it, and passes over the tokens that were not read.
+
+        Raises:
+            GenerationError: As of `__next__`.
+        """
+        for _ in self:
+            pass
+        assert isinstance(self._ended, Generation)
+        return self._ended
+
+    def cancel(self) -> None:
+        """Free the request's place; nothing happens to one that has ended."""
+        if not self._flight.cancelled.is_set():
+            self._flight.cancelled.set()
+            self._flight.give(GenerationError("the request was cancelled", "submit it again"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel()
+
+    def __del__(self) -> None:
+        self.cancel()

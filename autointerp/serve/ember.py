@@ -1,0 +1,191 @@
+"""Goodfire's Ember: what its client `goodfire` 0.3.5 asks, and in which shapes it takes answers.
+
+Activations and thresholds are in the coder's own units. Features carry their labels' scores besides, which that client
+does not read. What a request may name and the client never does (`space`, `min_relevance`) is ours.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from autointerp.library.feature import Feature, FeatureGroup
+from autointerp.library.inspector import ContextInspector
+from autointerp.serve.serving import Serving
+from autointerp.serve.shapes import Conversation, Shape, Text, TopK, plain
+from autointerp.store.neighbors import LABEL_SPACE
+
+PREFIX = "/api/inference/v1"
+_MOST_FEATURES = 8_192
+_MOST_CONVERSATIONS = 1_024
+_PAGES = 100
+
+Index = Annotated[int, Field(ge=0)]
+Ids = Annotated[list[Text], Field(max_length=_MOST_FEATURES)]
+
+
+class Lookup(Shape):
+    """Which features are looked up."""
+
+    indices: Annotated[list[Index], Field(max_length=_MOST_FEATURES)]
+    model: Text | None = None
+
+
+class Neighbors(Shape):
+    """Of which features neighbors are wanted."""
+
+    feature_indices: Annotated[list[Index], Field(min_length=1, max_length=_MOST_FEATURES)]
+    model: Text | None = None
+    top_k: TopK = 10
+    space: Text = LABEL_SPACE
+
+
+class Rerank(Shape):
+    """Which features are put in order."""
+
+    query: Text
+    feature_ids: Ids
+    top_k: TopK = 10
+    model: Text | None = None
+
+
+class Contrast(Shape):
+    """Which conversations are held against each other, pair by pair."""
+
+    dataset_1: Annotated[list[Conversation], Field(min_length=1, max_length=_MOST_CONVERSATIONS)]
+    dataset_2: Annotated[list[Conversation], Field(min_length=1, max_length=_MOST_CONVERSATIONS)]
+    k_to_add: TopK = 5
+    k_to_remove: TopK = 5
+    model: Text | None = None
+
+
+class Inspect(Shape):
+    """What is read, and of which features."""
+
+    messages: Conversation
+    aggregate_by: Literal["count", "frequency", "mean", "max", "sum"] = "count"
+    include_feature_indexes: Annotated[list[Index], Field(min_length=1, max_length=_MOST_FEATURES)] | None = None
+    model: Text | None = None
+
+
+def router(serving: Serving) -> APIRouter:
+    """The routes, over what is served."""
+    routes = APIRouter(prefix=PREFIX, tags=["Ember"])
+    features, names = serving.client.features, serving.names
+
+    @routes.get("/features/search")
+    async def search(
+        request: Request,
+        query: str,
+        model: str | None = None,
+        page: Annotated[int, Query(ge=1, le=_PAGES)] = 1,
+        per_page: Annotated[int, Query(alias="perPage", ge=1, le=1_000)] = 10,
+        min_relevance: Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)] = 0.0,
+    ) -> Any:
+        source = names.source(model)
+
+        def found() -> FeatureGroup:
+            return features.search(query, page * per_page, source=source, min_relevance=min_relevance)
+
+        hits = await serving.store.answer(request, found)
+        return _features(hits[(page - 1) * per_page :])
+
+    @routes.get("/features/")
+    async def by_ids(request: Request, feature_id: Annotated[list[str], Query(max_length=1_000)]) -> Any:
+        def found() -> FeatureGroup:
+            return _of(serving, names.features(feature_id))
+
+        return _features(await serving.store.answer(request, found))
+
+    @routes.post("/features/lookup")
+    async def lookup(request: Request, asked: Lookup) -> Any:
+        source = names.source(asked.model)
+        found = await serving.store.answer(request, lambda: features.lookup(asked.indices, source))
+        return {"features": [{**(of := _feature(feature)), "uuid": of["id"]} for feature in found]}
+
+    @routes.post("/features/rerank")
+    async def rerank(request: Request, asked: Rerank) -> Any:
+        def found() -> FeatureGroup:
+            return features.rerank(_of(serving, names.features(asked.feature_ids)), asked.query, asked.top_k)
+
+        return _features(await serving.store.answer(request, found))
+
+    @routes.post("/attributions/neighbors")
+    async def neighbors(request: Request, asked: Neighbors) -> Any:
+        source = names.source(asked.model)
+
+        def found() -> FeatureGroup:
+            return features.neighbors(features.lookup(asked.feature_indices, source), asked.space, asked.top_k)
+
+        return {"neighbors": _features(await serving.store.answer(request, found))["features"]}
+
+    @routes.post("/chat-attribution/contrast")
+    async def contrast(request: Request, asked: Contrast) -> Any:
+        source, n_most = names.source(asked.model), max(asked.k_to_add, asked.k_to_remove)
+        first, second = ([plain(of) for of in dataset] for dataset in (asked.dataset_1, asked.dataset_2))
+        found = await serving.model.answer(
+            request, lambda: features.contrast(first, second, n_most, paired=True, source=source)
+        )
+        # Whether or not they are surely more than chance: few conversations, as this client's users give, show nothing.
+        return {
+            "dataset_1_features": [_feature(of.feature) for of in found.leading_1[: asked.k_to_remove]],
+            "dataset_2_features": [_feature(of.feature) for of in found.leading_2[: asked.k_to_add]],
+        }
+
+    @routes.post("/chat-attribution/compute-features")
+    async def inspect(request: Request, asked: Inspect) -> Any:
+        source = names.source(asked.model)
+
+        def read() -> JSONResponse:
+            text = features.inspect(plain(asked.messages), asked.include_feature_indexes, source=source)
+            return JSONResponse({"tokens": _tokens(serving, source, text, asked.include_feature_indexes)})
+
+        return await serving.model.answer(request, read)
+
+    return routes
+
+
+def _of(serving: Serving, named: Sequence[tuple[str, int]]) -> FeatureGroup:
+    """Features by their names, in order."""
+    sources: dict[str, list[int]] = {}
+    for source, index in named:
+        sources.setdefault(source, []).append(index)
+    found = {
+        of.names()[0]: of
+        for source, indices in sources.items()
+        for of in serving.client.features.lookup(indices, source)
+    }
+    return FeatureGroup(found[name] for name in named)
+
+
+def _features(features: Iterable[Feature]) -> dict[str, list[dict[str, Any]]]:
+    return {"features": [_feature(feature) for feature in features]}
+
+
+def _feature(feature: Feature) -> dict[str, Any]:
+    """A feature as the client reads it, with the scores of its label besides."""
+    shape = {"id": feature.uuid, "label": feature.told, "index_in_sae": feature.index, "scores": dict(feature.scores)}
+    return shape if feature.relevance is None else {**shape, "relevance": feature.relevance}
+
+
+def _tokens(
+    serving: Serving, source: str, text: ContextInspector, wanted: Sequence[int] | None
+) -> list[dict[str, Any]]:
+    """What fires on each token, strongest first; of features that are asked for, those that don't as well."""
+    matrix = text.matrix()
+    columns = list(range(matrix.shape[1])) if wanted is None else list(dict.fromkeys(wanted))
+    silent = {} if wanted is None else dict.fromkeys(columns, 0.0)
+    ids: dict[int, str] = {}
+    shapes = []
+    for token, first, last in zip(text.tokens, matrix.indptr[:-1].tolist(), matrix.indptr[1:].tolist(), strict=True):
+        fired = [columns[column] for column in matrix.indices[first:last].tolist()]
+        values = silent | dict(zip(fired, matrix.data[first:last].tolist(), strict=True))
+        attributions = []
+        for index in sorted(values, key=lambda index: (-values[index], index)):
+            if index not in ids:
+                ids[index] = serving.names.uuid(source, index)
+            attributions.append({"id": ids[index], "index_in_sae": index, "activation_strength": values[index]})
+        shapes.append({"token": token.text, "attributions": attributions})
+    return shapes

@@ -1,0 +1,106 @@
+"""What goes wrong, as clients are told: a status and one line, in the shape of OpenAI's errors, and no internals.
+
+| status | what |
+|---|---|
+| 400 | what is asked makes no sense, or can't be answered |
+| 401, 403 | no key, or the wrong one; another host or site |
+| 404 | no such model, feature or path |
+| 413, 422 | a body that is too large, or of another shape |
+| 429 | too many wait; `Retry-After` says when to try again |
+| 500, 503 | the server's own trouble, which its log tells; the store is busy |
+| 504 | it took too long |
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from autointerp.errors import (
+    AutointerpError,
+    BusyError,
+    CompareError,
+    FilterError,
+    GenerationError,
+    SearchError,
+    ServeError,
+    StoreBusyError,
+    SubjectError,
+    TimeLimitError,
+    UnknownFeatureError,
+    UnknownModelError,
+)
+from autointerp.serve.limits import ClientGoneError
+from autointerp.valid_text import valid_text, visible
+
+_LOG = logging.getLogger(__name__)
+_STATUS: Sequence[tuple[type[AutointerpError], int]] = (
+    (UnknownModelError, 404),
+    (UnknownFeatureError, 404),
+    (BusyError, 429),
+    (TimeLimitError, 504),
+    (StoreBusyError, 503),
+    (GenerationError, 400),
+    (ServeError, 400),
+    (SearchError, 400),
+    (FilterError, 400),
+    (CompareError, 400),
+    (SubjectError, 400),
+)
+_RETRY_AFTER_S = 2
+_LONGEST = 1_000
+_KINDS = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Have an application tell errors so."""
+    app.add_exception_handler(AutointerpError, _told)
+    app.add_exception_handler(HTTPException, _told)
+    app.add_exception_handler(RequestValidationError, _told)
+    app.add_exception_handler(ClientGoneError, _told)
+
+
+def _told(request: Request, error: Exception) -> Response:
+    match error:
+        case HTTPException():
+            return refused(error)
+        case RequestValidationError():
+            return refused(HTTPException(422, _faults(error.errors())))
+        case AutointerpError():
+            return refused(as_http(error))
+        case _:
+            return Response(status_code=499)  # nobody reads it
+
+
+def as_http(error: AutointerpError) -> HTTPException:
+    """What a client is told of an error of ours."""
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    headers = {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503) else None
+    if status == 500:
+        _LOG.error("%s", error)  # it may name the server's own files
+        return HTTPException(500, "the server can't answer this: its log says why")
+    return HTTPException(status, f"{error.problem}: {error.remedy}", headers)
+
+
+def refused(error: HTTPException) -> Response:
+    """The reply that tells of an error."""
+    return JSONResponse(error_shape(error), error.status_code, error.headers)
+
+
+def error_shape(error: HTTPException) -> dict[str, Any]:
+    """An error as OpenAI's clients read it."""
+    line = visible(valid_text(" ".join(str(error.detail).split())))
+    told = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    kind = _KINDS.get(error.status_code, "server_error" if error.status_code >= 500 else _KINDS[400])
+    return {"error": {"message": told, "type": kind, "param": None, "code": error.status_code}}
+
+
+def _faults(faults: Sequence[Any]) -> str:
+    """What is wrong with a request, without what was given: it may be long, and is known to whoever gave it."""
+    told = {".".join(map(str, fault["loc"][1:]))[:60]: fault["msg"] for fault in faults}
+    return "; ".join(f"{where or 'body'}: {message}" for where, message in list(told.items())[:5])

@@ -1,0 +1,100 @@
+"""Who may ask: checked before a request's body is read.
+
+1. A server on this machine alone answers to its own names only: a page whose name was made to point at 127.0.0.1 sends
+   that name as the host (DNS rebinding).
+2. Pages of other sites get nothing: their browser names them as the origin, or says `cross-site`.
+3. Where there is a key, every request under `/api/` and `/v1/` has it, compared in constant time.
+4. A body larger than the limit is not read to its end.
+"""
+
+import hmac
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from autointerp.serve.errors import refused
+
+_ASKING = ("/api/", "/v1/")
+_OTHER_SITE = HTTPException(403, "pages of other sites may not ask here: ask from a program, or from its own pages")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class Guard:
+    """Middleware that refuses what may not be asked.
+
+    Args:
+        app: What answers the rest.
+        body_bytes: Largest body.
+        key: What each request has to have; None where none needs one.
+        hosts: By which names the server may be called; None for any.
+    """
+
+    def __init__(self, app: ASGIApp, body_bytes: int, key: str | None, hosts: Iterable[str] | None) -> None:
+        self._app = app
+        self._body_bytes = body_bytes
+        self._key = None if key is None else key.encode()
+        self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._check(Headers(scope=scope), scope["path"])
+        except HTTPException as error:
+            await refused(error)(scope, receive, send)
+            return
+        n_read = 0
+
+        async def counted() -> Message:
+            nonlocal n_read
+            message = await receive()
+            n_read += len(message.get("body", b""))
+            if n_read > self._body_bytes:
+                raise self._too_large()
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _check(self, headers: Headers, path: str) -> None:
+        host = headers.get("host", "")
+        if self._hosts is not None and _hostname(f"//{host}") not in self._hosts:
+            raise HTTPException(403, "the server is not called so: call it by its address, or name it by --allow-host")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            raise _OTHER_SITE
+        if not path.startswith(_ASKING):
+            return
+        if headers.get("sec-fetch-site") == "cross-site":
+            raise _OTHER_SITE
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        if self._key is not None and not (
+            hmac.compare_digest(given.strip().encode("latin-1"), self._key) and kind.lower() == "bearer"
+        ):
+            told = "the key is missing or wrong: send it as `Authorization: Bearer KEY`"
+            raise HTTPException(401, told, {"WWW-Authenticate": "Bearer"})
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit() and len(length) < 19 and int(length) <= self._body_bytes):
+            raise self._too_large()
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"the request is larger than {self._body_bytes:,} bytes: ask for less at once")
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

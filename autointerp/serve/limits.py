@@ -1,0 +1,103 @@
+"""How much a client may ask for, and how many may ask at once.
+
+Work is done by threads, a few for each kind of it. What would have to wait behind too many others is refused at once,
+with the seconds after which to try again; a client that goes away, and a request that takes too long, stop waiting.
+A thread can't be stopped amid a call: it keeps its place until the call is done.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+from autointerp.errors import BusyError, TimeLimitError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may ask for.
+
+    Attributes:
+        body_bytes: Of a request's body.
+        n_waiting: Requests that wait for the model, or for the store, beside those under way; more are refused.
+        n_chats: Answers that are being written at once.
+        seconds: Of a request, from its first byte to the last of the answer.
+    """
+
+    body_bytes: int = 8 * 2**20
+    n_waiting: int = 64
+    n_chats: int = 64
+    seconds: float = 300.0
+
+
+class ClientGoneError(ConnectionError):
+    """Nobody waits for the answer any more."""
+
+
+class Line:
+    """Threads for one kind of work, and who waits for them.
+
+    Args:
+        kind: What the work is, for errors.
+        n_threads: So much is done at once.
+        limits: How many may wait, and for how long.
+    """
+
+    def __init__(self, kind: str, n_threads: int, limits: Limits) -> None:
+        self._kind = kind
+        self._n_most = n_threads + limits.n_waiting
+        self._seconds = limits.seconds
+        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix=f"serve-{kind}")
+        self._lock = threading.Lock()
+        self.n_taken = 0
+
+    async def answer(self, request: Request, work: Callable[[], T]) -> T:
+        """Do some work in a thread, for as long as the client of a request waits for it.
+
+        Raises:
+            BusyError: If too many wait.
+            TimeLimitError: If it took too long.
+            ClientGoneError: If the client is gone.
+        """
+        done = asyncio.wrap_future(self._submit(work))
+        gone = asyncio.ensure_future(disconnected(request))
+        try:
+            either: set[asyncio.Future[Any]] = {done, gone}
+            await asyncio.wait(either, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
+            if done.done():
+                return done.result()
+            if gone.done():
+                raise ClientGoneError
+            raise TimeLimitError(f"no answer in {self._seconds:g} s", "ask for less, or later")
+        finally:
+            gone.cancel()
+            done.cancel()
+
+    def _submit(self, work: Callable[[], T]) -> "Future[T]":
+        with self._lock:
+            if self.n_taken >= self._n_most:
+                raise BusyError(f"{self.n_taken} requests wait for the {self._kind}", "try again in a few seconds")
+            self.n_taken += 1
+        future = self._pool.submit(work)
+        future.add_done_callback(self._free)
+        return future
+
+    def _free(self, future: "Future[T]") -> None:
+        with self._lock:
+            self.n_taken -= 1
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def disconnected(request: Request) -> None:
+    """Wait until the client of a request, whose body was read, is gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

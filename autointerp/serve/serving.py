@@ -1,0 +1,51 @@
+"""What all wire formats ask: a client, its names, and the lines in which requests wait."""
+
+from collections.abc import Iterator, Mapping
+
+from autointerp.errors import AutointerpError
+from autointerp.library.client import Client
+from autointerp.serve.limits import Limits, Line
+from autointerp.serve.names import Names
+
+_STORE_THREADS = 4
+
+
+class Serving:
+    """A client that is served.
+
+    Attributes:
+        client: What answers.
+        limits: What may be asked for.
+        names: What models and features are called.
+        store: The line of what reads the store.
+        model: The line of what runs the model, one request at a time; answers are written beside it.
+    """
+
+    def __init__(self, client: Client, limits: Limits, aliases: Mapping[str, str] | None = None) -> None:
+        self.client = client
+        self.limits = limits
+        self.names = Names(client, aliases)
+        self.store = Line("store", _STORE_THREADS, limits)
+        self.model = Line("model", 1, limits)
+
+    def warm(self) -> Iterator[str]:
+        """Load what requests need, since clients wait seconds only; what can't be loaded is told, and the rest serves.
+
+        Yields:
+            One line for each trouble.
+        """
+        try:
+            self.client.features.search("a", 1)
+        except AutointerpError as error:
+            yield f"search is not served: {error.problem}"
+        for source in self.names.sources:
+            self.names.uuids(source)
+            try:
+                self.client.features.inspect("a", source=source)
+            except AutointerpError as error:
+                yield f"nothing is read by {source}: {error.problem}"
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self.store.close()
+        self.model.close()

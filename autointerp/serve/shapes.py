@@ -1,0 +1,47 @@
+"""What the wire formats' shapes have in common."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from autointerp.valid_text import valid_text
+
+MAX_TOP_K = 1_000
+_MOST_MESSAGES = 1_000
+
+
+def _valid(value: object) -> object:
+    return valid_text(value) if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_valid)]
+"""Text from outside; half of a surrogate pair is U+FFFD."""
+TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
+
+
+class Shape(BaseModel):
+    """What comes in: of the types that are said, finite, and whatever else stands there is not looked at."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False, extra="ignore")
+
+
+class Part(Shape):
+    """A part of a message: text, or what will be refused."""
+
+    type: Text
+    text: Text | None = None
+
+
+class Message(Shape):
+    """A message of a conversation."""
+
+    role: Text
+    content: Text | list[Part]
+
+
+Conversation = Annotated[list[Message], Field(min_length=1, max_length=_MOST_MESSAGES)]
+
+
+def plain(conversation: list[Message]) -> list[dict[str, Any]]:
+    """A conversation as the library takes it."""
+    return [message.model_dump(exclude_none=True) for message in conversation]
