@@ -1,12 +1,14 @@
-"""The planted parts, made once for all tests."""
+"""The planted parts, and a finished run of them, made once for all tests."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
 
+from autointerp import load_pipeline, run_pipeline
 from tests.making import make_once
-from tests.run.planted import Planted, plant
+from tests.run.planted import FEATURES, LABELLED, RARE, Planted, plant
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +21,19 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def planted(shared_folder: Path) -> Planted:
     return Planted(make_once(shared_folder / "planted", plant))
+
+
+@pytest.fixture(scope="session")
+def planted_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `runs/demo` is a finished run, whose labels are the true words of its features."""
+    folder = tmp_path_factory.mktemp("library")
+    rows = ["feature,label", *(f"{index},{' '.join(FEATURES[index])}" for index in (*LABELLED, RARE))]
+    (folder / "planted.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    more = ["[contexts]", "n_pool_tiles = 128", "[explain]", 'explainer = "outside"', 'labels = "planted.csv"']
+    (folder / "demo.toml").write_text(plant(folder).toml("demo", Path("runs"), *more), encoding="utf-8")
+    with contextlib.chdir(folder):
+        assert run_pipeline(load_pipeline("demo.toml")).n_failed == 0
+    return folder
 
 
 @pytest.fixture(autouse=True)

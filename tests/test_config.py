@@ -47,6 +47,9 @@ def test_a_misspelt_key_is_told_before_the_key_that_is_missing_for_it(tmp_path: 
     [
         ("score.scorers=detection", r"score\.scorers: must be a list"),
         ("corpus.n_tokens=abc", r"corpus\.n_tokens: must be a whole number"),
+        ('explain.candidates=["rules"]', r"explain\.candidates: must have 2 or more entries, not 1"),
+        ("score.scorers=[]", r"score\.scorers: must have 1 or more entries, not 0"),
+        ("judge.answers=chances", r"judge: answers says how a language model is asked, and no table \[judge\.model\]"),
     ],
 )
 def test_wrong_values_are_told_in_plain_words(tmp_path: Path, override: str, words: str) -> None:
@@ -166,6 +169,14 @@ def test_overrides_reach_any_depth_and_keep_their_types(tmp_path: Path) -> None:
     assert pipeline.contexts.negatives == ("silent_random",)
 
 
+def test_a_table_that_names_the_judge_s_model_has_it_judge_unless_the_kind_says_otherwise(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + '[judge.model]\nprovider = "openai"\nmodel = "m"\n')
+    assert load_pipeline(path).judge.kind == "llm"
+    assert load_pipeline(path, ("judge.kind=local",)).judge.kind == "local"
+    assert load_pipeline(path, ("judge.model=unset",)).judge.kind == "local"
+    assert load_pipeline(write(tmp_path, MINIMAL), ('judge.model={model = "m"}',)).judge.kind == "llm"
+
+
 def test_unset_takes_a_key_away(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + "[features]\nsample = 5\n")
     chosen = load_pipeline(path, ("features.sample=unset", 'features.indices="3-5"'))
@@ -246,3 +257,18 @@ def test_what_names_a_part_of_a_hub_dataset_is_refused_of_a_file(tmp_path: Path,
     assert (
         load_pipeline(write(tmp_path, MINIMAL), (*of_a_file, "corpus.kind='huggingface'")).corpus.path == "texts.jsonl"
     )
+
+
+def test_a_column_is_refused_where_no_file_has_any(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"corpus\.column needs the kind text or jsonl"):
+        load_pipeline(write(tmp_path, MINIMAL), ("corpus.column='body'",))
+    mixed_folder = ("corpus.kind='text'", "corpus.path='texts'", "corpus.column='body'")
+    assert load_pipeline(write(tmp_path, MINIMAL), mixed_folder).corpus.column == "body"
+
+
+@pytest.mark.parametrize("key", ["chat=true", "token_column='ids'", "group_column='who'"])
+def test_what_is_said_of_columns_is_refused_of_plain_text(tmp_path: Path, key: str) -> None:
+    of_rows = ("corpus.kind='jsonl'", "corpus.path='texts'", f"corpus.{key}")
+    with pytest.raises(PipelineError, match=f"corpus.{key.partition('=')[0]} needs the kind jsonl or parquet"):
+        load_pipeline(write(tmp_path, MINIMAL), (*of_rows, "corpus.kind='text'"))
+    assert load_pipeline(write(tmp_path, MINIMAL), of_rows).corpus.path == "texts"

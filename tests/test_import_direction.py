@@ -12,9 +12,11 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "autointerp"
 ORDER = (
     "errors",
+    "python_parser",
     "whole_file",
     "valid_text",
     "json_text",
+    "text_table",
     "identity",
     "assets",
     "plugins",
@@ -24,9 +26,12 @@ ORDER = (
     "records",
     "config",
     "devices",
+    "usual_bert",
+    "query_bert",
     "mean_bert",
     "sentence_model",
     "embedder",
+    "query_embedder",
     "corpus",
     "subject",
     "live",
@@ -89,6 +94,12 @@ def test_a_module_imports_from_earlier_rooms_only() -> None:
 def test_only_one_file_imports_ray() -> None:
     importing = [p.name for p in modules() if "import ray" in p.read_text(encoding="utf-8")]
     assert importing == ["ray_cluster.py"]
+
+
+def test_what_serves_knows_no_torch_and_no_sql() -> None:
+    for path in (PACKAGE / "serve").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert not {name for name in ("import torch", "import duckdb", "SELECT ") if name in text}, path
 
 
 @pytest.mark.parametrize("part", ["autointerp.collect", "autointerp.subject"])

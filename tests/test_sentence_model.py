@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from autointerp.errors import SubjectError
-from autointerp.mean_bert import MeanBert, read_usual_bert
+from autointerp.mean_bert import MeanBert
 from autointerp.sentence_model import LibraryModel, load_sentence_model
+from autointerp.usual_bert import read_usual_bert
 from autointerp.words import FUNCTION_WORDS
 
 TEXTS = [

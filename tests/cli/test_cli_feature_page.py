@@ -1,6 +1,7 @@
 """`show` prints a feature's evidence: histogram, tokens it fires on, is followed by and promotes, neighbors."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from autointerp.cli.tables import bars
+from autointerp.explain.graph_neighbors import NamedNeighbor, Naming
+from autointerp.records import FiringNeighbor, FiringPlace, TokenCount
 from autointerp.store.writer import Writer
-from tests.command import printed
+from tests.command import complaint, printed
 from tests.store.making import SOURCE, make
 
 
@@ -33,7 +36,7 @@ def test_show_prints_all_evidence_on_a_feature(run: Path, capsys: pytest.Capture
     assert text.splitlines()[:11] == [
         "tiny@1-res-64:1  (ok)",
         "fires on 100 tokens (1.00 %), mean 1.12, max 4.25",
-        "activations     ▅█  from 1 to 4, doubling at each bar",
+        "activations     ▅█  from 1 to 4, doubling at each bar; the last holds all above",
         "fires most on   ' Wärme' x7, '熱' x3",
         "                each of these counts may be up to 2 too low",
         "followed by     \"'s\" x5 (12), ' 熱' x1 (0.2)",
@@ -55,20 +58,48 @@ def test_show_says_which_side_a_label_is_about_what_it_excludes_and_what_it_is_f
         side="output",
         n_contexts=20,
         excludes="fire",
+        detail={"note": "looks ahead"},
     )
     Writer(run).add_explanations([label, make.explanation(0, "cold")])
     lines = printed(capsys, "show", str(run), "1").splitlines()
     first = lines.index("label  predicts heat, but not fire")
-    assert lines[first + 1 : first + 4] == [
+    assert lines[first + 1 : first + 5] == [
         "       by evidence, m, from 20 contexts",
         "       about the output: what it promotes",
         "       excludes: fire",
+        "       looks ahead",
     ]
     (stored,) = json.loads(printed(capsys, "show", str(run), "1", "--json"))["labels"]
     assert (stored["explanation"]["side"], stored["explanation"]["excludes"]) == ("output", "fire")
     plain = printed(capsys, "show", str(run), "0")
     assert "       by keywords, local\n" in plain
     assert "excludes" not in plain
+
+
+def test_show_tells_what_fires_before_and_after_a_feature_that_graph_labelled(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def met(feature: int, label: str | None, place: FiringPlace) -> dict[str, Any]:
+        near = FiringNeighbor(SOURCE, feature, place, 41, 1059, 3.0, 80, 7, 1.5)
+        return NamedNeighbor(near, Naming(label, ("x",))).account
+
+    upstream = [met(0, "snow\nand ice", "with"), met(2, None, "before")]
+    downstream = [met(n, f"label {n}", "after") for n in range(7)]
+    detail = {"input": "cold", "output": None, "upstream": upstream, "downstream": downstream}
+    others = replace(make.explanation(0, "cold"), detail={"upstream": [{"feature": 7}], "downstream": "none"})
+    Writer(run).add_explanations([replace(make.explanation(1, "heat"), explainer="graph", detail=detail), others])
+    lines = printed(capsys, "show", str(run), "1").splitlines()
+    first = next(place for place, line in enumerate(lines) if "before it" in line)
+    assert lines[first : first + 3] == [
+        f"       before it  {SOURCE}:0 (snow and ice) on the same token at 41 of 1,059 firings, 3.0 by chance",
+        f"                  {SOURCE}:2 (no label) before at 41 of 1,059 firings, 3.0 by chance",
+        f"       after it   {SOURCE}:0 (label 0) after at 41 of 1,059 firings, 3.0 by chance",
+    ]
+    assert lines[first + 6 : first + 8] == [
+        f"                  {SOURCE}:4 (label 4) after at 41 of 1,059 firings, 3.0 by chance",
+        "                  and 2 more (--json)",
+    ]
+    assert "before it" not in printed(capsys, "show", str(run), "0")
 
 
 def test_a_dead_feature_has_no_lines_about_its_firing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,6 +120,43 @@ def test_nothing_is_said_of_counts_that_are_exact(tmp_path: Path, capsys: pytest
     assert "too low" not in text
 
 
+TOKENS = (
+    TokenCount(" the", 60, 1.0, 5000),
+    TokenCount(" Wärme", 30, 1.5, 40),
+    TokenCount("熱", 1, 4.0, 1),
+)
+
+
+def test_show_puts_first_what_tells_a_feature_from_chance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = Writer(tmp_path)
+    writer.add_source(make.source(4))
+    writer.add_features([replace(make.feature(1), top_tokens=TOKENS, top_tokens_n_missed=0)])
+    lines = printed(capsys, "show", str(tmp_path), "1").splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("fires on  "))
+    assert lines[first + 1 : first + 5] == [
+        "  token     fires  occurs  precision   recall     mass  PMI",
+        "  ' Wärme'     30      40    75.00 %  30.00 %  40.00 %  5.1",
+        "  '熱'          1       1   100.00 %   1.00 %   3.56 %  1.6",
+        "  ' the'       60   5,000     1.20 %  60.00 %  53.33 %  0.3",
+    ]
+    for order, token in (("precision", "'熱'"), ("count", "' the'"), ("pmi", "' Wärme'")):
+        lines = printed(capsys, "show", str(tmp_path), "1", "--tokens", order).splitlines()
+        assert lines[first + 2].split()[0] == token.split()[0]
+    stored = json.loads(printed(capsys, "show", str(tmp_path), "1", "--json"))["feature"]["top_tokens"]
+    assert [of["token"] for of in stored] == [of.token for of in TOKENS]
+    assert [round(of["pmi"], 1) for of in stored] == [0.3, 5.1, 1.6]
+    assert [of["precision"] for of in stored] == [0.012, 0.75, 1.0]
+
+
+def test_an_order_that_is_none_or_that_an_older_run_can_t_have_is_told(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "token orders are pmi, precision, count" in complaint(capsys, "show", str(run), "1", "--tokens", "npmi")
+    told = complaint(capsys, "show", str(run), "1", "--tokens", "precision")
+    assert "was collected before their occurrences were counted: ask for --tokens count" in told
+    assert "fires most on   ' Wärme' x7" in printed(capsys, "show", str(run), "1", "--tokens", "count")
+
+
 def test_show_says_why_there_are_no_logits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     writer = Writer(tmp_path)
     writer.add_source(replace(make.source(4), no_logits="a model of type bert has no head"))
@@ -107,7 +175,9 @@ def test_json_has_the_whole_evidence(run: Path, capsys: pytest.CaptureFixture[st
     assert page["histogram_edges"] == [0.5, 1.0, 2.0, 4.0]
     assert page["feature"]["histogram"] == [0, 3, 5]
     assert page["feature"]["top_tokens_n_missed"] == 2
-    assert page["feature"]["following_tokens"][0] == {"token": "'s", "n_peaks": 5, "lift": 12.5}
+    following = page["feature"]["following_tokens"][0]
+    assert following.pop("pmi") == pytest.approx(math.log2(5.5 / (5 / 12.5 + 0.5)))
+    assert following == {"token": "'s", "n_peaks": 5, "lift": 12.5, "recall": 5 / 7}
     assert (page["feature"]["n_sampled_peaks"], page["feature"]["n_followed_peaks"]) == (8, 7)
     assert page["feature"]["bottom_logits"] == [{"token": " ice", "logit": -0.5}]
     assert [(n["space"], n["feature_index"], n["similarity"]) for n in page["neighbors"]] == [

@@ -14,9 +14,8 @@ from autointerp.store.writer import Writer
 from tests.store.making import make
 
 STAGES = ("demo", "new", "run", "collect", "explain", "score", "index")
-LOOKS = ("search", "neighbors", "show", "export", "status")
-SLOW_FOR_SEARCH = ("transformers", "sentence_transformers", "sae_lens", "datasets", "sklearn", "scipy", "pandas", "ray")
-SLOW = ("torch", *SLOW_FOR_SEARCH)
+LOOKS = ("search", "neighbors", "show", "export", "status", "mcp")
+SLOW = ("torch", "transformers", "sentence_transformers", "sae_lens", "datasets", "sklearn", "scipy", "pandas", "ray")
 SLOW_FOR_A_MISTAKE = ("duckdb", "pyarrow", "numpy", *SLOW)
 SLOW_FOR_HELP = ("rich", "jinja2", *SLOW_FOR_A_MISTAKE)
 
@@ -68,6 +67,7 @@ def test_a_mistake_in_a_pipeline_is_told_before_anything_is_loaded(arguments: tu
     [
         (("status", "RUN/nowhere"), "there is no store"),
         (("search", "RUN/nowhere", "error"), "there is no store"),
+        (("mcp", "RUN/nowhere"), "there is no store"),
         (("show", "RUN", "99"), "0 to 1"),
         (("neighbors", "RUN", "99"), "0 to 1"),
         (("show", "RUN", "ship"), "is not a feature"),
@@ -96,8 +96,13 @@ def test_an_export_of_text_needs_no_torch(run: Path, tmp_path: Path, suffix: str
     assert "raising an exception" in (tmp_path / f"labels.{suffix}").read_text(encoding="utf-8")
 
 
-def test_a_search_needs_torch_but_neither_transformers_nor_scikit_learn(run: Path) -> None:
-    result = without(SLOW_FOR_SEARCH, "search", str(run), "error handling", "-k", "1")
+def test_a_search_needs_no_torch(run: Path) -> None:
+    result = without(SLOW, "search", str(run), "error handling", "-k", "1")
     assert result.returncode == 0, result.stderr
     assert "raising an exception" in result.stdout
     assert result.stderr == ""
+
+
+def test_the_server_of_agents_greets_before_anything_slow_is_loaded(run: Path) -> None:
+    result = without(SLOW, "mcp", str(run))
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

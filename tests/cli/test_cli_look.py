@@ -11,7 +11,8 @@ import pytest
 
 from autointerp import open_run
 from autointerp.cli.demo import demo_lines
-from autointerp.cli.tables import marked, number, percent, shorten
+from autointerp.cli.tables import marked
+from autointerp.text_table import number, percent, shorten
 from tests.command import exit_status, printed
 from tests.run.planted import FEATURES, Planted
 
@@ -53,11 +54,12 @@ def test_neighbors_in_each_space_leave_the_feature_itself_out(
 def test_show_has_statistics_labels_scores_and_marked_contexts(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, "show", str(run), "7")
     assert "planted@0-res-12:7  (ok)" in text
-    assert "label  piano" in text
+    assert 'label  the word "piano"' in text
     assert "«piano»" in text
     assert "shuffled: the label of feature" in text
     lines = text.splitlines()
-    assert any(line.startswith("fires most on   ' piano' x") for line in lines)
+    assert "fires on        tokens, most above chance first (--tokens pmi, precision, count)" in lines
+    assert any(line.startswith("  ' piano'") for line in lines)
     assert any(line.startswith("promotes        ' piano' +") for line in lines)
     assert any(line.startswith("followed by ") for line in lines)
     view = as_json(capsys, "show", str(run), "3")

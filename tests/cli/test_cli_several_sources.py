@@ -150,7 +150,8 @@ def test_search_and_export_are_filtered_by_the_same_options(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--source", OTHER, "--min-score", "detection=.885", "--explainer", "keywords", "--min-density", "0.005")
-    hits = json.loads(printed(capsys, "search", str(run), "winter weather", "--json", "--rerank", *options))
+    everything = ("--min-relevance", "0", "--json", "--rerank")
+    hits = json.loads(printed(capsys, "search", str(run), "winter weather", *everything, *options))
     assert sorted(names(hits)) == [(OTHER, 0), (OTHER, 1)]
     file = tmp_path / "some.jsonl"
     assert "Wrote 2 rows" in printed(capsys, "export", str(run), str(file), *options)

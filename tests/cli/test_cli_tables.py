@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from autointerp.cli.tables import hit_rows, label_rows, summary_rows, table
+from autointerp.cli.tables import hit_rows, label_rows, summary_rows
 from autointerp.records import SearchHit
-from autointerp.store.results import NullSummary, ScoredLabel, ScorerSummary
+from autointerp.store.results import ScoredLabel, ScorerSummary, ValueSummary
+from autointerp.text_table import table
 from tests.store.making import SOURCE, make
 
 
@@ -24,6 +25,13 @@ def test_a_scorer_of_any_name_has_a_column_and_one_that_graded_nothing_has_none(
     ]
 
 
+def test_a_feature_without_a_label_is_told_by_what_it_fires_on() -> None:
+    hits = [SearchHit(SOURCE, 1, "", "", 0.5, 0.25, tokens=(" heat", '"')), SearchHit(SOURCE, 2, "", "", 0.5, 0.25)]
+    lines = hit_rows(hits, with_source=False)
+    assert lines[1].startswith('1        (fires on " heat", "\\"")')
+    assert lines[2].startswith("2        (no label)")
+
+
 def test_labels_stand_beside_the_shuffled_ones_of_the_same_scorer() -> None:
     own, shuffled = make.explanation(1, "heat"), make.explanation(1, "cold", "b1", label_from=2)
     scored = ScoredLabel(own, (make.graded(own, "simulation", 0.75).score,))
@@ -35,25 +43,15 @@ def test_labels_stand_beside_the_shuffled_ones_of_the_same_scorer() -> None:
     ]
 
 
+SHUFFLED = ValueSummary("shuffled", 100, 0.54, 0.5, 0.5, 0.61, 0.12, 0)
 SUMMARY = ScorerSummary(
     scorer="fuzzing",
     judge="local",
     metric="balanced accuracy",
     chance=0.5,
-    n=518,
-    mean=0.78,
-    lower_quartile=0.68,
-    median=0.8,
-    upper_quartile=0.9,
-    share_above_chance=0.91,
-    n_uninformative=0,
-    n_baseline=100,
-    baseline_mean=0.54,
-    baseline_lower_quartile=0.5,
-    baseline_median=0.5,
-    baseline_upper_quartile=0.61,
-    baseline_share_above_chance=0.12,
-    baseline_n_uninformative=0,
+    true=ValueSummary("true", 518, 0.78, 0.68, 0.8, 0.9, 0.91, 0),
+    shuffled=SHUFFLED,
+    other_nulls=(),
     n_paired=100,
     win_rate=0.95,
     share_above_shuffled=0.88,
@@ -62,35 +60,38 @@ SUMMARY = ScorerSummary(
 
 def test_other_nulls_stand_below_the_shuffled_labels() -> None:
     nulls = (
-        NullSummary("most_frequent_token", 51, 0.7, 0.6, 0.72, 0.8, 0.75, 0),
-        NullSummary("no_label", 50, 0.5, 0.5, 0.5, 0.5, None, 0),
+        ValueSummary("most_frequent_token", 51, 0.7, 0.6, 0.72, 0.8, 0.75, 0),
+        ValueSummary("no_label", 50, 0.5, 0.5, 0.5, 0.5, None, 0),
+        ValueSummary("too_broad", 51, 0.6, 0.5, 0.6, 0.7, 0.75, 0, 0.84),
     )
-    assert squeezed(summary_rows([replace(SUMMARY, nulls=nulls)]))[-2:] == [
-        "  its top token  51  .72  .70  .60-.80  75 %",
-        "  withheld  50  .50  .50  .50-.50  -",
+    assert squeezed(summary_rows([replace(SUMMARY, other_nulls=nulls)]))[-3:] == [
+        "  its top token  51  .72  .70  .60-.80  75 %  -",
+        "  withheld  50  .50  .50  .50-.50  -  -",
+        "  too broad  51  .60  .60  .50-.70  75 %  84 %",
     ]
 
 
 def test_a_summary_sets_the_shuffled_labels_mean_and_share_above_chance_below_the_true_ones() -> None:
     assert squeezed(summary_rows([SUMMARY])) == [
-        "scorer  labels  judge  n  median  mean  quartiles  chance  > chance  > shuffled  true label wins  metric",
+        "scorer  labels  judge  n  median  mean  quartiles  chance  > chance  > shuffled  true label wins  < true"
+        "  metric",
         "fuzzing  true  local  518  .80  .78  .68-.90  .50  91 %  88 %  95 % of 100  balanced accuracy",
-        "  shuffled  100  .50  .54  .50-.61  12 %",
+        "  shuffled  100  .50  .54  .50-.61  12 %  -",
     ]
 
 
 def test_a_summary_counts_labels_that_got_one_answer_where_there_are_any() -> None:
-    lines = squeezed(summary_rows([replace(SUMMARY, baseline_n_uninformative=68)]))
+    lines = squeezed(summary_rows([replace(SUMMARY, shuffled=replace(SHUFFLED, n_uninformative=68))]))
     assert "one answer" in lines[0]
-    assert lines[2].endswith("  12 %  68")
+    assert lines[2].endswith("  12 %  -  68")
 
 
 def test_a_scorer_without_shuffled_labels_and_without_a_chance_has_one_row() -> None:
     of = replace(
         SUMMARY,
         chance=None,
-        share_above_chance=None,
-        n_baseline=0,
+        true=ValueSummary("true", 518, 0.78, 0.68, 0.8, 0.9, None, 0),
+        shuffled=None,
         n_paired=0,
         win_rate=None,
         share_above_shuffled=None,

@@ -30,7 +30,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_show_has_statistics_neighbors_and_contexts(collected: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "show", str(collected), "7")
-    assert "fires most on   ' piano'" in text
+    assert "\n  ' piano'" in text
     assert "close decoders" in text
     assert "no label: nobody asked for one yet" in text
     assert text.count("«piano»  ") + text.count("«piano» ") >= 8
@@ -86,3 +86,21 @@ def test_contexts_that_were_built_come_once_beside_those_that_no_stage_took(
     (run.reader.path.parent / "run.json").unlink()
     alone = open_run(run.reader.path)
     assert {c.context_id for c in alone.contexts(7)} == {c.context_id for c in built}, "a copy of the store alone"
+
+
+def test_a_text_that_says_the_same_over_and_over_ends_with_reasons_and_not_with_a_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "Ships sail from the harbour when the wind turns north, and the captain counts the barrels before dusk.\n"
+    (tmp_path / "notes.txt").write_text(line * 150, encoding="utf-8")
+    with pytest.raises(SystemExit) as caught:
+        main(["demo", "--runs", str(tmp_path / "runs"), "--text", str(tmp_path / "notes.txt")])
+    told = capsys.readouterr()
+    assert caught.value.code == 0, "all that is missing tells of the text"
+    assert "features without a label: " in told.err
+    assert "RepeatedContexts: " in told.err
+    assert "autointerp status " in told.out
+    assert "autointerp search " not in told.out, "there is nothing to find"
+    with pytest.raises(SystemExit):
+        main(["search", str(tmp_path / "runs" / "demo-text"), "ships"])
+    assert "`autointerp status` says why it wrote none" in capsys.readouterr().err

@@ -15,8 +15,9 @@ from autointerp.collect.stream import collect_shard
 from autointerp.records import BlockShard, Collected, RowFirings
 
 SETTINGS = CollectSettings(
-    seed=7, source_id="tiny@0-res-6", n_top=3, n_fired=2, n_pool_blocks=4, n_token_candidates=1000, n_top_tokens=1000,
-    n_corpus_blocks=0, context_length=5, peak_fraction=0.75, batch_size=3, histogram_low=-2, histogram_high=3,
+    seed=7, source_id="tiny@0-res-6", pool_of="tiny@0-res-6", n_top=3, n_fired=2, n_pool_blocks=4,
+    n_token_candidates=1000, n_top_tokens=1000, n_corpus_blocks=0, context_length=5, peak_fraction=0.75, batch_size=3,
+    histogram_low=-2, histogram_high=3,
 )  # fmt: skip
 
 

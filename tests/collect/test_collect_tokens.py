@@ -4,12 +4,13 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autointerp.collect.tokens import keep_frequent, sum_counts
+from autointerp.collect.tokens import add_occurrences, keep_frequent, keep_listed, sum_counts
 from autointerp.records import TokenCounts
-from tests.collect.cases import Case, cases
+from tests.collect.cases import Case, cases, plain_case
 
 N_FEATURES = 3
 Pairs = Counter[tuple[int, int]]
@@ -94,6 +95,67 @@ def test_in_the_end_only_the_listed_tokens_stay_with_counts_as_exact_as_before(c
     listed = replace(case, settings=replace(case.settings, n_top_tokens=n_listed)).merged().token_counts
     assert as_pairs(listed) == as_pairs(keep_frequent(counts, n_listed))
     assert listed.n_missed.tolist() == counts.n_missed.tolist() == [0] * case.source.n_features
+
+
+COMMON, OWN = range(40), 40
+
+
+def on_common_words(n_kept: int, *, is_counted: bool = True) -> set[int]:
+    """Tokens listed of a feature that fires on one of a hundred of 40 common words, and always on its own, 20 times."""
+    occurrences = np.array([*(10_000 for _ in COMMON), 20])
+    n_active = np.array([*(100 + token for token in COMMON), 20])
+    case = plain_case(np.zeros((1, 4, 1), np.float32))
+    statistics = replace(
+        case.part(case.shards[0]).statistics, n_tokens=int(occurrences.sum()), n_active=np.array([n_active.sum()])
+    )
+    counts = TokenCounts(
+        feature=np.zeros(len(n_active), np.int32),
+        token_id=np.arange(len(n_active), dtype=np.int32),
+        n_active=n_active,
+        activation_sum=n_active * 1.0,
+        n_missed=np.array([3]),
+    )
+    kept = keep_listed(counts, n_kept, statistics, occurrences if is_counted else None)
+    assert kept.n_missed.tolist() == [3]
+    assert (np.diff(kept.token_id) > 0).all()
+    return set(kept.token_id.tolist())
+
+
+def test_a_feature_s_own_token_is_listed_though_it_fires_on_forty_common_ones_more_often() -> None:
+    assert on_common_words(7, is_counted=False) == set(COMMON[-7:])
+    listed = on_common_words(7)
+    assert listed >= {*COMMON[-4:], OWN}
+    assert len(listed) == 7
+    assert on_common_words(2) == {COMMON[-1], OWN}
+    assert on_common_words(1) == {COMMON[-1]}
+    assert on_common_words(41) == {*COMMON, OWN}
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.integers(2, 4))
+def test_half_the_tokens_listed_are_the_most_frequent_and_the_rest_those_most_above_chance(
+    case: Case, n_listed: int
+) -> None:
+    collected = case.merged()
+    counts, statistics = collected.token_counts, collected.statistics
+    occurrences = np.zeros(0, np.int64)
+    for shard in case.shards:
+        occurrences = add_occurrences(occurrences, shard)
+    assert occurrences.sum() == statistics.n_tokens
+    listed = keep_listed(counts, n_listed, statistics, occurrences)
+    n_telling = n_listed // 2
+    frequent = as_pairs(keep_frequent(counts, n_listed - n_telling))
+    density = statistics.n_active / max(statistics.n_tokens, 1)
+    pmi = {
+        (feature, token): (n + 0.5) / float(density[feature] * occurrences[token] + 0.5)
+        for (feature, token), n in as_pairs(counts).items()
+    }
+    for feature in range(case.source.n_features):
+        chosen = {pair for pair in as_pairs(listed) if pair[0] == feature}
+        others = [pmi[pair] for pair in pmi if pair[0] == feature and pair not in frequent]
+        best = sorted(others, reverse=True)[:n_telling]
+        assert chosen >= {pair for pair in frequent if pair[0] == feature}
+        assert sorted((pmi[pair] for pair in chosen - set(frequent)), reverse=True) == pytest.approx(best)
 
 
 def test_of_too_many_tokens_the_most_frequent_stay_and_ties_go_to_the_larger_sum_then_the_lower_token() -> None:

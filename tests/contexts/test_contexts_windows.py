@@ -30,7 +30,8 @@ def sampled(start: int, peak_position: int, activations: list[float]) -> Sampled
 
 def cut(start: int, peak_position: int, activations: list[float]) -> Context:
     windows: Windows = cut_windows(sampled(start, peak_position, activations), ONE_BLOCK)
-    return window_context(windows, 0, source_id=SOURCE, kind="top", split="explain", quantile=3, pieces=NumberedWords())
+    tokens = NumberedWords().pieces(windows.tokens_of(0))
+    return window_context(windows, 0, source_id=SOURCE, kind="top", split="explain", quantile=3, tokens=tokens)
 
 
 def test_a_window_inside_the_block_is_taken_whole() -> None:

@@ -40,7 +40,9 @@ def write_rows(path: Path, rows: list[Any]) -> Path:
 
 
 def render(value: object, tokenizer: Any = None, **settings: Any) -> str | Unfit:
-    return ChatTemplate(tokenizer or chatml_tokenizer(), chat("jsonl", Path("a.jsonl"), **settings)).render(value)
+    return ChatTemplate(
+        tokenizer or chatml_tokenizer(), chat("jsonl", Path("a.jsonl"), **settings).chat_template
+    ).render(value)
 
 
 SHAPES = {
@@ -256,7 +258,7 @@ def test_a_conversation_of_which_the_template_writes_nothing_is_empty() -> None:
 
 @pytest.mark.parametrize("kind", ["docstrings", "text"])
 def test_chat_is_refused_for_sources_without_columns(kind: str) -> None:
-    with pytest.raises(ValueError, match=r"corpus\.chat needs the kind jsonl, parquet or huggingface"):
+    with pytest.raises(ValueError, match=r"corpus\.chat needs the kind jsonl or parquet or huggingface"):
         CorpusConfig.model_validate({"kind": kind, "chat": True, "path": None if kind == "docstrings" else "a"})
 
 

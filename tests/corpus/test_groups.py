@@ -71,7 +71,7 @@ def test_a_list_names_no_group(tmp_path: Path) -> None:
 
 
 def test_a_source_without_columns_takes_no_group_column() -> None:
-    with pytest.raises(ValidationError, match=r"corpus.group_column needs the kind jsonl, parquet or huggingface"):
+    with pytest.raises(ValidationError, match=r"corpus.group_column needs the kind jsonl or parquet or huggingface"):
         CorpusConfig(kind="text", path="a.txt", group_column="speaker")
 
 

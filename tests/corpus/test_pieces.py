@@ -192,6 +192,15 @@ def test_words_that_are_tokens_are_put_apart_and_characters_that_are_tokens_are_
     assert text_of(wrap(characters), "ACGT TTGA") == "ACGT TTGA"
 
 
+@pytest.mark.parametrize("text", ["ที่นี่", "ຢູ່ນີ້", "နေကောင်း", "ខ្ញុំ", "か\u3099く", "ㄅㄆ", "𠀀𠀁", "日本、「語」"])
+def test_characters_of_a_script_without_spaces_are_joined_where_each_is_a_token(text: str) -> None:
+    token_ids = {character: place for place, character in enumerate(dict.fromkeys(f"a{text}"))}
+    tokenizer = Tokenizer(models.WordLevel(token_ids, "a"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.decoder = decoders.WordPiece()
+    assert "".join(TokenPieces(wrap(tokenizer)).pieces([token_ids[character] for character in text])) == text
+
+
 def test_a_decoder_of_a_kind_of_its_own_is_asked_itself() -> None:
     tokenizer = Tokenizer(models.WordLevel({"_the": 0, "_river": 1, "s": 2, "?": 3}, unk_token="?"))
     tokenizer.normalizer = normalizers.Replace(" ", "_")

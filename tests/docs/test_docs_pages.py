@@ -70,21 +70,27 @@ def test_the_demo_s_scores_in_the_readme_are_those_of_its_benchmark() -> None:
     assert told == measured
 
 
-def test_the_tables_of_the_store_have_the_columns_that_the_page_promises(small_run: SmallRun) -> None:
-    text = (ROOT / "docs/store.md").read_text(encoding="utf-8")
-    promised = dict(re.findall(r"^\| `(\w+)` \| (`\w+`(?:, `\w+`)+) \|$", text, re.MULTILINE))
-    views = re.findall(r"`(current_\w+)`", text)
-    assert len(promised) == 8
-    assert len(set(views)) == 5
+def test_every_table_view_and_column_of_the_store_is_in_the_page_as_it_is(small_run: SmallRun) -> None:
+    text = (ROOT / "docs/sql.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    told = {table: re.findall(r"^\| `(\w+)` \| (.+?) \| .", rows, re.MULTILINE) for table, rows in sections}
+    views = set(re.findall(r"`(current_\w+)`", text))
     with duckdb.connect(str(small_run.folder / "runs/demo/store.duckdb"), read_only=True) as store:
-        for table, columns in promised.items():
-            store.execute(f"SELECT {columns.replace('`', '')} FROM {table}")
+        there = {name for (name,) in store.execute("SHOW TABLES").fetchall()}
+        assert there == {*told, *views}
+        for table, columns in told.items():
+            assert [row[:2] for row in store.execute(f"DESCRIBE {table}").fetchall()] == columns, table
         for view in views:
-            store.execute(f"SELECT * FROM {view}")
+            of_view, of_table = (store.execute(f"DESCRIBE {name}").fetchall() for name in (view, view[8:]))
+            assert of_view == of_table
+
+
+def test_the_page_of_the_store_has_ten_queries() -> None:
+    assert sum(block.language == "sql" for block in read_page(ROOT / "docs/sql.md").blocks) == 10
 
 
 def test_the_run_folder_holds_what_the_page_promises(small_run: SmallRun) -> None:
-    text = (ROOT / "docs/store.md").read_text(encoding="utf-8").partition("## Tables")[0]
+    text = (ROOT / "docs/store.md").read_text(encoding="utf-8").partition("## The tables")[0]
     promised = re.findall(r"^\| `([\w./]+)` \| ", text, re.MULTILINE)
     there = {f"{file.name}/" if file.is_dir() else file.name for file in (small_run.folder / "runs/demo").iterdir()}
     assert set(promised) - there == {"journal.sqlite", "journal.sqlite.batches"}, "no language model was asked"
@@ -103,6 +109,8 @@ def fenced(language: str, text: str, before: str = "") -> str:
         (fenced("yaml", "a: 1"), "nothing checks a block of 'yaml'"),
         (fenced("text", "hello"), "nothing checks this text"),
         (fenced("csv", "a,b"), "nothing says which file"),
+        (fenced("json", '{"servers": {"a": {"command": "autointerp", "args": ["mcp", "runs/mien"]}}}'), "runs/mien"),
+        (fenced("sh", "claude mcp add a -- autointrp mcp runs/demo"), "nothing checks the server"),
         (fenced("sh", "rm -r runs"), "nothing checks the command 'rm'"),
         (fenced("sh", "make coffee"), "no target 'coffee'"),
         (fenced("sh", "pip install '.[gpu]'"), "no extra"),
@@ -131,7 +139,8 @@ def fenced(language: str, text: str, before: str = "") -> str:
         (fenced("sql", "SELECT * FROM scores WHERE value > 1"), "finds nothing"),
         (fenced("text", "$ make demo\nfeature  label  marks"), "prints no such line"),
         (fenced("text", "$ make demo\n162   keys, key   1.00 [.93 1.00]"), "prints no such line"),
-        (fenced("text", "$ make\nfeature"), "not what the demo prints"),
+        (fenced("text", "$ make\nfeature"), "nothing prints it"),
+        (fenced("python", "print('a 1')") + fenced("text", "b 2"), "the snippet above prints no such line: b 2"),
     ],
 )
 def test_a_wrong_block_or_one_that_nothing_checks_is_told(

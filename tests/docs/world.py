@@ -3,7 +3,7 @@
 A page is read from top to bottom, as a user would follow it, in two folders. In `shown` lie the files as the page
 writes them: its pipeline files name models on a hub, and are validated there. In `small` a finished run of the planted
 model lies in `runs/demo` and `runs/mine`, and `mine.toml` is its pipeline: there what can be run is run. Feature 162,
-which the pages speak of, is the planted feature 7.
+which the pages speak of, is the planted feature 7, and what they search for is what that is about.
 
 What can't be run here (it needs a hub, a key, a cluster, or is the demo itself) is parsed by the command line's own
 parser, and its pipeline file is validated with all that the command overrides. A line, a block or a language that
@@ -18,9 +18,10 @@ import re
 import runpy
 import shlex
 import shutil
+import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ import typer
 from autointerp import AutointerpError, Pipeline, load_pipeline, open_run
 from autointerp.cli import main
 from autointerp.cli.commands import app
-from autointerp.cli.demo import demo_lines
+from autointerp.cli.demo import QUERIES, demo_lines
 from autointerp.config import LlmConfig, ModelConfig
 from autointerp.llm.prices import find_prices
 from autointerp.subject.packaged import PACKAGES
@@ -44,7 +45,9 @@ _GROUP = typer.main.get_command(app)
 assert isinstance(_GROUP, typer.core.TyperGroup)
 COMMANDS = _GROUP.commands
 _SMALL = {"162": "7", "0-99,650": "0-2,7"}
-_LOOKING = frozenset({"search", "neighbors", "show", "status", "export"})
+# What the small run has a label about, in place of what the demo has.
+_ABOUT = {"error handling": "a piano", "raising an exception": "playing the piano"}
+_LOOKING = frozenset({"search", "neighbors", "show", "status", "export", "inspect"})
 _STAGES = frozenset({"run", "collect", "explain", "score", "index"})
 # Where it runs is another place than here; starting over would only repeat what made the small run.
 _NOT_HERE = re.compile(r"ray\.|runs=|--no-resume")
@@ -74,6 +77,7 @@ class World:
         self._small = small
         self._done = done
         self._names: dict[str, Any] = {"__name__": "page"}
+        self._printed = io.StringIO()  # by the last snippet of Python
         self._kinds: Mapping[str, Callable[[Block], None]] = {
             "sh": self._shell,
             "python": self._python,
@@ -81,6 +85,7 @@ class World:
             "sql": self._sql,
             "text": self._text,
             "csv": self._file,
+            "json": self._hosts,
         }
 
     def check(self, block: Block) -> None:
@@ -129,6 +134,8 @@ class World:
             case ["export", setting]:
                 if setting.partition("=")[0] not in _VARIABLES:
                     raise WrongPageError(f"nothing is known of the variable in {setting!r}")
+            case ["claude", "mcp", "add", _, "--", *server]:
+                self._served(server)
             case ["ray", "job", "submit", *rest]:
                 job = _ray("job", "submit", *rest)["entrypoint"]
                 if job[0] != "python":
@@ -157,7 +164,7 @@ class World:
         if name == "new":
             _quietly(self._shown, name, *rest)
         elif name in _LOOKING or (name in _STAGES and MINE in rest and not _NOT_HERE.search(" ".join(rest))):
-            self._once(name, *(_SMALL.get(word, word) for word in rest))
+            self._once(name, *((_SMALL | _ABOUT).get(word, word) for word in rest))
 
     def _once(self, *words: str) -> None:
         if words in self._done:
@@ -195,13 +202,13 @@ class World:
     # --- other blocks -----------------------------------------------------------------------------------------------
 
     def _python(self, block: Block) -> None:
-        with contextlib.chdir(self._small), _swallowed():
+        with contextlib.chdir(self._small), _swallowed() as (self._printed, _):
             if block.file is not None:
                 runpy.run_path(str(self._written(block)))
                 return
             first_line = int(block.place.rpartition(":")[2])
             # Line numbers in a traceback are those of the page.
-            exec(compile("\n" * (first_line - 1) + _small(block.text), block.place, "exec"), self._names)
+            exec(compile("\n" * (first_line - 1) + in_small(block.text), block.place, "exec"), self._names)
 
     def _toml(self, block: Block) -> None:
         content = tomllib.loads(block.text)
@@ -233,7 +240,7 @@ class World:
         language_models = {table: _LEAST[table] for table in ("explain", "judge")}
         of_two = {"name": "fragment", "features": {"indices": "7,8"}}
         pipeline = _merged(mine, language_models, of_two, content)
-        (self._small / "fragment.toml").write_text(_small(_as_toml(pipeline)), encoding="utf-8")
+        (self._small / "fragment.toml").write_text(in_small(_as_toml(pipeline)), encoding="utf-8")
         run = shutil.copytree(self._small / "runs/mine", self._small / "runs/fragment")
         try:
             _quietly(self._small, "run", "fragment.toml", "--dry-run")
@@ -242,7 +249,7 @@ class World:
 
     def _sql(self, block: Block) -> None:
         with duckdb.connect(str(self._small / "runs/demo/store.duckdb"), read_only=True) as store:
-            if not store.execute(_small(block.text)).fetchall():
+            if not store.execute(in_small(block.text)).fetchall():
                 raise WrongPageError("the query finds nothing in the small run")
 
     def _text(self, block: Block) -> None:
@@ -250,38 +257,66 @@ class World:
             self._written(block)
             return
         first, _, rest = block.text.partition("\n")
-        if first != "$ make demo":
-            raise WrongPageError("nothing checks this text: it is no file, and not what the demo prints")
-        self.command(first.removeprefix("$ ").split(), run=False)
-        known = _shapes_of_the_demo(self._small / "runs/demo")
+        if first == "$ make demo":
+            self.command(first.removeprefix("$ ").split(), run=False)
+            who, known = "the demo", _shapes_of_the_demo(self._small / "runs/demo")
+        elif printed := self._printed.getvalue():
+            who, known, rest = "the snippet above", _shapes(printed.splitlines()), block.text
+        else:
+            raise WrongPageError("nothing checks this text: it is no file, and nothing prints it")
         for line in rest.splitlines():
             if line != "…" and _shape(line) not in known:
-                raise WrongPageError(f"the demo prints no such line: {line}")
+                raise WrongPageError(f"{who} prints no such line: {line}")
 
     def _file(self, block: Block) -> None:
         if block.file is None:
             raise WrongPageError("nothing says which file this is")
         self._written(block)
 
+    def _hosts(self, block: Block) -> None:
+        """A configuration of a host of the Model Context Protocol: each server starts, and ends with its input."""
+        content = json.loads(block.text)
+        for server in content.get("mcpServers", content.get("servers", {})).values():
+            self._served([server["command"], *server["args"]])
+
+    def _served(self, words: list[str]) -> None:
+        program, *rest = words
+        if Path(program).name != "autointerp" or rest[:1] != ["mcp"]:
+            raise WrongPageError(f"nothing checks the server {program!r}")
+        runs = [str(self._small / "runs" / Path(run).name) for run in rest[1:]]
+        command = [sys.executable, "-c", "from autointerp.cli import main; main()", "mcp", *runs]
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if ended.returncode or ended.stdout or ended.stderr:
+            raise WrongPageError(f"the server ends with {ended.returncode}: {ended.stderr.strip()}")
+
     def _written(self, block: Block) -> Path:
         assert block.file is not None
         path = self._small / block.file
-        path.write_text(_small(block.text), encoding="utf-8")
+        path.write_text(in_small(block.text), encoding="utf-8")
         return path
 
 
-def _small(text: str) -> str:
+def in_small(text: str) -> str:
+    """What a page asks of the demo's run, as it is asked of the small one."""
+    for of_demo, of_small in _ABOUT.items():
+        text = text.replace(of_demo, of_small)
     return re.sub(r"\b162\b", _SMALL["162"], text)
 
 
 @cache
 def _shapes_of_the_demo(run: Path) -> frozenset[str]:
-    return frozenset(_shape(line) for line in demo_lines(open_run(run)))
+    queries = {in_small(query): query for query in QUERIES}
+    lines = demo_lines(open_run(run), list(queries))
+    return _shapes([line.replace(small, of_demo) for small, of_demo in queries.items() for line in lines])
+
+
+def _shapes(lines: Iterable[str]) -> frozenset[str]:
+    return frozenset(map(_shape, lines))
 
 
 def _shape(line: str) -> str:
-    """A line that the demo prints, without what differs from run to run: numbers, and the label of a row."""
-    numbered = re.sub(r"\d*\.?\d+", "#", " ".join(line.split()))
+    """A printed line without what differs from run to run: sources, numbers, and the label of a row."""
+    numbered = re.sub(r"\d*\.?\d+", "#", re.sub(r"\S+@\S+", "SOURCE", " ".join(line.split())))
     return re.sub(r"^# .*?((?: #| \[# #\]| %)+)$", r"# LABEL\1", numbered)
 
 
@@ -306,9 +341,16 @@ def _begin(pipeline: Pipeline) -> None:
     raise _RunBeginsError(pipeline.name)
 
 
+class _Complaints(io.StringIO):
+    """Standard error in a block's place; that of a process which the block starts is the tests' own."""
+
+    def fileno(self) -> int:
+        return 2
+
+
 @contextlib.contextmanager
 def _swallowed() -> Iterator[tuple[io.StringIO, io.StringIO]]:
-    printed, complaints = io.StringIO(), io.StringIO()
+    printed, complaints = io.StringIO(), _Complaints()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaints):
         yield printed, complaints
 
@@ -319,7 +361,9 @@ def _merged(*tables: Mapping[str, Any]) -> dict[str, Any]:
     for table in tables:
         for key, value in table.items():
             below = merged.get(key)
-            if isinstance(value, Mapping) and isinstance(below, Mapping):
+            # A model in this process has none of a server's keys.
+            is_local = isinstance(value, Mapping) and value.get("provider") == "local"
+            if isinstance(value, Mapping) and isinstance(below, Mapping) and not is_local:
                 merged[key] = _merged(below, value)
             else:
                 merged[key] = value

@@ -66,11 +66,16 @@ def config(
     n_contexts: int = 40,
     n_silent: int = 10,
     provider: Provider = "openai",
+    domain: str = "auto",
     **model: object,
 ) -> ExplainConfig:
     table = {"provider": provider, "model": "m", "base_url": base_url, "max_attempts": 1, **model}
     return ExplainConfig(
-        explainer="examples", model=ModelConfig.model_validate(table), n_contexts=n_contexts, n_silent=n_silent
+        explainer="examples",
+        model=ModelConfig.model_validate(table),
+        n_contexts=n_contexts,
+        n_silent=n_silent,
+        domain=domain,
     )
 
 

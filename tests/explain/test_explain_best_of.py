@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from autointerp.config import ExplainConfig, JudgeConfig, ModelConfig
 from autointerp.errors import KeyRefusedError, PipelineError
 from autointerp.explain.base import BaseExplainer
-from autointerp.explain.examples import ExamplesExplainer
+from autointerp.explain.explainers.examples import ExamplesExplainer
 from autointerp.explain.word_rates import BaseRates
 from autointerp.llm import Journal, LanguageModel, connect, load_prompt
 from autointerp.records import Context, Explanation, Failure, FeatureEvidence
@@ -376,7 +376,7 @@ def test_it_works_without_a_language_model_where_no_candidate_asks_one(tmp_path:
     config = ExplainConfig(explainer="best_of", candidates=(plug_in(tmp_path), "keywords"))
     assert not BestOfExplainer.asks_model(config)
     explanation = taken(asyncio.run(BestOfExplainer(tools(config)).explain(EVIDENCE)))
-    assert (explanation.label, explanation.cost_usd) == ("red", 0.0)
+    assert (explanation.label, explanation.cost_usd) == ('the word "red"', 0.0)
     assert [a["explainer"] for a in explanation.detail["candidates"]] == ["says", "keywords"]
 
 
@@ -401,4 +401,11 @@ def test_another_candidate_and_another_order_make_another_fingerprint(tmp_path: 
 def test_a_best_of_among_the_candidates_is_refused() -> None:
     config = ExplainConfig(explainer="best_of", candidates=("keywords", "autointerp.score.best_of:BestOfExplainer"))
     with pytest.raises(PipelineError, match="itself a best_of"):
+        BestOfExplainer.settings_fingerprint(config)
+
+
+def test_a_candidate_named_twice_is_refused_however_it_is_written() -> None:
+    spelled_out = "autointerp.explain.explainers.keywords:KeywordsExplainer"
+    config = ExplainConfig(explainer="best_of", candidates=("rules", "keywords", spelled_out))
+    with pytest.raises(PipelineError, match="holds 'keywords' twice: name each explainer once"):
         BestOfExplainer.settings_fingerprint(config)

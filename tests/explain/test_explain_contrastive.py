@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from autointerp.explain.contrastive import ContrastiveExplainer
+from autointerp.explain.explainers.contrastive import ContrastiveExplainer
 from autointerp.llm import Journal, load_prompt
 from autointerp.records import FeatureEvidence
 from tests.explain.explaining import HOSTILE, HOSTILE_TOKENS, MONTHS, Asked, ask, config, evidence

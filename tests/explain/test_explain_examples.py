@@ -8,7 +8,7 @@ import pytest
 
 from autointerp.config import ExplainConfig
 from autointerp.errors import KeyRefusedError
-from autointerp.explain.examples import ExamplesExplainer
+from autointerp.explain.explainers.examples import ExamplesExplainer
 from autointerp.llm import Journal, load_prompt
 from autointerp.records import Explanation, FeatureEvidence
 from tests.explain.explaining import HOSTILE, MONTHS, Asked, ask, config, evidence

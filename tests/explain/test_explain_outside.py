@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from autointerp.config import ExplainConfig
 from autointerp.errors import PipelineError
+from autointerp.explain.explainers.outside import OutsideExplainer
 from autointerp.explain.label_files.read import OutsideLabels, read_labels
-from autointerp.explain.outside import OutsideExplainer
 from autointerp.records import Explanation, Failure, FeatureEvidence
 from tests.explain.explaining import tools
 

@@ -126,12 +126,28 @@ def test_its_fingerprint_follows_its_file_its_prompt_and_its_settings(tmp_path: 
             "in .*mine.py lacks explain, name: add it",
         ),
         (LOCAL.replace("Longest", "Asking").replace('name = "longest"', ""), "Asking in .*mine.py lacks name"),
+        (
+            LOCAL.replace("Longest", "Asking").replace('name = "longest"', 'name = "longest"\n    version = "2"'),
+            "version = '2'",
+        ),
         ("1 / 0", r"mine.py can't be imported \(ZeroDivisionError: division by zero\): mend that file"),
         ("import nothing_of_the_kind", r"mine.py can't be imported \(ModuleNotFoundError: No module named"),
         ("class Asking(\n", r"mine.py can't be imported \(SyntaxError: .*, line 1\)"),
         ("raise SystemExit(0)", r"mine.py can't be imported \(SystemExit: 0\)"),
     ],
-    ids=["no_file", "no_class", "no_type", "no_base", "abstract", "nameless", "raises", "lacks", "no_python", "exits"],
+    ids=[
+        "no_file",
+        "no_class",
+        "no_type",
+        "no_base",
+        "abstract",
+        "nameless",
+        "mistyped",
+        "raises",
+        "lacks",
+        "no_python",
+        "exits",
+    ],
 )
 def test_a_file_that_is_no_explainer_is_told_in_one_line(tmp_path: Path, code: str | None, said: str) -> None:
     file = tmp_path / "mine.py" if code is None else write(tmp_path, code)

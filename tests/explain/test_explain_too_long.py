@@ -3,8 +3,8 @@
 import pytest
 
 from autointerp.errors import PipelineError
-from autointerp.explain.contrastive import ContrastiveExplainer
-from autointerp.explain.examples import ExamplesExplainer
+from autointerp.explain.explainers.contrastive import ContrastiveExplainer
+from autointerp.explain.explainers.examples import ExamplesExplainer
 from autointerp.llm import Journal
 from autointerp.llm.tokens import estimated_tokens
 from tests.explain.explaining import MONTHS, ask, config, evidence, peaks

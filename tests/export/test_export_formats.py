@@ -3,7 +3,9 @@
 import csv
 import errno
 import json
+import math
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,15 +15,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from autointerp.errors import DiskFullError, ExportError, FilterError, StoreError
-from autointerp.export import export
 from autointerp.export.export import Exported, export_run
-from autointerp.export.flat import flat_columns, flat_row
-from autointerp.export.items import ExportItem, ExportOptions, Provenance, export_items, provenance
+from autointerp.export.options import ExportOptions
+from autointerp.export.token_lists import token_lists
 from autointerp.identity import stable_uuid
-from autointerp.records import FeatureFilter
+from autointerp.records import FeatureFilter, TokenCount
+from autointerp.store.export_rows.columns import flat_columns
 from autointerp.store.reader import Reader
 from autointerp.store.results import RunRecord
 from autointerp.store.writer import Writer
+from tests.export.row_by_row import flat_rows
 from tests.store.making import make
 
 LABEL = replace(make.explanation(1, '=HYPERLINK("x"), "quoted";\nsecond line — 熱'), cost_usd=None)
@@ -48,6 +51,11 @@ def run(whole_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole_run, tmp_path / "run"))
 
 
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -57,7 +65,7 @@ def test_json_lines_hold_every_field_of_the_records(run: Path, tmp_path: Path) -
     assert exported == Exported(tmp_path / "out" / "labels.jsonl", "jsonl", 4)
     lines = read_lines(exported.path)
     as_json = {"created_at": make.moment.isoformat()}
-    feature = asdict(make.feature(1, 0.01))
+    feature = asdict(make.feature(1, 0.01)) | token_lists(make.feature(1, 0.01))
     assert lines[1] == {
         "feature_id": "tiny@1-res-64:1",
         "feature_uuid": stable_uuid("tiny@1-res-64:1"),
@@ -66,6 +74,7 @@ def test_json_lines_hold_every_field_of_the_records(run: Path, tmp_path: Path) -
         "feature": json.loads(json.dumps(feature)),
         "explanation": {**asdict(LABEL), **as_json},
         "tier": "input (output not asked)",
+        "is_disputed": None,
         "scores": [asdict(make.graded(LABEL).score), asdict(make.graded(LABEL, "recall", 0.5).score)],
         "failures": [],
         "run": "small",
@@ -80,7 +89,7 @@ def test_an_export_read_in_parts_is_the_one_read_at_once(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once = export_run(run, tmp_path / "at_once.jsonl")
-    monkeypatch.setattr("autointerp.store.reader._FEATURES_PER_READ", 2)
+    monkeypatch.setattr("autointerp.export.jsonl._FEATURES_AT_ONCE", 2)
     in_parts = export_run(run, tmp_path / "in_parts.jsonl")
     assert in_parts.path.read_bytes() == at_once.path.read_bytes()
 
@@ -93,17 +102,11 @@ def test_contexts_go_into_json_lines_where_asked_for(run: Path, tmp_path: Path) 
         export_run(run, tmp_path / "x.csv", options=ExportOptions(contexts=True))
 
 
-def flat_rows(run: Path, options: ExportOptions) -> tuple[list[dict[str, Any]], Provenance]:
-    reader = Reader(run)
-    known = provenance(reader)
-    return [dict(flat_row(item, known)) for item in export_items(reader, options, known)], known
-
-
 def test_parquet_reads_back_as_typed_rows(run: Path, tmp_path: Path) -> None:
     options = ExportOptions(baselines=True)
-    rows, known = flat_rows(run, options)
+    rows = list(flat_rows(Reader(run), baselines=True))
     table = pq.read_table(export_run(run, tmp_path / "x.parquet", options=options).path)
-    assert table.select(list(flat_columns(known))).to_pylist() == rows
+    assert table.select(list(flat_columns(Reader(run).scorers()))).to_pylist() == rows
     assert [str(table.schema.field(n).type) for n in ("feature_index", "recall", "created_at")] == [
         "int64",
         "double",
@@ -142,25 +145,49 @@ def test_the_file_s_name_need_not_be_utf8(run: Path, tmp_path: Path, format_name
 def test_parquet_has_the_feature_s_tokens_and_logits_as_lists(run: Path, tmp_path: Path) -> None:
     table = pq.read_table(export_run(run, tmp_path / "x.parquet").path)
     names = ["histogram", "top_tokens", "following_tokens", "top_logits", "bottom_logits"]
-    feature = json.loads(json.dumps(asdict(make.feature(1, 0.01))))
+    feature = json.loads(json.dumps(asdict(make.feature(1, 0.01)) | token_lists(make.feature(1, 0.01))))
     assert table.column_names[-5:] == names
     assert table.select(names).to_pylist()[1] == {name: feature[name] for name in names}
     assert table.select(names).to_pylist()[3]["following_tokens"] == []
     assert table.column("top_tokens_n_missed").to_pylist() == [2, 2, 2, 0]
 
 
+@pytest.mark.parametrize("format_name", ["jsonl", "parquet"])
+def test_every_token_goes_with_its_measures_and_the_telling_ones_into_a_flat_column(
+    tmp_path: Path, format_name: str
+) -> None:
+    writer = Writer(tmp_path / "run")
+    writer.add_source(make.source(4))
+    tokens = (TokenCount(" the", 60, 1.0, 5000), TokenCount(" Wärme", 30, 1.5, 40))
+    writer.add_features([replace(make.feature(1), top_tokens=tokens), make.feature(2)])
+    path = export_run(tmp_path / "run", tmp_path / f"x.{format_name}").path
+    of_features = (
+        pq.read_table(path).to_pylist() if format_name == "parquet" else [of["feature"] for of in read_lines(path)]
+    )
+    common, own = of_features[0]["top_tokens"]
+    assert (common["token"], own["token"]) == (" the", " Wärme")
+    assert [own[name] for name in ("n_active", "n_occurrences", "precision", "recall")] == [30, 40, 0.75, 0.3]
+    assert own["mass"] == 0.4
+    assert own["pmi"] == pytest.approx(math.log2(30.5 / 0.9))
+    assert common["pmi"] < own["pmi"]
+    assert [of["pmi"] for of in of_features[1]["top_tokens"]] == [None, None]
+    with export_run(tmp_path / "run", tmp_path / "x.csv").path.open(encoding="utf-8", newline="") as file:
+        assert [row["telling_tokens"] for row in csv.DictReader(file)] == ['[" Wärme", " the"]', ""]
+
+
 def test_csv_reads_back_equal_with_formulas_disarmed(run: Path, tmp_path: Path) -> None:
-    rows, known = flat_rows(run, ExportOptions())
+    rows = list(flat_rows(Reader(run)))
     with export_run(run, tmp_path / "x.csv").path.open(encoding="utf-8", newline="") as file:
         found = list(csv.DictReader(file))
-    kinds = flat_columns(known)
+    readers: dict[str, Callable[[str], Any]] = {"int64": int, "double": float, "bool": bool, "string": str}
+    kinds = {name: str(column.kind) for name, column in flat_columns(Reader(run).scorers()).items()}
 
     def typed(name: str, cell: str) -> Any:
         if cell == "":
             return None
-        if kinds[name] is datetime:
+        if kinds[name].startswith("timestamp"):
             return datetime.fromisoformat(cell).astimezone(UTC)
-        return kinds[name](cell.removeprefix("'"))
+        return readers[kinds[name]](cell.removeprefix("'"))
 
     assert found[1]["label"] == f"'{LABEL.label}"
     assert [{name: typed(name, cell) for name, cell in row.items()} for row in found] == rows
@@ -173,11 +200,12 @@ def test_no_text_cell_begins_like_a_formula(run: Path, tmp_path: Path, text: str
         assert list(csv.DictReader(file))[3]["label"] == f"'{text}"
 
 
-def test_filters_choose_lines(run: Path) -> None:
+def test_filters_choose_lines(run: Path, tmp_path: Path) -> None:
     def chosen(options: ExportOptions) -> list[tuple[int, bool]]:
-        reader = Reader(run)
-        items: list[ExportItem] = list(export_items(reader, options, provenance(reader)))
-        return [(i.labelled.feature.feature_index, i.labelled.explanation is not None) for i in items]
+        rows = read_lines(export_run(run, tmp_path / "x.jsonl", options=options).path)
+        flat = csv_rows(export_run(run, tmp_path / "x.csv", options=options).path)
+        assert [row["feature_id"] for row in flat] == [row["feature_id"] for row in rows]
+        return [(row["feature"]["feature_index"], row["explanation"] is not None) for row in rows]
 
     assert chosen(ExportOptions()) == [(0, False), (1, True), (2, True), (3, False)]
     assert chosen(ExportOptions(baselines=True)) == [(0, False), (1, True), (1, True), (2, True), (3, False)]
@@ -204,7 +232,7 @@ def test_the_format_is_named_or_taken_from_the_suffix(run: Path, tmp_path: Path)
     assert export_run(run, tmp_path / "x.txt", "csv").format == "csv"
     assert export_run(Reader(run), tmp_path / "x.PARQUET").format == "parquet"
     for path, name in (("x.xlsx", None), ("x.csv", "xlsx"), ("x", None)):
-        with pytest.raises(ExportError, match="one of jsonl, csv, parquet"):
+        with pytest.raises(ExportError, match="jsonl, csv, parquet"):
             export_run(run, tmp_path / path, name)
 
 
@@ -216,11 +244,13 @@ def test_an_export_that_fails_leaves_the_earlier_file_and_no_other(
     export_run(run, target, format_name)
     before = target.read_bytes()
 
-    def fail_midway(*arguments: Any) -> Any:
-        yield from list(export_items(*arguments))[:2]
+    whole = Reader.export_rows
+
+    def fail_midway(*arguments: Any, **keywords: Any) -> Iterator[Any]:
+        yield from whole(*arguments, **(keywords | {"n_features": 2}))
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(export, "export_items", fail_midway)
+    monkeypatch.setattr(Reader, "export_rows", fail_midway)
     with pytest.raises(DiskFullError, match="no space left"):
         export_run(run, target, format_name)
     assert target.read_bytes() == before

@@ -53,6 +53,30 @@ def gathered(run: Path) -> ReportedRun:
     return gather(opened.reader, tuple(opened.status()), "first")
 
 
+def test_a_plot_sets_labels_made_partly_wrong_against_the_true_ones_and_tells_how_many_lie_below(
+    run: Path, gathered: ReportedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert figures.partly_wrong(gathered) is None
+    writer = Writer(run)
+    low = gathered.scored["detection"][TRUE].lows[0]
+    for index, value in enumerate((low - 0.01, low + 0.01, 0.1)):
+        wrong = replace(make.explanation(index, label_from=index), explainer="too_narrow")
+        writer.add_explanations([wrong])
+        writer.add_scores([make.graded(wrong, "detection", value)])
+    opened = open_run(run)
+    figure = figures.partly_wrong(gather(opened.reader, tuple(opened.status()), "first"))
+    assert figure is not None
+    (points, _) = figure.data
+    assert points.name == "detection, too narrow: 67% of 3 below"
+    assert list(points.x) == list(VALUES[:3])
+    assert points.y[2] == 0.1
+    file = tmp_path / "report.html"
+    printed(capsys, "report", str(run), "-o", str(file))
+    page = file.read_text(encoding="utf-8")
+    assert "Labels made partly wrong" in page
+    assert '<td>too narrow</td><td class="n">3</td>' in page
+
+
 class Page(HTMLParser):
     """What a page loads, runs and shows."""
 
@@ -199,8 +223,9 @@ def test_the_table_has_the_summary_s_numbers(run: Path, tmp_path: Path, capsys: 
     printed(capsys, "report", str(run), "-o", str(file))
     shown = read(file.read_text(encoding="utf-8")).shown
     summary = next(s for s in open_run(run).score_summary() if s.scorer == "detection")
-    for value in (summary.median, summary.mean, summary.baseline_mean):
-        assert f"{value:.3f}" in shown
+    assert [row.kind for row in summary.rows[:2]] == ["true", "shuffled"]
+    for row in summary.rows:
+        assert f"{row.mean:.3f}" in shown
 
 
 def drawn_names(text: str) -> Sequence[str]:

@@ -12,8 +12,9 @@ from torch import Tensor
 from autointerp.config import CoderConfig, SubjectConfig
 from autointerp.errors import SubjectError
 from autointerp.live.edits import direction, edited, writing_hook
-from autointerp.records.live import Edit
-from autointerp.subject.hooks import read_hooks, resolve_hook
+from autointerp.records.live import Edit, Push
+from autointerp.subject.forward import read_hooks
+from autointerp.subject.hooks import resolve_hook
 from autointerp.subject.source import Source, load_sources
 
 LAYER = 1
@@ -37,7 +38,7 @@ def make_source(saved_model: Callable[..., Path], saved_coder: Callable[..., Pat
     return make
 
 
-def stream(source: Source, edits: Sequence[Sequence[Edit]] = ((), ()), where: Tensor = EVERYWHERE) -> Tensor:
+def stream(source: Source, edits: Sequence[Sequence[Edit | Push]] = ((), ()), where: Tensor = EVERYWHERE) -> Tensor:
     """The residual stream after the coder's layer, under edits."""
     with torch.inference_mode(), edited(source, edits, where):
         return read(source)
@@ -61,6 +62,15 @@ def test_edits_of_one_text_add_up(make_source: Callable[..., Source]) -> None:
     change = stream(source, ((Edit(7, "add", 1.0), Edit(9, "add", -2.0)), ())) - stream(source)
     expected = source.coder.decoder[7] - 2 * source.coder.decoder[9]
     torch.testing.assert_close(change[0], expected.expand(5, -1), atol=1e-5, rtol=1e-4)
+
+
+def test_a_direction_that_is_no_feature_is_added_beside_one_that_is(make_source: Callable[..., Source]) -> None:
+    source = make_source()
+    vector = torch.linspace(-1, 1, source.coder.decoder.shape[1])
+    change = stream(source, ((), (Push(vector.numpy(), 2.0), Edit(7, "add", 1.0)))) - stream(source)
+    expected = 2 * vector + source.coder.decoder[7]
+    torch.testing.assert_close(change[1], expected.expand(5, -1), atol=1e-5, rtol=1e-4)
+    assert torch.equal(change[0], torch.zeros_like(change[0]))
 
 
 @pytest.mark.parametrize("architecture", ["standard", "topk", "jumprelu"])

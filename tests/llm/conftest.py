@@ -7,7 +7,9 @@ import pytest
 
 from autointerp.llm import Journal
 from tests.llm.asking import KEY, Asker
+from tests.llm.tiny_chat import save_tiny_chat
 from tests.loopback.server import Provider
+from tests.making import make_once
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +33,9 @@ def asker(journal: Journal) -> Asker:
 def provider(request: pytest.FixtureRequest) -> Provider:
     chosen: Provider = request.param
     return chosen
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(shared_folder: Path) -> str:
+    """The folder of a tiny language model that can be asked in this process."""
+    return str(make_once(shared_folder / "tiny-chat", save_tiny_chat))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from autointerp.config import CollectConfig, ContextsConfig, ScoreConfig
-from autointerp.rules.evidence import FeatureText, NaturalText, bits_saved
+from autointerp.rules.bits import bits_saved, rule_bits
+from autointerp.rules.evidence import FeatureText, NaturalText
 from autointerp.rules.rule import Class, Rule, Words
-from autointerp.rules.search import Found, find_rule, rule_bits
+from autointerp.rules.search import Found, find_rule
 from autointerp.rules.sentence import read_rule, write_rule
 from autointerp.rules.units import Units, on_units
 from tests.puzzles.built import Built
@@ -30,7 +31,7 @@ def found(built: Built) -> dict[int, Found]:
     rules = {}
     for feature, given in built.given.items():
         active = given.feature.of("explain", active=True)
-        rule = find_rule(FeatureText.build(active, feature, given.density, natural))
+        rule = find_rule(FeatureText.build(active, feature, given.density, natural), least_f1=0.4)
         assert rule is not None, built.planted.puzzles[feature].name
         rules[feature] = rule
     return rules
@@ -58,10 +59,10 @@ def test_rules_with_the_planted_firings_are_found_for_nine_in_ten(built: Built, 
     assert np.mean([hit for of_kind in hits.values() for hit in of_kind]) >= 0.9, hits
 
 
-def test_topics_that_are_told_by_words_around_are_seldom_found(built: Built, found: dict[int, Found]) -> None:
+def test_topics_that_are_told_by_words_around_are_found(built: Built, found: dict[int, Found]) -> None:
     topics = [feature for feature in found if built.planted.puzzles[feature].kind == "topic"]
     assert len(topics) == 4
-    assert sum(true_f1(built, feature, found[feature].rule) > 0.5 for feature in topics) <= 1
+    assert all(true_f1(built, feature, found[feature].rule) > 0.7 for feature in topics)
 
 
 def test_a_planted_word_is_found_as_itself_and_nothing_more(built: Built, found: dict[int, Found]) -> None:

@@ -4,7 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.rules.rule import CLASSES, PLACES, SCRIPTS, Affixed, Beside, Class, Condition, Place, Root, Rule, Words
+from autointerp.rules.rule import (
+    CLASSES,
+    PLACES,
+    SCRIPTS,
+    Affixed,
+    Beside,
+    Class,
+    Condition,
+    Forms,
+    Place,
+    Root,
+    Rule,
+    Words,
+)  # fmt: skip
 from autointerp.rules.sentence import read_rule, write_rule
 from tests.score.world import UNHURRIED
 
@@ -36,7 +49,8 @@ affixed = st.builds(
     Affixed, st.sampled_from(["ending", "beginning", "containing"]), PARTS.map(lambda of: tuple(sorted(set(of))))
 )
 classes = st.sampled_from([*CLASSES, *SCRIPTS]).map(Class)
-roots = st.one_of(words, affixed, classes)
+forms = LISTS.map(Forms)
+roots = st.one_of(words, forms, affixed, classes)
 conditions: st.SearchStrategy[Condition] = st.one_of(
     st.sampled_from(list(PLACES)).map(Place),
     st.builds(Beside, st.sampled_from(["after", "before", "near"]), st.integers(1, 12), roots),
@@ -44,6 +58,8 @@ conditions: st.SearchStrategy[Condition] = st.one_of(
 several: st.SearchStrategy[tuple[Root, ...]] = st.one_of(
     roots.map(lambda root: (root,)),
     st.tuples(words, affixed),
+    st.tuples(words, forms),
+    st.tuples(forms, affixed),
     st.tuples(words, classes),
     st.tuples(affixed, classes),
 )
@@ -73,8 +89,12 @@ def test_a_rule_s_sentence_is_read_back_as_the_rule(rule: Rule) -> None:
             'words beginning with "un-", except "under" or "until"',
         ),
         (Rule((Words(('"',)),)), "'\"'"),
+        (Rule((Forms(("key", "raise")),)), 'forms of "key" or "raise"'),
+        (Rule((Words(("a", "b")), Forms(("key",)))), '"a" or "b" or forms of "key"'),
         (Rule((Class("Cyrillic"),)), "Cyrillic words"),
         (Rule((Words(("api",)),), (Place("in capitals"),)), '"api" in capitals'),
+        (Rule((Class("anything"),)), "every word and mark"),
+        (Rule((Class("anything"),), (Place("inside brackets"),)), "anything inside brackets"),
     ],
 )
 def test_sentences_read_as_people_write_them(rule: Rule, sentence: str) -> None:

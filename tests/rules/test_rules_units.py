@@ -1,20 +1,12 @@
 """Text is cut into words and marks, and what is known of each one's place is right."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from autointerp.records import Context
-from autointerp.rules.rule import Affixed, Beside, Class, Place, Rule, Words
+from autointerp.rules.rule import Affixed, Beside, Class, Forms, Place, Rule, Words
 from autointerp.rules.sentence import read_rule, write_rule
 from autointerp.rules.units import Units, unit_activations
-from tests.store.making import make
-
-
-def of_tokens(tokens: tuple[str, ...], activations: tuple[float, ...]) -> Context:
-    """A context of these tokens."""
-    return replace(make.context(0), tokens=tokens, activations=activations, token_ids=tuple(range(len(tokens))))
+from tests.rules.making import of_tokens
 
 
 def held(label: str, *texts: str) -> list[list[str]]:
@@ -35,6 +27,9 @@ def held(label: str, *texts: str) -> list[list[str]]:
         ('words ending in "-ing"', "ing king sing-along SINGING", ["king", "sing", "singing"]),
         ('words beginning with "un-"', "un under Undo sun", ["under", "undo"]),
         ('words that hold "-ue-"', "ue value queue blue", ["value", "queue", "blue"]),
+        ('forms of "raise"', "raise raises RAISED raising praise rise", ["raise", "raises", "raised", "raising"]),
+        ('forms of "ключ"', "ключ ключи", ["ключ"]),
+        ('words right after forms of "return"', "returns it, returned value", ["it", "value"]),
         ("numbers", "in 2024 a 3d x1 7", ["2024", "7"]),
         ("numbers of four digits", "2024 024 12345", ["2024"]),
         ("words with digits in them", "3d x1 7 abc", ["3d", "x1"]),
@@ -57,6 +52,13 @@ def held(label: str, *texts: str) -> list[list[str]]:
         ('words ending in "-s", except "is" or "its"', "is its cats", ["cats"]),
         ('"a" or words ending in "-s"', "a cats b", ["a", "cats"]),
         ("anything", "a, b", ["a", ",", "b"]),
+        ("words", "हिन्दी cafe\u0301 3d ที่", ["हिन्दी", "caf\u00e9", "ที่"]),
+        ("single letters", "ที่ ab x", ["ที่", "x"]),
+        ("marks", "❤\ufe0f, नमस्ते।", ["❤\ufe0f", ",", "।"]),
+        ("Thai words", "ที่ and มัน", ["ที่", "มั", "น"]),
+        ("Khmer words", "ក a", ["ក"]),
+        ('words ending in "-ते"', "नमस्ते करते ते", ["नमस्ते", "करते"]),
+        ('"cafe\u0301"', "CAF\u00c9 Cafe\u0301 cafe", ["caf\u00e9", "caf\u00e9"]),
         ('"don\'t"', "I don't", ["don't"]),
     ],
 )
@@ -100,6 +102,7 @@ def test_words_that_are_numbered_already_keep_their_numbers() -> None:
     for rule in (
         Rule((Words(("dog", "cat")),)),
         Rule((Affixed("ending", ("ing",)),)),
+        Rule((Forms(("sing", "cats")),)),
         Rule((Affixed("containing", ("o",)),)),
         Rule((Class("words"),), (Beside("after", 1, Words(("the",))),)),
         Rule((Class("words"),), (Place("at the start of a line"),)),

@@ -10,7 +10,7 @@ from autointerp import run_pipeline
 from autointerp.config import Pipeline
 from autointerp.errors import KeyRefusedError, LanguageModelError, ModelNotServedError
 from autointerp.run.check_models import check_models
-from autointerp.run.participants import asked_models
+from autointerp.run.check_participants import asked_models
 from autointerp.run.progress import StageSummary
 from tests.loopback.server import Always, Http, LoopbackServer, Outcome, Say
 from tests.run.planted import Planted

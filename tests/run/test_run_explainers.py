@@ -111,3 +111,28 @@ def test_exclusions_and_sides_reach_the_store(planted: Planted, with_contexts: W
         assert '\nRaises: " ship"' in server.calls[0].user
     assert outcome.n_failed == 0
     assert [e.side for e in open_run(outcome.folder.path).reader.explanations()] == ["input", "input"]
+
+
+def test_the_corpus_decides_what_the_model_is_told_of_it_unless_the_pipeline_does(
+    planted: Planted, with_contexts: WithContexts, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told(*overrides: str) -> tuple[list[str], str]:
+        made = pipeline_with(planted, tmp_path, "examples", server.openai_url)
+        explain = made.explain.model_copy(update={"domain": overrides[0]} if overrides else {})
+        caplog.clear()
+        before = len(server.calls)
+        run_pipeline(made.model_copy(update={"explain": explain}), ("explain",))
+        said = [record.message for record in caplog.records if record.message.startswith("explain.domain is")]
+        return said, server.calls[-1].system if len(server.calls) > before else ""
+
+    with LoopbackServer(TruthOracle()) as server, caplog.at_level("INFO"):
+        with_contexts(pipeline_with(planted, tmp_path, "examples", server.openai_url))
+        (line,), general = told()
+        assert line.startswith("explain.domain is 'general', by the corpus: of ")
+        assert told("general") == ([], ""), "the same labels, which are there already"
+        said, code = told("code")
+        assert said == []
+        assert code.startswith(f"{general}\n\n")
+        assert told() == ([], ""), "nothing is pending, so nothing is decided aloud"
+    explanations = open_run(tmp_path / "runs" / "explained").reader.explanations()
+    assert all("domain" not in e.detail for e in explanations)

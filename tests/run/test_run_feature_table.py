@@ -26,6 +26,7 @@ from tests.collect.cases import plain_case
 N_FEATURES, N_RANKS = 7, 3
 DEAD, DENSE, FEW, NO_DIRECTION = 1, 2, 3, 4
 TEXTS = (" a", "ü", "<x>", " 熱", "")
+OCCURRENCES = np.array([90, 80, 70, 60, 50])
 PIPELINE = Pipeline.model_validate({"name": "x", "coder": {"path": "x"}})
 
 
@@ -68,7 +69,7 @@ def columns() -> FeatureColumns:
     tokens = rng.integers(0, len(TEXTS), (2, *shape)).astype(np.int32)
     case = plain_case(np.zeros((1, 4, N_FEATURES), np.float32))
     collected = replace(case.part(case.shards[0]), statistics=statistics, token_counts=counts)
-    effects = SourceEffects(following, ExtremeLogits(tokens[0], top, tokens[1], bottom))
+    effects = SourceEffects(following, ExtremeLogits(tokens[0], top, tokens[1], bottom), OCCURRENCES)
     return FeatureColumns("m@s", collected, top_tokens(counts, N_FEATURES, 2), effects, TEXTS, PIPELINE)
 
 
@@ -94,7 +95,7 @@ def by_a_loop(columns: FeatureColumns, index: int, status: FeatureStatus) -> Fea
         histogram=tuple(statistics.histogram[index].tolist()),
         status=status,
         top_tokens=tuple(
-            TokenCount(TEXTS[token], int(n), float(mean))
+            TokenCount(TEXTS[token], int(n), float(mean), int(OCCURRENCES[token]))
             for token, n, mean in zip(
                 columns.tokens.token_id[tops],
                 columns.tokens.n_active[tops],

@@ -13,6 +13,7 @@ from autointerp.errors import SubjectError
 from autointerp.llm import load_prompt
 from autointerp.run.dry_run import plan_cost
 from autointerp.run.pipeline import Stage
+from autointerp.words import label_meaning
 from tests.command import complaint, printed
 from tests.loopback.server import Call, LoopbackServer, Outcome, Say
 from tests.loopback.truth import shown_contexts
@@ -52,7 +53,7 @@ class Rewrites:
     def reply(self, call: Call) -> Outcome:
         if call.system != load_prompt("generate_examples").system:
             return knowing().reply(call)
-        label = json.loads(re.findall(r"^Label: (.*)$", call.user, re.MULTILINE)[0])
+        label = label_meaning(json.loads(re.findall(r"^Label: (.*)$", call.user, re.MULTILINE)[0]))
         if label in self.refuses:
             return Say("I can't help with that.", stop="refusal")
         if self.answer is not None:
@@ -73,8 +74,10 @@ def test_true_labels_make_the_subject_fire_and_shuffled_ones_do_not(
     run = open_run(folder)
     (summary,) = run.score_summary()
     assert summary.judge == "subject"
-    assert summary.median == 1.0
-    assert summary.baseline_mean == pytest.approx(0.5, abs=0.05)
+    true, shuffled = summary.rows[:2]
+    assert (true.kind, true.median) == ("true", 1.0)
+    assert shuffled.kind == "shuffled"
+    assert shuffled.mean == pytest.approx(0.5, abs=0.05)
     by_feature = {e.feature_index: e for e in run.reader.explanations()}
     (score,) = run.reader.scores(explanation_ids=[by_feature[LABELLED[0]].explanation_id])
     assert (score.metric, score.n_trials, score.n_unanswered) == ("AUROC", 20, 0)
@@ -135,14 +138,14 @@ def test_a_language_model_writes_the_texts_where_one_judges(
     assert stage.usage.output_tokens / len(calls) > 10 * 2 * 15, "the texts are as long as those that are rewritten"
     scores = {s.explanation_id: s for s in run.reader.scores(scorer="generation")}
     for index, words in enumerate(FEATURES):
-        if index in labels and words == (labels[index].label,) and words != ("piano",):
+        if index in labels and words == (label_meaning(labels[index].label),) and words != ("piano",):
             assert scores[labels[index].explanation_id].value == 1.0, labels[index].label
             assert scores[labels[index].explanation_id].detail["writer"] == "writes"
     refused = run.reader.failures(stage="score:generation")
     assert {(f.error_type, f.retry) for f in refused} == {("Refusal", True)}
     assert len(refused) == 2, "piano's own score, and that of the feature that got its label shuffled"
     assert outcome.n_failed >= 1
-    assert all('"piano"' in call.user for call in asked_again), "what was answered is not asked again"
+    assert all("piano" in call.user for call in asked_again), "what was answered is not asked again"
     used = {row.stage: row.usage for row in run.reader.stages()}["score:generation"]
     assert used is not None
     assert used.n_calls >= len(calls) - 2

@@ -9,8 +9,12 @@ import pytest
 from autointerp.config import ModelConfig
 from autointerp.config.file import load_pipeline
 from autointerp.llm import Reply
+from autointerp.run.check_models import check_models
 from autointerp.run.language_models import LanguageModels
+from autointerp.run.progress import LogReporter, StageSummary
 from tests.llm.asking import label_request
+from tests.llm.local_asking import choice, local
+from tests.llm.tiny_chat import save_tiny_chat
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Say
 
 
@@ -31,3 +35,27 @@ def test_what_one_stage_s_model_refuses_is_not_asked_of_it_by_the_next(
         assert [type(outcome) for outcome in asyncio.run(ask(server))] == [Reply, Reply]
         assert len(server.calls) == 3
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+
+
+def test_a_model_in_this_process_is_not_asked_by_rays_workers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = local(save_tiny_chat(tmp_path / "model"))
+    pipeline = load_pipeline("demo", ("ray.n_llm_workers=2",))
+
+    async def ask() -> object:
+        async with LanguageModels(pipeline, tmp_path / "journal.sqlite") as models:
+            return await models.connect("explain", config).ask(choice("Is it?"))
+
+    assert isinstance(asyncio.run(ask()), Reply)
+    assert "runs in this process, and is not asked by Ray's workers" in caplog.text
+
+
+def test_a_model_in_this_process_is_checked_and_said_to_be_there(tmp_path: Path) -> None:
+    config = local(save_tiny_chat(tmp_path / "model"))
+    told: list[StageSummary] = []
+
+    class Listener(LogReporter):
+        def finished(self, summary: StageSummary) -> None:
+            told.append(summary)
+
+    asyncio.run(check_models(load_pipeline("demo"), [config], tmp_path / "journal.sqlite", Listener()))
+    assert (told[0].note, told[0].cost_usd) == (f"{config.model} in this process answers", 0.0)

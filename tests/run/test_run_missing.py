@@ -6,6 +6,7 @@ import pytest
 
 from autointerp import load_pipeline
 from autointerp.cli import main
+from autointerp.run.missing import Missing
 from tests.loopback.server import Always, Call, LoopbackServer, Outcome, Say
 from tests.run.planted import DEAD, RARE, Planted
 from tests.run.prepared import WithContexts
@@ -69,6 +70,21 @@ def test_what_a_model_did_not_answer_is_1_with_its_words_and_what_no_corpus_has_
     table = capsys.readouterr().out
     assert "I see <<ship>> everywhere" in " ".join(table.split())
     assert "The local judge compares words" in table
+
+
+def test_what_is_found_out_about_a_feature_is_no_failure_of_the_run() -> None:
+    def missing(error_type: str, stage: str = "score:fuzzing") -> Missing:
+        return Missing(stage, error_type, n=2, n_retried=0, example=None)
+
+    assert missing("NoRule", "explain").is_finding, "no rule fits, and none will"
+    assert missing("NoTellingWords", "explain").is_finding
+    assert not missing("Refusal", "explain").is_finding
+    assert not missing("NoLabel", "explain").is_finding, "a file lacks it"
+
+    assert missing("NoFalseMarks").is_finding, "it fires on every token, so that none can be marked falsely"
+    assert missing("NoSilentContexts").is_finding
+    assert not missing("AllUnanswered").is_finding
+    assert not missing("OneClassOnly").is_finding, "its scorer may be at fault"
 
 
 def test_where_all_is_there_nothing_is_said(

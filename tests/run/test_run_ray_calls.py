@@ -11,7 +11,7 @@ import pytest
 from autointerp.config import ModelConfig, RayConfig
 from autointerp.errors import KeyRefusedError, LanguageModelError
 from autointerp.llm import CallFailure, Journal, Reply, connect
-from autointerp.llm.connect import connect_provider
+from autointerp.llm.connect import connect_sdk
 from autointerp.run.workers.ray_calls import CallWorker, RayCalls
 from tests.llm.asking import KEY, Label, label_request
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Outcome, Say
@@ -37,7 +37,7 @@ async def ask_through_workers(
     calls: RayCalls, server: LoopbackServer, journal: Journal, n: int, kill_after: int | None = None
 ) -> list[Reply[Label] | CallFailure]:
     config = ModelConfig(model="m", base_url=server.openai_url, concurrency=N_IN_FLIGHT)
-    provider = calls.provider(config, connect_provider(config))
+    provider = calls.provider(config, connect_sdk(config))
     async with connect(config, journal, provider=provider) as model:
         asking = asyncio.gather(*(model.ask(label_request(f"feature {i}")) for i in range(n)))
         if kill_after is not None:

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from autointerp import open_run, run_pipeline
-from autointerp.config import ContextsConfig, FeaturesConfig, Pipeline
+from autointerp.config import CollectConfig, ContextsConfig, FeaturesConfig, Pipeline
 from autointerp.config.file import load_pipeline
 from autointerp.corpus.shard_files import load_shard
 from autointerp.errors import AutointerpError, SubjectError, UnknownFeatureError
+from autointerp.records import input_tokens
 from autointerp.run.features import features_to_label
 from autointerp.run.workers.executor import collect_shards
 from autointerp.run.workers.parts import SourceParts
@@ -43,21 +45,41 @@ def coders(tmp_path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def test_one_pass_for_three_coders_writes_the_files_that_three_passes_do(
+def test_one_pass_for_three_coders_keeps_what_three_passes_do(
     coders: list[dict[str, Any]], make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path
 ) -> None:
-    together = with_coders(make_pipeline(), *coders)
+    # Where the pool is the whole corpus, one coder by itself has the blocks in it that several share.
+    everything = CollectConfig(n_top=4, n_fired=3, n_pool_blocks=22, context_length=5)
+    pipeline = make_pipeline().model_copy(update={"collect": everything})
+    together = with_coders(pipeline, *coders)
     folders = [tmp_path / f"together-{number}" for number in range(3)]
     parts = collect_shards(together, shard_files, folders, lambda _: None)
     for number, coder in enumerate(coders):
-        alone = with_coders(make_pipeline(), coder)
+        alone = with_coders(pipeline, coder)
         collected = collect(alone, shard_files, tmp_path / f"alone-{number}")
         assert_same(parts[number].result(), collected)
         for index in range(3):
             name = f"shard-{index:05d}.safetensors"
-            assert (folders[number] / name).read_bytes() == (tmp_path / f"alone-{number}" / name).read_bytes()
+            files = (folders[number] / name, tmp_path / f"alone-{number}" / name)
+            kept, kept_alone = (load_file(file) for file in files)
+            assert kept.keys() == kept_alone.keys()
+            assert all(np.array_equal(kept[key], kept_alone[key]) for key in kept)
     widths = [len(of_source.result().statistics.n_active) for of_source in parts]
     assert widths == [40, 70, 33]
+
+
+def test_several_coders_have_the_same_blocks_in_their_pools(
+    coders: list[dict[str, Any]], make_pipeline: Callable[..., Pipeline], shard_files: list[Path], tmp_path: Path
+) -> None:
+    def pools(*described: dict[str, Any]) -> list[list[int]]:
+        folders = [tmp_path / f"{len(described)}-{number}" for number in range(len(described))]
+        parts = collect_shards(with_coders(make_pipeline(), *described), shard_files, folders, lambda _: None)
+        return [of_source.result().pool.block_index.tolist() for of_source in parts]
+
+    of_three = pools(*coders)
+    assert of_three[0] == of_three[1] == of_three[2]
+    assert len(of_three[0]) == 6
+    assert pools(*coders[:2]) == of_three[:2], "another coder changed them"
 
 
 def test_the_model_runs_once_a_batch_up_to_the_last_hook_needed(
@@ -237,6 +259,22 @@ def test_counts_of_tokens_that_may_be_too_low_are_stored_with_their_bound(plante
             elif words:
                 assert feature.top_tokens_n_missed == 0
                 assert feature.top_tokens[0].n_active == feature.n_active
+
+
+def test_the_one_token_of_a_planted_feature_is_stored_with_all_that_there_are_of_it(
+    planted: Planted, tmp_path: Path
+) -> None:
+    pipeline = two_coders(planted, tmp_path, "http://127.0.0.1:9/v1")
+    run_pipeline(pipeline, ("corpus", "collect"))
+    reader = open_run(pipeline.run_folder).reader
+    for source_id, features in ((ONE, FEATURES), (OTHER, FEATURES_2)):
+        for feature in reader.features(source_id=source_id):
+            if len(features[feature.feature_index]) == 1 and feature.status == "ok":
+                (own,) = input_tokens(feature)
+                assert own.n_occurrences == own.n_active == feature.n_active
+                assert (own.recall, own.precision) == (1.0, 1.0)
+                assert own.pmi is not None
+                assert own.pmi > 0
 
 
 def test_coders_that_disagree_about_the_bos_token_are_an_error(planted: Planted, tmp_path: Path) -> None:

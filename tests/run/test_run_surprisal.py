@@ -38,7 +38,7 @@ def test_labels_are_scored_by_what_a_model_expects_and_it_is_said_before_how_lon
     folder = tmp_path / "runs" / "read"
     run = open_run(folder)
     (summary,) = run.score_summary()
-    assert (summary.scorer, summary.n) == ("surprisal", 4)
+    assert (summary.scorer, [row.n for row in summary.rows if row.kind == "true"]) == ("surprisal", [4])
     label = run.feature(0).labels[0]
     assert {trial.verdict for trial in run.reader.trials(label.explanation.explanation_id, "surprisal")} == {None}
     assert "surprisal" in printed(capsys, "show", str(folder), "0")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from autointerp import load_pipeline, open_run, run_pipeline
-from autointerp.store.reader import Reader
-from benchmarks.label_free_solvers import Guessed, plain_prompt_solvers, plain_solvers
-from benchmarks.label_free_trials import Shown, Table, read_run, shown, tabulate
+from autointerp.export.report.floor import sample_trials
+from autointerp.score.label_free.solvers import Guessed, plain_prompt_solvers, plain_solvers
+from autointerp.score.label_free.trials import Table, tabulate
 from tests.making import make_once
 
 SMALL = (
@@ -35,18 +35,8 @@ def tables(shared_folder: Path) -> dict[str, Table]:
         run_pipeline(pipeline, ("corpus", "collect", "contexts", "explain", "score"))
 
     reader = open_run(make_once(shared_folder / "attacked", make)).reader
-    run = read_run(reader, 1000)
-    trials = {**run.by_scorer, "discrimination": list(against_siblings(reader))}
-    return {scorer: tabulate(trials[scorer], run.rates) for scorer in SCORERS}
-
-
-def against_siblings(reader: Reader) -> Iterator[Shown]:
-    """Discrimination's trials; its false ones are windows that it drew from the pool."""
-    with reader.session():
-        for explanation in reader.explanations():
-            by_id = {context.context_id: context for context in reader.contexts(explanation.feature_index)}
-            for trial in reader.trials(explanation.explanation_id, "discrimination"):
-                yield shown(explanation.feature_index, by_id[trial.context_id], (), trial.truth)
+    sampled = sample_trials(reader, 1000)
+    return {scorer: tabulate(sampled.by_scorer[scorer], sampled.rates) for scorer in SCORERS}
 
 
 def telling(guessed: Sequence[Guessed]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from benchmarks.label_free_solvers import (
+from autointerp.score.label_free.solvers import (
     Folds,
     Guessed,
     grade,
@@ -15,8 +15,8 @@ from benchmarks.label_free_solvers import (
     plain_prompt_solvers,
     plain_solvers,
 )
-from benchmarks.label_free_statistics import within_prompts
-from benchmarks.label_free_trials import PROMPT_SIZE, Shown, Table, TokenRates, tabulate
+from autointerp.score.label_free.statistics import within_prompts
+from autointerp.score.label_free.trials import PROMPT_SIZE, Shown, Table, TokenRates, tabulate
 
 N_FEATURES, N_TRIALS, LENGTH = 60, 20, 12
 WORDS = [f" w{i}" for i in range(200)]

@@ -8,7 +8,7 @@ import pytest
 from autointerp.contexts.pool import PoolTiles
 from autointerp.records import ScoreWithTrials
 from autointerp.score.judge import Answer, Answers, Case, Task
-from autointerp.score.judges.llm import Item, deal
+from autointerp.score.judges.llm_items import Item, deal
 from autointerp.score.scorers.detection import DetectionScorer
 from tests.score.world import Scripted, World, explanation_of, tools
 

@@ -108,7 +108,8 @@ def test_contexts_without_a_decoy_are_left_out_and_counted(world: World, pool: P
 
 def test_a_feature_that_fires_on_every_token_fails_for_good(world: World, pool: PoolTiles) -> None:
     failure = failed(scorer(Scripted(read)).score(explanation_of(EVERYWHERE, "x"), world.given(EVERYWHERE, pool)))
-    assert (failure.stage, failure.error_type, failure.retry) == ("score:fuzzing", "OneClassOnly", False)
+    assert (failure.stage, failure.error_type, failure.retry) == ("score:fuzzing", "NoFalseMarks", False)
+    assert failure.message == "there are no two firing contexts with silent tokens that could be marked"
 
 
 def test_all_unanswered_is_a_failure_to_try_again(world: World, pool: PoolTiles) -> None:

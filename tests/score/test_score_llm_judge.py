@@ -16,7 +16,8 @@ from autointerp.llm import Journal, connect, load_prompt
 from autointerp.llm.answers import answer_schema, parse_answer
 from autointerp.llm.tokens import estimated_tokens
 from autointerp.score.judge import Answer, Answers, Case, Question, Task
-from autointerp.score.judges.llm import Item, LlmJudge, Verdicts, deal, read_verdicts, render_batch
+from autointerp.score.judges.llm import LlmJudge, Verdicts, read_verdicts
+from autointerp.score.judges.llm_items import Item, deal, render_batch
 from autointerp.score.scorers.detection import DETECTION
 from autointerp.score.scorers.fuzzing import FUZZING
 from autointerp.score.scorers.intruder import INTRUDER

@@ -13,7 +13,8 @@ from autointerp.config import JudgeConfig, ModelConfig
 from autointerp.llm import Journal, connect
 from autointerp.llm.protocol import TokenChances
 from autointerp.score.judge import Answer, Answers, Case, Question
-from autointerp.score.judges.llm import Item, LlmJudge, deal, render_batch
+from autointerp.score.judges.llm import LlmJudge
+from autointerp.score.judges.llm_items import Item, deal, render_batch
 from autointerp.score.judges.llm_simulation import expected_activations, shown_tokens
 from autointerp.score.scorers.simulation import SIMULATION
 from tests.loopback import truth, wordpieces

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float32
 
@@ -14,8 +14,10 @@ from autointerp.embedder import Embedder
 from autointerp.records import Context
 from autointerp.score.judge import Answer, Case, Question, Task
 from autointerp.score.judges.local import LocalJudge, Scale, marked_texts
+from autointerp.score.judges.rule import RuleJudge
 from autointerp.score.scorers.detection import DETECTION
 from autointerp.score.scorers.fuzzing import FUZZING
+from autointerp.score.scorers.simulation import SIMULATION
 from tests.score.world import BagOfWords
 
 
@@ -125,6 +127,60 @@ def test_fuzzing_looks_at_the_marked_tokens_only() -> None:
     assert [a.verdict for a in ask("red", questions, BACKGROUND, FUZZING)] == [True, False]
 
 
+RULE = '"red" right before "cat"'
+
+
+def test_a_label_that_is_a_rule_is_carried_out_and_not_compared() -> None:
+    questions = [Question(context(text)) for text in ("a red cat", "a cat is red", "a red dog")]
+    answers = ask(RULE, questions, BACKGROUND)
+    assert [(a.verdict, a.probability) for a in answers] == [(True, 1.0), (False, 0.0), (False, 0.0)]
+    assert [a.verdict for a in ask("red cat", questions, BACKGROUND)] == [True, True, True]
+
+
+def test_a_rule_needs_no_text_to_compare_with() -> None:
+    assert [a.verdict for a in ask('"red"', [Question(context("red")), Question(context("cat"))], ())] == [True, False]
+
+
+def test_a_rule_holds_of_more_than_half_of_the_marked_words_or_its_answer_is_no() -> None:
+    one = context("a red cat red dog")
+    answers = ask(RULE, [Question(one, marked) for marked in ((1,), (3,), (1, 2))], BACKGROUND, FUZZING)
+    assert [a.verdict for a in answers] == [True, False, False]
+
+
+def test_a_rule_is_carried_out_on_every_text_besides() -> None:
+    case = Case(RULE, [Question(context("a red cat"))], BACKGROUND, texts=("a red cat", "red and cat"))
+    (said,) = asyncio.run(LocalJudge(CountingSimilarity()).answer(DETECTION, [case]))
+    assert said.texts is not None
+    assert said.text_probabilities is not None
+    assert said.texts.tolist() == [True, False]
+    assert said.text_probabilities.tolist() == [1.0, 0.0]
+
+
+def test_a_rule_tells_the_largest_activation_on_the_tokens_of_which_it_holds() -> None:
+    (answer,) = ask(RULE, [Question(context("a red cat red dog"))], BACKGROUND, SIMULATION)
+    assert answer.activations == (0.0, 10.0, 0.0, 0.0, 0.0)
+
+
+def test_examples_stand_in_place_of_a_label_that_is_a_rule_too() -> None:
+    question = Question(context("the cat of it"), examples=(context("red"),))
+    (said,) = asyncio.run(LocalJudge(CountingSimilarity()).answer(DETECTION, [Case('"cat"', [question], BACKGROUND)]))
+    assert said.answers[0].verdict is False
+
+
+@pytest.mark.parametrize(
+    "label", ['words such as "red"', 'the words "red", "cat"', "'red', 'cat'", "red, cat", 'text about "red" or "cat"']
+)
+def test_what_is_no_sentence_of_a_rule_is_compared_word_by_word(label: str) -> None:
+    (answer,) = ask(label, [Question(context("a red cat"))], BACKGROUND)
+    assert answer.probability not in (0.0, 1.0)
+
+
+def test_how_rules_are_carried_out_is_part_of_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = LocalJudge(CountingSimilarity()).fingerprint(DETECTION)
+    monkeypatch.setattr(RuleJudge, "fingerprint", lambda self, task: "another")
+    assert LocalJudge(CountingSimilarity()).fingerprint(DETECTION) != before
+
+
 def test_marks_are_widened_to_whole_words_and_joined_where_they_touch() -> None:
     pieces = context("x")
     cut = Context(
@@ -143,6 +199,7 @@ def test_marks_are_widened_to_whole_words_and_joined_where_they_touch() -> None:
 
 @settings(deadline=None)
 @given(st.floats(-1, 1, width=32), st.floats(-1, 1, width=32))
+@example(0.0, 0.0011)
 def test_probabilities_rise_with_similarity_and_stay_within_bounds(background: float, own: float) -> None:
     probabilities = Scale(background, own).probability(np.linspace(-1.0, 1.3, 21))
     assert np.isfinite(probabilities).all()

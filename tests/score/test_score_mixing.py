@@ -16,7 +16,8 @@ from autointerp.config import JudgeConfig, ModelConfig
 from autointerp.llm import Journal, connect
 from autointerp.records import Usage
 from autointerp.score.judge import Answers, Case, Question, Task
-from autointerp.score.judges.llm import Item, LlmJudge, deal
+from autointerp.score.judges.llm import LlmJudge
+from autointerp.score.judges.llm_items import Item, deal
 from autointerp.score.scorers.detection import DETECTION
 from tests.loopback.contexts import context
 from tests.loopback.server import Always, Call, Http, LoopbackServer, Oracle, Outcome, Say

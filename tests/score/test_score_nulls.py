@@ -1,7 +1,8 @@
 import pytest
 
 from autointerp.records import Explanation
-from autointerp.score.nulls import NO_LABEL, null_explanations, sample_size, token_label
+from autointerp.score.null_kinds import NO_LABEL
+from autointerp.score.nulls import null_explanations, sample_size, token_label
 from tests.store.making import make
 
 LABELS = [make.explanation(feature, f"label {feature}") for feature in range(30)]

@@ -53,6 +53,12 @@ def test_the_nearest_are_those_of_all_pairs_however_the_labels_are_cut_into_bloc
         assert [of.similarity for of in near] == pytest.approx([cosines[of.feature_index] for of in near], abs=2e-4)
 
 
+def test_labels_are_near_by_what_they_mean_and_not_by_the_head_and_the_quotes_that_they_share() -> None:
+    known = of({0: 'words such as "a", "aa"', 1: 'words such as "b", "c"', 2: "aaa", 3: 'the word "ab"'})
+    assert [near.feature_index for near in known.nearest(0, 3)] == [2, 3, 1]
+    assert known.nearest(0, 1)[0].similarity == pytest.approx(1.0, abs=0.01)
+
+
 def test_of_many_equal_labels_no_feature_is_the_nearest_of_all() -> None:
     known = of(dict.fromkeys(range(40), "a"))
     first = [known.nearest(feature, 3)[0].feature_index for feature in range(40)]

@@ -5,7 +5,7 @@ import pytest
 from autointerp.config import JudgeConfig
 from autointerp.llm import Prompt
 from autointerp.score.judge import Question, Task
-from autointerp.score.judges.llm import Item, deal, render_batch
+from autointerp.score.judges.llm_items import Item, deal, render_batch
 from autointerp.score.scorers.detection import DETECTION
 from autointerp.score.scorers.fuzzing import FUZZING
 from autointerp.score.scorers.intruder import INTRUDER, N_EXAMPLES

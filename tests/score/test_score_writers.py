@@ -132,3 +132,41 @@ def test_neither_rarity_nor_length_nor_repetition_tells_the_two_sorts_apart(give
         estimate = auroc(np.array([fits for fits, _ in pairs]), np.array([value for _, value in pairs]))
         assert estimate is not None
         assert estimate.value == pytest.approx(0.5, abs=0.1), name
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ('"cat" or "dog" right after "the"', {"cat", "dog"}),
+        ('forms of "cat" within 6 words of "dog"', {"cat"}),
+        ('"zebra", "yak" or "cow", except "yak"', {"zebra", "cow"}),
+        ('words ending in "-en"', {"green", "when", "then"}),
+        ('words ending in "-en", except "green"', {"when", "then"}),
+        ('"zebra" or words ending in "-rse"', {"zebra", "horse"}),
+    ],
+)
+def test_of_a_rule_the_words_that_it_means_are_put_in(given: ScoreContexts, rule: str, words: set[str]) -> None:
+    texts = written(given, rule, n_texts=6)
+    put_in = [Counter(a.text.split()) - Counter(b.text.split()) for a, b in zip(texts[::2], texts[1::2], strict=True)]
+    assert {word for of in put_in for word in of} == words
+
+
+def test_no_twin_is_a_word_that_the_rule_may_hold_of(given: ScoreContexts) -> None:
+    for key in range(20):
+        texts = written(given, 'words that hold "-e-"', key=key)
+        pairs = list(zip(texts[::2], texts[1::2], strict=True))
+        twins = {word for a, b in pairs for word in Counter(b.text.split()) - Counter(a.text.split())}
+        assert not any("e" in twin and len(twin) > 1 for twin in twins)
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ("Cyrillic words", "the pool has not a word that the label describes"),
+        ("every word and mark", "the pool has not another word than those that the label describes"),
+    ],
+)
+def test_a_rule_of_no_word_or_of_every_word_has_no_texts(given: ScoreContexts, rule: str, problem: str) -> None:
+    found = asyncio.run(LocalWriter(8).write(explanation_of(0, rule), given, 5))
+    assert isinstance(found, Undefined)
+    assert (found.error_type, found.message, found.retry) == ("NoWords", problem, False)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autointerp.config import SearchConfig
 from autointerp.errors import FilterError, SearchError, UnknownFeatureError
 from autointerp.records import FeatureContexts, FeatureFilter
 from autointerp.search.embed_labels import index_labels
-from autointerp.search.engine import CONTEXT_WEIGHT, WORD_WEIGHT, SearchEngine, best_of_each_feature
+from autointerp.search.engine import SearchEngine
+from autointerp.search.hits import best_of_each_feature
+from autointerp.search.labels import LabelsInMemory
+from autointerp.search.rerankers.contexts import CONTEXT_WEIGHT, LABEL_WEIGHT, PEAK_WEIGHT
 from autointerp.search.word_matches import WordMatches
 from autointerp.store.label_table import LabelTable
 from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
+from tests.search.conftest import AxisEmbedder
 from tests.store.making import make
+
+WORD_WEIGHT = SearchConfig().word_weight
 
 
 def indices(hits: list[Any]) -> list[int]:
@@ -30,6 +38,8 @@ def test_a_synonym_finds_by_meaning_what_shares_no_word(engine: SearchEngine) ->
     assert [(hit.feature_index, hit.label) for hit in hits] == [(4, "error mistake")]
     assert hits[0].relevance == pytest.approx(1 - WORD_WEIGHT)
     assert hits[0].scores == {"detection": 0.5}
+    assert hits[0].intervals == {"detection": (0.4, 0.6)}
+    assert hits[0].explainer == "keywords"
     assert hits[0].density == 0.05
 
 
@@ -144,6 +154,12 @@ def test_a_run_without_an_index_is_told(reader: Reader, embedder: Any) -> None:
         SearchEngine(reader, embedder).search("heat")
 
 
+def test_a_run_without_labels_is_not_told_to_index_them(tmp_path: Path, embedder: Any) -> None:
+    Writer(tmp_path).add_source(make.source(8))
+    with pytest.raises(SearchError, match="has no labels: run `autointerp explain` first"):
+        SearchEngine(Reader(tmp_path / "store.duckdb"), embedder).search("heat")
+
+
 def test_reranking_looks_at_the_strongest_contexts_of_the_explain_split(engine: SearchEngine, writer: Writer) -> None:
     def contexts(feature: int, *texts: str) -> FeatureContexts:
         seen = tuple(make.context(feature, place, text=text) for place, text in enumerate(texts))
@@ -153,9 +169,10 @@ def test_reranking_looks_at_the_strongest_contexts_of_the_explain_split(engine: 
 
     writer.add_contexts([contexts(0, "music", "music law", "law"), contexts(3, "heat", "heat")], "c1")
     hits = engine.rerank([3, 0, 2, 0], "music")
-    # Feature 2, "law", has no contexts. Feature 0: label 0; contexts 1, 1/sqrt(2), 0. Feature 3: label 1, contexts 0.
-    zero = CONTEXT_WEIGHT * (1 + 1 / sqrt(2)) / 3
-    three = 1 - CONTEXT_WEIGHT
+    # Feature 2, "law", has no contexts. Feature 0: label 0; contexts 1, 1/sqrt(2), 0, which peak on their last words.
+    # Feature 3: label 1, contexts 0.
+    zero = CONTEXT_WEIGHT * (1 + 1 / sqrt(2)) / 3 + PEAK_WEIGHT / 3
+    three = LABEL_WEIGHT
     assert indices(hits) == [3, 0, 2]
     assert [hit.relevance for hit in hits] == pytest.approx([three, zero, 0.0], abs=1e-6)
     assert hits[1].label == "heat"
@@ -203,6 +220,7 @@ def table_of(features: list[int]) -> LabelTable:
         density=np.zeros(n_rows),
         scorers=(),
         values=np.empty((n_rows, 0)),
+        intervals=np.empty((n_rows, 0, 2)),
         n_features={"m@s": 9},
     )
 
@@ -234,6 +252,14 @@ def test_the_best_rows_are_those_of_a_ranking_by_brute_force(rows: list[tuple[in
         if kept[row] and (feature not in best or relevance[row] > best[feature][0]):
             best[feature] = (relevance[row], row)
     expected = [row for _, row in sorted(best.values(), key=lambda pair: (-pair[0], pair[1]))][:top_k]
-    hits = best_of_each_feature(table_of(features), np.flatnonzero(kept), relevance[kept], top_k)
+    hits = best_of_each_feature(LabelsInMemory(table_of(features)), np.flatnonzero(kept), relevance[kept], top_k)
     assert [int(hit.explanation_id) for hit in hits] == expected
     assert [hit.relevance for hit in hits] == [relevance[row] for row in expected]
+
+
+def test_how_a_label_is_worded_is_no_part_of_its_meaning(writer: Writer, embedder: AxisEmbedder) -> None:
+    writer.add_explanations([make.explanation(6, 'the words "heat", "music"')])
+    index_labels(Reader(writer.path), writer, embedder)
+    assert "heat, music" in embedder.texts
+    SearchEngine(Reader(writer.path), embedder).rerank([6], "fire")
+    assert not [text for text in embedder.texts if "the words" in text]

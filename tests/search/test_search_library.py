@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import autointerp
 from autointerp.errors import StoreError, UnknownFeatureError
 from autointerp.library.run import open_run
 from autointerp.records import FeatureFilter
@@ -35,7 +36,7 @@ def test_a_run_folder_is_opened_searched_and_looked_into(writer: Writer, reader:
     assert {context.split for context in view.contexts} == {"explain", "score"}
     assert view.failures == (make.failure(1, "score:recall"),)
     assert run.sources() == [make.source(8)]
-    assert [summary.n for summary in run.score_summary()] == [5]
+    assert [row.n for summary in run.score_summary() for row in summary.rows if row.kind == "true"] == [5]
     assert {status.stage for status in run.status()} >= {"explain", "index"}
 
 
@@ -50,3 +51,15 @@ def test_a_feature_can_be_looked_up_without_loading_an_embedder(writer: Writer) 
 def test_a_folder_that_is_no_run_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no store"):
         open_run(tmp_path / "nothing")
+
+
+def test_a_feature_without_a_label_is_told_by_what_it_fires_on(writer: Writer, embedder: Any) -> None:
+    client = autointerp.open(writer.path.parent, embedder)
+    unlabelled, labelled = client.features.lookup([7, 1])
+    assert unlabelled.label is None
+    assert unlabelled.told == '(fires on " Wärme", "熱")'
+    assert '(fires on " Wärme", "熱")' in repr(unlabelled)
+    assert labelled.told == "heat law"
+    assert labelled.tokens == ()
+    (read, _) = autointerp.FeatureGroup.from_json(client.features.lookup([7, 1]).to_json())
+    assert read.told == unlabelled.told

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from autointerp.errors import DiskFullError, NewerStoreError, StoreBusyError, StoreError
-from autointerp.records import ScoreWithTrials
+from autointerp.records import ScoreWithTrials, TokenCount
 from autointerp.store import connection, schema
 from autointerp.store.connection import reading, writing
 from autointerp.store.reader import Reader
@@ -356,6 +356,7 @@ def test_a_store_of_the_fifth_version_gets_todays_spelling_of_a_kind_and_what_co
         opened.execute("ALTER TABLE contexts DROP COLUMN decoy")
         opened.execute("ALTER TABLE trials DROP COLUMN prompt")
         opened.execute("ALTER TABLE trials DROP COLUMN simulated")
+        opened.execute("ALTER TABLE features DROP COLUMN top_tokens.element.n_occurrences")
         opened.execute("DELETE FROM schema_version WHERE version > 5")
     assert Reader(tmp_path).feature_contexts([3]) == [turned]
     assert Reader(tmp_path).scores() == [score]
@@ -372,11 +373,25 @@ def test_a_store_of_the_seventh_version_gets_room_for_simulated_activations(
     writer.add_scores([old])
     with duckdb.connect(str(writer.path)) as opened:
         opened.execute("ALTER TABLE trials DROP COLUMN simulated")
+        opened.execute("ALTER TABLE features DROP COLUMN top_tokens.element.n_occurrences")
         opened.execute("DELETE FROM schema_version WHERE version > 7")
     reader = Reader(tmp_path)
     assert reader.trials(old.score.explanation_id) == list(old.trials)
     Writer(tmp_path).add_scores([replace(new, trials=(told, new.trials[1]))])
     assert reader.trials(new.score.explanation_id) == [told, new.trials[1]]
+
+
+def test_a_store_of_the_eighth_version_does_not_say_how_often_its_tokens_occur(tmp_path: Path) -> None:
+    counted = TokenCount(" Wärme", 7, 1.5, 90)
+    writer = Writer(tmp_path)
+    writer.add_source(make.source())
+    writer.add_features([replace(make.feature(3), top_tokens=(counted,)), make.feature(5, 0.0, "dead")])
+    with duckdb.connect(str(writer.path)) as opened:
+        opened.execute("ALTER TABLE features DROP COLUMN top_tokens.element.n_occurrences")
+        opened.execute("DELETE FROM schema_version WHERE version > 8")
+    assert [of.top_tokens for of in Reader(tmp_path).features()] == [(replace(counted, n_occurrences=None),), ()]
+    Writer(tmp_path).add_features([replace(make.feature(4), top_tokens=(counted,))])
+    assert Reader(tmp_path).feature(4).top_tokens == (counted,)
 
 
 def test_a_migration_that_fails_leaves_the_older_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from autointerp.records import FeatureFilter, Usage
 from autointerp.run.missing import find_missing
 from autointerp.store import rows, summary
 from autointerp.store.reader import Reader
-from autointerp.store.results import NullSummary, ScorerSummary
+from autointerp.store.results import ScorerSummary, ValueSummary
 from autointerp.store.writer import Writer
 from tests.store.making import make
 
@@ -91,6 +91,8 @@ def test_labels_of_earlier_settings_stay_but_are_not_mixed(writer: Writer, reade
     assert reader.explanations() == [new]
     assert reader.explanations(baselines=True) == [new, baseline]
     assert {e.label for e in reader.explanations(superseded=True)} == {"old", "new"}
+    assert reader.explanations(fingerprint="e1") == [old]
+    assert reader.explanations([1], fingerprint="none of these") == []
     writer.set_stage("baseline", "b2", "running")
     assert reader.explanations(baselines=True) == [new]
 
@@ -187,20 +189,9 @@ def test_the_summary_sets_true_labels_beside_shuffled_ones(writer: Writer, reade
             judge="local",
             metric="balanced accuracy",
             chance=0.5,
-            n=3,
-            mean=0.75,
-            lower_quartile=0.625,
-            median=0.75,
-            upper_quartile=0.875,
-            share_above_chance=2 / 3,
-            n_uninformative=0,
-            n_baseline=2,
-            baseline_mean=0.375,
-            baseline_lower_quartile=0.3125,
-            baseline_median=0.375,
-            baseline_upper_quartile=0.4375,
-            baseline_share_above_chance=0.0,
-            baseline_n_uninformative=0,
+            true=ValueSummary("true", 3, 0.75, 0.625, 0.75, 0.875, 2 / 3, 0),
+            shuffled=ValueSummary("shuffled", 2, 0.375, 0.3125, 0.375, 0.4375, 0.0, 0, 0.5),
+            other_nulls=(),
             n_paired=2,
             win_rate=0.75,
             share_above_shuffled=0.5,
@@ -218,14 +209,43 @@ def test_other_nulls_have_summaries_of_their_own_and_are_no_shuffled_labels(writ
     of_all = (*labels, shuffled, token, withheld)
     writer.add_scores([make.graded(e, value=v) for e, v in zip(of_all, values, strict=True)])
     (of,) = reader.score_summary()
-    assert (of.n, of.n_baseline, of.n_paired) == (3, 1, 1)
-    assert of.baseline_mean == 0.25
-    assert of.nulls == (
-        NullSummary("most_frequent_token", 1, 0.75, 0.75, 0.75, 0.75, 1.0, 0),
-        NullSummary("no_label", 1, 0.5, 0.5, 0.5, 0.5, 0.0, 0),
+    assert of.true is not None
+    assert (of.true.n, of.n_paired) == (3, 1)
+    assert of.shuffled == ValueSummary("shuffled", 1, 0.25, 0.25, 0.25, 0.25, 0.0, 0, 1.0)
+    assert of.other_nulls == (
+        ValueSummary("most_frequent_token", 1, 0.75, 0.75, 0.75, 0.75, 1.0, 0, 0.0),
+        ValueSummary("no_label", 1, 0.5, 0.5, 0.5, 0.5, 0.0, 0, 1.0),
     )
     assert reader.shuffled_values() == {(make.source_id, 0): {"detection": 0.25}}
     assert reader.n_labels() == 3
+
+
+def test_of_a_label_made_partly_wrong_is_told_on_how_many_features_it_lies_below_the_true_one(
+    writer: Writer, reader: Reader
+) -> None:
+    labels = [make.explanation(i) for i in range(4)]
+    broad = [replace(make.explanation(i, label_from=i), explainer="too_broad") for i in range(4)]
+    writer.add_explanations([*labels, *broad])
+    writer.add_scores([make.graded(label, value=0.75) for label in labels[:3]])
+    low = make.graded(labels[0], value=0.75).score.ci_low
+    values = (low - 0.01, low, 0.75, 0.1)  # of the last feature's label there is no score
+    writer.add_scores([make.graded(label, value=value) for label, value in zip(broad, values, strict=True)])
+    (of,) = reader.score_summary()
+    (wrong,) = of.other_nulls
+    assert (wrong.kind, wrong.n) == ("too_broad", 4)
+    assert wrong.share_below_true == pytest.approx(1 / 3)
+    assert of.true is not None
+    assert of.true.share_below_true is None
+
+
+def test_a_null_of_some_scorers_is_pending_only_for_those_that_score_it(writer: Writer, reader: Reader) -> None:
+    labels = [make.explanation(i) for i in range(2)]
+    narrow = [replace(make.explanation(i, label_from=i), explainer="too_narrow") for i in range(2)]
+    writer.add_explanations([*labels, *narrow])
+    writer.add_scores([make.graded(label, "detection") for label in labels])
+    writer.add_scores([make.graded(label, "embedding") for label in (*labels, narrow[0])])
+    pending = {of.stage: of.n_pending for of in reader.status()}
+    assert (pending["score:detection"], pending["score:embedding"]) == (0, 1)
 
 
 def test_a_label_that_is_withheld_is_pending_only_for_those_who_can_be_asked(writer: Writer, reader: Reader) -> None:
@@ -246,9 +266,11 @@ def test_a_few_shuffled_labels_far_above_chance_show_in_the_summary_though_their
     writer.add_explanations(baselines)
     writer.add_scores([make.graded(e, value=v) for e, v in zip(baselines, (0.5, 0.5, 0.5, 0.5, 0.9), strict=True)])
     (of,) = reader.score_summary()
-    assert (of.baseline_median, of.baseline_upper_quartile) == (0.5, 0.5)
-    assert of.baseline_mean == pytest.approx(0.58)
-    assert of.baseline_share_above_chance == pytest.approx(0.2)
+    assert of.true is None
+    assert of.shuffled is not None
+    assert (of.shuffled.median, of.shuffled.upper_quartile) == (0.5, 0.5)
+    assert of.shuffled.mean == pytest.approx(0.58)
+    assert of.shuffled.share_above_chance == pytest.approx(0.2)
 
 
 def test_chance_is_each_features_own_where_a_scorer_tells_it_and_unknown_where_nobody_does(
@@ -262,12 +284,14 @@ def test_chance_is_each_features_own_where_a_scorer_tells_it_and_unknown_where_n
         writer.add_scores([replace(graded, score=replace(graded.score, metric="F1", detail={"chance": chance}))])
     (of,) = reader.score_summary()
     assert of.chance == pytest.approx(0.2)
-    assert of.share_above_chance == 0.5
+    assert of.true is not None
+    assert of.true.share_above_chance == 0.5
 
     other = make.graded(labels[0], "mine", value=0.9)
     writer.add_scores([replace(other, score=replace(other.score, metric="my own"))])
     mine = next(of for of in reader.score_summary() if of.scorer == "mine")
-    assert (mine.chance, mine.share_above_chance) == (None, None)
+    assert mine.true is not None
+    assert (mine.chance, mine.true.share_above_chance) == (None, None)
 
 
 def test_labels_on_which_the_judge_gave_one_answer_are_counted(writer: Writer, reader: Reader) -> None:
@@ -277,7 +301,7 @@ def test_labels_on_which_the_judge_gave_one_answer_are_counted(writer: Writer, r
         graded = make.graded(label, value=0.5)
         writer.add_scores([replace(graded, score=replace(graded.score, detail={"uninformative": said}))])
     (of,) = reader.score_summary()
-    assert (of.n_uninformative, of.baseline_n_uninformative) == (0, 1)
+    assert [(row.kind, row.n_uninformative) for row in of.rows] == [("true", 0), ("shuffled", 1)]
 
 
 def test_without_scores_or_without_a_baseline_the_summary_says_so(writer: Writer, reader: Reader) -> None:
@@ -285,9 +309,7 @@ def test_without_scores_or_without_a_baseline_the_summary_says_so(writer: Writer
     writer.add_explanations([make.explanation(1)])
     writer.add_scores([make.graded(make.explanation(1), value=0.5)])
     (of,) = reader.score_summary()
-    assert (of.n, of.lower_quartile, of.median, of.upper_quartile, of.mean) == (1, 0.5, 0.5, 0.5, 0.5)
-    assert (of.n_baseline, of.baseline_median, of.baseline_mean) == (0, None, None)
-    assert of.baseline_share_above_chance is None
+    assert of.rows == (ValueSummary("true", 1, 0.5, 0.5, 0.5, 0.5, 0.0, 0),)
     assert (of.n_paired, of.win_rate, of.share_above_shuffled) == (0, None, None)
 
 

@@ -153,7 +153,8 @@ def test_embeddings_come_back_as_one_matrix_in_the_order_of_features(writer: Wri
     np.testing.assert_array_equal(found.embeddings, vectors[[1, 2, 0]])
     np.testing.assert_array_equal(found.values, [[0.75], [np.nan], [np.nan]])
     np.testing.assert_array_equal(found.density, [0.02, 0.05, np.nan])
-    assert reader.embedded_ids("other") == {labels[0].explanation_id}
+    assert [label for _, label in reader.labels_to_embed("other", 9)] == ["label 2", "label 5"]
+    assert [label for _, label in reader.labels_to_embed("third", 2)] == ["label 2", "label 5"]
 
 
 def test_missing_neighbors_are_left_out(writer: Writer, reader: Reader) -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from autointerp.errors import SubjectError
+from autointerp.subject.forward import read_hooks
 from autointerp.subject.hooks import (
     WeightProcessing,
     parse_hook_name,
-    read_hooks,
     resolve_hook,
     trained_hook_name,
     weight_processing,

@@ -10,7 +10,8 @@ import transformers
 from torch import Tensor
 
 from autointerp.errors import SubjectError
-from autointerp.subject.hooks import WeightProcessing, read_hooks, resolve_hook
+from autointerp.subject.forward import read_hooks
+from autointerp.subject.hooks import WeightProcessing, resolve_hook
 from autointerp.subject.model import Subject
 
 with warnings.catch_warnings():

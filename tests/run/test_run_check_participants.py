@@ -6,7 +6,7 @@ import pytest
 
 from autointerp.config import Pipeline
 from autointerp.errors import NoKeyError, PipelineError, PromptError
-from autointerp.run.participants import check_keys, check_participants
+from autointerp.run.check_participants import check_keys, check_participants
 
 MODEL = {"model": "m", "base_url": "http://127.0.0.1:9/v1", "api_key_env": "NO_SUCH_KEY"}
 
@@ -20,6 +20,11 @@ from autointerp.score.judge import Task
 class Mine(DetectionScorer):
     name = "{0}"
     task = Task("{0}", "missing.txt", Path(__file__))
+
+
+class MineOneByOne(DetectionScorer):
+    name = "one_by_one"
+    task = Task("one_by_one", "judge_detection", Path(__file__), yes_no="missing_too.txt")
 """
 NAMED = "scorer of {}.py:Mine"
 
@@ -40,11 +45,15 @@ def pipeline(**tables: object) -> Pipeline:
             r"asks a language model: add a table \[explain.model\]",
         ),
         (
-            {"explain": {"explainer": "best_of", "candidates": ["keywords", "keywords"]}},
+            {"explain": {"explainer": "best_of", "candidates": ["keywords", "rules"]}},
             "contexts set apart, and contexts.select_share is 0: set it, for example to 0.3",
         ),
         ({"explain": {"explainer": "best_of", "candidates": ["keywords", "outside"]}}, "name it as explain.labels"),
         ({"explain": {"explainer": "best_of", "candidates": ["keywords", "best_of"]}}, "itself a best_of"),
+        (
+            {"explain": {"explainer": "best_of", "candidates": ["rules", "keywords", "rules"]}},
+            "explain.candidates holds 'rules' twice: name each explainer once",
+        ),
         ({"explain": {"explainer": "outside"}}, "reads labels from a file: name it as explain.labels"),
         ({"score": {"scorers": ["recall", "detection", "recall"]}}, "two of score.scorers are called 'recall'"),
         (
@@ -59,6 +68,13 @@ def pipeline(**tables: object) -> Pipeline:
         (
             {"score": {"scorers": [NAMED.format("lone")]}, "judge": {"kind": "llm", "model": MODEL}},
             "the task 'lone' has no readable prompt file .*missing.txt",
+        ),
+        (
+            {
+                "score": {"scorers": ["scorer of lone.py:MineOneByOne"]},
+                "judge": {"kind": "llm", "model": MODEL, "answers": "chances"},
+            },
+            "the task 'one_by_one' has no readable prompt file .*missing_too.txt",
         ),
         ({"explain": {"labels": "labels.csv"}}, "explain.labels names a file, and the explainer 'keywords' reads none"),
     ],
@@ -88,6 +104,6 @@ def test_a_key_is_wanted_only_by_who_asks_a_model(tmp_path: Path) -> None:
     explained = {"explain": {"explainer": "examples", "model": MODEL}}
     with pytest.raises(NoKeyError):
         check_keys(pipeline(**explained), explains=True, scores=False)
-    chosen = {"explain": {"explainer": "best_of", "candidates": ["keywords", "keywords"]}}
+    chosen = {"explain": {"explainer": "best_of", "candidates": ["keywords", "rules"]}}
     with pytest.raises(NoKeyError):
         check_keys(pipeline(**judged, **chosen), explains=True, scores=False)
