@@ -70,8 +70,9 @@ def main() -> None:
     arguments = parser.parse_args()
     n_shards, n_tokens = arguments.shards, _N_BLOCKS * _N_POSITIONS
     settings = CollectSettings(
-        seed=0, source_id="drawn@0-res", n_top=40, n_fired=100, n_pool_blocks=2048, n_token_candidates=256,
-        n_top_tokens=30, n_corpus_blocks=_N_BLOCKS * n_shards, context_length=32, peak_fraction=0.75, batch_size=32,
+        seed=0, source_id="drawn@0-res", pool_of="drawn@0-res", n_top=40, n_fired=100,
+        n_pool_blocks=2048, n_token_candidates=256, n_top_tokens=30, n_corpus_blocks=_N_BLOCKS * n_shards,
+        context_length=32, peak_fraction=0.75, batch_size=32,
         histogram_low=-8, histogram_high=8,
     )  # fmt: skip
     reader = DrawnSources(arguments.features)

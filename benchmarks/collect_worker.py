@@ -144,6 +144,7 @@ def load_ours(folder: Path, setting: Setting, device: str, *, plain: bool) -> Pa
         settings = CollectSettings(
             seed=0,
             source_id=sources.sources[0].source_id,
+            pool_of=sources.sources[0].source_id,
             n_top=40,
             n_fired=100,
             n_pool_blocks=2048,

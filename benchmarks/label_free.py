@@ -10,12 +10,14 @@ costs minutes.
 
 import argparse
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 
 from autointerp import open_run
 from autointerp.config import EmbedderConfig
 from autointerp.embedder import Embedder
-from benchmarks.label_free_solvers import (
+from autointerp.export.report.floor import sample_trials
+from autointerp.score.label_free.solvers import (
     Guessed,
     best,
     learned_prompt_solver,
@@ -23,7 +25,8 @@ from benchmarks.label_free_solvers import (
     plain_prompt_solvers,
     plain_solvers,
 )
-from benchmarks.label_free_trials import Shown, Table, read_run, tabulate
+from autointerp.score.label_free.trials import Shown, Table, shown, tabulate
+from autointerp.store.reader import Reader
 
 # Recall takes firing and silent windows at their natural rates, so telling a window that fires is part of the task.
 SCORERS = ("detection", "fuzzing", "embedding")
@@ -44,6 +47,25 @@ def attack_prompts(table: Table, embedder: Embedder | None) -> list[Guessed]:
     return [*plain_prompt_solvers(table), learned_prompt_solver(table, embedder)]
 
 
+def put_in_prompts(reader: Reader) -> dict[str, list[Shown]]:
+    """By scorer the trials that were put in prompts, of every label and baseline, so that each prompt is whole."""
+    contexts = [context for of in reader.feature_contexts(sorted(labelled(reader))) for context in of.contexts]
+    by_id = {context.context_id: context for context in contexts}
+    asked: defaultdict[str, list[Shown]] = defaultdict(list)
+    for row in reader.dataframe("current_trials").itertuples():
+        if row.context_id in by_id and isinstance(row.prompt, str):  # none where a scorer drew it from the pool
+            marked = [int(i) for i in row.marked]
+            asked[row.scorer].append(
+                shown(row.feature_index, by_id[row.context_id], marked, bool(row.truth), row.prompt)
+            )
+    return asked
+
+
+def labelled(reader: Reader) -> frozenset[int]:
+    """The labelled features of the run's one source."""
+    return reader.labelled_indices(reader.source().source_id)
+
+
 def main() -> None:
     """Print a table for each scorer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -52,20 +74,21 @@ def main() -> None:
     parser.add_argument("--embed", action="store_true", help="learn from embeddings too")
     arguments = parser.parse_args()
     began = time.perf_counter()
-    run = read_run(open_run(arguments.run).reader, arguments.features)
+    reader = open_run(arguments.run).reader
+    sampled, asked = sample_trials(reader, arguments.features), put_in_prompts(reader)
     embedder = Embedder(EmbedderConfig(device="cpu")) if arguments.embed else None
     done: dict[frozenset[Shown], str] = {}
     print("| scorer | setting | solver | mean AUROC | 95 % | features |\n|---|---|---|---|---|---|")
     for scorer in SCORERS:
-        trials = frozenset(run.by_scorer.get(scorer, ()))
+        trials = frozenset(sampled.by_scorer.get(scorer, ()))
         if trials in done:
             print(f"| {scorer} | the trials of {done[trials]} | | | | |")
         elif trials:
             done[trials] = scorer
-            for setting, guessed in attack(tabulate(run.by_scorer[scorer], run.rates), embedder):
+            for setting, guessed in attack(tabulate(sampled.by_scorer[scorer], sampled.rates), embedder):
                 _tell(scorer, setting, guessed)
-        if asked := run.asked.get(scorer):
-            table = tabulate(asked, run.rates)
+        if scorer in asked:
+            table = tabulate(asked[scorer], sampled.rates)
             _tell(scorer, "prompt as asked", attack_prompts(table, embedder))
     print(f"{time.perf_counter() - began:.0f} s")
 

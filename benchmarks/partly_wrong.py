@@ -3,8 +3,9 @@
     python -m benchmarks.partly_wrong RUN [--features 120]
 
 RUN is a finished run of one source with local labels and judge; it is copied and only read. Of each label three are
-made: with the words of the four labels of closest decoder direction, with twenty words drawn from other labels, and its
-first word alone. The truth is the F1 of both over every held-out window of the corpus, by the same judge. A label is
+made: with the words of the four labels of closest decoder direction, with twenty words drawn from other labels, and the
+first of the things that it lists alone; the first and the last as a run's nulls `too_broad` and `too_narrow` are made.
+The truth is the F1 of both over every held-out window of the corpus, by the same judge. A label is
 *caught* by a scorer where the paired difference from the true label's answers to the same questions lies wholly below
 0 (`score.compare`), or, without pairing, where its value lies below the true label's interval. The result stands in
 `partly_wrong.md`.
@@ -15,14 +16,17 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
+from autointerp.explain.explainers.keywords import render_label
 from autointerp.identity import hash_key, keyed_hash
 from autointerp.records import Explanation, ScoreWithTrials
 from autointerp.score.clusters import numbered
 from autointerp.score.judges.local import LocalJudge
 from autointerp.score.paired import Difference, auroc_difference, balanced_accuracy_difference, f1_difference
+from autointerp.score.partly_wrong import too_broad, too_narrow
 from autointerp.score.scorers.recall import firing_windows, with_firing_tiles
 from autointerp.score.trials import ScoreContexts
 from autointerp.words import label_words
@@ -31,7 +35,9 @@ from benchmarks.scored_run import Scored, copied, every_window, scored, texts_of
 
 SCORERS = ("detection", "fuzzing", "embedding", "recall")
 FALLS = (0.02, 0.05, 0.1)
-_N_SIBLINGS, _N_RANDOM = 4, 20
+_N_RANDOM = 20
+_FALL_BY_WINDOWS = 0.05
+_WINDOWS = (0, 30, 60, 120, 240, 1 << 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +49,28 @@ class Tried:
         fall: How much lower its F1 over all held-out windows is.
         paired: By scorer, the difference of its score from the true label's on the same questions.
         below: By scorer, whether its value lies below the true label's interval.
+        n_firing: Firing windows that recall rests on: contexts that grade, and the pool's tiles that fire.
     """
 
     sort: str
     fall: float
     paired: dict[str, Difference | None]
     below: dict[str, bool]
+    n_firing: int
 
 
-def partly_wrong(of: Scored, label: Explanation, siblings: Sequence[Explanation]) -> Iterator[tuple[str, str]]:
+def partly_wrong_labels(of: Scored, label: Explanation, siblings: Sequence[Explanation]) -> Iterator[tuple[str, str]]:
     """The sort and the text of each label that is made of one."""
+    if (broad := too_broad(label.label, [other.label for other in siblings])) is not None:
+        yield "own and 4 siblings' words", broad
     words = label_words(label.label)
-    of_siblings = [word for other in siblings for word in label_words(other.label)]
-    yield "own and 4 siblings' words", ", ".join(dict.fromkeys([*words, *of_siblings]))
     others = sorted({word for other in of.labels for word in label_words(other.label)} - set(words))
     order = np.argsort(keyed_hash(hash_key(0, "words", str(label.feature_index)), np.arange(len(others))))
-    yield "own and 20 random words", ", ".join([*words, *(others[i] for i in order[:_N_RANDOM])])
-    if len(words) > 1:
-        yield "first word only", words[0]
+    padding = [others[i] for i in order[:_N_RANDOM]]
+    if (padded := too_broad(label.label, [render_label(padding)])) is not None:
+        yield "own and 20 random words", padded
+    if (narrow := too_narrow(label.label)) is not None:
+        yield "first of what it lists", narrow
 
 
 def difference(given: ScoreContexts, own: ScoreWithTrials, other: ScoreWithTrials) -> Difference | None:
@@ -108,6 +118,12 @@ def recall_difference(given: ScoreContexts, own: ScoreWithTrials, other: ScoreWi
     )
 
 
+def n_firing_windows(given: ScoreContexts) -> int:
+    """Firing windows of the score split, the contexts and the tiles together."""
+    masses = given.pool.masses(given.feature.feature_index)
+    return len(given.feature.of("score", active=True)) + int((given.pool.is_score & (masses > 0)).sum())
+
+
 async def try_all(run: str, n_features: int) -> list[Tried]:
     """Score labels and what is made of them."""
     tried: list[Tried] = []
@@ -124,7 +140,7 @@ async def try_all(run: str, n_features: int) -> list[Tried]:
             near = [labels[i] for i in neighbors[own.feature_index].tolist() if i in labels and i != own.feature_index]
             known = [await scorer.score(own, given) for scorer in scorers]
             f1 = truth(windows, own.feature_index, await verdicts(judge, own.label, given, windows.score_texts)).f1
-            for sort, text in partly_wrong(of, own, near[:_N_SIBLINGS]):
+            for sort, text in partly_wrong_labels(of, own, near):
                 label = replace(own, label=text)
                 new = [await scorer.score(label, given) for scorer in scorers]
                 yes = await verdicts(judge, text, given, windows.score_texts)
@@ -140,6 +156,7 @@ async def try_all(run: str, n_features: int) -> list[Tried]:
                         fall,
                         {a.score.scorer: difference(given, a, b) for a, b in both},
                         {a.score.scorer: b.score.value < a.score.ci_low for a, b in both},
+                        n_firing_windows(given),
                     )
                 )
     return tried
@@ -162,6 +179,21 @@ def lines(tried: Sequence[Tried]) -> Iterator[str]:
             yield f"| {sort} | not at all | {len(these)} | {' | '.join(cells(these))} |"
 
 
+def by_windows(tried: Sequence[Tried]) -> Iterator[str]:
+    """The same by how many firing windows there are, of labels whose F1 falls by more than `_FALL_BY_WINDOWS`."""
+    heads = ["label", "firing windows", "labels", *SCORERS, "any of them"]
+    yield f"| {' | '.join(heads)} |"
+    yield "|" + "---|" * len(heads)
+    sorts = list(dict.fromkeys(one.sort for one in tried))
+    for sort in sorts:
+        for least, most in pairwise(_WINDOWS):
+            these = [one for one in tried if one.sort == sort and one.fall > _FALL_BY_WINDOWS]
+            these = [one for one in these if least <= one.n_firing < most]
+            if these:
+                told = f"{least} or more" if most == _WINDOWS[-1] else f"{least} to {most - 1}"
+                yield f"| {sort} | {told} | {len(these)} | {' | '.join(cells(these))} |"
+
+
 def cells(these: Sequence[Tried]) -> Iterator[str]:
     """The shares caught."""
     for names in (*((name,) for name in SCORERS), SCORERS):
@@ -177,7 +209,8 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=120, help="labels at most, by keyed hash")
     arguments = parser.parse_args()
     logging.disable()
-    for line in lines(asyncio.run(try_all(arguments.run, arguments.features))):
+    tried = asyncio.run(try_all(arguments.run, arguments.features))
+    for line in (*lines(tried), "", *by_windows(tried)):
         print(line)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from autointerp.contexts.evidence import feature_evidence
 from autointerp.explain.base import Tools
-from autointerp.explain.rules import RulesExplainer
+from autointerp.explain.explainers.rules import RulesExplainer
 from autointerp.identity import hash_key, keyed_hash
 from autointerp.records import Explanation, Failure, FeatureRecord
 from autointerp.rules.evidence import NaturalText
@@ -37,6 +37,7 @@ from autointerp.words import label_words
 from benchmarks.scored_run import Scored, copied, scored
 
 LEAST = (0.7, 0.8, 0.9)
+WORTHLESS = 0.25
 N_DRAWS = 2000
 
 
@@ -88,6 +89,26 @@ def lines(values: Mapping[str, Sequence[float]]) -> Iterator[str]:
         yield f"\nrules less {kind}: {_mean(best - np.array(values[kind]))}"
 
 
+def of_labels(labels: Mapping[str, Sequence[str | None]], values: Mapping[str, Sequence[float]]) -> Iterator[str]:
+    """How many of the labels of each kind are worth next to nothing."""
+    for kind, of_kind in values.items():
+        written = [value for value, label in zip(of_kind, labels[kind], strict=True) if label is not None]
+        share = metrics.proportion(sum(value < WORTHLESS for value in written), len(written))
+        if share is not None:
+            told = f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
+            yield f"{kind}: {told} of {len(written)} labels have an F1 under {WORTHLESS}"
+
+
+def foretold(found: Sequence[Explanation | Failure], values: Sequence[float]) -> Iterator[str]:
+    """How near each of the explainer's own estimates comes to the F1 on held-out text."""
+    pairs = [(one.detail, value) for one, value in zip(found, values, strict=True) if isinstance(one, Explanation)]
+    true = np.array([value for _, value in pairs])
+    for name in ("explain_f1", "foreseen_f1", "expected_f1"):
+        said = np.array([detail[name] for detail, _ in pairs])
+        error = float(np.sqrt(np.mean((said - true) ** 2)))
+        yield f"{name}: mean error {np.mean(said - true):+.3f}, root mean square {error:.3f}"
+
+
 def _mean(values: Sequence[float]) -> str:
     drawn = np.random.default_rng(0).choice(np.asarray(values), (N_DRAWS, len(values))).mean(axis=1)
     low, high = np.quantile(drawn, (0.025, 0.975))
@@ -118,6 +139,9 @@ def main() -> None:
         }
         values = {kind: grade(of, chosen, of_kind) for kind, of_kind in labels.items()}
     for line in lines(values):
+        print(line)
+    print()
+    for line in [*of_labels(labels, values), *foretold(found, values["rules"])]:
         print(line)
     refused = Counter(one.error_type for one in found if isinstance(one, Failure))
     print(f"\nno rule: {dict(refused)}; {seconds / len(chosen):.2f} s of CPU a feature to find rules")

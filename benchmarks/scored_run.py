@@ -71,7 +71,7 @@ class Scored:
 
     def scorers(self, names: Sequence[str]) -> tuple[BaseScorer, ...]:
         """Scorers with a judge that has not learnt anything yet."""
-        return Participants(self.source.run, _no_model, names).scorers
+        return Participants(self.source.run, _no_model, self.source.run.pipeline.judge, names).scorers
 
     def tools(self, judge: Judge) -> ScoreTools:
         """What a scorer with another judge is made of."""
