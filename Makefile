@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Two processes, each on one thread, which take whole files, since a file's fixtures are made in each that has part of it.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast lint format wheel-test clean
+.PHONY: demo notebook test test-fast lint format wheel-test clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +17,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/autointerp demo
+
+# Writes what the notebook shows anew, of the demo's run.
+notebook: $(STAMP)
+	PYTHONWARNINGS='ignore:IProgress not found' $(BIN)/jupyter-execute --inplace --NotebookClient.record_timing=False docs/library.ipynb
 
 # All but what is marked slow (in pyproject.toml), for each commit; `make test` is everything.
 test-fast: $(STAMP)
