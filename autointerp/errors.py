@@ -8,7 +8,9 @@
     ├── GenerationError             what was asked of the live subject can't be generated
     │   ├── BusyError               as many requests wait as may
     │   ├── TooLongError            a prompt or an answer is longer than it may be
-    │   └── TimeLimitError          a request took longer than it may
+    │   ├── TimeLimitError          a request took longer than it may
+    │   ├── VariantError            an edit, its strength or its condition makes no sense
+    │   └── AbortError              a condition held that ends the answer
     ├── CollectError                the pass over the corpus
     │   ├── ActivationRangeError    an activation is negative where it can't be, or not finite
     │   └── ShardError              a shard file is missing, cut short or of another run
@@ -125,6 +127,35 @@ class TooLongError(GenerationError):
 
 class TimeLimitError(GenerationError):
     """A request took longer than it may."""
+
+
+class VariantError(GenerationError):
+    """An edit, its strength or its condition makes no sense, or is of another model."""
+
+
+class AbortError(GenerationError):
+    """A condition held that ends the answer.
+
+    Attributes:
+        text: What was generated up to there.
+        condition: What held.
+        position: Of the token at which it held, counted from the prompt's first; None where nobody knows.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        remedy: str,
+        faults: tuple[str, ...] = (),
+        *,
+        text: str = "",
+        condition: str = "",
+        position: int | None = None,
+    ) -> None:
+        super().__init__(problem, remedy, faults)
+        self.text = text
+        self.condition = condition
+        self.position = position
 
 
 class CollectError(AutointerpError):

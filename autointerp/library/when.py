@@ -1,0 +1,112 @@
+"""What a variant does where a condition holds: edits, an end, or an event."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from autointerp.library.conditions import Condition
+from autointerp.library.feature_edits import FeatureEdits
+from autointerp.library.variant_shapes import (
+    Lasting,
+    checked_lasting,
+    ember_conditional,
+    ember_interventions,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEvent:
+    """A condition that held while an answer was generated, as its handler is told of it.
+
+    Attributes:
+        name: Of the event.
+        condition: What held.
+        position: Of the token at which it held, counted from the prompt's first.
+        activations: Of the condition's features at that token, before it was edited, by `model@source:index`.
+        prompt: The messages.
+        response_so_far: What was generated up to there.
+    """
+
+    name: str
+    condition: str
+    position: int
+    activations: Mapping[str, float]
+    prompt: Sequence[Mapping[str, Any]]
+    response_so_far: str
+
+
+Handler = Callable[[ChatEvent], Any]
+"""Is told of an event; gives edits to be made from there on (`FeatureEdits`, or strengths by features), or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """What a variant does where a condition holds.
+
+    Attributes:
+        condition: The condition.
+        edits: Made where it holds.
+        lasting: From the first token where it holds to the end (`rest`), or where it holds only (`token`).
+        event_name: What the event is called; None where only edits are made.
+        aborts: Whether it ends the answer.
+        handler: Is told of the event; None where nobody is.
+    """
+
+    condition: Condition
+    edits: FeatureEdits = field(default_factory=FeatureEdits)
+    lasting: Lasting = "rest"
+    event_name: str | None = None
+    aborts: bool = False
+    handler: Handler | None = field(default=None, compare=False)
+
+    def as_plain(self, base: str) -> dict[str, Any]:
+        """What JSON can hold of it.
+
+        Args:
+            base: The variant's base model.
+        """
+        return {
+            "condition": self.condition.as_plain(),
+            "nested_variant": {"base_model": base, "edits": self.edits.as_plain(), "scopes": []},
+            "lasting": self.lasting,
+            "event_name": self.event_name,
+            "aborts": self.aborts,
+        }
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any], base: str) -> Self:
+        """Read what `as_plain` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: If it is something else.
+            FilterError: If its condition is none.
+            VariantError: If an edit makes no sense.
+        """
+        return cls(
+            Condition.from_json(json.dumps(plain["condition"])),
+            FeatureEdits.of_plain(plain["nested_variant"]["edits"], base),
+            checked_lasting(plain.get("lasting", "rest")),
+            plain.get("event_name"),
+            bool(plain.get("aborts", False)),
+        )
+
+    def as_ember(self) -> dict[str, Any]:
+        """It as a scope of Ember's controller."""
+        return {
+            "conditionals": ember_conditional(self.condition),
+            "condition": self.condition.as_plain(),
+            "controller": {"interventions": ember_interventions(self.edits), "scopes": []},
+            "is_active": False,
+            "event_name": self.event_name,
+            "lasting": self.lasting,
+            "aborts": self.aborts,
+        }
+
+    def __repr__(self) -> str:
+        if self.aborts:
+            return f"when {self.condition}, abort"
+        if self.event_name is not None:
+            return f"when {self.condition}, event {self.event_name!r}"
+        lasting = "to the end" if self.lasting == "rest" else "there"
+        return f"when {self.condition}, {lasting}: {'; '.join(map(repr, self.edits))}"
