@@ -8,6 +8,7 @@
 - What a run found: `open` gives a `Client` of one run or several, which finds features, compares them and answers SQL.
   It gives `Feature`s in a `FeatureGroup`, whose comparison with a number is a `Condition`. `open_run` gives one `Run`,
   which answers in records, filtered by a `FeatureFilter`; `export_run` writes it into a file.
+- Asking its model: a `Variant` has `FeatureEdits`, at the tokens of an `EditScope`; `client.chat` answers as it does.
 - Making a run: `load_pipeline` reads a `Pipeline` from its file, and `run_pipeline` runs it.
 - Comparing: `compare_runs`, `judge_agreement`, `try_explainers`.
 - What goes wrong is an `AutointerpError`: one line that says what to do.
@@ -29,20 +30,27 @@ if TYPE_CHECKING:
     from autointerp.library.compare import compare_runs
     from autointerp.library.conditions import Condition
     from autointerp.library.feature import Feature, FeatureGroup
+    from autointerp.library.feature_edits import FeatureEdit, FeatureEdits
     from autointerp.library.run import Run, open_run
     from autointerp.library.try_explainers import try_explainers
+    from autointerp.library.variant import Variant
     from autointerp.records import FeatureFilter
+    from autointerp.records.live import EditScope
     from autointerp.run.pipeline import run_pipeline
 
 __all__ = [
     "AutointerpError",
     "Client",
     "Condition",
+    "EditScope",
     "Feature",
+    "FeatureEdit",
+    "FeatureEdits",
     "FeatureFilter",
     "FeatureGroup",
     "Pipeline",
     "Run",
+    "Variant",
     "compare_runs",
     "export_run",
     "judge_agreement",
@@ -57,11 +65,15 @@ _HOMES = {
     "AutointerpError": "autointerp.errors",
     "Client": "autointerp.library.client",
     "Condition": "autointerp.library.conditions",
+    "EditScope": "autointerp.records.live",
     "Feature": "autointerp.library.feature",
+    "FeatureEdit": "autointerp.library.feature_edits",
+    "FeatureEdits": "autointerp.library.feature_edits",
     "FeatureFilter": "autointerp.records",
     "FeatureGroup": "autointerp.library.feature",
     "Pipeline": "autointerp.config",
     "Run": "autointerp.library.run",
+    "Variant": "autointerp.library.variant",
     "compare_runs": "autointerp.library.compare",
     "export_run": "autointerp.export.export",
     "judge_agreement": "autointerp.library.agreement",

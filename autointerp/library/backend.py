@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from autointerp.library.feature_view import FeatureView
     from autointerp.live.read import Readable
     from autointerp.records.live import ActivationHistograms, TextFirings
+    from autointerp.run.live import LiveRun
 
 
 class Backend(Protocol):
@@ -26,6 +27,10 @@ class Backend(Protocol):
     @property
     def embedder_name(self) -> str:
         """The model that its labels are embedded by."""
+
+    @property
+    def live(self) -> "LiveRun":
+        """Its model, loaded when it is first asked."""
 
     def sources(self) -> list[SourceRecord]: ...
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import SearchError
+from autointerp.library.chat.chat import Chat
 from autointerp.library.features import Features
 from autointerp.library.run import Run
+from autointerp.library.variant import Variant
 from autointerp.records import SourceRecord
 from autointerp.store.sql import Table
 
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """What is asked of runs: `client.features`, `client.sql`, `client.to_pandas`.
+    """What is asked of runs: `client.features`, `client.chat`, `client.sql`, `client.to_pandas`.
 
     Attributes:
         runs: The runs, each with its status, its typed queries and more.
         features: Search, neighbors, look-ups, and what features do on texts.
+        chat: Answers of the runs' models, plain or as variants.
 
     Args:
         runs: One or more.
@@ -40,6 +43,7 @@ class Client:
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = tuple(runs)
         self.features = Features(self.runs)
+        self.chat = Chat(self.runs)
 
     @property
     def run(self) -> Run:
@@ -56,6 +60,22 @@ class Client:
             names = ", ".join(run.name for run in self.runs)
             raise SearchError(f"the client has several runs: {names}", "take one of client.runs")
         return self.runs[0]
+
+    def variant(self, source: str | None = None) -> Variant:
+        """A variant of a model, of which nothing is edited yet.
+
+        Args:
+            source: Whose model; the only one where None.
+
+        Raises:
+            StoreError: If there is no such source, or several and none is named.
+
+        Example:
+            >>> client.variant().set(client.features.get(1), 2.0, unit="max")
+            Variant of planted@0-res-12, at all tokens
+              planted@0-res-12:1 'river' + 2 max
+        """
+        return Variant(self, source)
 
     def sources(self) -> list[SourceRecord]:
         """The coders that the runs are about, each once.

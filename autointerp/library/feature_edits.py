@@ -28,7 +28,7 @@ LARGEST: Mapping[str, float] = {"dose": 20.0, "max": 100.0, "activation": 1e6}
 """The largest strength in each unit, on either side of zero: beyond it nothing of the model is left."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class FeatureEdit:
     """What is done to one feature.
 
@@ -39,6 +39,10 @@ class FeatureEdit:
         mode: `add` or `pin`.
         unit: What a strength of 1 is.
         label: The feature's, as far as it is known.
+
+    Example:
+        >>> autointerp.FeatureEdit("planted@0-res-12", 1, 3.0, "pin", "max")
+        planted@0-res-12:1 = 3 max
     """
 
     source_id: str

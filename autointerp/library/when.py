@@ -40,7 +40,7 @@ Handler = Callable[[ChatEvent], Any]
 """Is told of an event; gives edits to be made from there on (`FeatureEdits`, or strengths by features), or None."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class When:
     """What a variant does where a condition holds.
 

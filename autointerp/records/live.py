@@ -143,6 +143,14 @@ class EditScope:
         kind: `all` tokens, those that are `generated`, those `from` a position on, or those of messages of one `role`.
         position: The first that is edited, counted from the prompt's first token; of `from`.
         role: Whose words are edited, of `role`; what is generated is of the role `assistant`.
+
+    Example:
+        >>> variant = client.variant().set(1, 0.5)
+        >>> variant.scope = autointerp.EditScope("role", role="user")
+        >>> variant.scope = autointerp.EditScope("from", position=3)
+        >>> variant
+        Variant of planted@0-res-12, at tokens from position 3 on
+          planted@0-res-12:1 'river' + 0.5 dose
     """
 
     kind: ScopeKind = "all"

@@ -16,7 +16,16 @@ from autointerp import library
 
 _RUNNER_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # What a user calls by a client: each of their public methods shows how.
-_SHOWN = ("client.Client", "features.Features", "feature.Feature", "feature.FeatureGroup")
+_SHOWN = (
+    "client.Client",
+    "features.Features",
+    "feature.Feature",
+    "feature.FeatureGroup",
+    "feature_edits.FeatureEdits",
+    "variant.Variant",
+    "chat.chat.Chat",
+    "chat.completions.Completions",
+)
 _NOT_CALLED = {"is_same"}  # by a sign
 
 

@@ -41,6 +41,11 @@ _FILLERS = (
 )
 # Those of a second coder, at another hook point: the same words in another order, fewer of them.
 FEATURES_2: tuple[tuple[str, ...], ...] = tuple(reversed(FEATURES[:9]))
+# Its markers are words, so that a conversation takes few of the model's positions.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ 'we' if message['role'] == 'assistant' else 'they' if message['role'] == 'system' "
+    "else 'you' }} said {{ message['content'] }} {% endfor %}{% if add_generation_prompt %}we said{% endif %}"
+)
 _WIDTH = 128
 _N_POSITIONS = 64
 
@@ -148,7 +153,7 @@ def _tokenizer(texts: list[str]) -> "PreTrainedTokenizerFast":
         vocab_size=2000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=CHAT_TEMPLATE)
 
 
 def _coder(

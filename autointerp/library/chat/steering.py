@@ -1,0 +1,184 @@
+"""A variant in the generator's terms: edits in the coder's own units, and rules."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from autointerp.errors import StoreError, VariantError
+from autointerp.identity import feature_id
+from autointerp.library.backend import Backend
+from autointerp.library.edit_reader import EditReader
+from autointerp.library.feature_edits import FeatureEdit, FeatureEdits
+from autointerp.library.names import Names, by_source
+from autointerp.library.variant import Variant
+from autointerp.library.variant_shapes import model_of
+from autointerp.library.when import ChatEvent, When
+from autointerp.live.generation.request import Abort, Event, Happening, Rule
+from autointerp.records import SourceRecord
+from autointerp.records.live import EVERY_TOKEN, Edit, EditScope, FeatureName, SourceEdits
+from autointerp.store.known import shown
+
+Model = Variant | str | None
+Tell = Callable[[When, Happening], ChatEvent]
+"""Makes what a handler is told of a condition that held."""
+
+
+@dataclass(frozen=True)
+class Steering:
+    """Which model answers, and what is done to it.
+
+    Attributes:
+        run: Whose model it is.
+        source: One of its sources: the one that is meant where features are named by index.
+        edits: At the tokens of the scope.
+        scope: Those tokens.
+        whens: What is done where conditions hold, with what edits are made.
+        n_features: Features that are edited at the tokens of the scope.
+    """
+
+    run: Backend
+    source: SourceRecord
+    edits: tuple[SourceEdits, ...] = ()
+    scope: EditScope = EVERY_TOKEN
+    whens: tuple[tuple[When, tuple[SourceEdits, ...]], ...] = ()
+    n_features: int = 0
+
+
+class Steerer:
+    """Reads models and variants for some runs.
+
+    Args:
+        runs: The runs.
+    """
+
+    def __init__(self, runs: Sequence[Backend]) -> None:
+        self._names = Names(runs)
+
+    def read(self, model: Model) -> Steering:
+        """What a caller means by a model.
+
+        Args:
+            model: A variant; or the name of a source or of a model; None for the only one.
+
+        Raises:
+            StoreError: If there is no such model, or several and none is named.
+            UnknownFeatureError: If a feature of the variant is not there.
+            VariantError: If the variant is of another model, or a strength can't be read in its unit.
+        """
+        if not isinstance(model, Variant):
+            return Steering(*self._home(model))
+        run, source = self._home(model.base_model)
+        reader = EditReader(source.source_id, self._names)
+        edits = self._checked(reader, model.edits)
+        for when in model.whens:
+            reader.named([feature_id(*name) for name in when.condition.names()])
+        of_whens = [self._checked(reader, when.edits) for when in model.whens]
+        activations = self._in_activations([edits, *of_whens])
+        return Steering(
+            run,
+            source,
+            _by_source(edits, activations),
+            model.scope,
+            tuple((when, _by_source(of, activations)) for when, of in zip(model.whens, of_whens, strict=True)),
+            len(edits),
+        )
+
+    def given(self, source: SourceRecord, edits: object) -> tuple[SourceEdits, ...] | None:
+        """What a handler gave, in the generator's terms.
+
+        Raises:
+            As `read`.
+        """
+        if not isinstance(edits, Mapping | FeatureEdits):
+            return None
+        reader = EditReader(source.source_id, self._names)
+        found = self._checked(reader, FeatureEdits(reader.edits(edits, None, "add", "dose")))
+        return _by_source(found, self._in_activations([found]))
+
+    def _home(self, name: str | None) -> tuple[Backend, SourceRecord]:
+        """The run and the source that a name means."""
+        homes = self._names.homes
+        models = {model_of(source): source for source in reversed(list(homes))}
+        source: str | None = None
+        if name is None and len(models) == 1:
+            source = next(iter(homes))
+        elif name is not None:
+            source = name if name in homes else models.get(name)
+        if source is None:
+            told = "no model is named" if name is None else f"there is no model {shown(name)} here"
+            raise StoreError(told, f"models are {', '.join([*models, *homes]) or 'none yet'}")
+        run = homes[source]
+        return run, next(record for record in run.sources() if record.source_id == source)
+
+    def _checked(self, reader: EditReader, edits: FeatureEdits) -> FeatureEdits:
+        """Edits of features that are there, each with its source."""
+        found = reader.named([feature_id(*name) for name in edits.names])
+        return FeatureEdits(
+            FeatureEdit(of.source_id, of.index, edit.value, edit.mode, edit.unit, of.label)
+            for edit, of in zip(edits, found, strict=True)
+        )
+
+    def _in_activations(self, of_all: Iterable[FeatureEdits]) -> Mapping[tuple[FeatureName, str], float]:
+        """What one unit of strength is in the coder's own units, by feature and unit."""
+        units: dict[tuple[FeatureName, str], float] = {}
+        wanted = {(edit.name, edit.unit) for edits in of_all for edit in edits}
+        for unit, scale in (("max", _largest), ("dose", _doses)):
+            names = sorted(name for name, of in wanted if of == unit)
+            asked = self._names.all([feature_id(*name) for name in names])
+            for run, source, indices in by_source(asked):
+                units |= {((source, index), unit): value for index, value in scale(run, source, indices).items()}
+        return units | {(name, unit): 1.0 for name, unit in wanted if unit == "activation"}
+
+
+def rules(steerer: Steerer, steering: Steering, tell: Tell) -> tuple[Rule, ...]:
+    """A variant's conditions as rules, each named by its place.
+
+    Args:
+        steerer: Reads what handlers give.
+        steering: What is done.
+        tell: Makes what handlers are told.
+    """
+    return tuple(
+        Rule(when.condition.names(), when.condition.holds, _then(steerer, steering, place, tell), when.lasting)
+        for place, (when, _) in enumerate(steering.whens)
+    )
+
+
+def _then(steerer: Steerer, steering: Steering, place: int, tell: Tell) -> tuple[SourceEdits, ...] | Abort | Event:
+    when, edits = steering.whens[place]
+    if when.aborts:
+        return Abort(str(place))
+    if when.event_name is None:
+        return edits
+    handler = when.handler
+    if handler is None:
+        return Event(str(place))
+
+    def ask(happening: Happening) -> tuple[SourceEdits, ...] | None:
+        return steerer.given(steering.source, handler(tell(when, happening)))
+
+    return Event(str(place), ask)
+
+
+def _by_source(edits: FeatureEdits, units: Mapping[tuple[FeatureName, str], float]) -> tuple[SourceEdits, ...]:
+    of_source: dict[str, list[Edit]] = {}
+    for edit in edits:
+        value = edit.value * units[edit.name, edit.unit]
+        of_source.setdefault(edit.source_id, []).append(Edit(edit.index, edit.mode, value))
+    return tuple(SourceEdits(source, tuple(of)) for source, of in of_source.items())
+
+
+def _largest(run: Backend, source: str, indices: Sequence[int]) -> dict[int, float]:
+    """Largest activation of features in the corpus."""
+    found = run.activation_histograms(indices, source)
+    largest = dict(zip(found.feature_index.tolist(), found.max_activation.tolist(), strict=True))
+    if silent := [index for index in indices if not largest[index] > 0]:
+        raise VariantError(
+            f"{feature_id(source, silent[0])} fires nowhere in the corpus, so it has no largest activation",
+            'give its strength in the unit "activation"',
+        )
+    return largest
+
+
+def _doses(run: Backend, source: str, indices: Sequence[int]) -> dict[int, float]:
+    """Dose of features."""
+    raise VariantError("no doses are known here", 'give strengths in the unit "max" or "activation"')
