@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from autointerp.errors import SearchError
+from autointerp.errors import FilterError, SearchError
 from autointerp.library.backend import Backend
-from autointerp.library.conditions import Comparable, FeatureName
+from autointerp.library.conditions import Comparable, Condition, FeatureName
 from autointerp.library.feature_facts import FeatureFacts, told_score
 from autointerp.library.html import features_html
+from autointerp.library.percentiles import above_percentile
 from autointerp.library.trials import EVERY_TRIAL, LabelTrials, TrialChoice
 from autointerp.records import Context
 from autointerp.store.known import shown
@@ -103,6 +104,21 @@ class Feature(FeatureFacts, Comparable):
             (('planted@0-res-12', 1),)
         """
         return ((self.source_id, self.index),)
+
+    def above_percentile(self, percentile: float) -> Condition:
+        """Holds where it is more active than a share of its own firings in the corpus.
+
+        Args:
+            percentile: That share, times 100.
+
+        Raises:
+            FilterError: If it is no percentile, or the feature fires nowhere in the corpus.
+
+        Example:
+            >>> client.features.get(1).above_percentile(0)
+            planted@0-res-12:1 > 0.25
+        """
+        return above_percentile([(self._asked(), self.names()[0])], percentile)
 
     def is_same(self, other: object) -> bool:
         """Whether it is the same feature, wherever both came from; `==` asks it."""
@@ -248,6 +264,23 @@ class FeatureGroup(Comparable, Sequence[Feature]):
             (('planted@0-res-12', 1),)
         """
         return tuple((feature.source_id, feature.index) for feature in self)
+
+    def above_percentile(self, percentile: float) -> Condition:
+        """Holds where one of its features is more active than a share of that feature's own firings.
+
+        Args:
+            percentile: As of `Feature.above_percentile`.
+
+        Raises:
+            FilterError: As there, and if the group is empty.
+
+        Example:
+            >>> client.features.lookup([1, 7]).above_percentile(100) == client.features.get(1).above_percentile(100)
+            False
+        """
+        if not self:
+            raise FilterError("a condition on no feature holds nowhere", "name one")
+        return above_percentile([(feature._asked(), feature.names()[0]) for feature in self], percentile)
 
     def is_same(self, other: object) -> bool:
         """Whether it has the same features in the same order; `==` asks it."""

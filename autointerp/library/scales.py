@@ -46,6 +46,26 @@ class Scales:
         share: Float64[np.ndarray, " firing"] = np.where(n_active > 0, below / np.maximum(n_active, 1), 1.0)
         return 100 * share
 
+    def at_percentile(self, feature: int, percentile: float) -> float:
+        """The activation that a share of the feature's firings is below, inside a bin as `percentile` reads it.
+
+        Args:
+            feature: One of those of the histograms, which fires.
+            percentile: That share, times 100; from 0 to 100.
+        """
+        (row,) = self._rows(np.array([feature]))
+        counts, edges = self.histograms.counts[row], self.histograms.edges
+        largest = float(self.histograms.max_activation[row])
+        n_below = percentile / 100 * counts.sum()
+        summed = counts.cumsum()
+        place = int(np.searchsorted(summed, n_below, side="left"))
+        while not counts[place]:  # of none of the firings, the lowest bin that has any
+            place += 1
+        low = 0.0 if place == 0 else float(edges[place])
+        high = largest if place == len(counts) - 1 else min(float(edges[place + 1]), largest)
+        share = (n_below - (summed[place] - counts[place])) / counts[place]
+        return float(low + share * max(0.0, high - low))
+
     def percentile_error(
         self, feature: Int[np.ndarray, " firing"], activation: Float[np.ndarray, " firing"]
     ) -> Float64[np.ndarray, " firing"]:

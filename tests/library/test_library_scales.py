@@ -95,3 +95,13 @@ def test_how_often_a_feature_fires_is_surprising_by_its_chance() -> None:
     scales = scales_of([1.0] * 499, n_tokens=999)
     found = scales.count_surprise(np.array([0, 0, 0]), np.array([1, 2, 10]), 10)
     assert found == pytest.approx(-np.log10([1 - 0.5**10, 1 - 11 * 0.5**10, 0.5**10]), abs=1e-9)
+
+
+@UNHURRIED
+@given(ACTIVATIONS, st.floats(0, 100))
+def test_the_activation_at_a_percentile_is_at_that_percentile(of_corpus: list[float], percentile: float) -> None:
+    scales = scales_of([1.0], of_corpus)
+    value = scales.at_percentile(10, percentile)
+    assert 0 <= value <= max(of_corpus)
+    (below,), (on_it,) = (scales.percentile(same(10, [at]), np.array([at])) for at in (value * (1 - 1e-9), value))
+    assert below - 1e-4 <= percentile <= on_it + 1e-4

@@ -130,17 +130,19 @@ def test_features_that_are_not_there_or_of_another_model_are_told(client: Client
         client.variant().set(99, 0.5)
     with pytest.raises(VariantError, match="a feature of gpt2@5-res is named, and the variant is of planted"):
         Variant("planted").set("gpt2@5-res:3", 0.5)
-    river = client.features.get(1)
+    river: Any = client.features.get(1)
     with pytest.raises(VariantError, match="and the variant is of gpt2@5-res"):
         Variant("gpt2@5-res").set_when(river > 1, {3: 1.0})
     with pytest.raises(VariantError, match="is no condition"):
-        client.variant().abort_when(river)  # type: ignore[arg-type]
+        client.variant().abort_when(river)
 
 
 def test_what_is_no_variant_is_told(client: Client) -> None:
-    for text in ("{", "[]", {"base_model": "m"}, {"base_model": "m", "edits": [{"index_in_sae": -1, "value": 1}]}):
+    shout: Any = "shout"
+    texts: Any = ("{", "[]", {"base_model": "m"}, {"base_model": "m", "edits": [{"index_in_sae": -1, "value": 1}]})
+    for text in texts:
         with pytest.raises(VariantError, match="is no variant"):
-            Variant.from_json(text)  # type: ignore[arg-type]
+            Variant.from_json(text)
     with pytest.raises(StoreError, match="names no model"):
         Variant(" ")
     with pytest.raises(StoreError, match="no source 'gpt2@1' here"):
@@ -150,4 +152,4 @@ def test_what_is_no_variant_is_told(client: Client) -> None:
     with pytest.raises(VariantError, match="and no edit"):
         client.variant().set_when(client.features.get(1) > 1, {})
     with pytest.raises(VariantError, match="can't be called"):
-        client.variant().handle_when(client.features.get(1) > 1, "shout")  # type: ignore[arg-type]
+        client.variant().handle_when(client.features.get(1) > 1, shout)
