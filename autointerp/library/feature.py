@@ -115,8 +115,8 @@ class Feature(FeatureFacts, Comparable):
             FilterError: If it is no percentile, or the feature fires nowhere in the corpus.
 
         Example:
-            >>> client.features.get(1).above_percentile(0)
-            planted@0-res-12:1 > 0.25
+            >>> client.features.get(1).above_percentile(99).names()
+            (('planted@0-res-12', 1),)
         """
         return above_percentile([(self._asked(), self.names()[0])], percentile)
 
@@ -275,8 +275,8 @@ class FeatureGroup(Comparable, Sequence[Feature]):
             FilterError: As there, and if the group is empty.
 
         Example:
-            >>> client.features.lookup([1, 7]).above_percentile(100) == client.features.get(1).above_percentile(100)
-            False
+            >>> client.features.lookup([1, 7]).above_percentile(99).names()
+            (('planted@0-res-12', 1), ('planted@0-res-12', 7))
         """
         if not self:
             raise FilterError("a condition on no feature holds nowhere", "name one")
