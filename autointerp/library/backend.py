@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from autointerp.identity import FeatureKey
 from autointerp.library.trials import LabelTrials, TrialChoice
 from autointerp.records import Context, FeatureFilter, SearchHit, SourceRecord
+from autointerp.records.dose import Dose
 
 if TYPE_CHECKING:
     from autointerp.library.feature_view import FeatureView
@@ -59,6 +60,8 @@ class Backend(Protocol):
     def firings(
         self, texts: "Iterable[Readable]", source_id: str | None, on_progress: Callable[[int], None] | None = None
     ) -> "Iterator[TextFirings]": ...
+
+    def doses(self, features: Sequence[FeatureKey], source: str | None) -> Sequence[Dose]: ...
 
     def activation_histograms(
         self, features: Sequence[FeatureKey] | None, source_id: str | None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from autointerp.errors import FilterError, SearchError
 from autointerp.library.backend import Backend
+from autointerp.library.dosed import DosedFeatures
 from autointerp.library.feature import Feature, FeatureGroup
 from autointerp.library.inspector import ContextInspector
 from autointerp.library.names import AnyFeature, Names, SomeFeatures, by_source
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from autointerp.live.read import Readable
 
 
-class Features:
+class Features(DosedFeatures):
     """Finds features in one run, or in several.
 
     Of several runs with the same source, the one that was named first tells of a feature that is looked up; a search
@@ -300,9 +301,8 @@ class Features:
         """
         from autointerp.library.contrast.texts import contrast_texts  # scipy is slow to import
 
-        homes = self._names.homes
         return contrast_texts(
-            homes if source is None else {source: self._names.one("0", source)[0]},
+            self._names.homes if source is None else {source: self._names.one("0", source)[0]},
             dataset_1,
             dataset_2,
             top_k,

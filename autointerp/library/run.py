@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import AutointerpError, FilterError, SearchError
 from autointerp.identity import FeatureKey
+from autointerp.library.dosed import DosedRun
 from autointerp.library.feature_view import FeatureView
 from autointerp.library.search_settings import SearchSettings
 from autointerp.library.trials import EVERY_TRIAL, LabelTrials, TrialChoice, read_trials
@@ -49,11 +50,10 @@ if TYPE_CHECKING:
     from autointerp.live.read import Readable
     from autointerp.llm.journal import Paid
     from autointerp.records.live import ActivationHistograms, TextFirings
-    from autointerp.run.live import LiveRun
     from autointerp.run.on_disk.kept import KeptWindows
 
 
-class Run:
+class Run(DosedRun):
     """One run folder; every method may be used while the run is going on.
 
     Attributes:
@@ -350,13 +350,6 @@ class Run:
         from autointerp.run.on_disk.kept import KeptWindows  # looking a feature up needs no tokenizer
 
         return KeptWindows(self.reader.path.parent)
-
-    @cached_property
-    def live(self) -> "LiveRun":
-        """The run's subject, loaded at the first question."""
-        from autointerp.run.live import LiveRun  # looking a feature up needs no torch
-
-        return LiveRun(self.reader.path.parent)
 
     @cached_property
     def engine(self) -> SearchEngine:

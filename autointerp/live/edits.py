@@ -124,7 +124,7 @@ def _edit(
                 difference[text] += (edit.value - now[edit.feature_index][text])[:, None] * towards
             else:
                 difference[text] += edit.value * towards
-    difference *= _divisor(coder, of_coder)
+    difference *= divisor(coder, of_coder)
     is_edited = where & torch.tensor([bool(of_text) for of_text in edits], device=where.device)[:, None]
     return torch.where(is_edited[..., None], (hidden.float() + difference).to(hidden.dtype), hidden)
 
@@ -145,7 +145,7 @@ def _activations(
     }
 
 
-def _divisor(coder: Coder, of_coder: Float[Tensor, "text position d_in"]) -> Float[Tensor, "text position one"] | float:
+def divisor(coder: Coder, of_coder: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch one"] | float:
     """What the coder divides each token's activation by before it encodes; see `subject.coder`."""
     match coder.sae.cfg.normalize_activations:
         case "constant_norm_rescale":

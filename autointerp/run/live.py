@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from autointerp.corpus.reader import ShardReader
 from autointerp.errors import SubjectError
 from autointerp.live.firings import WindowFirings, run_blocks
 from autointerp.live.generation.generator import Generator
@@ -89,6 +90,21 @@ class LiveRun:
             ran = run_blocks(live, [live.source(source.source_id)], blocks.token_ids[of], mask[of], blocks.counted[of])
             found += (of_block for (of_block,) in ran)
         return found
+
+    @property
+    def blocks(self) -> ShardReader:
+        """The run's own corpus.
+
+        Raises:
+            RunError: As of `of_source`.
+            ShardError: If it is not there any more, or damaged.
+        """
+        return self._session.blocks
+
+    @property
+    def seed(self) -> int:
+        """Of the run's pipeline."""
+        return self._session.pipeline.seed
 
     @property
     def dtypes(self) -> Sequence[str]:

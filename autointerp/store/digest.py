@@ -2,14 +2,14 @@
 
 Order-independent: the hashes of a table's rows are added up. Times and costs are left out, because a run that was
 killed and resumed must equal an uninterrupted one in everything else; so is the table `run`, which says what the run is
-called, where it lies and by which server it was labelled.
+called, where it lies and by which server it was labelled, and `doses`, which holds what was asked about it since.
 """
 
 import hashlib
 
 import duckdb
 
-_LEFT_OUT_TABLE = "run"
+_LEFT_OUT_TABLES = frozenset({"run", "doses"})
 _LEFT_OUT = frozenset({"created_at", "finished_at", "cost_usd", "summary"})
 
 
@@ -20,7 +20,7 @@ def content_digest(connection: duckdb.DuckDBPyConnection) -> str:
         " ORDER BY c.table_name, c.column_index"
     ).fetchall()
     digest = hashlib.sha256()
-    for table in sorted({str(table) for table, _ in columns} - {_LEFT_OUT_TABLE}):
+    for table in sorted({str(table) for table, _ in columns} - _LEFT_OUT_TABLES):
         kept = [f'"{column}"' for owner, column in columns if owner == table and column not in _LEFT_OUT]
         ((n_rows, hashes),) = connection.execute(
             f'SELECT count(*), sum(hash(row({", ".join(kept)}))) FROM "{table}"'

@@ -32,6 +32,7 @@ TABLES = (
     "failures",
     "label_embeddings",
     "neighbors",
+    "doses",
 )
 VIEWS = ("current_contexts", "current_explanations", "current_trials", "current_scores", "current_failures")
 

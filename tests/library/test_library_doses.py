@@ -1,0 +1,129 @@
+"""Doses of a run's features: found once, kept where they can be, and the same for whoever asks."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+import autointerp
+from autointerp import Client
+from autointerp.errors import SubjectError, UnknownFeatureError
+from autointerp.library.run import Run, open_run
+from autointerp.live.dose import USUAL_METHOD
+from autointerp.records.dose import Dose
+from autointerp.run.doses import Doses, digest_of, draw_texts
+from autointerp.store.doses import read_doses
+from tests.run.planted import DEAD, RARE
+
+FEATURES = [7, DEAD, RARE]
+# Fewer tokens than usual: what is found on them is of no matter here.
+METHOD = replace(USUAL_METHOD, n_tokens=256, n_few=128)
+
+
+@pytest.fixture(scope="module")
+def folder(planted_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the run, for the doses that its store is given."""
+    copy = tmp_path_factory.mktemp("doses") / "demo"
+    shutil.copytree(planted_runs / "runs/demo", copy)
+    return copy
+
+
+def doses_of(run: Run, features: list[int], method: object = METHOD) -> list[Dose]:
+    assert method is METHOD or isinstance(method, type(METHOD))
+    return Doses(run.reader, run.live, method).of([run.reader.feature(index) for index in features])
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> list[Dose]:
+    return doses_of(open_run(folder), FEATURES)
+
+
+def test_a_dose_stands_beside_the_largest_activation_and_the_streams_length(found: list[Dose], folder: Path) -> None:
+    piano, dead, rare = found
+    assert [dose.feature_index for dose in found] == FEATURES
+    assert piano.unit is not None
+    assert piano.kl_p95 == pytest.approx(1, abs=METHOD.tolerance)
+    largest = open_run(folder).reader.feature(7).max_activation
+    assert piano.of_max_activation == pytest.approx(piano.unit / largest)
+    assert piano.of_stream_norm == pytest.approx(piano.unit, rel=0.1), "directions and the stream are about as long"
+    assert (dead.unit, dead.of_max_activation) == (None, None)
+    assert dead.why == "its direction has no length: adding it changes nothing"
+    assert rare.unit is not None
+
+
+def test_what_was_found_is_kept_and_needs_no_model(found: list[Dose], folder: Path, tmp_path: Path) -> None:
+    kept = read_doses(folder / "store.duckdb", found[0].source_id, FEATURES, METHOD.fingerprint, 5.0)
+    assert [kept[index] for index in FEATURES] == found
+    shutil.copy(folder / "store.duckdb", tmp_path / "store.duckdb")
+    assert doses_of(open_run(tmp_path), [RARE, 7, RARE]) == [found[2], found[0], found[2]]
+
+
+def test_the_runs_digest_does_not_change_by_it(found: list[Dose], folder: Path, planted_runs: Path) -> None:
+    assert found
+    assert open_run(folder).reader.content_digest() == open_run(planted_runs / "runs/demo").reader.content_digest()
+
+
+def test_another_method_finds_anew_and_takes_the_place(found: list[Dose], folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "demo")
+    other = replace(METHOD, nats=0.5)
+    run = open_run(tmp_path / "demo")
+    (half,) = doses_of(run, [7], other)
+    assert half.kl_p95 == pytest.approx(0.5, abs=0.5 * METHOD.tolerance)
+    assert half.unit is not None
+    assert found[0].unit is not None
+    assert half.unit < found[0].unit
+    assert run.reader.sql("SELECT feature_index, method FROM doses ORDER BY 1").rows == [
+        (DEAD, METHOD.fingerprint),
+        (RARE, METHOD.fingerprint),
+        (7, other.fingerprint),
+    ]
+
+
+def test_where_the_store_is_held_by_another_doses_are_found_all_the_same(
+    found: list[Dose], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autointerp.run.doses._WAIT_S", 0.05)
+    run = open_run(folder)
+    live, ours = run.live, Doses(run.reader, run.live, replace(METHOD, n_tokens=128))
+    feature = run.reader.feature(7)
+    with duckdb.connect(str(folder / "store.duckdb"), read_only=True):
+        (dose,) = ours.of([feature])
+        assert ours.of([feature]) == [dose], "found once, though it could not be kept"
+    assert dose.unit is not None
+    assert (live.seed, len(read_doses(run.reader.path, dose.source_id, [7], METHOD.fingerprint, 5.0))) == (0, 1)
+
+
+def test_texts_are_of_different_documents_and_those_left_out_come_after(folder: Path) -> None:
+    live = open_run(folder).live
+    first, later = (draw_texts(live.blocks, live.seed, METHOD, n_skipped) for n_skipped in (0, METHOD.n_tokens))
+    assert METHOD.n_tokens <= first.counted.sum() < METHOD.n_tokens + METHOD.longest_text
+    rows = [tuple(row) for texts in (first, later) for row in texts.token_ids.tolist()]
+    assert len(set(rows)) == len(rows)
+    assert digest_of(first) == digest_of(draw_texts(live.blocks, live.seed, METHOD)) != digest_of(later)
+    everything = draw_texts(live.blocks, live.seed, replace(METHOD, n_tokens=10**6))
+    assert len(everything.token_ids) == live.blocks.n_blocks, "a corpus with fewer tokens gives what it has"
+    short = draw_texts(live.blocks, live.seed, replace(METHOD, longest_text=5))
+    assert short.token_ids.shape[1] == 5
+    assert np.array_equal(short.counted.sum(axis=1) > 0, np.ones(len(short.counted), dtype=bool))
+
+
+def test_a_client_asks_for_doses_as_it_asks_for_features(planted_runs: Path) -> None:
+    client: Client = autointerp.open(planted_runs / "runs/demo")
+    dead, piano = client.features.doses(client.features.lookup([DEAD, 7]))
+    assert (dead.feature_index, piano.feature_index) == (DEAD, 7)
+    assert client.features.doses(7) == client.features.doses("planted@0-res-12:7") == client.run.doses([7]) == [piano]
+    assert client.features.doses([]) == []
+    with pytest.raises(UnknownFeatureError, match="has no feature 12"):
+        client.features.doses([7, 12])
+
+
+def test_a_run_whose_model_has_no_head_says_so(
+    planted_runs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autointerp.subject.logits._NORMS", {})
+    run = open_run(planted_runs / "runs/demo")
+    with pytest.raises(SubjectError, match="a model of type gpt2 has no language-model head"):
+        doses_of(run, [0])
