@@ -17,6 +17,7 @@ def content_digest(connection: duckdb.DuckDBPyConnection) -> str:
     """SHA-256, in hexadecimal, of each compared table's name, row count and sum of row hashes."""
     columns = connection.execute(
         "SELECT c.table_name, c.column_name FROM duckdb_columns() c JOIN duckdb_tables() t USING (table_oid)"
+        " WHERE c.database_name = current_database() AND t.database_name = current_database()"
         " ORDER BY c.table_name, c.column_index"
     ).fetchall()
     digest = hashlib.sha256()

@@ -1,6 +1,6 @@
 """Typed queries over the store of one run, which work while the run is going on.
 
-Each method opens the file, reads, and closes it, so that the run can write in between (about 20 ms a call: ask for many
+Each method opens the file, reads, and closes it, so that the run can write in between (about 4 ms a call: ask for many
 features at once where there are many). "Current" are the records with the fingerprint that `stages` names for their
 stage; labels of earlier settings stay in the file, and are returned only where `superseded=True` is asked for.
 """

@@ -14,9 +14,9 @@ import duckdb
 
 from autointerp.errors import NewerStoreError, StoreError
 
-# Views too: of a CSV, JSON or Parquet file DuckDB makes a database in memory that holds nothing else.
 _ALL_TABLES = """
-SELECT table_name FROM duckdb_tables() UNION ALL SELECT view_name FROM duckdb_views() WHERE NOT internal
+SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()
+UNION ALL SELECT view_name FROM duckdb_views() WHERE NOT internal AND database_name = current_database()
 """
 
 
@@ -53,12 +53,14 @@ def store_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
         StoreError: If the database has tables or views, but is no store.
         NewerStoreError: If the version is above the last one known here.
     """
-    tables = {name for (name,) in connection.execute(_ALL_TABLES).fetchall()}
-    if not tables:
-        return 0
-    if "schema_version" not in tables:
-        raise StoreError(f"{path} holds other tables, and is no store of autointerp", "give the folder of a run")
-    ((version,),) = connection.execute("SELECT max(version) FROM schema_version").fetchall()
+    try:
+        ((version,),) = connection.execute("SELECT max(version) FROM schema_version").fetchall()
+    except duckdb.CatalogException:
+        # Only here, since to list the tables takes longer than most reads.
+        if not connection.execute(_ALL_TABLES).fetchall():
+            return 0
+        problem = f"{path} holds other tables, and is no store of autointerp"
+        raise StoreError(problem, "give the folder of a run") from None
     known = known_migrations()[-1].version
     if version > known:
         raise NewerStoreError(

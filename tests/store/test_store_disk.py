@@ -54,8 +54,9 @@ static int without_locks(const char *real, int fd, int command, void *argument) 
 LIKE(fcntl)
 LIKE(fcntl64)
 """
-READ = "import sys; from autointerp.store.reader import Reader; print(len(Reader(sys.argv[1]).explanations()))"
-MAKE = "import sys; from autointerp.store.writer import Writer; Writer(sys.argv[1])"
+# Who waited for a lock would do so for ten minutes.
+READ = "import sys; from autointerp.store.reader import Reader; print(len(Reader(sys.argv[1], 600).explanations()))"
+MAKE = "import sys; from autointerp.store.writer import Writer; Writer(sys.argv[1], 600)"
 MAKE_ON_A_SMALL_DISK = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -81,7 +82,7 @@ def test_a_file_system_without_locks_is_told_at_once(
     def take_none(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(duckdb, "connect", refuse)
+    monkeypatch.setattr(connection, "OpenStore", refuse)
     monkeypatch.setattr(fcntl, "lockf", take_none)
     for open_it in (lambda: Reader(path).sources(), lambda: Writer(path)):
         with pytest.raises(StoreError, match=NO_LOCKS) as caught:
@@ -95,7 +96,7 @@ def test_a_lock_of_another_machine_is_waited_for(tmp_path: Path, monkeypatch: py
     def refuse(*_: object, **__: object) -> None:
         raise duckdb.IOException(HELD_BY_NOBODY)
 
-    monkeypatch.setattr(duckdb, "connect", refuse)
+    monkeypatch.setattr(connection, "OpenStore", refuse)
     with pytest.raises(StoreBusyError, match="another process has"):
         Reader(path, timeout_s=0.1).sources()
 
@@ -110,7 +111,7 @@ def test_a_share_without_locks_is_told_at_once(tmp_path: Path, number: int) -> N
 
     def told(program: str, folder: Path) -> str:
         command = [sys.executable, "-c", program, str(folder)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=9)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300)
         return result.stderr.splitlines()[-1] if result.stderr else result.stdout
 
     finished = tmp_path / "finished"
