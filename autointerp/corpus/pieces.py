@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from autointerp.corpus.vocabulary import read_vocabulary
 
@@ -46,11 +46,22 @@ class TokenPieces:
         Returns:
             As many pieces as tokens, some perhaps empty. A character cut off at either end is U+FFFD.
         """
+        stream = self.stream()
+        pieces = [stream.add(token_id) for token_id in token_ids]
+        if pieces:
+            pieces[-1] += stream.end()
+        return pieces
+
+    def stream(self) -> PieceStream:
+        """Pieces of tokens as they come, one after another."""
         if self._vocabulary.data is None:
-            return self._decode_by_join([self._vocabulary.tokens[token_id] for token_id in token_ids])
+            return _JoinedPieces(self._vocabulary.tokens, self._vocabulary.join)
+        return _BytePieces(self._vocabulary.data, self._whole, self._spaced)
+
+    def _spaced(self, token_ids: Iterator[int]) -> Iterator[tuple[int, str]]:
         if self._vocabulary.joins_left is None:
-            return self._decode_bytes((token_id, "") for token_id in token_ids)
-        return self._decode_bytes(self._with_spaces(token_ids))
+            return ((token_id, "") for token_id in token_ids)
+        return self._with_spaces(token_ids)
 
     def shown_alone(self, token_id: int) -> str:
         """One token as it is shown in a list, told from others; see `Vocabulary.alone`."""
@@ -77,35 +88,72 @@ class TokenPieces:
                 joined = joins_right[token_id]
             before_last, last = last, text
 
-    def _decode_bytes(self, tokens: Iterable[tuple[int, str]]) -> list[str]:
-        data = self._vocabulary.data
-        assert data is not None
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        pieces: list[str] = []
-        pending = False
-        for token_id, space in tokens:
-            whole = self._whole[token_id]
-            if whole is not None and not pending:
-                pieces.append(space + whole)
-            else:
-                pieces.append(decoder.decode(space.encode() + data[token_id]))
-                pending = bool(decoder.getstate()[0])
-        if pending:
-            pieces[-1] += decoder.decode(b"", final=True)
-        return pieces
 
-    def _decode_by_join(self, tokens: list[str]) -> list[str]:
-        """What the decoder adds for each token to what it makes of the few before, as text is streamed."""
-        join = self._vocabulary.join
-        pieces: list[str] = []
-        start = shown = 0
-        for end in range(1, len(tokens) + 1):
-            before, text = join(tokens[start:shown]), join(tokens[start:end])
-            is_whole = len(text) > len(before) and (end == len(tokens) or not text.endswith(_HALF))
-            pieces.append(text[len(before) :] if is_whole else "")
-            if is_whole:
-                start, shown = shown, end
-        return pieces
+class PieceStream(Protocol):
+    """Pieces of the tokens of one text as they come."""
+
+    def add(self, token_id: int) -> str:
+        """The piece of the next token: what it completes; may be empty."""
+
+    def end(self) -> str:
+        """What the last tokens left incomplete: U+FFFD for part of a character, or nothing."""
+
+
+class _BytePieces:
+    """Of a vocabulary whose tokens are bytes."""
+
+    def __init__(
+        self,
+        data: Sequence[bytes],
+        whole: Sequence[str | None],
+        spaced: Callable[[Iterator[int]], Iterator[tuple[int, str]]],
+    ) -> None:
+        self._data, self._whole = data, whole
+        self._next = deque[int]()
+        self._spaced = spaced(iter(self._next.popleft, None))
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._pending = False
+
+    def add(self, token_id: int) -> str:
+        """As of `PieceStream`."""
+        self._next.append(token_id)
+        _, space = next(self._spaced)
+        whole = self._whole[token_id]
+        if whole is not None and not self._pending:
+            return space + whole
+        piece = self._decoder.decode(space.encode() + self._data[token_id])
+        self._pending = bool(self._decoder.getstate()[0])
+        return piece
+
+    def end(self) -> str:
+        """As of `PieceStream`."""
+        return self._decoder.decode(b"", final=True) if self._pending else ""
+
+
+class _JoinedPieces:
+    """Of a vocabulary that only its decoder knows: what that adds for each token to what it makes of the few before."""
+
+    def __init__(self, tokens: Sequence[str], join: Callable[[list[str]], str]) -> None:
+        self._tokens, self._join = tokens, join
+        self._window: list[str] = []
+        self._n_shown = 0
+
+    def add(self, token_id: int) -> str:
+        """As of `PieceStream`."""
+        self._window.append(self._tokens[token_id])
+        return self._added(at_end=False)
+
+    def end(self) -> str:
+        """As of `PieceStream`."""
+        return self._added(at_end=True)
+
+    def _added(self, *, at_end: bool) -> str:
+        before, text = self._join(self._window[: self._n_shown]), self._join(self._window)
+        if len(text) <= len(before) or (text.endswith(_HALF) and not at_end):
+            return ""
+        self._window = self._window[self._n_shown :]
+        self._n_shown = len(self._window)
+        return text[len(before) :]
 
 
 def share_found(pieces: str, text: str) -> float:

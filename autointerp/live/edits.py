@@ -91,9 +91,9 @@ def edited(
             )
         return _edit(source, edits, where.to(hidden.device), hidden, of_coder)
 
-    handles = [_listen(write, change, thread)]
+    handles = [listen(write, change, thread)]
     if write is not source.hook:
-        handles.insert(0, _listen(source.hook, keep, thread))
+        handles.insert(0, listen(source.hook, keep, thread))
     try:
         yield
     finally:
@@ -157,7 +157,7 @@ def divisor(coder: Coder, of_coder: Float[Tensor, "*batch d_in"]) -> Float[Tenso
             return 1.0
 
 
-def _listen(hook: HookPoint, change: Any, thread: int) -> Any:
+def listen(hook: HookPoint, change: Any, thread: int) -> Any:
     """Put `change` between what a hook point's module gets, or gives, and what goes on; in one thread."""
 
     def on_input(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -38,12 +38,14 @@ class OutputHead:
     weights: Float[Tensor, "token d_model"]
     soft_cap: float | None
 
+    def logits(self, hidden: Float[Tensor, "text d_model"]) -> Float[Tensor, "text token"]:
+        """Logits of the next token, in float32."""
+        logits = torch.nn.functional.linear(hidden.float(), self.weights)
+        return logits if self.soft_cap is None else self.soft_cap * torch.tanh(logits / self.soft_cap)
+
     def log_probs(self, hidden: Float[Tensor, "text d_model"]) -> Float[Tensor, "text token"]:
         """Log-probabilities of the next token."""
-        logits = hidden.float() @ self.weights.T
-        if self.soft_cap is not None:
-            logits = self.soft_cap * torch.tanh(logits / self.soft_cap)
-        return logits.log_softmax(dim=-1)
+        return self.logits(hidden).log_softmax(dim=-1)
 
 
 def find_head(subject: Subject) -> OutputHead:

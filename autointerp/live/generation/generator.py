@@ -1,27 +1,33 @@
-"""Answers from the live subject."""
+"""Answers from the live subject: requests in flight are generated in one batch, each as if it were alone."""
 
-import threading
-from contextlib import ExitStack
+import weakref
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float32
 
-from autointerp.errors import AutointerpError, TooLongError
-from autointerp.live.edits import edited
-from autointerp.live.generation.request import (
-    USUAL_LIMITS,
-    GeneratedToken,
-    Generation,
-    GenerationLimits,
-    GenerationRequest,
-)
+from autointerp.live.generation.batch import Batch
+from autointerp.live.generation.changes import Editors
+from autointerp.live.generation.check import check_edits, check_request
+from autointerp.live.generation.ends import end_tokens
+from autointerp.live.generation.passes import Reader
+from autointerp.live.generation.request import USUAL_LIMITS, GenerationLimits, GenerationRequest
+from autointerp.live.generation.row import Row
 from autointerp.live.generation.stream import Flight, Stream
+from autointerp.live.generation.text import AnswerText
+from autointerp.live.generation.worker import Worker
 from autointerp.live.next_token import find_head
 from autointerp.live.subject import LiveSubject
+from autointerp.subject.limits import window_of
 
 
 class Generator:
-    """Generates from one subject.
+    """Generates from one subject, in a thread that begins with the first request and sleeps while there are none.
+
+    Tokens do not depend on what else is generated at the time, nor on `use_cache`, nor on whether they are streamed; see
+    `generation.choose` for how, and for what is left to chance. Let go of, it answers what was asked, and ends.
 
     Args:
         live: The subject.
@@ -32,19 +38,30 @@ class Generator:
     """
 
     def __init__(self, live: LiveSubject, limits: GenerationLimits = USUAL_LIMITS) -> None:
+        subject = live.sources.subject
+        model: Any = subject.model
         self.live = live
         self.limits = limits
-        self._head = find_head(live.sources.subject)
+        self.ends = end_tokens(subject)
+        self._editors = Editors(live)
+        self._reader = Reader(live, find_head(subject), self._editors)
+        self._batch = Batch(self._reader, self._editors, model.dtype)
+        texts = _Texts(live, self.ends)
+        worker = Worker(
+            self._batch, _NewRow(texts, self._editors, self._reader), self.ends, window_of(subject), limits
+        )
+        self._texts, self._worker = texts, worker
+        weakref.finalize(self, worker.close)
 
     @property
     def window(self) -> int | None:
         """Tokens of a prompt and its answer together, as many as the model reads; None where it does not say."""
-        model: Any = self.live.sources.subject.model
-        found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        return found if isinstance(found, int) else None
+        return window_of(self.live.sources.subject)
 
     def submit(self, request: GenerationRequest) -> Stream:
         """Ask for an answer.
+
+        An answer is no longer than `limits.longest_answer`, whatever is asked for.
 
         Raises:
             TooLongError: If the prompt is longer than it may be.
@@ -52,39 +69,62 @@ class Generator:
             GenerationError: If the request is one that can't be answered.
             SubjectError: If features are edited that can't be.
         """
-        if self.window is not None and len(request.prompt) >= self.window:
-            raise TooLongError(
-                f"the prompt has {len(request.prompt):,} tokens, and the model reads {self.window:,} at once",
-                "shorten it",
-            )
+        check_request(request, self.live, self._editors, self.limits)
         flight = Flight(request)
-        threading.Thread(target=self._run, args=(flight,), daemon=True).start()
+        self._worker.submit(flight)
         return Stream(flight)
 
-    def _run(self, flight: Flight) -> None:
-        try:
-            flight.give(self._generate(flight))
-        except AutointerpError as error:
-            flight.give(error)
+    def next_logits(self, requests: Sequence[GenerationRequest]) -> list[Float32[np.ndarray, " token"]]:
+        """What the subject expects after each prompt, under the request's edits and rules.
 
-    def _generate(self, flight: Flight) -> Generation:
-        request, subject = flight.request, self.live.sources.subject
-        read, log_probs = list(request.prompt), list[float]()
-        while len(log_probs) < request.max_new_tokens and not flight.cancelled.is_set():
-            where = torch.ones((1, len(read)), dtype=torch.bool)
-            with torch.inference_mode(), ExitStack() as stack:
-                for of_source in request.edits:
-                    stack.enter_context(edited(self.live.source(of_source.source_id), [of_source.edits], where))
-                ids = torch.tensor([read], device=subject.device)
-                hidden = subject.model(input_ids=ids, use_cache=False).last_hidden_state
-                of_next = self._head.log_probs(hidden[:, -1])[0]
-            token_id = int(of_next.argmax())
-            read.append(token_id)
-            log_probs.append(float(of_next[token_id]))
-            flight.give(GeneratedToken(token_id, self.live.pieces.pieces([token_id])[0], log_probs[-1]))
-        new = tuple(read[len(request.prompt) :])
-        text = "".join(self.live.pieces.pieces(new))
-        n_edited = len(request.prompt) if request.edits else 0
-        return Generation(
-            new, text, tuple(log_probs), "length", len(request.prompt), n_edited, len(new) - 1 if request.edits else 0
-        )
+        Each prompt is read by itself, in the caller's thread; without edits the logits are the plain model's, bit for
+        bit. A rule's abort ends nothing here, and its handlers are asked one after another.
+
+        Returns:
+            Logits of all tokens that the model has a row for.
+
+        Raises:
+            TooLongError: As of `submit`.
+            GenerationError: The same.
+            SubjectError: The same.
+        """
+        for request in requests:
+            check_request(request, self.live, self._editors, self.limits)
+        return [self._next_logits(request) for request in requests]
+
+    def _next_logits(self, request: GenerationRequest) -> Float32[np.ndarray, " token"]:
+        row = Row(request, self._texts.begin(request), self._editors, None)
+        logits: torch.Tensor | None = None
+        while logits is None:
+            logits = self._batch.read_on(row)
+            row.is_aborted = False
+            for asked in row.asked:
+                assert asked.event.handler is not None
+                edits = asked.event.handler(asked.happening) or ()
+                check_edits(edits, self.live, self._editors)
+                row.add(edits, asked.rule.lasting == "rest", asked.happening.position)
+            row.asked = ()
+        return logits.cpu().numpy()
+
+
+class _Texts:
+    """Begins answers' texts."""
+
+    def __init__(self, live: LiveSubject, ends: frozenset[int]) -> None:
+        self._pieces, self._silent = live.pieces, live.special.uncounted | ends
+
+    def begin(self, request: GenerationRequest) -> AnswerText:
+        """The text of an answer, empty as yet."""
+        return AnswerText(self._pieces, self._silent, request.stop)
+
+
+class _NewRow:
+    """Begins answers; holds nothing of the generator, so that that can be let go of."""
+
+    def __init__(self, texts: _Texts, editors: Editors, reader: Reader) -> None:
+        self._texts, self._editors, self._reader = texts, editors, reader
+
+    def __call__(self, flight: Flight) -> Row:
+        request = flight.request
+        cache = self._reader.new_cache() if request.use_cache else None
+        return Row(request, self._texts.begin(request), self._editors, cache)

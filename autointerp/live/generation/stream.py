@@ -1,12 +1,15 @@
 """An answer as it comes: the two ends of one request's queue, the worker's and the asker's."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from autointerp.errors import GenerationError
 from autointerp.live.generation.request import GeneratedToken, Generation, GenerationRequest
+
+if TYPE_CHECKING:
+    from autointerp.live.generation.row import Row
 
 
 class Flight:
@@ -15,11 +18,17 @@ class Flight:
     Attributes:
         request: What is asked.
         cancelled: Set once nobody waits for the answer any more.
+        deadline: Of `time.monotonic`, in seconds; None where there is none.
+        wake: Tells the worker to look.
+        row: What the worker has of it while it is under way.
     """
 
     def __init__(self, request: GenerationRequest) -> None:
         self.request = request
         self.cancelled = threading.Event()
+        self.deadline: float | None = None
+        self.wake: Callable[[], None] = _nothing
+        self.row: Row | None = None
         self.queue: SimpleQueue[GeneratedToken | Generation | BaseException] = SimpleQueue()
 
     def give(self, what: GeneratedToken | Generation | BaseException) -> None:
@@ -74,6 +83,7 @@ class Stream(Iterator[GeneratedToken]):
         """Free the request's place; nothing happens to one that has ended."""
         if not self._flight.cancelled.is_set():
             self._flight.cancelled.set()
+            self._flight.wake()
             self._flight.give(GenerationError("the request was cancelled", "submit it again"))
 
     def __enter__(self) -> Self:
@@ -84,3 +94,7 @@ class Stream(Iterator[GeneratedToken]):
 
     def __del__(self) -> None:
         self.cancel()
+
+
+def _nothing() -> None:
+    """Nobody is told."""

@@ -1,0 +1,200 @@
+"""Keys and values of several texts that are read on together, in memory that is taken once.
+
+1. Each text has a row. All rows end at one place, so that what is read next is written at the same place of each, and
+   what a row holds lies right before it: shorter rows have nothing at their beginning.
+2. transformers' `DynamicCache` copies all that was read at every step, to put one token behind it. Here that is
+   written where there is room for it; room is doubled when there is none.
+3. A row joins from a cache of its own, and leaves by having the last row put in its place.
+
+Distances between places are those between tokens, so a model that attends to the last few tokens only, as Gemma's and
+Mistral's do in some layers, masks the right ones.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+from transformers import Cache
+from transformers.cache_utils import CacheLayerMixin
+
+_LEAST_ROOM = 128
+
+
+class TextCache(Cache):
+    """Keys and values of some texts.
+
+    Args:
+        n_layers: Of the model.
+        n_rows: Rows at first, in which nothing was read.
+
+    Attributes:
+        n_rows: Texts in it.
+        end: Place behind what was read.
+        starts: Where each row begins.
+    """
+
+    def __init__(self, n_layers: int, n_rows: int = 1) -> None:
+        self.n_rows = n_rows
+        self.end = 0
+        self.starts = [0] * n_rows
+        self._layers = [_Layer(self) for _ in range(n_layers)]
+        super().__init__(layers=list(self._layers))
+
+    @property
+    def first(self) -> int:
+        """Where the longest row begins."""
+        return min(self.starts, default=self.end)
+
+    def length(self, row: int = 0) -> int:
+        """Tokens of a row."""
+        return self.end - self.starts[row]
+
+    def advance(self, n_tokens: int) -> None:
+        """Say that a forward pass has read as many tokens in each row."""
+        self.end += n_tokens
+
+    def cut(self, length: int) -> None:
+        """Forget what was read beyond a length; of a cache of one row."""
+        assert self.n_rows == 1
+        self.end = self.starts[0] + length
+
+    def mask(self, device: torch.device) -> Bool[Tensor, "row place"] | None:
+        """Which places hold something, with the one that is read next; None where all do."""
+        if all(start == self.first for start in self.starts):
+            return None
+        places = torch.arange(self.first, self.end + 1, device=device)
+        return places >= torch.tensor(self.starts, device=device)[:, None]
+
+    def positions(self, device: torch.device) -> Int64[Tensor, "row one"]:
+        """Of each row, the position of the token that is read next."""
+        return torch.tensor([[self.end - start] for start in self.starts], device=device)
+
+    def join(self, other: "TextCache") -> None:
+        """Take in the row of a cache of one row, as the last."""
+        n = other.length()
+        if self.n_rows == 0:
+            self.end = n
+        elif n > self.end:
+            self._move(n - self.end)
+        for mine, its in zip(self._layers, other._layers, strict=True):
+            for name in ("keys", "values"):
+                taken = getattr(its, name)[:1, :, other.starts[0] : other.end]
+                mine.room(name, taken, self.n_rows + 1, self.end + 1)
+                getattr(mine, name)[self.n_rows, :, self.end - n : self.end] = taken[0]
+        self.starts.append(self.end - n)
+        self.n_rows += 1
+
+    def leave(self, row: int) -> "TextCache":
+        """Take a row out; the last row takes its place.
+
+        Returns:
+            A cache of that row alone.
+        """
+        alone = TextCache(len(self._layers))
+        alone.end = self.length(row)
+        for mine, its in zip(self._layers, alone._layers, strict=True):
+            for name in ("keys", "values"):
+                taken = getattr(mine, name)[row : row + 1, :, self.starts[row] : self.end]
+                its.room(name, taken, 1, alone.end + 1)
+                getattr(its, name)[:1, :, : alone.end] = taken
+        self.drop(row)
+        return alone
+
+    def drop(self, row: int, *, wipe: bool = False) -> None:
+        """Forget a row; the last row takes its place.
+
+        Args:
+            row: The row.
+            wipe: Whether it may hold what is not finite, which no mask keeps from others.
+        """
+        last = self.n_rows - 1
+        if wipe:
+            for tensor in self._tensors():
+                tensor[row] = 0
+        if row != last:
+            of = slice(self.starts[last], self.end)
+            for tensor in self._tensors():
+                tensor[row, :, of] = tensor[last, :, of]
+            self.starts[row] = self.starts[last]
+        self.starts.pop()
+        self.n_rows = last
+
+    def _move(self, by: int) -> None:
+        """Move all rows towards the end."""
+        first, end = self.first, self.end
+        for layer in self._layers:
+            for name in ("keys", "values"):
+                held = getattr(layer, name)
+                layer.room(name, held, self.n_rows, end + by + 1)
+                held = getattr(layer, name)
+                held[: self.n_rows, :, first + by : end + by] = held[: self.n_rows, :, first:end].clone()
+        self.end += by
+        self.starts = [start + by for start in self.starts]
+
+    def make_room(self) -> None:
+        """Move all rows to the beginning, where more of the memory lies before them than they take."""
+        first, end = self.first, self.end
+        if first <= max(_LEAST_ROOM, end - first):
+            return
+        for tensor in self._tensors():
+            tensor[: self.n_rows, :, : end - first] = tensor[: self.n_rows, :, first:end].clone()
+        self.end -= first
+        self.starts = [start - first for start in self.starts]
+
+    def _tensors(self) -> Iterator[Tensor]:
+        for layer in self._layers:
+            for tensor in (layer.keys, layer.values):
+                if tensor is not None:
+                    yield tensor
+
+
+class _Layer(CacheLayerMixin):
+    """One layer's keys and values, (row, head, place, width) each."""
+
+    is_sliding = False
+
+    def __init__(self, of: TextCache) -> None:
+        super().__init__()
+        self._of = of
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing: room is made when something is written."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write what is read now, and give it with what was read before."""
+        of = self._of
+        end = of.end + key_states.shape[2]
+        for name, states in (("keys", key_states), ("values", value_states)):
+            self.room(name, states, of.n_rows, end)
+            getattr(self, name)[: of.n_rows, :, of.end : end] = states
+        assert self.keys is not None
+        assert self.values is not None
+        return self.keys[: of.n_rows, :, of.first : end], self.values[: of.n_rows, :, of.first : end]
+
+    def room(self, name: str, like: Tensor, n_rows: int, n_places: int) -> None:
+        """See that there is room for rows and places; what is there stays."""
+        held: Tensor | None = getattr(self, name)
+        if held is not None and held.shape[0] >= n_rows and held.shape[2] >= n_places:
+            return
+        n_held, room = (0, 0) if held is None else (held.shape[0], held.shape[2])
+        rows = n_held if n_held >= n_rows else max(n_rows, 2 * n_held)
+        places = room if room >= n_places else max(n_places + _LEAST_ROOM, 2 * room)
+        # What no row has written may be looked at, behind a mask: it must be numbers.
+        made = torch.zeros((rows, like.shape[1], places, like.shape[3]), dtype=like.dtype, device=like.device)
+        if held is not None:
+            made[:n_held, :, :room] = held
+        setattr(self, name, made)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Places that are looked at, and which is the first."""
+        return self._of.end - self._of.first + query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Places before what is read now."""
+        return self._of.end - self._of.first
+
+    def get_max_length(self) -> int:
+        """No limit."""
+        return -1
