@@ -1,8 +1,8 @@
 """What a coder gives a few of its features, without encoding the others where the architecture allows.
 
-A feature of a coder that SAELens calls standard, JumpReLU or gated, transcoders included, depends on no other: its column
-of the encoder is enough. Which features of the other architectures fire depends on all, so the whole coder is asked.
-Results are those of `Source.encode_firings`, up to the rounding of sums.
+A feature of a coder that SAELens calls standard, JumpReLU or gated, transcoders included, depends on no other: its
+column of the encoder is enough. Which features of the other architectures fire depends on all, so the whole coder is
+asked. Results are those of `Source.encode_firings`, up to the rounding of sums.
 """
 
 from collections.abc import Sequence

@@ -52,8 +52,8 @@ class Batch:
         """Read on in a row that stands alone.
 
         Returns:
-            What comes after its last token, once that is read as it is edited; None before, and where handlers are to be
-            asked (`row.asked`) or a rule has ended it.
+            What comes after its last token, once that is read as it is edited; None before, and where handlers are to
+            be asked (`row.asked`) or a rule has ended it.
 
         Raises:
             GenerationError: As of `Row.judge`.
@@ -167,7 +167,9 @@ class Batch:
                 self.leave(row)
         if going:
             of = [rows[place] for place in going]
-            found += zip(of, self._choose(of, read.logits[going] if len(going) < len(rows) else read.logits), strict=True)
+            found += zip(
+                of, self._choose(of, read.logits[going] if len(going) < len(rows) else read.logits), strict=True
+            )
         return found
 
     def _judge(self, row: Row, read: Read, place: int) -> int | None:

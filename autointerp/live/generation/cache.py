@@ -11,18 +11,17 @@ Mistral's do in some layers, masks the right ones.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
-from transformers import Cache
-from transformers.cache_utils import CacheLayerMixin
 
 _LEAST_ROOM = 128
 
 
-class TextCache(Cache):
+class TextCache:
     """Keys and values of some texts.
 
     Args:
@@ -33,14 +32,18 @@ class TextCache(Cache):
         n_rows: Texts in it.
         end: Place behind what was read.
         starts: Where each row begins.
+        for_model: The same, as transformers' models take it.
     """
 
     def __init__(self, n_layers: int, n_rows: int = 1) -> None:
+        from transformers import Cache
+
+        layer = _layer_class()
         self.n_rows = n_rows
         self.end = 0
         self.starts = [0] * n_rows
-        self._layers = [_Layer(self) for _ in range(n_layers)]
-        super().__init__(layers=list(self._layers))
+        self._layers: list[_Layer] = [layer(self) for _ in range(n_layers)]
+        self.for_model: Any = Cache(layers=list(self._layers))
 
     @property
     def first(self) -> int:
@@ -150,14 +153,24 @@ class TextCache(Cache):
                     yield tensor
 
 
-class _Layer(CacheLayerMixin):
-    """One layer's keys and values, (row, head, place, width) each."""
+@cache
+def _layer_class() -> Any:
+    """`_Layer` as a layer of transformers, which it takes seconds to import."""
+    from transformers.cache_utils import CacheLayerMixin
 
-    is_sliding = False
+    return type("TextLayer", (_Layer, CacheLayerMixin), {})
+
+
+class _Layer:
+    """One layer's keys and values, (row, head, place, width) each: a layer of transformers' `Cache`."""
+
+    is_sliding = is_compileable = is_croppable = False
+    is_initialized = True
 
     def __init__(self, of: TextCache) -> None:
-        super().__init__()
         self._of = of
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing: room is made when something is written."""

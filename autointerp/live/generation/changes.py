@@ -148,7 +148,10 @@ class SourceEditor:
         )
 
     def edit(
-        self, change: Change, hidden: Float[Tensor, "text position d_out"], of_coder: Float[Tensor, "text position d_in"]
+        self,
+        change: Change,
+        hidden: Float[Tensor, "text position d_out"],
+        of_coder: Float[Tensor, "text position d_in"],
     ) -> Float[Tensor, "text position d_out"]:
         """What goes on instead of `hidden`.
 
@@ -247,5 +250,3 @@ def _is_before(written: HookPoint, read: HookPoint) -> bool:
     if written.module is read.module and written.side == read.side:
         return False
     return hook_place(written.name) <= hook_place(read.name)
-
-

@@ -53,7 +53,7 @@ def check_edits(edits: Iterable[SourceEdits], live: LiveSubject, editors: Editor
                 _check_features([(of_source.source_id, edit.feature_index)], live)
             elif edit.vector.shape != (source.coder.d_out,):
                 raise GenerationError(
-                    f"a direction has {edit.vector.size} numbers, and {of_source.source_id} writes {source.coder.d_out}",
+                    f"a direction has {edit.vector.size} numbers, and {source.source_id} writes {source.coder.d_out}",
                     "give one of that width",
                 )
 
@@ -85,6 +85,4 @@ def _check_features(features: Iterable[FeatureName], live: LiveSubject) -> None:
     for source_id, feature in features:
         n_features = live.source(source_id).n_features
         if not 0 <= feature < n_features:
-            raise SubjectError(
-                f"{source_id} has no feature {feature}", f"its features are 0 to {n_features - 1:,}"
-            )
+            raise SubjectError(f"{source_id} has no feature {feature}", f"its features are 0 to {n_features - 1:,}")

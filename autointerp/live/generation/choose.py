@@ -145,14 +145,17 @@ def _noise(seed: int, place: int, tokens: Int64[np.ndarray, " token"]) -> Float6
     """Gumbel noise of some tokens: splitmix64 of seed and place, then of the token."""
     key = _mixed(np.array([(seed * 0x9E3779B97F4A7C15 + place) & _BITS], dtype=np.uint64))
     bits = _mixed(key + tokens.astype(np.uint64) * _GOLDEN) >> np.uint64(11)
-    return -np.log(-np.log((bits.astype(np.float64) + 0.5) / 2.0**53))
+    uniform = (bits.astype(np.float64) + 0.5) / 2.0**53
+    noise: Float64[np.ndarray, " token"] = -np.log(-np.log(uniform))
+    return noise
 
 
 def _mixed(bits: UInt64[np.ndarray, " word"]) -> UInt64[np.ndarray, " word"]:
     bits = bits + _GOLDEN
     bits = (bits ^ (bits >> np.uint64(30))) * _MIX_1
     bits = (bits ^ (bits >> np.uint64(27))) * _MIX_2
-    return bits ^ (bits >> np.uint64(31))
+    mixed: UInt64[np.ndarray, " word"] = bits ^ (bits >> np.uint64(31))
+    return mixed
 
 
 def tolerance_of(largest: float, dtype: torch.dtype) -> float:

@@ -10,8 +10,10 @@ _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endofte
 
 
 def end_tokens(subject: Subject) -> frozenset[int]:
-    """Tokens that end an answer: those of the model's generation config and of its config, the tokenizer's EOS, and the
-    special tokens by which chat templates end a turn.
+    """Tokens that end an answer.
+
+    Those of the model's generation config and of its config, the tokenizer's EOS, and the special tokens by which chat
+    templates end a turn.
     """
     model: Any = subject.model
     text_config = model.config.get_text_config()

@@ -26,8 +26,8 @@ from autointerp.subject.limits import window_of
 class Generator:
     """Generates from one subject, in a thread that begins with the first request and sleeps while there are none.
 
-    Tokens do not depend on what else is generated at the time, nor on `use_cache`, nor on whether they are streamed; see
-    `generation.choose` for how, and for what is left to chance. Let go of, it answers what was asked, and ends.
+    Tokens do not depend on what else is generated at the time, nor on `use_cache`, nor on whether they are streamed;
+    `generation.choose` says how. Let go of, it answers what was asked, and ends.
 
     Args:
         live: The subject.
@@ -47,9 +47,7 @@ class Generator:
         self._reader = Reader(live, find_head(subject), self._editors)
         self._batch = Batch(self._reader, self._editors, model.dtype)
         texts = _Texts(live, self.ends)
-        worker = Worker(
-            self._batch, _NewRow(texts, self._editors, self._reader), self.ends, window_of(subject), limits
-        )
+        worker = Worker(self._batch, _NewRow(texts, self._editors, self._reader), self.ends, window_of(subject), limits)
         self._texts, self._worker = texts, worker
         weakref.finalize(self, worker.close)
 

@@ -48,8 +48,8 @@ class Reader:
 
     def __init__(self, live: LiveSubject, head: OutputHead, editors: Editors) -> None:
         self._live, self._head, self._editors = live, head, editors
-        self._model: Any = live.sources.subject.model
-        self._n_layers = int(self._model.config.get_text_config().num_hidden_layers)
+        model: Any = live.sources.subject.model
+        self._model, self._n_layers = model, int(model.config.get_text_config().num_hidden_layers)
 
     @property
     def device(self) -> torch.device:
@@ -82,7 +82,7 @@ class Reader:
         given: dict[str, Any] = {"input_ids": torch.tensor(token_ids, device=self.device), "use_cache": False}
         if cache is not None:
             cache.make_room()
-            given |= {"past_key_values": cache, "use_cache": True}
+            given |= {"past_key_values": cache.for_model, "use_cache": True}
             mask = cache.mask(self.device) if cache.n_rows > 1 else None
             if cache.n_rows > 1:
                 given |= {"attention_mask": mask, "position_ids": cache.positions(self.device)}
@@ -145,5 +145,3 @@ class Reader:
 def value_at(hook: HookPoint, hidden: Float[Tensor, "text position d_hook"]) -> Float[Tensor, "text position d_hook"]:
     """A hook point's value, of what its module gets or gives."""
     return hidden if hook.adjust is None else hook.adjust(hidden)
-
-

@@ -46,9 +46,7 @@ class Row:
         is_aborted: Whether a rule has ended it.
     """
 
-    def __init__(
-        self, request: GenerationRequest, text: AnswerText, editors: Editors, cache: TextCache | None
-    ) -> None:
+    def __init__(self, request: GenerationRequest, text: AnswerText, editors: Editors, cache: TextCache | None) -> None:
         self.request, self.text, self.cache = request, text, cache
         self.tokens = list(request.prompt)
         self.n_read = self.n_judged = 0

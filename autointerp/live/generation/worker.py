@@ -42,7 +42,7 @@ class Worker:
         self._waiting: deque[Flight] = deque()
         self._alone: deque[tuple[Flight, Row]] = deque()
         self._flights: dict[int, Flight] = {}
-        self._answers: deque[tuple[Row, tuple[SourceEdits | None, ...] | BaseException]] = deque()
+        self._answers: deque[tuple[Row, tuple[tuple[SourceEdits, ...] | None, ...] | BaseException]] = deque()
         self._thread: threading.Thread | None = None
         self._is_closing = self._is_stopped = False
         _WORKERS.add(self)
@@ -242,7 +242,9 @@ class Worker:
         """Pass on a token; says whether it ends the answer, which is then passed on too."""
         row.take(chosen.token_id, chosen.log_prob)
         certain = "" if chosen.token_id in self._ends else row.text.add(chosen.token_id)
-        is_full = len(row.log_probs) >= self._limit(row) or (self._window is not None and len(row.tokens) >= self._window)
+        is_full = len(row.log_probs) >= self._limit(row) or (
+            self._window is not None and len(row.tokens) >= self._window
+        )
         is_stopped = chosen.token_id in self._ends or row.text.is_stopped
         if is_full or is_stopped:
             certain += row.text.end()
@@ -285,8 +287,13 @@ class Worker:
 
     def _fail_all(self, error: BaseException) -> None:
         """End all requests: the model failed, or nobody goes on."""
-        told = error if isinstance(error, AutointerpError) else GenerationError(
-            f"the model can't go on ({in_one_line(error, with_kind=True)})", "ask for less at once, or begin another run"
+        told = (
+            error
+            if isinstance(error, AutointerpError)
+            else GenerationError(
+                f"the model can't go on ({in_one_line(error, with_kind=True)})",
+                "ask for less at once, or begin another run",
+            )
         )
         told.__cause__ = error if told is not error else None
         with self._wake:
