@@ -27,6 +27,12 @@ def serve(
     alias: Annotated[
         list[str] | None, typer.Option(metavar="NAME=SOURCE", help="another name of a source for clients; repeatable")
     ] = None,
+    longest_prompt: Annotated[
+        int | None, typer.Option(min=1, metavar="TOKENS", help="of a chat; as much as the model reads where unset")
+    ] = None,
+    longest_answer: Annotated[int, typer.Option(min=1, metavar="TOKENS", help="who asks for more gets so many")] = 2048,
+    n_waiting: Annotated[int, typer.Option(min=0, metavar="N", help="requests that may wait; more are refused")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.1, metavar="S", help="that a request may take")] = 300.0,
 ) -> None:
     """Answer clients over HTTP: Goodfire's and OpenAI's."""
     from autointerp.library.client import open
@@ -46,7 +52,8 @@ def serve(
             f"who reaches {host} could run the model", f"give a key by --api-key-file or {KEY_VARIABLE}, or stay local"
         )
     hosts = {host, "127.0.0.1", "::1", "localhost", *(allow_host or [])} if is_private else None
-    serving = Serving(client, Limits(), aliases)
+    limits = Limits(n_waiting=n_waiting, seconds=seconds, longest_prompt=longest_prompt, longest_answer=longest_answer)
+    serving = Serving(client, limits, aliases)
     for trouble in serving.warm():
         typer.echo(trouble, err=True)
     serve_app(make_app(serving, Access(hosts, key)), host, port, lambda at: typer.echo(f"Serving at {at}"))

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from autointerp.serve import ember
+from autointerp.serve import ember, openai
 from autointerp.serve.errors import add_handlers
 from autointerp.serve.guard import Guard
 from autointerp.serve.serving import Serving
@@ -50,4 +50,5 @@ def make_app(serving: Serving, access: Access | None = None) -> FastAPI:
     add_handlers(app)
     app.add_middleware(Guard, body_bytes=serving.limits.body_bytes, key=access.key, hosts=access.hosts)
     app.include_router(ember.router(serving))
+    app.include_router(openai.router(serving))
     return app

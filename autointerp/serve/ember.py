@@ -11,8 +11,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from autointerp.errors import ServeError
 from autointerp.library.feature import Feature, FeatureGroup
 from autointerp.library.inspector import ContextInspector
+from autointerp.serve import ember_chat
+from autointerp.serve.controllers import Controller
 from autointerp.serve.serving import Serving
 from autointerp.serve.shapes import Conversation, Shape, Text, TopK, plain
 from autointerp.store.neighbors import LABEL_SPACE
@@ -68,6 +71,7 @@ class Inspect(Shape):
     aggregate_by: Literal["count", "frequency", "mean", "max", "sum"] = "count"
     include_feature_indexes: Annotated[list[Index], Field(min_length=1, max_length=_MOST_FEATURES)] | None = None
     model: Text | None = None
+    controller: Controller | None = None
 
 
 def router(serving: Serving) -> APIRouter:
@@ -137,6 +141,10 @@ def router(serving: Serving) -> APIRouter:
     @routes.post("/chat-attribution/compute-features")
     async def inspect(request: Request, asked: Inspect) -> Any:
         source = names.source(asked.model)
+        if asked.controller is not None and asked.controller.edits_anything:
+            raise ServeError(
+                "what features do in a variant is not told here", "inspect the model by its name, or reset the variant"
+            )
 
         def read() -> JSONResponse:
             text = features.inspect(plain(asked.messages), asked.include_feature_indexes, source=source)
@@ -144,6 +152,7 @@ def router(serving: Serving) -> APIRouter:
 
         return await serving.model.answer(request, read)
 
+    ember_chat.add_routes(routes, serving)
     return routes
 
 

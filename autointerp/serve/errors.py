@@ -52,6 +52,7 @@ _STATUS: Sequence[tuple[type[AutointerpError], int]] = (
     (CompareError, 400),
     (SubjectError, 400),
 )
+_OUR_OWN = HTTPException(500, "the server can't answer this: its log says why")
 _RETRY_AFTER_S = 2
 _LONGEST = 1_000
 _KINDS = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -63,6 +64,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _told)
     app.add_exception_handler(RequestValidationError, _told)
     app.add_exception_handler(ClientGoneError, _told)
+    app.add_exception_handler(Exception, _told)  # which the server's log has with its traceback
 
 
 def _told(request: Request, error: Exception) -> Response:
@@ -73,8 +75,10 @@ def _told(request: Request, error: Exception) -> Response:
             return refused(HTTPException(422, _faults(error.errors())))
         case AutointerpError():
             return refused(as_http(error))
-        case _:
+        case ClientGoneError():
             return Response(status_code=499)  # nobody reads it
+        case _:
+            return refused(_OUR_OWN)
 
 
 def as_http(error: AutointerpError) -> HTTPException:
@@ -83,7 +87,7 @@ def as_http(error: AutointerpError) -> HTTPException:
     headers = {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503) else None
     if status == 500:
         _LOG.error("%s", error)  # it may name the server's own files
-        return HTTPException(500, "the server can't answer this: its log says why")
+        return _OUR_OWN
     return HTTPException(status, f"{error.problem}: {error.remedy}", headers)
 
 

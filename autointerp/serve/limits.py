@@ -26,14 +26,18 @@ class Limits:
     Attributes:
         body_bytes: Of a request's body.
         n_waiting: Requests that wait for the model, or for the store, beside those under way; more are refused.
-        n_chats: Answers that are being written at once.
+        n_chats: Answers that are being written at once; others wait for their places.
         seconds: Of a request, from its first byte to the last of the answer.
+        longest_prompt: Tokens of a conversation that is answered; None for what the model reads.
+        longest_answer: Tokens; who asks for more gets so many.
     """
 
     body_bytes: int = 8 * 2**20
     n_waiting: int = 64
     n_chats: int = 64
     seconds: float = 300.0
+    longest_prompt: int | None = None
+    longest_answer: int = 2048
 
 
 class ClientGoneError(ConnectionError):
@@ -65,7 +69,7 @@ class Line:
             TimeLimitError: If it took too long.
             ClientGoneError: If the client is gone.
         """
-        done = asyncio.wrap_future(self._submit(work))
+        done = asyncio.wrap_future(self.submit(work))
         gone = asyncio.ensure_future(disconnected(request))
         try:
             either: set[asyncio.Future[Any]] = {done, gone}
@@ -79,7 +83,12 @@ class Line:
             gone.cancel()
             done.cancel()
 
-    def _submit(self, work: Callable[[], T]) -> "Future[T]":
+    def submit(self, work: Callable[[], T]) -> "Future[T]":
+        """Have some work done by a thread, whoever waits for it.
+
+        Raises:
+            BusyError: If too many wait.
+        """
         with self._lock:
             if self.n_taken >= self._n_most:
                 raise BusyError(f"{self.n_taken} requests wait for the {self._kind}", "try again in a few seconds")

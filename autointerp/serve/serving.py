@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from autointerp.errors import AutointerpError
 from autointerp.library.client import Client
+from autointerp.live.generation.request import GenerationLimits
+from autointerp.serve.chats import Chats
 from autointerp.serve.limits import Limits, Line
 from autointerp.serve.names import Names
 
@@ -19,6 +21,7 @@ class Serving:
         names: What models and features are called.
         store: The line of what reads the store.
         model: The line of what runs the model, one request at a time; answers are written beside it.
+        chats: The line of answers.
     """
 
     def __init__(self, client: Client, limits: Limits, aliases: Mapping[str, str] | None = None) -> None:
@@ -27,6 +30,11 @@ class Serving:
         self.names = Names(client, aliases)
         self.store = Line("store", _STORE_THREADS, limits)
         self.model = Line("model", 1, limits)
+        self.chats = Chats(limits)
+        for run in client.runs:
+            run.live.limits = GenerationLimits(
+                longest_prompt=limits.longest_prompt, n_waiting=limits.n_chats, seconds=limits.seconds
+            )
 
     def warm(self) -> Iterator[str]:
         """Load what requests need, since clients wait seconds only; what can't be loaded is told, and the rest serves.
@@ -44,8 +52,14 @@ class Serving:
                 self.client.features.inspect("a", source=source)
             except AutointerpError as error:
                 yield f"nothing is read by {source}: {error.problem}"
+                continue
+            try:
+                self.client.chat.completions.create([{"role": "user", "content": "a"}], source, max_completion_tokens=1)
+            except AutointerpError as error:
+                yield f"no chats with {source}: {error.problem}"
 
     def close(self) -> None:
         """Begin nothing more."""
         self.store.close()
         self.model.close()
+        self.chats.line.close()

@@ -58,7 +58,7 @@ def test_a_rerank_gives_what_was_given_most_relevant_first(address: str) -> None
 
 def test_a_token_tells_what_fires_strongest_first_and_every_feature_that_is_asked_for(address: str) -> None:
     tokens = ember(address, "/chat-attribution/compute-features", {"messages": TALK})["tokens"]
-    assert "".join(token["token"] for token in tokens).strip() == "u: Is there a piano?"
+    assert "".join(token["token"] for token in tokens).strip() == "you said Is there a piano?"
     (piano,) = (token for token in tokens if token["token"] == " piano")
     assert piano["attributions"][0]["index_in_sae"] == 7
     body = {"messages": TALK, "include_feature_indexes": [1, 7], "aggregate_by": "max"}

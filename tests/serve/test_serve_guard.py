@@ -67,7 +67,7 @@ def test_a_body_that_is_too_large_is_not_read_whether_or_not_its_size_is_said(se
 def test_who_would_wait_behind_too_many_is_told_when_to_try_again(serving: Serving) -> None:
     with limited(serving, Limits(n_waiting=0)) as (at, other):
         free = threading.Event()
-        held = [other.store._submit(free.wait) for _ in range(4)]
+        held = [other.store.submit(free.wait) for _ in range(4)]
         response = ask(at, SEARCH)
         assert "try again in a few seconds" in told(response, 429)
         assert int(response.headers["Retry-After"]) > 0
@@ -80,7 +80,7 @@ def test_a_request_that_takes_too_long_is_told_so(serving: Serving) -> None:
     with limited(serving, Limits(seconds=0.2)) as (at, other):
         free = threading.Event()
         for _ in range(4):
-            other.store._submit(free.wait)
+            other.store.submit(free.wait)
         assert "no answer in 0.2 s" in told(ask(at, SEARCH), 504)
         free.set()
 
@@ -88,7 +88,7 @@ def test_a_request_that_takes_too_long_is_told_so(serving: Serving) -> None:
 def test_a_client_that_goes_away_leaves_the_line(serving: Serving) -> None:
     with limited(serving, Limits()) as (at, other):
         free = threading.Event()
-        held = [other.store._submit(free.wait) for _ in range(4)]
+        held = [other.store.submit(free.wait) for _ in range(4)]
         with pytest.raises(httpx.ReadTimeout):
             httpx.get(at + SEARCH, timeout=0.2)
         gone = threading.Event()

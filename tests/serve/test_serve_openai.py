@@ -1,0 +1,169 @@
+"""What the unmodified client of OpenAI gets from a run that is served."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+from openai.types.chat import ChatCompletionMessageParam
+
+from autointerp.identity import stable_uuid
+from autointerp.library.client import Client
+from autointerp.serve.serving import Serving
+from tests.docs.pages import ROOT, read_page
+from tests.docs.world import SERVED_AT, in_small
+from tests.serve.asking import SOURCE, ask, told
+
+RIVER: list[ChatCompletionMessageParam] = [{"role": "user", "content": "the river"}]
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Iterator[OpenAI]:
+    with OpenAI(api_key="unused", base_url=f"{address}/v1", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def ours(serving: Serving) -> Client:
+    return serving.client
+
+
+@pytest.fixture(scope="module")
+def piano(ours: Client) -> dict[str, Any]:
+    return ours.variant().set(7, 4.0, unit="max").controller
+
+
+def test_an_answer_is_what_the_library_answers(client: OpenAI, ours: Client) -> None:
+    reply = client.chat.completions.create(model="planted", messages=RIVER, max_tokens=5, temperature=0.7, seed=3)
+    expected = ours.chat.completions.create(RIVER, max_completion_tokens=5, temperature=0.7, top_p=1, seed=3)
+    assert reply.choices[0].message.content == str(expected)
+    assert reply.choices[0].message.role == "assistant"
+    assert (reply.choices[0].finish_reason, reply.model) == ("length", SOURCE)
+    assert reply.usage is not None
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.total_tokens) == (6, 5, 11)
+
+
+def test_a_controller_steers_and_the_answer_tells_what_was_edited(client: OpenAI, piano: dict[str, Any]) -> None:
+    settings: Any = {"model": SOURCE, "messages": RIVER, "max_tokens": 4, "temperature": 0}
+    plain = client.chat.completions.create(**settings)
+    steered = client.chat.completions.create(**settings, extra_body={"controller": piano})
+    assert "piano" not in str(plain.choices[0].message.content)
+    assert steered.choices[0].message.content == " piano" * 4
+    edited: Any = steered.to_dict()["edited"]
+    assert (edited["n_prompt"], edited["n_generated"], edited["n_features"]) == (6, 3, 1)
+    empty = client.chat.completions.create(**settings, extra_body={"controller": {"interventions": [], "scopes": []}})
+    assert empty.choices[0].message.content == plain.choices[0].message.content
+
+
+def test_a_stream_says_what_the_whole_answer_says_and_ends_with_usage(client: OpenAI, piano: dict[str, Any]) -> None:
+    settings: Any = {"model": "planted", "messages": RIVER, "max_completion_tokens": 4, "temperature": 0}
+    whole = client.chat.completions.create(**settings, extra_body={"controller": piano})
+    pieces = list(
+        client.chat.completions.create(
+            **settings, stream=True, stream_options={"include_usage": True}, extra_body={"controller": piano}
+        )
+    )
+    *said, last = pieces
+    assert "".join(piece.choices[0].delta.content for piece in said) == whole.choices[0].message.content
+    assert len(said) > 2
+    assert [piece.choices[0].delta.role for piece in said] == ["assistant", *[None] * (len(said) - 1)]
+    assert [piece.choices[0].finish_reason for piece in said] == [*[None] * (len(said) - 1), "length"]
+    assert (last.choices, last.usage) == ([], whole.usage)
+    assert len({piece.id for piece in pieces}) == 1
+    without = list(client.chat.completions.create(**settings, stream=True))
+    assert all(piece.choices and piece.usage is None for piece in without)
+
+
+def test_a_stop_text_and_a_system_prompt_of_a_developer_do_what_they_say(client: OpenAI, piano: dict[str, Any]) -> None:
+    reply = client.chat.completions.create(
+        model="planted", messages=RIVER, stop=" piano", temperature=0, extra_body={"controller": piano}
+    )
+    assert (reply.choices[0].message.content, reply.choices[0].finish_reason) == ("", "stop")
+    messages: list[ChatCompletionMessageParam] = [{"role": "developer", "content": "of a ship"}, *RIVER]
+    reply = client.chat.completions.create(model="planted", messages=messages, max_tokens=1)
+    assert reply.usage is not None
+    assert reply.usage.prompt_tokens == 11
+
+
+def test_a_condition_that_aborts_ends_the_answer_and_is_told(client: OpenAI, ours: Client) -> None:
+    variant = ours.variant().set(7, 4.0, unit="max").abort_when(ours.features.get(7) > 0.1)
+    settings: Any = {"model": "planted", "messages": RIVER, "extra_body": {"controller": variant.controller}}
+    reply = client.chat.completions.create(**settings)
+    assert reply.choices[0].finish_reason == "content_filter"
+    (event,) = reply.to_dict()["events"]
+    assert event["aborted"]
+    pieces = list(client.chat.completions.create(**settings, stream=True))
+    assert pieces[-1].choices[0].finish_reason == "content_filter"
+
+
+def test_models_are_listed_by_all_their_names(client: OpenAI) -> None:
+    names = [model.id for model in client.models.list()]
+    assert names == ["planted", "smollm2-135m-instruct", SOURCE]
+    assert client.models.retrieve(SOURCE).id == SOURCE
+    with pytest.raises(openai.NotFoundError, match="there is no model 'gpt-5' here"):
+        client.models.retrieve("gpt-5")
+    with pytest.raises(openai.NotFoundError, match="models are planted"):
+        client.chat.completions.create(model="gpt-5", messages=RIVER)
+
+
+def feature(index: int, **besides: Any) -> dict[str, Any]:
+    return {"uuid": stable_uuid(f"{SOURCE}:{index}"), "label": "", "index_in_sae": index, **besides}
+
+
+def nudge(index: int = 7, **changes: Any) -> dict[str, Any]:
+    return {"mode": "nudge", "features": {"features": [feature(index)]}, "value": 1.0, "unit": "max", **changes}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ({"messages": []}, 422, "messages: "),
+        ({"messages": [{"role": "user"}]}, 422, "messages.0.content: Field required"),
+        ({"messages": [{"role": "user", "content": None}]}, 422, "messages.0.content"),
+        ({"messages": [{"role": "wizard", "content": "a"}]}, 400, "there is no role 'wizard' in a chat"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "image_url"),
+        ({"messages": RIVER * 10_000}, 422, "at most 1000 items"),
+        ({"messages": [{"role": "user", "content": "river " * 100}]}, 400, "tokens"),
+        ({"temperature": 3}, 400, "temperature can't be 3"),
+        ({"temperature": "hot"}, 422, "temperature: "),
+        ({"top_p": 0}, 400, "top_p"),
+        ({"max_tokens": 0}, 400, "max_completion_tokens"),
+        ({"stop": [""]}, 400, "stop texts"),
+        ({"stop": ["a"] * 17}, 400, "stop texts"),
+        ({"n": 2}, 400, "n 2 is not offered here"),
+        ({"logprobs": True}, 400, "logprobs"),
+        ({"tools": [{"type": "function"}]}, 400, "tools"),
+        ({"response_format": {"type": "json_object"}}, 400, "response_format"),
+        ({"presence_penalty": 0.5}, 400, "presence_penalty 0.5"),
+        ({"controller": 5}, 422, "controller: "),
+        ({"controller": {"interventions": [nudge(mode="mul")]}}, 400, "multiplying"),
+        ({"controller": {"interventions": [nudge(value=1e9)]}}, 400, "absurd"),
+        ({"controller": {"interventions": [nudge(), nudge(mode="pin")]}}, 400, "in two modes or units"),
+        ({"controller": {"interventions": [nudge(features={"features": []})]}}, 422, "features.features"),
+        ({"controller": {"interventions": [nudge(features={"features": [feature(99)]})]}}, 404, "no feature here"),
+        ({"controller": {"interventions": [nudge(3)]}}, 400, "fires nowhere in the corpus"),
+        ({"controller": {"interventions": [nudge()], "edit_scope": {"kind": "role"}}}, 400, "role"),
+        ({"controller": {"scopes": [{}]}}, 422, "conditionals: Field required"),
+    ],
+)
+def test_what_makes_no_sense_or_is_not_offered_is_told_in_one_line(
+    address: str, body: dict[str, Any], status: int, message: str
+) -> None:
+    for stream in (False, True):
+        assert message in told(ask(address, CHAT, {"messages": RIVER, "stream": stream, **body}), status)
+
+
+def test_the_client_does_all_that_the_page_shows(
+    address: str, planted_runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = [block.text for block in read_page(ROOT / "docs/serve.md").blocks if "import openai" in block.text]
+    (program,) = blocks
+    with contextlib.chdir(planted_runs):
+        exec(in_small(program).replace(SERVED_AT, address), {})
+    plain, steered = capsys.readouterr().out.splitlines()
+    assert plain.endswith(" length")
+    assert steered.count(" piano") > 5 > plain.count(" piano")
