@@ -118,6 +118,11 @@ class Embedder:
         """Length of a vector."""
         return self._model.dim
 
+    def has_word(self, word: str) -> bool:
+        """Whether the model has a token for a word; else it knows of it only how its parts are spelled."""
+        alone, nothing = self._model.token_ids([valid_text(word), ""])
+        return len(alone) == len(nothing) + 1
+
     @property
     def _model(self) -> SentenceModel:
         with self._lock:

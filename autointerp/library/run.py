@@ -359,7 +359,12 @@ class Run(DosedRun):
     @property
     def embedder_name(self) -> str:
         """The model that queries are embedded by, and labels have to be."""
-        return (self._embedder or self.search_settings.embedders()[0]).name
+        return self.embedder.name
+
+    @property
+    def embedder(self) -> TextEmbedder:
+        """That model."""
+        return self._embedder or self.search_settings.embedders()[0]
 
     @cached_property
     def search_settings(self) -> SearchSettings:

@@ -19,7 +19,7 @@ are passed over: the lower the feature's layer, the less the values say about wh
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ from autointerp.subject.model import Subject
 
 # Logits held at once.
 _CHUNK = 16_000_000
+# Directions held at once in float32.
+_DIRECTIONS = 8192
 _HEADS = ("lm_head.weight", "embed_out.weight")
 _RESIDUAL_HOOKS = frozenset(
     {"hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out", "hook_embed"}
@@ -224,17 +226,45 @@ def extreme_logits(
     n_rows = max(1, _CHUNK // max(len(weights), 1))
     for start in range(0, len(decoder) if n_kept else 0, n_rows):
         rows = slice(start, start + n_rows)
-        written = nn.functional.normalize(decoder[rows].detach().to(weights.device, weights.dtype), dim=1)
-        if projection.weights is not None:
-            written = written @ projection.weights
-        if unembedding.subtracts_mean:
-            written = written - written.mean(dim=1, keepdim=True)
-        written = written * unembedding.scale
+        written = _written(decoder[rows], projection, unembedding)
         logits = (written @ weights.T).sub_((written @ mean)[:, None])
         found.top_tokens[rows], found.top_logits[rows] = _highest(logits, n_kept)
         found.bottom_tokens[rows], negated = _highest(logits.neg_(), n_kept)
         found.bottom_logits[rows] = -negated
     return found
+
+
+def token_logits(
+    decoder: Float[Tensor, "feature d_out"],
+    projection: Projection,
+    unembedding: Unembedding,
+    token_ids: Sequence[int],
+) -> Float32[np.ndarray, "feature token"]:
+    """Project decoder directions onto some tokens; values are those of `extreme_logits`.
+
+    Args:
+        decoder: Directions, of any length; the logits of one of length 0 are all 0.
+        projection: From where the coder writes to the residual stream.
+        unembedding: Final norm and head.
+        token_ids: The tokens.
+    """
+    weights = unembedding.weights.float()
+    towards = weights[list(token_ids)] - weights.mean(dim=0)
+    rows = range(0, len(decoder), _DIRECTIONS)
+    found = [_written(decoder[i : i + _DIRECTIONS], projection, unembedding) @ towards.T for i in rows]
+    return torch.cat(found).cpu().numpy()
+
+
+def _written(
+    decoder: Float[Tensor, "feature d_out"], projection: Projection, unembedding: Unembedding
+) -> Float[Tensor, "feature d_model"]:
+    """Directions of length 1 as they come to the head, past the final norm."""
+    written = nn.functional.normalize(decoder.detach().to(unembedding.weights.device, torch.float32), dim=1)
+    if projection.weights is not None:
+        written = written @ projection.weights
+    if unembedding.subtracts_mean:
+        written = written - written.mean(dim=1, keepdim=True)
+    return written * unembedding.scale
 
 
 def _highest(

@@ -2,8 +2,9 @@
 
 1. A specification is cut into *facets*: its words that say something, each once by its stem, without what only asks
    ("talk about", "write"). An answer mentions a facet where one of its words has the same stem, or a vector whose
-   cosine with the facet's is at least `CLOSE`. Facets are the specification's own words: that a feature promotes its
-   own tokens counts for nothing unless they are close to what was asked for.
+   cosine with the facet's is at least `CLOSE`, both being words that the embedder knows: of one that it cuts into
+   parts it has only the spelling, by which a made-up word is close to some real ones. Facets are the specification's
+   own words: that a feature promotes its own tokens counts for nothing unless they are close to what was asked for.
 2. The *concept score* of an answer is the mean of the share of facets that it mentions and of the cosine of its vector
    and the specification's, negative ones counting 0. Where examples are given, it is by how much closer the answer is
    to those with the concept than to those without, and there are no facets.
@@ -13,7 +14,7 @@
    a width also where no answer changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,11 +114,13 @@ class Concept:
 
     Attributes:
         facets: Words of the specification; none where examples say what is meant.
+        known: Whether the embedder knows each.
 
     Args:
         specification: In words.
         embedder: Gives vectors of words and texts.
         examples: Texts with what is asked for, and as many or more without; none where the words are to say it.
+        is_known: Whether the embedder knows a word as a whole; others are mentioned by their stem only.
 
     Raises:
         SearchError: If the specification has no word.
@@ -128,9 +131,12 @@ class Concept:
         specification: str,
         embedder: TextEmbedder,
         examples: tuple[Sequence[str], Sequence[str]] | None = None,
+        is_known: Callable[[str], bool] = bool,
     ) -> None:
         self._embedder = embedder
+        self._is_known = is_known
         self.facets = facets_of(specification) if examples is None else ()
+        self.known = tuple(map(is_known, self.facets))
         self._of_facets = embedder.embed(self.facets) if self.facets else np.zeros((0, 1), np.float32)
         if examples is None:
             self._towards, self._away = embedder.embed([specification])[0], None
@@ -152,8 +158,10 @@ class Concept:
         if not words:
             return np.zeros(len(self.facets), dtype=np.bool_)
         stems = {stem(word) for word in words}
-        closest = (self._of_facets @ self._embedder.embed(words).T).max(axis=1)
-        found: Bool[np.ndarray, " facet"] = np.logical_or(closest >= CLOSE, [stem(f) in stems for f in self.facets])
+        found = np.array([stem(facet) in stems for facet in self.facets], dtype=np.bool_)
+        if known := [word for word in words if self._is_known(word)] if any(self.known) else []:
+            closest = (self._of_facets @ self._embedder.embed(known).T).max(axis=1)
+            found |= (closest >= CLOSE) & np.array(self.known)
         return found
 
 
