@@ -104,11 +104,9 @@ def test_controls_are_as_long_as_what_they_are_held_against(client: Client, live
     alike = controls.features_alike(histograms, coder, 0.02, list(values))
     assert not {SHIP, RIVER, DEAD} & set(alike.tolist())
     others = controls.random_features(source_id, coder, alike, norm, 4, seed=1)
-    features = [edit.feature_index for (of,) in others for edit in of.edits if isinstance(edit, Edit)]
-    assert len(set(features)) == 4
-    assert [controls.norm_of(coder, {e.feature_index: e.value}) for (of,) in others for e in of.edits] == pytest.approx(
-        [norm] * 4
-    )
+    edits = [edit for (of,) in others for edit in of.edits if isinstance(edit, Edit)]
+    assert len({of.feature_index for of in edits}) == 4
+    assert [controls.norm_of(coder, {of.feature_index: of.value}) for of in edits] == pytest.approx([norm] * 4)
     assert controls.random_features(source_id, coder, alike[:0], norm, 4, seed=1) == []
 
 
