@@ -10,6 +10,7 @@ from autointerp.identity import FeatureKey
 from autointerp.library.trials import LabelTrials, TrialChoice
 from autointerp.records import Context, FeatureFilter, SearchHit, SourceRecord
 from autointerp.records.dose import Dose
+from autointerp.records.live import EVERY_TOKEN, EditScope, SourceEdits
 
 if TYPE_CHECKING:
     from autointerp.library.feature_view import FeatureView
@@ -58,7 +59,12 @@ class Backend(Protocol):
     def strongest(self, features: Sequence[int], source_id: str, n: int) -> Mapping[int, list[Context]]: ...
 
     def firings(
-        self, texts: "Iterable[Readable]", source_id: str | None, on_progress: Callable[[int], None] | None = None
+        self,
+        texts: "Iterable[Readable]",
+        source_id: str | None,
+        on_progress: Callable[[int], None] | None = None,
+        edits: Sequence[SourceEdits] = (),
+        scope: EditScope = EVERY_TOKEN,
     ) -> "Iterator[TextFirings]": ...
 
     def doses(self, features: Sequence[FeatureKey], source: str | None) -> Sequence[Dose]: ...

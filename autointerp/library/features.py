@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from autointerp.errors import FilterError, SearchError
 from autointerp.library.backend import Backend
+from autointerp.library.chat.steering import Model, Steerer
 from autointerp.library.dosed import DosedFeatures
 from autointerp.library.feature import Feature, FeatureGroup
+from autointerp.library.filtering import feature_filter
 from autointerp.library.inspector import ContextInspector
 from autointerp.library.names import AnyFeature, Names, SomeFeatures, by_source
 from autointerp.library.on_texts import Groups, Progress, activations, inspect
 from autointerp.records import FeatureFilter, SearchHit
-from autointerp.store.known import check_count, shown
+from autointerp.records.live import EVERY_TOKEN
+from autointerp.store.known import check_count
 from autointerp.store.neighbors import LABEL_SPACE
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ class Features(DosedFeatures):
     def __init__(self, runs: Sequence[Backend]) -> None:
         self._runs = runs
         self._names = Names(runs)
+        self._steerer = Steerer(runs)
 
     def __repr__(self) -> str:
         return f"<Features of {', '.join(run.name for run in self._runs)}>"
@@ -82,7 +86,7 @@ class Features(DosedFeatures):
             raise SearchError(f"the runs are embedded by different models: {told}", "search them one by one")
 
         def ask(run: Backend) -> list[SearchHit]:
-            return run.search(query, top_k, _filter(run, min_score, density, source, explainer), min_relevance)
+            return run.search(query, top_k, feature_filter(run, min_score, density, source, explainer), min_relevance)
 
         return self._best(self._each(ask), top_k)
 
@@ -151,7 +155,7 @@ class Features(DosedFeatures):
             sources = ", ".join(source for _, source, _ in asked)
             raise SearchError(f"features of several sources are named ({sources})", "ask for one source at a time")
         ((run, source, indices),) = asked
-        where = _filter(run, min_score, density, None, explainer)
+        where = feature_filter(run, min_score, density, None, explainer)
         hits = run.neighbors(indices, space, top_k, source, where)
         return FeatureGroup(feature_of(hit, run) for hit in hits)
 
@@ -194,6 +198,7 @@ class Features(DosedFeatures):
         *,
         source: str | None = None,
         aggregate_by: str = "frequency",
+        model: Model = None,
     ) -> ContextInspector:
         """What features do on a text or a conversation, token by token; docs/inspect.md goes on from here.
 
@@ -204,8 +209,10 @@ class Features(DosedFeatures):
             features: Only these, of one source; all of the source where None.
             source: The source; that of the features, or the only one, where None.
             aggregate_by: What `.top` goes by: `frequency`, `mean`, `max` or `sum` over the tokens.
+            model: A variant, whose edits are made while the text is read: what features do is what they do as edited.
 
         Raises:
+            VariantError: If the variant is of another model, or has conditions, which hold for answers only.
             SubjectError: If the model or a coder can't be loaded any more, or the text can't be read.
             SearchError: If there is no such aggregate, or features are of several sources.
             UnknownFeatureError: If there is no such feature.
@@ -218,9 +225,16 @@ class Features(DosedFeatures):
             'ship'
             >>> text.matrix().shape
             (5, 12)
+            >>> pinned = client.variant().set(7, 1, mode="pin", unit="activation")
+            >>> client.features.inspect("a ship", [7], model=pinned).matrix().toarray().min() > 0.9
+            True
         """
+        steering = None if model is None else self._steerer.read(model)
+        if source is None and features is None and steering is not None:
+            source = steering.source.source_id
         run, of, indices = self._columns(features, source)
-        return inspect(run, of, text, indices, aggregate_by, lambda some: self._described(run, of, some))
+        edits, scope = ((), EVERY_TOKEN) if steering is None else steering.on_text(of)
+        return inspect(run, of, text, indices, aggregate_by, lambda some: self._described(run, of, some), edits, scope)
 
     def activations(
         self,
@@ -366,35 +380,4 @@ def feature_of(hit: SearchHit, run: Backend) -> Feature:
         tokens=hit.tokens,
         run=run.name,
         backend=run,
-    )
-
-
-def _filter(
-    run: Backend,
-    min_score: float | Mapping[str, float] | None,
-    density: float | tuple[float, float] | None,
-    source: str | Iterable[str] | None,
-    explainer: str | None,
-) -> FeatureFilter:
-    least = {} if min_score is None else min_score
-    if not isinstance(least, Mapping):
-        least = dict.fromkeys(run.scorers(), least)
-    match density:
-        case None:
-            low, high = 0.0, 1.0
-        case [low, high]:
-            pass
-        case _:
-            low, high = 0.0, density
-    if not (source is None or isinstance(source, Iterable)):
-        raise FilterError(f"there is no source {shown(source)}", "name it as model@source, or several in a list")
-    if not (explainer is None or isinstance(explainer, str)):
-        raise FilterError(f"{shown(explainer)} is no explainer's name", "name one")
-    sources = [source] if isinstance(source, str) else source
-    return FeatureFilter(
-        sources=None if sources is None else frozenset(sources),
-        min_score=least,
-        min_density=low,
-        max_density=high,
-        explainer=explainer,
     )

@@ -11,6 +11,7 @@ from autointerp.library.backend import Backend
 from autointerp.library.feature import FeatureGroup
 from autointerp.library.inspector import ContextInspector
 from autointerp.library.scales import Scales
+from autointerp.records.live import EVERY_TOKEN, EditScope, SourceEdits
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -23,10 +24,17 @@ Lookup = Callable[[Sequence[int]], FeatureGroup]
 
 
 def inspect(
-    run: Backend, source: str, text: "Readable", features: Sequence[int] | None, aggregate_by: str, lookup: Lookup
+    run: Backend,
+    source: str,
+    text: "Readable",
+    features: Sequence[int] | None,
+    aggregate_by: str,
+    lookup: Lookup,
+    edits: Sequence[SourceEdits] = (),
+    scope: EditScope = EVERY_TOKEN,
 ) -> ContextInspector:
     """What the features of one source do on one text; see `Features.inspect`."""
-    (firings,) = run.firings([text], source)
+    (firings,) = run.firings([text], source, None, edits, scope)
     fired = np.unique(firings.feature).tolist()
     return ContextInspector(firings, Scales(run.activation_histograms(fired, source)), lookup, features, aggregate_by)
 

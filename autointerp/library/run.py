@@ -30,6 +30,7 @@ from autointerp.records import (
     SourceRecord,
     Split,
 )
+from autointerp.records.live import EVERY_TOKEN, EditScope, SourceEdits
 from autointerp.run.on_disk.lock import is_under_way
 from autointerp.run.on_disk.paid import find_paid
 from autointerp.search.describe import describe
@@ -257,6 +258,8 @@ class Run(DosedRun):
         texts: "Iterable[Readable]",
         source_id: str | None = None,
         on_progress: Callable[[int], None] | None = None,
+        edits: Sequence[SourceEdits] = (),
+        scope: EditScope = EVERY_TOKEN,
     ) -> "Iterator[TextFirings]":
         """What the features of one source do on texts and conversations, in order, lazily; see `live.firings`.
 
@@ -266,6 +269,8 @@ class Run(DosedRun):
             texts: Each a text, or a list of messages.
             source_id: The source; the run's only one where None.
             on_progress: Told how many texts are done.
+            edits: Made while they are read.
+            scope: The tokens that are edited.
 
         Raises:
             StoreError: If there is no such source, or several and none is named.
@@ -276,7 +281,7 @@ class Run(DosedRun):
 
         source = self.reader.source(source_id)
         live = self.live.of_source(source)
-        return (firings for (firings,) in read_firings(live, texts, [source.source_id], on_progress))
+        return (firings for (firings,) in read_firings(live, texts, [source.source_id], on_progress, edits, scope))
 
     def activation_histograms(
         self, features: Sequence[FeatureKey] | None = None, source_id: str | None = None

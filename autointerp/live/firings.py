@@ -9,6 +9,7 @@ What a text does depends on its own windows alone; which others are run with it 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,9 +19,10 @@ from jaxtyping import Bool, Float32, Int32
 
 from autointerp.devices import is_out_of_memory
 from autointerp.errors import SubjectError
-from autointerp.live.read import Readable, ReadText, read_any
+from autointerp.live.edits import edited
+from autointerp.live.read import Readable, ReadText, edited_tokens, read_any
 from autointerp.live.subject import LiveSubject
-from autointerp.records.live import TextFirings
+from autointerp.records.live import EVERY_TOKEN, EditScope, SourceEdits, TextFirings
 from autointerp.subject.source import Source, Sources
 
 # Batches whose windows are sorted by length together.
@@ -40,6 +42,8 @@ def read_firings(
     texts: Iterable[Readable],
     source_ids: Sequence[str] | None = None,
     on_progress: Callable[[int], None] | None = None,
+    edits: Sequence[SourceEdits] = (),
+    scope: EditScope = EVERY_TOKEN,
 ) -> Iterator[tuple[TextFirings, ...]]:
     """Run texts and conversations, and give what the features of some sources do on each.
 
@@ -50,12 +54,15 @@ def read_firings(
         texts: Read no further ahead than some batches.
         source_ids: The sources; all where None.
         on_progress: Told how many texts are done.
+        edits: Made while the texts are read; what is read of a source that is edited is what it does as edited.
+        scope: The tokens that are edited; none of them is generated.
 
     Yields:
         For each text, in order, one a source. A text without a token has no firing.
 
     Raises:
-        SubjectError: If there is no such source, or a text can't be read; those before it have been given.
+        SubjectError: If there is no such source, its features can't be edited, or a text can't be read; those before it
+            have been given.
     """
     sources = live.sources.sources if source_ids is None else tuple(live.source(name) for name in source_ids)
     is_one = isinstance(texts, Sequence) and len(texts) == 1
@@ -65,17 +72,17 @@ def read_firings(
         try:
             read = read_any(live, text, "the text" if is_one else f"text {number}")
         except SubjectError:
-            yield from _run_texts(live, sources, gathered)
+            yield from _run_texts(live, sources, gathered, edits, scope)
             raise
         gathered.append(read)
         n_gathered += sum(map(len, read.windows))
         if n_gathered >= _BATCHES_AT_ONCE * live.n_tokens_at_once:
-            yield from _run_texts(live, sources, gathered)
+            yield from _run_texts(live, sources, gathered, edits, scope)
             n_done += len(gathered)
             gathered, n_gathered = [], 0
             if on_progress is not None:
                 on_progress(n_done)
-    yield from _run_texts(live, sources, gathered)
+    yield from _run_texts(live, sources, gathered, edits, scope)
     if on_progress is not None and gathered:
         on_progress(n_done + len(gathered))
 
@@ -86,6 +93,8 @@ def run_blocks(
     token_ids: Int32[np.ndarray, "block position"],
     mask: Bool[np.ndarray, "block position"],
     counted: Bool[np.ndarray, "block position"],
+    edits: Sequence[SourceEdits] = (),
+    where: Bool[np.ndarray, "block position"] | None = None,
 ) -> list[list[WindowFirings]]:
     """Run a batch once; in halves, where it does not fit into memory.
 
@@ -95,6 +104,8 @@ def run_blocks(
         token_ids: Special tokens included, padded on the right.
         mask: Where there is a token.
         counted: Where firings are read.
+        edits: Made in all blocks.
+        where: Positions that are edited; none where None.
 
     Returns:
         For each block and source its firings.
@@ -104,7 +115,7 @@ def run_blocks(
     """
     try:
         with live.lock:
-            return _run_at_once(live, sources, token_ids, mask, counted)
+            return _run_at_once(live, sources, token_ids, mask, counted, edits, where)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -116,7 +127,19 @@ def run_blocks(
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     halves = (slice(0, len(token_ids) // 2), slice(len(token_ids) // 2, None))
-    return [of for half in halves for of in run_blocks(live, sources, token_ids[half], mask[half], counted[half])]
+    return [
+        of
+        for half in halves
+        for of in run_blocks(
+            live,
+            sources,
+            token_ids[half],
+            mask[half],
+            counted[half],
+            edits,
+            None if where is None else where[half],
+        )
+    ]
 
 
 def _run_at_once(
@@ -125,10 +148,17 @@ def _run_at_once(
     token_ids: Int32[np.ndarray, "block position"],
     mask: Bool[np.ndarray, "block position"],
     counted: Bool[np.ndarray, "block position"],
+    edits: Sequence[SourceEdits],
+    where: Bool[np.ndarray, "block position"] | None,
 ) -> list[list[WindowFirings]]:
-    hidden = Sources(live.sources.subject, tuple(sources)).read_counted(
-        torch.from_numpy(token_ids), torch.from_numpy(mask.astype(np.int64)), torch.from_numpy(counted)
-    )
+    with ExitStack() as stack:
+        if where is not None and where.any():
+            for of_source in edits:
+                of_blocks = [of_source.edits] * len(token_ids)
+                stack.enter_context(edited(live.source(of_source.source_id), of_blocks, torch.from_numpy(where)))
+        hidden = Sources(live.sources.subject, tuple(sources)).read_counted(
+            torch.from_numpy(token_ids), torch.from_numpy(mask.astype(np.int64)), torch.from_numpy(counted)
+        )
     block, position = np.nonzero(counted)
     of_sources = []
     for source, rows in zip(sources, hidden, strict=True):
@@ -144,13 +174,22 @@ def _run_at_once(
 
 
 def _run_texts(
-    live: LiveSubject, sources: Sequence[Source], texts: Sequence[ReadText]
+    live: LiveSubject,
+    sources: Sequence[Source],
+    texts: Sequence[ReadText],
+    edits: Sequence[SourceEdits],
+    scope: EditScope,
 ) -> Iterator[tuple[TextFirings, ...]]:
     windows = [window for text in texts for window in text.windows]
+    masks = [mask for text in texts for mask in edited_tokens(live, text, scope)] if edits else []
     found: list[list[WindowFirings]] = [[] for _ in windows]
     for batch in live.batches(windows):
         token_ids, mask, counted = live.framed([windows[i] for i in batch])
-        of_blocks = run_blocks(live, sources, token_ids.numpy(), mask.numpy() > 0, counted)
+        where = np.zeros(counted.shape, dtype=np.bool_) if edits else None
+        if where is not None:
+            for row, i in enumerate(batch):
+                where[row, : len(masks[i])] = masks[i]
+        of_blocks = run_blocks(live, sources, token_ids.numpy(), mask.numpy() > 0, counted, edits, where)
         for i, of_block in zip(batch, of_blocks, strict=True):
             found[i] = of_block
     first = 0

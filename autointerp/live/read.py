@@ -16,12 +16,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Bool
+
 from autointerp.corpus.blocks import cut_contents
 from autointerp.corpus.counts import Unfit
 from autointerp.corpus.long_text import iter_placed_tokens, iter_token_ids
 from autointerp.corpus.sources.chat import ChatTemplate, read_messages
 from autointerp.corpus.sources.turns import Turn, find_turns
 from autointerp.errors import CorpusError, SubjectError
+from autointerp.records.live import EditScope
 from autointerp.subject.limits import n_embedded
 from autointerp.valid_text import valid_text
 
@@ -69,6 +73,38 @@ def read_any(live: LiveSubject, text: Readable, name: str, *, open_ended: bool =
             return _windows(live, valid_text(text), None, name)
         rendered, turns = _rendered(live, text, name, open_ended=open_ended)
         return _windows(live, rendered, turns, name)
+
+
+def edited_tokens(live: LiveSubject, text: ReadText, scope: EditScope) -> list[Bool[np.ndarray, " position"]]:
+    """Which positions of each window, with the special tokens around it, are edited.
+
+    Raises:
+        SubjectError: If one role's tokens are to be edited, and the text tells no roles.
+    """
+    if scope.kind == "role" and text.roles is None:
+        raise SubjectError(
+            f"the tokens of {scope.role} are to be edited, and the text is no conversation",
+            "give a list of messages, or edit other tokens",
+        )
+    n_before, n_after = len(live.special.before), len(live.special.after)
+    masks, start = [], 0
+    for window in text.windows:
+        n = n_before + len(window) + n_after
+        match scope.kind:
+            case "all":
+                mask = np.ones(n, dtype=np.bool_)
+            case "from":
+                mask = np.arange(start, start + n) >= scope.position
+            case "role":
+                assert text.roles is not None
+                mask = np.zeros(n, dtype=np.bool_)
+                roles = text.roles[start : start + len(window)]
+                mask[n_before : n_before + len(window)] = [role == scope.role for role in roles]
+            case "generated":
+                mask = np.zeros(n, dtype=np.bool_)
+        masks.append(mask)
+        start += len(window)
+    return masks
 
 
 def _rendered(live: LiveSubject, conversation: object, name: str, *, open_ended: bool) -> tuple[str, list[Turn]]:

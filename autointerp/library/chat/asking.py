@@ -4,7 +4,7 @@ import logging
 import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -103,8 +103,16 @@ class Asker:
         self._steerer = Steerer(runs)
         self._noted: set[str] = set()
 
-    def ask(self, messages: Messages, model: Model, system_prompt: str | None = None) -> Asked:
+    def ask(
+        self, messages: Messages, model: Model, system_prompt: str | None = None, *, tells_events: bool = True
+    ) -> Asked:
         """Read a conversation, and for which model it is.
+
+        Args:
+            messages: The conversation.
+            model: A variant, or a name.
+            system_prompt: Stands first where the conversation has no system message.
+            tells_events: Whether conditions that end an answer, or are told of, are read.
 
         Raises:
             GenerationError: If there is no message, or the variant makes no sense here.
@@ -120,6 +128,8 @@ class Asker:
         if not (system_prompt is None or isinstance(system_prompt, str)):
             raise GenerationError(f"{shown(system_prompt)} is no system prompt", "give a text")
         steering = self._steerer.read(model)
+        if not tells_events:
+            steering = replace(steering, whens=tuple(of for of in steering.whens if of[0].event_name is None))
         conversation = with_system(messages, system_prompt)
         live = steering.run.live.of_source(steering.source)
         prompt = read_prompt(live, conversation, self.template)

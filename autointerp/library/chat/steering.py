@@ -42,6 +42,27 @@ class Steering:
     whens: tuple[tuple[When, tuple[SourceEdits, ...]], ...] = ()
     n_features: int = 0
 
+    def on_text(self, source: str) -> tuple[tuple[SourceEdits, ...], EditScope]:
+        """The edits that are made while a text is read, and where.
+
+        Args:
+            source: Whose features are read.
+
+        Raises:
+            VariantError: If that is of another model, or there are conditions.
+        """
+        if model_of(source) != model_of(self.source.source_id):
+            raise VariantError(
+                f"features of {source} are read, and the variant is of {self.source.source_id}",
+                "give a variant of the model that is read",
+            )
+        if any(when.event_name is None for when, _ in self.whens):
+            raise VariantError(
+                "edits where a condition holds are made while an answer is generated, not while a text is read",
+                "read it with a variant that has none",
+            )
+        return self.edits, self.scope
+
 
 class Steerer:
     """Reads models and variants for some runs.
@@ -180,5 +201,12 @@ def _largest(run: Backend, source: str, indices: Sequence[int]) -> dict[int, flo
 
 
 def _doses(run: Backend, source: str, indices: Sequence[int]) -> dict[int, float]:
-    """Dose of features."""
-    raise VariantError("no doses are known here", 'give strengths in the unit "max" or "activation"')
+    """Activation that is added at a strength of 1, of features; found where nobody asked for it yet."""
+    doses = run.doses(indices, source)
+    for dose in doses:
+        if dose.unit is None:
+            raise VariantError(
+                f"{feature_id(source, dose.feature_index)} has no dose ({dose.why})",
+                'give its strength in the unit "max" or "activation"',
+            )
+    return {dose.feature_index: dose.unit for dose in doses if dose.unit is not None}
