@@ -69,7 +69,7 @@ def test_only_the_tokens_of_the_scope_are_edited(ask: Ask, client: Client, scope
 
 def test_an_answer_is_ended_where_a_condition_holds(ask: Ask, client: Client) -> None:
     piano = client.features.get(PIANO)
-    variant = client.variant().set(PIANO, 4.0, unit="max").abort_when(piano.above_percentile(99) & (piano > 1e-3))
+    variant = client.variant().set(PIANO, 4.0, unit="max").abort_when(piano.above_percentile(0) & (piano > 1e-3))
     variant.scope = "generated"
     with pytest.raises(AbortError) as aborted:
         ask(variant.set_when(client.features.get(RIVER) > 0.1, {PIANO: 4.0}, unit="max"), max_completion_tokens=8)
