@@ -56,7 +56,10 @@ def find_head(subject: Subject) -> OutputHead:
     """
     unembedding = find_unembedding(subject)
     if isinstance(unembedding, NoLogits):
-        raise SubjectError(unembedding.reason, "ask a causal language model")
+        raise SubjectError(
+            unembedding.reason,
+            "chats, next tokens, doses and attributions need a causal language model; all else goes on without",
+        )
     model: Any = subject.model
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     return OutputHead(unembedding.weights.float(), float(cap) if cap else None)

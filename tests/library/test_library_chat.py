@@ -9,7 +9,8 @@ import pytest
 
 import autointerp
 from autointerp import Variant
-from autointerp.errors import AutointerpError, GenerationError, StoreError, SubjectError, TooLongError, VariantError
+from autointerp.errors import AutointerpError, StoreError, SubjectError, TimeLimitError, TooLongError, VariantError
+from autointerp.library.chat.completions import ChatStream
 from autointerp.library.chat.replies import ChatCompletion
 from autointerp.library.client import Client
 
@@ -161,6 +162,12 @@ def test_a_prompt_longer_than_the_window_is_refused(ask: Ask) -> None:
         ask(messages=[{"role": "user", "content": "river " * 80}])
 
 
+def ended(answer: Any) -> None:
+    for _ in answer if isinstance(answer, ChatStream) else ():
+        pass
+
+
 def test_an_answer_that_takes_too_long_is_ended(client: Client) -> None:
-    with pytest.raises(GenerationError, match="took longer than"):
-        client.chat.completions.create(MESSAGES, max_completion_tokens=50, timeout=1e-4)
+    for stream in (False, True):
+        with pytest.raises(TimeLimitError, match="the answer took longer than 0"):
+            ended(client.chat.completions.create(MESSAGES, max_completion_tokens=50, timeout=1e-4, stream=stream))

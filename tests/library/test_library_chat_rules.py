@@ -85,7 +85,7 @@ def test_an_answer_is_ended_where_a_condition_holds(ask: Ask, client: Client) ->
 def test_a_handler_is_told_of_the_event_and_its_edits_are_made(ask: Ask, client: Client) -> None:
     told: list[ChatEvent] = []
 
-    def handle(event: ChatEvent) -> dict[int, float]:
+    def handle(event: ChatEvent) -> autointerp.FeatureEdits:
         told.append(event)
         return autointerp.FeatureEdits([autointerp.FeatureEdit(SOURCE, PIANO, 4.0, unit="max")])
 

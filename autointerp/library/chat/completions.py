@@ -3,6 +3,7 @@
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -70,6 +71,21 @@ class Completions:
         system_prompt: str | None = None,
         timeout: float | None = None,
     ) -> "ChatStream": ...
+    @overload
+    def create(
+        self,
+        messages: Messages,
+        model: Model = None,
+        *,
+        stream: bool,
+        max_completion_tokens: int | None = LONGEST_ANSWER,
+        temperature: float | None = 0.6,
+        top_p: float | None = 0.9,
+        seed: int | None = 42,
+        stop: str | Sequence[str] | None = None,
+        system_prompt: str | None = None,
+        timeout: float | None = None,
+    ) -> "ChatCompletion | ChatStream": ...
     def create(
         self,
         messages: Messages,
@@ -156,7 +172,8 @@ class ChatStream(Iterator[ChatCompletionChunk]):
         self._is_over = False
         self._timeout_s = timeout_s
         self._is_late = threading.Event()
-        self._clock = threading.Timer(timeout_s or 0.0, self._too_late)
+        # It holds nothing of the answer, so that one that is let go of ends.
+        self._clock = threading.Timer(timeout_s or 0.0, _too_late, (self._is_late, weakref.ref(stream)))
         self._clock.daemon = True
         if timeout_s is not None:
             self._clock.start()
@@ -176,9 +193,10 @@ class ChatStream(Iterator[ChatCompletionChunk]):
                 self._n_events += len(token.events)
                 if token.text or token.events:
                     return self._piece(token.text, tuple(map(self._asked.held, token.events)))
-            answer = self._result()
-        except BaseException:
+            answer = self._stream.result()
+        except BaseException as error:
             self.close()
+            self._tell_if_late(error)
             raise
         self.close()
         return self._last(answer)
@@ -190,7 +208,10 @@ class ChatStream(Iterator[ChatCompletionChunk]):
             As `Completions.create`.
         """
         try:
-            answer = self._result()
+            answer = self._stream.result()
+        except GenerationError as error:
+            self._tell_if_late(error)
+            raise
         finally:
             self.close()
         events = tuple(map(self._asked.held, answer.events))
@@ -227,19 +248,11 @@ class ChatStream(Iterator[ChatCompletionChunk]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _result(self) -> Generation:
-        try:
-            return self._stream.result()
-        except GenerationError as error:
-            if not self._is_late.is_set():
-                raise
+    def _tell_if_late(self, error: BaseException) -> None:
+        if isinstance(error, GenerationError) and self._is_late.is_set():
             raise TimeLimitError(
                 f"the answer took longer than {self._timeout_s:g} s", "ask for fewer tokens, or give it more time"
             ) from error
-
-    def _too_late(self) -> None:
-        self._is_late.set()
-        self._stream.cancel()
 
     def _edited(self, answer: Generation) -> Edited:
         steering = self._asked.steering
@@ -262,6 +275,13 @@ class ChatStream(Iterator[ChatCompletionChunk]):
             events=events,
             system_fingerprint=_fingerprint(),
         )
+
+
+def _too_late(is_late: threading.Event, stream: "weakref.ref[Stream]") -> None:
+    is_late.set()
+    waiting = stream()
+    if waiting is not None:
+        waiting.cancel()
 
 
 def _usage(answer: Generation) -> Usage:
