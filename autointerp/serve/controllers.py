@@ -101,11 +101,6 @@ class Controller(Shape):
     scopes: Annotated[list[ControllerScope], Field(default_factory=list, max_length=_MOST)]
     edit_scope: TokenScope = TokenScope()
 
-    @property
-    def edits_anything(self) -> bool:
-        """Whether any feature may be edited."""
-        return bool(self.interventions) or any(scope.controller.interventions for scope in self.scopes)
-
 
 def variant_of(serving: Serving, source: str, controller: Controller | None) -> Variant | str:
     """What a request's model and controller mean: a variant, or the model as it is.

@@ -11,11 +11,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from autointerp.errors import ServeError
 from autointerp.library.feature import Feature, FeatureGroup
 from autointerp.library.inspector import ContextInspector
 from autointerp.serve import ember_chat
-from autointerp.serve.controllers import Controller
+from autointerp.serve.controllers import Controller, variant_of
 from autointerp.serve.serving import Serving
 from autointerp.serve.shapes import Conversation, Shape, Text, TopK, plain
 from autointerp.store.neighbors import LABEL_SPACE
@@ -141,13 +140,10 @@ def router(serving: Serving) -> APIRouter:
     @routes.post("/chat-attribution/compute-features")
     async def inspect(request: Request, asked: Inspect) -> Any:
         source = names.source(asked.model)
-        if asked.controller is not None and asked.controller.edits_anything:
-            raise ServeError(
-                "what features do in a variant is not told here", "inspect the model by its name, or reset the variant"
-            )
 
         def read() -> JSONResponse:
-            text = features.inspect(plain(asked.messages), asked.include_feature_indexes, source=source)
+            variant = variant_of(serving, source, asked.controller)
+            text = features.inspect(plain(asked.messages), asked.include_feature_indexes, source=source, model=variant)
             return JSONResponse({"tokens": _tokens(serving, source, text, asked.include_feature_indexes)})
 
         return await serving.model.answer(request, read)

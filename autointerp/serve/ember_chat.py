@@ -2,17 +2,33 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
+from pydantic import Field
 
 from autointerp.library.chat.replies import ChatCompletionChunk
-from autointerp.serve.answers import ChatAsked, beginning, streamed
+from autointerp.serve.answers import ChatAsked, beginning, conversation, streamed
+from autointerp.serve.controllers import Controller, variant_of
 from autointerp.serve.serving import Serving
+from autointerp.serve.shapes import Conversation, Shape, Text
+
+_MOST_WORDS = 8_192
+
+
+class Logits(Shape):
+    """Before what the next token is wanted, and which of them."""
+
+    messages: Conversation
+    model: Text | None = None
+    controller: Controller | None = None
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    filter_vocabulary: Annotated[list[Text], Field(min_length=1, max_length=_MOST_WORDS)] | None = None
 
 
 def add_routes(routes: APIRouter, serving: Serving) -> None:
     """Add the routes, over what is served."""
+    names = serving.names
 
     @routes.post("/chat/completions")
     async def complete(request: Request, asked: ChatAsked) -> Any:
@@ -20,6 +36,19 @@ def add_routes(routes: APIRouter, serving: Serving) -> None:
         if asked.stream:
             return await streamed(serving, request, begin, _pieces)
         return _whole(await serving.chats.whole(request, begin))
+
+    @routes.post("/chat-attribution/compute-logits")
+    async def logits(request: Request, asked: Logits) -> Any:
+        source = names.source(asked.model)
+
+        def found() -> dict[str, Any]:
+            variant = variant_of(serving, source, asked.controller)
+            told = serving.client.chat.logits(
+                conversation(asked.messages), variant, top_k=asked.top_k, filter_vocabulary=asked.filter_vocabulary
+            )
+            return told.as_plain()
+
+        return await serving.model.answer(request, found)
 
 
 def _pieces(piece: ChatCompletionChunk) -> Iterable[dict[str, Any]]:

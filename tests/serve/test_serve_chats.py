@@ -24,6 +24,7 @@ from tests.serve.serving import answering
 
 RIVER = [{"role": "user", "content": "the river"}]
 CHAT = EMBER + "/chat/completions"
+LOGITS = EMBER + "/chat-attribution/compute-logits"
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +102,27 @@ def test_a_condition_edits_from_where_it_holds(address: str, client: Client) -> 
         assert (said["choices"] == plain["choices"]) != holds
 
 
-def test_a_variant_is_not_inspected_unless_it_is_the_model_as_it_is(address: str, client: Client) -> None:
+def test_logits_are_those_of_the_library_also_of_a_variant(address: str, client: Client) -> None:
+    variant = client.variant().set(7, 4.0, unit="max")
+    plain = reply(address, LOGITS, top_k=3)["logits"]
+    assert plain == dict(client.chat.logits(RIVER, top_k=3).logits)
+    steered = reply(address, LOGITS, filter_vocabulary=[" piano"], controller=variant.controller)["logits"]
+    before = reply(address, LOGITS, filter_vocabulary=[" piano"])["logits"]
+    assert steered[" piano"] > before[" piano"]
+    assert "tokens of this model" in told(ask(address, LOGITS, {"messages": RIVER, "filter_vocabulary": ["abc"]}), 400)
+
+
+def test_a_variant_is_inspected_as_it_is_edited_unless_it_edits_on_conditions(address: str, client: Client) -> None:
     path, variant = EMBER + "/chat-attribution/compute-features", client.variant()
-    plain = reply(address, path)
-    assert reply(address, path, controller=variant.controller) == plain
-    response = ask(address, path, {"messages": RIVER, "controller": variant.set(7, 1.0, unit="max").controller})
-    assert "inspect the model by its name" in told(response, 400)
+    plain = reply(address, path, include_feature_indexes=[7])
+    assert reply(address, path, include_feature_indexes=[7], controller=variant.controller) == plain
+    variant.set(7, 3.0, mode="pin", unit="activation")
+    pinned = reply(address, path, include_feature_indexes=[7], controller=variant.controller)
+    for token, before in zip(pinned["tokens"], plain["tokens"], strict=True):
+        assert before["attributions"][0]["activation_strength"] == 0
+        assert token["attributions"][0]["activation_strength"] > 2.5
+    variant.set_when(client.features.get(7) > 1, {1: 1.0}, unit="max")
+    told(ask(address, path, {"messages": RIVER, "controller": variant.controller}), 400)
 
 
 def without_labels(edits: FeatureEdits) -> list[FeatureEdit]:
@@ -158,6 +174,27 @@ def test_conditions_that_are_nested_too_deep_are_refused(address: str, client: C
         content = whole.replace('"DEEP"', deep).encode()
         response = ask(address, CHAT, content=content, headers={"Content-Type": "application/json"})
         assert response.status_code in (status, 422), n
+        assert told(response, response.status_code)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"messages": [{"role": "user", "content": "a"}], "temperature": NaN}',
+        b'{"messages": [{"role": "user", "content": "a"}], "top_p": -Infinity}',
+        b'{"messages": [{"role": "user", "content": "a"}], "seed": 1.5}',
+        b'{"messages": {"role": "user"}}',
+        b'{"messages": [{"role": "user", "content": "a"}], "stream": "yes"}',
+        b'{"messages": [{"role": "user", "content": "a"}], "controller": []}',
+        b'{"messages": ' + b"[" * 10_000,
+        b"\xff",
+    ],
+    ids=lambda body: repr(body[-24:]),
+)
+def test_bodies_that_are_no_requests_are_refused(address: str, body: bytes) -> None:
+    for path in (CHAT, "/v1/chat/completions"):
+        response = ask(address, path, content=body, headers={"Content-Type": "application/json"})
+        assert response.status_code in (400, 422)
         assert told(response, response.status_code)
 
 
