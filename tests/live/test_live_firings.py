@@ -200,7 +200,6 @@ def test_a_megabyte_of_text_is_read(live: LiveSubject) -> None:
         (None, "is empty"),
         (7, "is int, not a list of messages"),
         ([{"role": "user", "content": [{"type": "image"}]}], "has content of the type image in message 1"),
-        ([{"role": "user", "content": "a"}], "the subject's tokenizer has no chat template"),
     ],
 )
 def test_what_is_no_text_is_told_in_one_line(live: LiveSubject, text: Any, problem: str) -> None:
