@@ -47,7 +47,7 @@ def test_an_example_does_what_it_shows(test: doctest.DocTest, planted_runs: Path
     said: list[str] = []
     with contextlib.chdir(planted_runs):
         test.globs = {"autointerp": autointerp, "client": autointerp.open("runs/demo")}
-        doctest.DocTestRunner(optionflags=_RUNNER_FLAGS).run(test, out=said.append)
+        doctest.DocTestRunner(verbose=False, optionflags=_RUNNER_FLAGS).run(test, out=said.append)
     assert not said, "".join(said)
 
 
