@@ -15,6 +15,7 @@ from autointerp.records.live import EVERY_TOKEN, EditScope, SourceEdits
 if TYPE_CHECKING:
     from autointerp.library.feature_view import FeatureView
     from autointerp.live.read import Readable
+    from autointerp.records.attribution import AskedToken, TokenAttribution
     from autointerp.records.live import ActivationHistograms, TextFirings
     from autointerp.run.live import LiveRun
 
@@ -68,6 +69,7 @@ class Backend(Protocol):
     ) -> "Iterator[TextFirings]": ...
 
     def doses(self, features: Sequence[FeatureKey], source: str | None) -> Sequence[Dose]: ...
+    def attribution(self, text: "Readable", asked: "AskedToken", source_id: str | None) -> "TokenAttribution": ...
 
     def activation_histograms(
         self, features: Sequence[FeatureKey] | None, source_id: str | None

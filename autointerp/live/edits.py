@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from autointerp.errors import SubjectError
@@ -53,8 +53,14 @@ def writing_hook(source: Source) -> HookPoint:
 
 def direction(coder: Coder, feature_index: int) -> Float[Tensor, " d_out"]:
     """What one unit of a feature's activation adds where the coder writes, before it undoes its normalisation."""
-    row = coder.decoder[feature_index].float()
-    return nn.functional.normalize(row, dim=0) if getattr(coder.sae.cfg, "rescale_acts_by_decoder_norm", False) else row
+    return directions(coder, torch.tensor([feature_index]))[0]
+
+
+def directions(coder: Coder, features: Int64[Tensor, " row"]) -> Float[Tensor, "row d_out"]:
+    """As `direction`, of several features."""
+    rows = coder.decoder[features.to(coder.device)].float()
+    has_unit = getattr(coder.sae.cfg, "rescale_acts_by_decoder_norm", False)
+    return nn.functional.normalize(rows, dim=1) if has_unit else rows
 
 
 @contextmanager
@@ -146,7 +152,12 @@ def _activations(
 
 
 def divisor(coder: Coder, of_coder: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch one"] | float:
-    """What the coder divides each token's activation by before it encodes; see `subject.coder`."""
+    """What the coder divides each token's activation by before it encodes, and multiplies what it writes by.
+
+    See `subject.coder`. A transcoder, which writes in another space, multiplies by nothing.
+    """
+    if coder.architecture.endswith("transcoder"):
+        return 1.0
     match coder.sae.cfg.normalize_activations:
         case "constant_norm_rescale":
             norm: Tensor = of_coder.float().norm(dim=-1, keepdim=True)
@@ -155,6 +166,14 @@ def divisor(coder: Coder, of_coder: Float[Tensor, "*batch d_in"]) -> Float[Tenso
             return of_coder.float().std(dim=-1, keepdim=True) + 1e-5
         case _:
             return 1.0
+
+
+def written_by_none(coder: Coder, of_coder: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
+    """What the coder writes at each token where no feature fires."""
+    bias: Tensor = coder.sae.b_dec.detach().float() * divisor(coder, of_coder)
+    if coder.sae.cfg.normalize_activations == "layer_norm" and not coder.architecture.endswith("transcoder"):
+        bias = bias + of_coder.float().mean(dim=-1, keepdim=True)
+    return bias
 
 
 def listen(hook: HookPoint, change: Any, thread: int) -> Any:

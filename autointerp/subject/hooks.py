@@ -305,9 +305,13 @@ def _adjust_z(family: Family, layer: nn.Module, processing: WeightProcessing) ->
     return None if bias is None else partial(_without, bias.detach())
 
 
+def norm_eps(norm: Any) -> float:
+    """What a norm adds to the mean square before it takes the root."""
+    return float(norm.variance_epsilon if hasattr(norm, "variance_epsilon") else norm.eps)
+
+
 def _normalizer(norm: Any) -> Adjust:
-    eps = float(norm.variance_epsilon if hasattr(norm, "variance_epsilon") else norm.eps)
-    return partial(_normalized, eps=eps, centers=isinstance(norm, nn.LayerNorm))
+    return partial(_normalized, eps=norm_eps(norm), centers=isinstance(norm, nn.LayerNorm))
 
 
 def _centered(activations: Float[Tensor, "*batch d_hook"]) -> Float[Tensor, "*batch d_hook"]:

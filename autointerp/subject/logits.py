@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from autointerp.json_text import parse_json
 from autointerp.subject.families import FAMILIES
+from autointerp.subject.hooks import norm_eps
 from autointerp.subject.model import Subject
 
 # Logits held at once.
@@ -160,6 +161,50 @@ def find_final_norm(subject: Subject) -> nn.Module | None:
     """The norm between the last layer and the head; None where the family has none that is known."""
     norms = _NORMS.get(subject.family)
     return None if norms is None else subject.model.get_submodule(norms.final)
+
+
+@dataclass(frozen=True, slots=True)
+class FinalNorm:
+    """The norm between the last residual stream and the head.
+
+    Attributes:
+        module: The norm; its input is the residual stream.
+        scale: What it multiplies by.
+        subtracts_mean: Whether it takes the mean off first.
+        eps: Added to the mean square that it divides by the root of.
+    """
+
+    module: nn.Module
+    scale: Float[Tensor, " d_model"]
+    subtracts_mean: bool
+    eps: float
+
+    def divisor(self, hidden: Float[Tensor, "row d_model"]) -> Float[Tensor, "row one"]:
+        """What it divides each row by, in float32."""
+        exact = hidden.float()
+        if self.subtracts_mean:
+            exact = exact - exact.mean(dim=-1, keepdim=True)
+        return (exact.square().mean(dim=-1, keepdim=True) + self.eps).sqrt()
+
+
+def read_final_norm(subject: Subject) -> FinalNorm:
+    """The norm before the head, of a subject that has one (`find_unembedding`), as what it computes."""
+    norm: Any = find_final_norm(subject)
+    return FinalNorm(
+        module=norm,
+        scale=norm.weight.detach().float() + _NORMS[subject.family].offset,
+        subtracts_mean=isinstance(norm, nn.LayerNorm),
+        eps=norm_eps(norm),
+    )
+
+
+def writes_as_it_is(subject: Subject, hook_name: str) -> bool:
+    """Whether what a coder writes at a hook point is added to the stream without a norm in between.
+
+    In Gemma 2 and 3 attention's and the MLP's insides are normalised before they are added.
+    """
+    norms = _NORMS.get(subject.family)
+    return norms is None or norms.after is None or not hook_name.endswith(_PROJECTED_HOOKS + _MODULE_OUTPUTS)
 
 
 def find_projection(subject: Subject, hook_name: str | None) -> Projection | NoLogits:

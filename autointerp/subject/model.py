@@ -126,7 +126,7 @@ def _load_subject(config: "SubjectConfig", auto_class: Any, check: Callable[[Any
     if dtype != _DTYPES[config.dtype]:
         logger.warning("this processor does not multiply %s; its numbers are multiplied in float32", config.dtype)
     try:
-        model = model.to(device, dtype).eval()
+        model = model.to(device, dtype).eval().requires_grad_(False)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

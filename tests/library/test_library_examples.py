@@ -19,6 +19,7 @@ _RUNNER_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 _SHOWN = (
     "client.Client",
     "features.Features",
+    "attributing.AttributingFeatures",
     "feature.Feature",
     "feature.FeatureGroup",
     "feature_edits.FeatureEdits",
