@@ -58,7 +58,7 @@ def test_those_taken_out_are_told(pushed: Attribution) -> None:
 
 def test_json_and_pandas_have_all_rows(pushed: Attribution) -> None:
     plain = json.loads(pushed.to_json())
-    assert (plain["token"], plain["measure"], plain["index"]) == (" red", "log_prob", 11)
+    assert (plain["token"], plain["measure"], plain["index"]) == (" red", "log_prob", 13)
     assert plain["rows"] == [row.as_plain() for row in pushed.rows]
     assert plain["rows"][-1]["removed"] is None
     frame = pushed.to_pandas()
