@@ -60,6 +60,7 @@ def test_every_public_method_shows_how_it_is_used(path: str) -> None:
         member
         for member, value in vars(of).items()
         if not member.startswith("_") and member not in _NOT_CALLED and inspect.isfunction(value)
+        if not getattr(value, "__isabstractmethod__", False)
         if ">>>" not in (inspect.getdoc(value) or "")
     ]
     assert bare == [], f"{name} has members without an example"
