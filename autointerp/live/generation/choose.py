@@ -67,11 +67,14 @@ def choose(logits: Float[Tensor, "text token"], choices: Sequence[Choice]) -> li
     Returns:
         None where the choice is within the tolerance.
     """
-    temperatures = torch.tensor([choice.temperature or 1.0 for choice in choices], device=logits.device)
-    totals = torch.stack([logits.logsumexp(dim=-1), (logits / temperatures[:, None]).logsumexp(dim=-1)]).tolist()
+    of_plain = of_scaled = logits.logsumexp(dim=-1).tolist()
+    temperatures = [choice.temperature or 1.0 for choice in choices]
+    if any(temperature != 1.0 for temperature in temperatures):
+        scaled = logits / torch.tensor(temperatures, device=logits.device)[:, None]
+        of_scaled = scaled.logsumexp(dim=-1).tolist()
     values, tokens = (found.cpu().numpy() for found in logits.topk(min(_FEW, logits.shape[1]), dim=-1))
     return [
-        _choose(logits[row], values[row].astype(np.float64), tokens[row], (totals[0][row], totals[1][row]), choice)
+        _choose(logits[row], values[row].astype(np.float64), tokens[row], (of_plain[row], of_scaled[row]), choice)
         for row, choice in enumerate(choices)
     ]
 

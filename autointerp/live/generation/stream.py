@@ -18,6 +18,8 @@ class Flight:
     Attributes:
         request: What is asked.
         cancelled: Set once nobody waits for the answer any more.
+        is_whole: Set where nobody reads single tokens any more: a thread that is woken for each takes time from the one
+            that computes.
         deadline: Of `time.monotonic`, in seconds; None where there is none.
         wake: Tells the worker to look.
         row: What the worker has of it while it is under way.
@@ -26,6 +28,7 @@ class Flight:
     def __init__(self, request: GenerationRequest) -> None:
         self.request = request
         self.cancelled = threading.Event()
+        self.is_whole = False
         self.deadline: float | None = None
         self.wake: Callable[[], None] = _nothing
         self.row: Row | None = None
@@ -33,7 +36,8 @@ class Flight:
 
     def give(self, what: GeneratedToken | Generation | BaseException) -> None:
         """Pass on a token; or the whole answer, or why there is none, as the last."""
-        self.queue.put(what)
+        if not (self.is_whole and isinstance(what, GeneratedToken)):
+            self.queue.put(what)
 
 
 class Stream(Iterator[GeneratedToken]):
@@ -74,6 +78,7 @@ class Stream(Iterator[GeneratedToken]):
         Raises:
             GenerationError: As of `__next__`.
         """
+        self._flight.is_whole = True
         for _ in self:
             pass
         assert isinstance(self._ended, Generation)
