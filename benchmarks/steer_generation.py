@@ -1,16 +1,17 @@
 """Answers under edits: whether they are the same however they are computed, and how fast they come.
 
-    python -m benchmarks.steer generation exact [--small] [--chats 16] [--tokens 48]
+    python -m benchmarks.steer generation exact [--small] [--chats 16] [--tokens 48] [--dtype float32]
     python -m benchmarks.steer generation speed [--small] [--rounds 5] [--tokens 48] [--threads 1]
 
 The model is `packaged:smollm2-135m-instruct`, or with `--small` a small random one (Llama's shape, 4 layers, width 128,
 2,000 tokens). The coder is a random JumpReLU of 4,096 features in the middle of the model, with directions of length 1:
 what it costs does not depend on what it has learned, and its edits are of a tenth of the stream's norm.
 
-*Exact*: requests of all kinds (greedy and drawn, without edits, with adds, pins and pushes, in all scopes, with rules that
-edit), each alone, all at once, and without a cache; then how far logits are apart between these, bit for bit and in nats,
-and how many choices were too close to call and were computed anew. *Speed*: ways take turns, in rounds, since other work
-may run beside; what is told are medians of ratios within a round, by the clock and by the process's CPU time.
+*Exact*: requests of all kinds (greedy and drawn, without edits, with adds, pins and pushes, in all scopes, with rules
+that edit), each alone, all at once, and without a cache; then how far logits are apart between these, bit for bit and
+in nats, and how many choices were too close to call and were computed anew. *Speed*: ways take turns, in rounds, since
+other work may run beside; what is told are medians of ratios within a round, by the clock and by the process's CPU
+time.
 """
 
 import argparse
@@ -31,8 +32,6 @@ from autointerp.config import CoderConfig, SubjectConfig
 from autointerp.corpus.pieces import TokenPieces
 from autointerp.corpus.special import SpecialTokens
 from autointerp.library.steer.material import shipped_instructions
-from autointerp.live.generation import batch as batches
-from autointerp.live.generation.choose import Choice, Chosen
 from autointerp.live.generation.generator import Generator
 from autointerp.live.generation.request import Generation, GenerationLimits, GenerationRequest, Rule
 from autointerp.live.subject import LiveSubject
@@ -44,10 +43,10 @@ _N_FEATURES = 4096
 _SOURCE = "model@middle"
 
 
-def live_subject(folder: Path, *, small: bool) -> LiveSubject:
+def live_subject(folder: Path, *, small: bool, dtype: Any = "float32") -> LiveSubject:
     """The model with a random coder in its middle."""
     name = str(_small_model(folder)) if small else CHAT
-    config = SubjectConfig(model=name, name="model", device="cpu")
+    config = SubjectConfig(model=name, name="model", device="cpu", dtype=dtype)
     width, layer = (128, 1) if small else (576, 14)
     sources = load_sources(config, [CoderConfig(path=str(_random_coder(folder, width, layer)), name="middle")])
     tokenizer = sources.subject.tokenizer
@@ -130,17 +129,6 @@ def varied(live: LiveSubject, n: int, n_tokens: int) -> list[GenerationRequest]:
 def exact(live: LiveSubject, n: int, n_tokens: int) -> None:
     """Print whether tokens are the same, and how close it was."""
     requests = varied(live, n, n_tokens)
-    counts = {"chosen": 0, "anew": 0}
-    original = batches.choose
-
-    def counted(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen | None]:
-        found = original(logits, choices)
-        if any(choice.tolerance for choice in choices):
-            counts["chosen"] += len(found)
-            counts["anew"] += found.count(None)
-        return found
-
-    batches.choose = counted
     generator = Generator(live, GenerationLimits(n_at_once=max(16, n)))
     alone = [generator.submit(request).result() for request in requests]
     together = [stream.result() for stream in [generator.submit(request) for request in requests]]
@@ -148,8 +136,7 @@ def exact(live: LiveSubject, n: int, n_tokens: int) -> None:
         generator.submit(replace(request, use_cache=False, max_new_tokens=min(n_tokens, 16))).result()
         for request in requests
     ]
-    batches.choose = original
-    n_all = sum(len(answer.token_ids) for answer in alone)
+    batch = generator._batch
     print("| compared | answers | tokens | answers that differ |\n|---|---|---|---|")
     for name, others in (("alone and all at once", together), ("with a cache and without, the first 16", without)):
         n_wrong = sum(
@@ -162,12 +149,15 @@ def exact(live: LiveSubject, n: int, n_tokens: int) -> None:
     for name, values in (("alone and all at once", apart), ("with a cache and without", of_cache)):
         joined = np.concatenate(values)
         print(f"| {name} | {np.mean(joined == 0):.1%} | {np.abs(joined).max():.1e} |")
-    print(f"\ntoo close to call, and computed anew: {counts['anew']} of {counts['chosen']:,} choices")
+    print(f"\ntoo close to call, and computed anew: {batch.n_anew} of {batch.n_chosen:,} choices")
     wanted = [_wanted(request, answer) for request, answer in zip(requests, together, strict=True)]
     counted_edits = [(answer.n_edited_prompt, answer.n_edited_generated) for answer in together]
-    n_right = sum(a is None or a == b for a, b in zip(wanted, counted_edits, strict=True))
-    n_edits = sum(map(sum, counted_edits))
-    print(f"tokens edited: {n_edits:,}; as many as should be, in {n_right} of {len(wanted)} answers ({n_all:,} tokens)")
+    told = [(a, b) for a, b in zip(wanted, counted_edits, strict=True) if a is not None]
+    n_edits = sum(sum(counts) for _, counts in told)
+    n_right = sum(a == b for a, b in told)
+    print(
+        f"tokens edited, where no rule decides: {n_edits:,}; as many as should be, in {n_right} of {len(told)} answers"
+    )
     _bits(live, generator, requests)
 
 
@@ -186,11 +176,13 @@ def _bits(live: LiveSubject, generator: Generator, requests: Sequence[Generation
     """Logits of the next token beside the plain model's."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(live.sources.subject.model.name_or_path).eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        live.sources.subject.model.name_or_path, dtype=live.sources.subject.dtype
+    ).eval()
     plain, pins = list[bool](), list[float]()
     for request in requests:
         with torch.inference_mode():
-            logits = model(input_ids=torch.tensor([request.prompt]), logits_to_keep=1).logits[0, -1].numpy()
+            logits = model(input_ids=torch.tensor([request.prompt]), logits_to_keep=1).logits[0, -1].float().numpy()
         nothing = SourceEdits(_SOURCE, (Edit(3, "add", 0.0), Edit(4, "add", -0.0)))
         asked = [GenerationRequest(request.prompt, edits=edits) for edits in ((), (nothing,))]
         plain += [np.array_equal(logits, found) for found in generator.next_logits(asked)]
@@ -199,8 +191,12 @@ def _bits(live: LiveSubject, generator: Generator, requests: Sequence[Generation
         scope = EditScope("from", len(request.prompt) - 1)
         (pinned,) = generator.next_logits([GenerationRequest(request.prompt, edits=(pin,), scope=scope)])
         pins.append(float(np.abs(pinned - logits).max()))
-    print(f"logits with no edit, and with edits by 0: transformers' own, bit for bit, {sum(plain)} of {len(plain)} times")
-    print(f"a pin at the activation's own value moves a logit by {max(pins):.1e} at most, of {np.abs(logits).max():.0f}")
+    print(
+        f"logits with no edit, and with edits by 0: transformers' own, bit for bit, {sum(plain)} of {len(plain)} times"
+    )
+    print(
+        f"a pin at the activation's own value moves a logit by {max(pins):.1e} at most, of {np.abs(logits).max():.0f}"
+    )
 
 
 def _strongest(live: LiveSubject, prompt: Sequence[int]) -> tuple[int, float]:
@@ -212,8 +208,8 @@ def _strongest(live: LiveSubject, prompt: Sequence[int]) -> tuple[int, float]:
     return int(found.argmax()), float(found.max())
 
 
-def speed(live: LiveSubject, n_rounds: int, n_tokens: int) -> None:
-    """Print tokens a second."""
+def speed(live: LiveSubject, n_rounds: int, n_tokens: int, only: str) -> None:
+    """Print tokens a second, of the ways whose names begin with `only`."""
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(live.sources.subject.model.name_or_path).eval()
@@ -231,27 +227,36 @@ def speed(live: LiveSubject, n_rounds: int, n_tokens: int) -> None:
 
     def ours(n_edits: int, mode: Any = "add") -> Callable[[], None]:
         edits = tuple(Edit(10 * k, mode, 0.1 * norm / max(1, n_edits)) for k in range(n_edits))
-        asked = GenerationRequest(texts[0], edits=(SourceEdits(_SOURCE, edits),), max_new_tokens=n_tokens, temperature=0)
+        asked = GenerationRequest(
+            texts[0], edits=(SourceEdits(_SOURCE, edits),), max_new_tokens=n_tokens, temperature=0
+        )
         return lambda: _run(generator, [asked])
 
     many = [
-        GenerationRequest(text, edits=(SourceEdits(_SOURCE, (Edit(place, "add", 0.05 * norm),)),), max_new_tokens=n_tokens,
-                          seed=place)
+        GenerationRequest(text, edits=(_one(place, 0.05 * norm),), max_new_tokens=n_tokens, seed=place)
         for place, text in enumerate(texts)
-    ]  # fmt: skip
+    ]
+
+    def one_by_one() -> None:
+        for asked in many:
+            _run(generator, [asked])
+
     ways: dict[str, tuple[int, Callable[[], None]]] = {
         "transformers' `generate`": (1, plain),
         "ours, no edits": (1, ours(0)),
         "ours, 1 edit": (1, ours(1)),
         "ours, 10 edits": (1, ours(10)),
         "ours, 10 pins": (1, ours(10, "pin")),
-        "16 chats, each edited, one after another": (16, lambda: [_run(generator, [one]) for one in many] and None),
+        "16 chats, each edited, one after another": (16, one_by_one),
         "16 chats, each edited, at once": (16, lambda: _run(generator, many)),
     }
+    goals = dict(zip(ways, ("1", ".95", ".9", ".8", "", "1", "4"), strict=True))
+    ways = {name: way for name, way in ways.items() if name.startswith(only)}
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for number in range(n_rounds + 1):
         for name, (_, way) in ways.items():
             if number == 0 and name.startswith("16"):
+                _run(generator, [many[0]])
                 continue
             began, used = time.perf_counter(), time.process_time()
             way()
@@ -259,13 +264,16 @@ def speed(live: LiveSubject, n_rounds: int, n_tokens: int) -> None:
                 took[name].append((time.perf_counter() - began, time.process_time() - used))
     print(f"{n_tokens} tokens an answer, prompts of {len(texts[0])} to {max(map(len, texts))}, {n_rounds} rounds")
     print("\n| | tokens/s | tokens/CPU s | by the clock | by CPU time | goal |\n|---|---|---|---|---|---|")
-    goals = dict(zip(ways, ("1", ".95", ".9", ".8", "", "1", "4"), strict=True))
     for name, (n_answers, _) in ways.items():
         base = took["16 chats, each edited, one after another" if name.startswith("16") else "transformers' `generate`"]
         clock = statistics.median(b[0] / a[0] for a, b in zip(took[name], base, strict=True))
         cpu = statistics.median(b[1] / a[1] for a, b in zip(took[name], base, strict=True))
         rate = [statistics.median(n_answers * n_tokens / of[k] for of in took[name]) for k in (0, 1)]
         print(f"| {name} | {rate[0]:.1f} | {rate[1]:.1f} | {clock:.2f} | {cpu:.2f} | {goals[name]} |")
+
+
+def _one(feature: int, value: float) -> SourceEdits:
+    return SourceEdits(_SOURCE, (Edit(feature, "add", value),))
 
 
 def _run(generator: Generator, requests: Sequence[GenerationRequest]) -> None:
@@ -281,16 +289,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--chats", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="what the names of the ways begin with that are measured")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
         live = live_subject(Path(folder), small=args.small)
-        print(f"{'a small random model' if args.small else CHAT}, {args.threads} threads, load {os.getloadavg()[0]:.1f}\n")
+        print(
+            f"{'a small random model' if args.small else CHAT}, {args.threads} threads, load {os.getloadavg()[0]:.1f}\n"
+        )
         if args.part == "exact":
             exact(live, args.chats, args.tokens)
         else:
-            speed(live, args.rounds, args.tokens)
+            speed(live, args.rounds, args.tokens, args.only)
         print(f"\nload {os.getloadavg()[0]:.1f} at the end")
 
 

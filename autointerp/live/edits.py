@@ -3,7 +3,8 @@
 1. A feature's *direction* is what one unit of its activation adds where the coder writes: its row of the decoder, over
    its length where the coder's activations are counted in units of that.
 2. `add` adds `value` times the direction; `pin` first asks the coder what the activation is, and adds what is missing
-   to `value`. So what the coder leaves unexplained, its error, stays in the stream as it is.
+   to `value`; of several pins of one feature the last counts. So what the coder leaves unexplained, its error, stays in
+   the stream as it is.
 3. A coder that normalises what it reads writes in proportion: the difference is scaled by what the token's activation
    was divided by.
 
@@ -16,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from autointerp.errors import SubjectError
 from autointerp.records.live import Edit, Push
 from autointerp.subject.coder import Coder
 from autointerp.subject.hooks import HookPoint, resolve_hook, weight_processing
+from autointerp.subject.some_features import SomeFeatures
 from autointerp.subject.source import Source
 
 
@@ -116,39 +117,26 @@ def _edit(
 ) -> Float[Tensor, "text position d_out"]:
     coder = source.coder
     difference = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device)
-    pinned = {
-        edit.feature_index for of_text in edits for edit in of_text if isinstance(edit, Edit) and edit.mode == "pin"
-    }
-    now = _activations(source, of_coder, pinned) if pinned else {}
+    pins = [
+        {edit.feature_index: edit.value for edit in of_text if isinstance(edit, Edit) and edit.mode == "pin"}
+        for of_text in edits
+    ]
+    pinned = sorted({feature for of_text in pins for feature in of_text})
+    now: Mapping[int, Tensor] = {}
+    if pinned:
+        found = SomeFeatures(source, pinned).activations(of_coder.flatten(0, 1)).view(*of_coder.shape[:2], -1)
+        now = {feature: found[..., place] for place, feature in enumerate(pinned)}
     for text, of_text in enumerate(edits):
         for edit in of_text:
             if isinstance(edit, Push):
                 difference[text] += edit.value * torch.from_numpy(edit.vector).to(hidden.device)
-                continue
-            towards = direction(coder, edit.feature_index).to(hidden.device)
-            if edit.mode == "pin":
-                difference[text] += (edit.value - now[edit.feature_index][text])[:, None] * towards
-            else:
-                difference[text] += edit.value * towards
+            elif edit.mode == "add":
+                difference[text] += edit.value * direction(coder, edit.feature_index).to(hidden.device)
+        for feature, value in pins[text].items():
+            difference[text] += (value - now[feature][text])[:, None] * direction(coder, feature).to(hidden.device)
     difference *= divisor(coder, of_coder)
     is_edited = where & torch.tensor([bool(of_text) for of_text in edits], device=where.device)[:, None]
     return torch.where(is_edited[..., None], (hidden.float() + difference).to(hidden.dtype), hidden)
-
-
-def _activations(
-    source: Source, of_coder: Float[Tensor, "text position d_in"], features: set[int]
-) -> Mapping[int, Float[Tensor, "text position"]]:
-    """What the coder gives some features now."""
-    n_texts, n_positions = of_coder.shape[:2]
-    found = {feature: np.zeros(n_texts * n_positions, dtype=np.float32) for feature in features}
-    for firings in source.encode_firings(of_coder.flatten(0, 1).to(source.subject.dtype)):
-        for feature, values in found.items():
-            ours = firings.feature == feature
-            values[firings.row[ours]] = firings.activation[ours]
-    return {
-        feature: torch.from_numpy(values).view(n_texts, n_positions).to(of_coder.device)
-        for feature, values in found.items()
-    }
 
 
 def divisor(coder: Coder, of_coder: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch one"] | float:

@@ -178,3 +178,9 @@ def test_a_coder_of_a_normalised_point_is_an_error(make_source: Callable[..., So
     source = make_source("standard", f"blocks.{LAYER}.ln2.hook_normalized")
     with pytest.raises(SubjectError, match="is not what the model passes on"):
         writing_hook(source)
+
+
+def test_of_several_pins_of_one_feature_the_last_counts(make_source: Callable[..., Source]) -> None:
+    source = make_source()
+    both = stream(source, ((Edit(7, "pin", 9.0), Edit(7, "pin", 2.5)), ()))
+    assert torch.equal(both, stream(source, ((Edit(7, "pin", 2.5),), ())))

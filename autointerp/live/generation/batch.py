@@ -39,11 +39,14 @@ class Batch:
 
     Attributes:
         rows: Those that go on together.
+        n_chosen: Tokens that were chosen by logits within a tolerance.
+        n_anew: Of these, those that were too close to call, and were computed anew.
     """
 
     def __init__(self, reader: Reader, editors: Editors, dtype: torch.dtype) -> None:
         self._reader, self._editors, self._dtype = reader, editors, dtype
         self.rows: list[Row] = []
+        self.n_chosen = self.n_anew = 0
         self._cache = reader.new_cache(0)
         self._changes: tuple[list[Compiled], list[tuple[SourceEditor, Change]]] = ([], [])
 
@@ -198,7 +201,11 @@ class Batch:
         at = [place for place, finite in enumerate(is_finite) if finite]
         if at:
             of_finite = logits if len(at) == len(rows) else logits[at]
-            for place, one in zip(at, choose(of_finite, [choices[place] for place in at]), strict=True):
+            found = choose(of_finite, [choices[place] for place in at])
+            if not is_exact:
+                self.n_chosen += len(found)
+                self.n_anew += found.count(None)
+            for place, one in zip(at, found, strict=True):
                 chosen[place] = self._choose_anew(rows[place]) if one is None else one
         return [one for one in chosen if one is not None]
 
