@@ -11,18 +11,21 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from autointerp.errors import ServeError
+from autointerp.library.attribution import AttributedFeature, Attribution
 from autointerp.library.feature import Feature, FeatureGroup
 from autointerp.library.inspector import ContextInspector
 from autointerp.serve import ember_chat
 from autointerp.serve.controllers import Controller, variant_of
 from autointerp.serve.serving import Serving
-from autointerp.serve.shapes import Conversation, Shape, Text, TopK, plain
+from autointerp.serve.shapes import Conversation, Shape, Text, TopK, plain, told_feature
 from autointerp.store.neighbors import LABEL_SPACE
 
 PREFIX = "/api/inference/v1"
 _MOST_FEATURES = 8_192
 _MOST_CONVERSATIONS = 1_024
 _PAGES = 100
+_MOST_ATTRIBUTED = 200
 
 Index = Annotated[int, Field(ge=0)]
 Ids = Annotated[list[Text], Field(max_length=_MOST_FEATURES)]
@@ -73,6 +76,15 @@ class Inspect(Shape):
     controller: Controller | None = None
 
 
+class Attributed(Shape):
+    """Of which token it is asked what pushes it."""
+
+    messages: Conversation
+    start_index: Annotated[int, Field(alias="startIndex")]
+    end_index: Annotated[int, Field(alias="endIndex")]
+    model: Text | None = None
+
+
 def router(serving: Serving) -> APIRouter:
     """The routes, over what is served."""
     routes = APIRouter(prefix=PREFIX, tags=["Ember"])
@@ -106,7 +118,7 @@ def router(serving: Serving) -> APIRouter:
     async def lookup(request: Request, asked: Lookup) -> Any:
         source = names.source(asked.model)
         found = await serving.store.answer(request, lambda: features.lookup(asked.indices, source))
-        return {"features": [{**(of := _feature(feature)), "uuid": of["id"]} for feature in found]}
+        return {"features": [{**(of := told_feature(feature)), "uuid": of["id"]} for feature in found]}
 
     @routes.post("/features/rerank")
     async def rerank(request: Request, asked: Rerank) -> Any:
@@ -133,8 +145,8 @@ def router(serving: Serving) -> APIRouter:
         )
         # Whether or not they are surely more than chance: few conversations, as this client's users give, show nothing.
         return {
-            "dataset_1_features": [_feature(of.feature) for of in found.leading_1[: asked.k_to_remove]],
-            "dataset_2_features": [_feature(of.feature) for of in found.leading_2[: asked.k_to_add]],
+            "dataset_1_features": [told_feature(of.feature) for of in found.leading_1[: asked.k_to_remove]],
+            "dataset_2_features": [told_feature(of.feature) for of in found.leading_2[: asked.k_to_add]],
         }
 
     @routes.post("/chat-attribution/compute-features")
@@ -147,6 +159,17 @@ def router(serving: Serving) -> APIRouter:
             return JSONResponse({"tokens": _tokens(serving, source, text, asked.include_feature_indexes)})
 
         return await serving.model.answer(request, read)
+
+    @routes.post("/attributions/compute-logit-attribution")
+    async def attribute(request: Request, asked: Attributed) -> Any:
+        source = names.source(asked.model)
+        if asked.start_index != asked.end_index:
+            raise ServeError("several tokens are asked about", "ask about one: startIndex and endIndex are the same")
+
+        def found() -> dict[str, Any]:
+            return _attributed(features.attribute(plain(asked.messages), asked.start_index, source=source))
+
+        return await serving.model.answer(request, found)
 
     ember_chat.add_routes(routes, serving)
     return routes
@@ -166,13 +189,27 @@ def _of(serving: Serving, named: Sequence[tuple[str, int]]) -> FeatureGroup:
 
 
 def _features(features: Iterable[Feature]) -> dict[str, list[dict[str, Any]]]:
-    return {"features": [_feature(feature) for feature in features]}
+    return {"features": [told_feature(feature) for feature in features]}
 
 
-def _feature(feature: Feature) -> dict[str, Any]:
-    """A feature as the client reads it, with the scores of its label besides."""
-    shape = {"id": feature.uuid, "label": feature.told, "index_in_sae": feature.index, "scores": dict(feature.scores)}
-    return shape if feature.relevance is None else {**shape, "relevance": feature.relevance}
+def _attributed(found: Attribution) -> dict[str, Any]:
+    """What pushes a token, and what holds it back: by gradient times activation, at all tokens together."""
+    pushing = found.by_feature(_MOST_ATTRIBUTED)
+    return {
+        "to_ablate": [_attributed_feature(of) for of in pushing if of.gradient > 0],
+        "to_add": [_attributed_feature(of) for of in pushing if of.gradient < 0],
+        "num_input_tokens": found.index,
+        "token": found.token,
+        "log_prob": found.record.log_prob,
+    }
+
+
+def _attributed_feature(of: AttributedFeature) -> dict[str, Any]:
+    tokens = [
+        {"index": position, "activation_strength": activation}
+        for position, activation in zip(of.positions, of.activations, strict=True)
+    ]
+    return {"id": of.feature.uuid, "value": of.gradient, "direct": of.direct, "tokens": tokens}
 
 
 def _tokens(

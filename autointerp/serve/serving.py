@@ -22,6 +22,7 @@ class Serving:
         store: The line of what reads the store.
         model: The line of what runs the model, one request at a time; answers are written beside it.
         chats: The line of answers.
+        steering: The line of what finds edits and conditions, which takes minutes.
     """
 
     def __init__(self, client: Client, limits: Limits, aliases: Mapping[str, str] | None = None) -> None:
@@ -31,6 +32,7 @@ class Serving:
         self.store = Line("store", _STORE_THREADS, limits)
         self.model = Line("model", 1, limits)
         self.chats = Chats(limits)
+        self.steering = Line("steering", 1, limits)
         for run in client.runs:
             run.live.limits = GenerationLimits(
                 longest_prompt=limits.longest_prompt, n_waiting=limits.n_chats, seconds=limits.seconds
@@ -63,3 +65,4 @@ class Serving:
         self.store.close()
         self.model.close()
         self.chats.line.close()
+        self.steering.close()

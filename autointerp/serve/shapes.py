@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from autointerp.library.feature import Feature
 from autointerp.valid_text import valid_text
 
 MAX_TOP_K = 1_000
@@ -45,3 +46,9 @@ Conversation = Annotated[list[Message], Field(min_length=1, max_length=_MOST_MES
 def plain(conversation: list[Message]) -> list[dict[str, Any]]:
     """A conversation as the library takes it."""
     return [message.model_dump(exclude_none=True) for message in conversation]
+
+
+def told_feature(feature: Feature) -> dict[str, Any]:
+    """A feature as the client reads it, with the scores of its label besides."""
+    shape = {"id": feature.uuid, "label": feature.told, "index_in_sae": feature.index, "scores": dict(feature.scores)}
+    return shape if feature.relevance is None else {**shape, "relevance": feature.relevance}

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from autointerp.identity import stable_uuid
+from autointerp.serve.serving import Serving
 from tests.serve.asking import EMBER, SOURCE, ask, told
 
 TALK = [{"role": "user", "content": "Is there a piano?"}]
@@ -77,6 +78,20 @@ def test_a_contrast_tells_pairs_apart(address: str) -> None:
     told(ask(address, EMBER + "/chat-attribution/contrast", {"dataset_1": first, "dataset_2": second[:1]}), 400)
 
 
+def test_what_pushes_a_token_is_what_the_library_says(address: str, serving: Serving) -> None:
+    talk = [{"role": "user", "content": "the ship and the river piano"}]
+    asked = {"messages": talk, "startIndex": 6, "endIndex": 6, "model": "planted"}
+    found = ember(address, "/attributions/compute-logit-attribution", asked)
+    expected = serving.client.features.attribute(talk, 6)
+    values = {of.feature.uuid: pytest.approx(of.gradient) for of in expected.by_feature(None)}
+    told_values = {of["id"]: of["value"] for of in (*found["to_ablate"], *found["to_add"])}
+    assert told_values == {id: value for id, value in values.items() if value != 0}
+    assert all(of["value"] > 0 for of in found["to_ablate"])
+    assert all(of["value"] < 0 for of in found["to_add"])
+    assert {token["index"] for of in found["to_ablate"] for token in of["tokens"]} <= set(range(6))
+    assert (found["num_input_tokens"], found["token"]) == (6, expected.token)
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "message"),
     [
@@ -97,6 +112,15 @@ def test_a_contrast_tells_pairs_apart(address: str) -> None:
         ("/chat-attribution/compute-features", {"messages": [[]]}, 422, "messages.0: "),
         ("/chat-attribution/compute-features", {"messages": TALK, "aggregate_by": "luck"}, 422, "aggregate_by: "),
         ("/chat-attribution/compute-features", {"messages": TALK, "include_feature_indexes": [99]}, 404, "0 to 11"),
+        (
+            "/attributions/compute-logit-attribution",
+            {"messages": TALK, "startIndex": 1, "endIndex": 2},
+            400,
+            "about one",
+        ),
+        ("/attributions/compute-logit-attribution", {"messages": TALK, "startIndex": 0, "endIndex": 0}, 400, "before"),
+        ("/attributions/compute-logit-attribution", {"messages": TALK, "startIndex": 99, "endIndex": 99}, 400, "token"),
+        ("/attributions/compute-logit-attribution", {"messages": TALK}, 422, "startIndex: Field required"),
         ("/nothing", {}, 404, "Not Found"),
     ],
 )

@@ -25,4 +25,5 @@ def test_goodfires_client_does_all_that_the_page_shows(address: str) -> None:
     )
     assert " said" in plain
     assert float(steered[" piano"]) > float(steered[" ship"]) + 3
+    assert "AttributionResponse(features=[FeatureAttribution(feature=Feature(" in printed
     assert printed.splitlines()[-1] == "aborted"
