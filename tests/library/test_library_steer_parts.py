@@ -171,4 +171,4 @@ def test_an_option_is_read_behind_its_opening(live: LiveSubject) -> None:
     for option, reading in zip(question.options, options, strict=True):
         text = "".join(live.pieces.pieces(reading.token_ids[reading.first :]))
         assert text.strip() == option
-    assert Prompts(live).is_chat is False
+    assert Prompts(live).is_chat

@@ -25,8 +25,6 @@ from autointerp.live.log_probs import Reading, n_tokens_read, token_log_probs
 from autointerp.live.next_token import OutputHead
 from autointerp.records.live import SourceEdits
 
-PLAIN: tuple[SourceEdits, ...] = ()
-
 
 @dataclass(frozen=True, slots=True)
 class Sampling:

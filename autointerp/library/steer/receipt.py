@@ -109,17 +109,17 @@ class Cost:
 
     Attributes:
         n_generated: Tokens generated.
+        n_answers: Answers.
         n_read: Tokens read otherwise by the measurement: prompts, answers whose loss is read, questions. What finding
             doses and contrasts reads is not counted.
-        n_answers: Answers.
-        n_questions: Questions asked, each time counted.
+        n_questions: Questions asked, each time counted; the plain subject is asked once, as long as it is loaded.
         seconds: By the clock.
     """
 
     n_generated: int
-    n_read: int
     n_answers: int
-    n_questions: int
+    n_read: int = field(compare=False)
+    n_questions: int = field(compare=False)
     seconds: float = field(compare=False)
 
 

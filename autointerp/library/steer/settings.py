@@ -9,7 +9,7 @@ from autointerp.library.steer.choice import Limits
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How features are chosen and measured. Where the defaults come from is said in `benchmarks/autosteer.md`.
+    """How features are chosen and measured.
 
     Attributes:
         n_prompts: Of both halves together.
@@ -19,7 +19,8 @@ class Settings:
         n_kept: Features kept at most.
         n_screened: Prompts by which it is chosen which candidates are tried at every dose.
         screening_dose: The one that they are tried at for that.
-        n_questions: Questions by which is chosen; the others are reported.
+        n_questions: Questions by which is chosen.
+        n_questions_reported: Others that are reported, at most.
         doses: Those tried.
         least_output_score: Candidates below it are dropped.
         limits: What steering may cost.
@@ -34,6 +35,7 @@ class Settings:
     n_screened: int = 6
     screening_dose: float = 1.5
     n_questions: int = 60
+    n_questions_reported: int = 200
     doses: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
     least_output_score: float = 0.01
     limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,132 @@
+"""Which features at which dose: tried on the half of the prompts by which is chosen."""
+
+import math
+from dataclasses import dataclass
+
+from autointerp.library.steer.answers import Answers
+from autointerp.library.steer.bench import Bench
+from autointerp.library.steer.choice import best_tries, over_limits, questions_kept
+from autointerp.library.steer.controls import source_edits
+from autointerp.library.steer.finding import Found
+from autointerp.library.steer.receipt import Dropped, Tried
+from autointerp.library.steer.settings import Try
+
+# Tries of which it is asked how many questions they lose, best first.
+_N_QUESTIONED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What was tried.
+
+    Attributes:
+        chosen: The features and their dose; None where nothing is worth reporting.
+        reasons: Why nothing is.
+        tried: All tries.
+        dropped: Candidates that were not tried at every dose.
+    """
+
+    chosen: Try | None
+    reasons: tuple[str, ...]
+    tried: tuple[Tried, ...]
+    dropped: tuple[Dropped, ...]
+
+
+def sweep(bench: Bench, found: Found) -> Swept:
+    """Try candidates at a dose of 1, the best at every dose, and those that do something together.
+
+    Raises:
+        SubjectError: If the source's features can't be edited.
+        GenerationError: If the subject can't answer.
+    """
+    best, dropped = _screened(bench, found)
+    tries = [_try(found, (index,), dose) for index in best for dose in bench.settings.doses]
+    answers = _answers(bench, tries)
+    helping = []
+    for index in best:
+        of_feature = [place for place, of in enumerate(tries) if of.features == (index,)]
+        gains = {place: _gain(answers[place], bench.plain) for place in of_feature}
+        able = best_tries([answers[place] for place in of_feature], bench.plain, bench.settings.limits)
+        if able:
+            helping.append((gains[of_feature[able[0]]], index))
+    helping.sort(key=lambda of: -of[0])
+    sets = [tuple(index for _, index in helping[:n]) for n in range(2, len(helping) + 1)]
+    together = [_try(found, features, dose) for features in sets for dose in bench.settings.doses]
+    tries, answers = [*tries, *together], [*answers, *_answers(bench, together)]
+    told = tuple(_told(of, its) for of, its in zip(tries, answers, strict=True))
+    able = best_tries(answers, bench.plain, bench.settings.limits)
+    if not able:
+        return Swept(None, _why_none(bench, tries, answers), told, tuple(dropped))
+    chosen = _with_questions(bench, [tries[place] for place in able])
+    dropped += [
+        found.drop(index, "others do more, alone or without it") for index in best if index not in chosen.features
+    ]
+    return Swept(chosen, (), told, tuple(dropped))
+
+
+def _screened(bench: Bench, found: Found) -> tuple[list[int], list[Dropped]]:
+    """The candidates that are tried at every dose: those whose answers at one dose score highest.
+
+    Ties go to the candidate that was found first: many do nothing at one dose.
+    """
+    n_kept, n, dose = bench.settings.n_kept, bench.settings.n_screened, bench.settings.screening_dose
+    if len(found.able) <= n_kept:
+        return list(found.able), []
+    instructions = bench.choose[:n]
+    arms = [bench.arm("plain", instructions)]
+    for index in found.able:
+        arms.append(bench.arm("tried", instructions, source_edits(bench.source_id, _try(found, (index,), dose).values)))
+    plain, *answers = bench.asker.ask(instructions, arms)
+    gains = {index: _gain(its, plain) for index, its in zip(found.able, answers, strict=True)}
+    best = sorted((index for index in found.candidates if index in gains), key=lambda index: -gains[index])
+    least = f"{n_kept} others score higher at a dose of {dose:g}, on {n} prompts"
+    return best[:n_kept], [found.drop(index, f"{least} ({gains[index]:+.3f})") for index in best[n_kept:]]
+
+
+def _try(found: Found, features: tuple[int, ...], dose: float) -> Try:
+    """Features at a dose together: divergence grows with its square, so each has it over the root of their number."""
+    share = dose / math.sqrt(len(features))
+    values = {}
+    for index in features:
+        unit = found.doses[index].unit
+        assert unit is not None, "it has a dose"
+        values[index] = share * unit
+    return Try(dose, dict.fromkeys(features, share), values)
+
+
+def _answers(bench: Bench, tries: list[Try]) -> list[Answers]:
+    arms = [bench.arm("tried", bench.choose, source_edits(bench.source_id, of.values)) for of in tries]
+    return bench.asker.ask(bench.choose, arms)
+
+
+def _gain(answers: Answers, plain: Answers) -> float:
+    return float((answers.concept - plain.concept).mean())
+
+
+def _with_questions(bench: Bench, tries: list[Try]) -> Try:
+    """The best of the tries that loses no more questions than it may; of the first few, else, which loses fewest."""
+    places = bench.questions.order[: bench.settings.n_questions].tolist()
+    lost: list[tuple[float, Try]] = []
+    for of in tries[:_N_QUESTIONED]:
+        right = bench.questions.right(places, source_edits(bench.source_id, of.values))
+        kept = questions_kept(bench.questions.plain(places), right, bench.questions.chance(places))
+        if not kept.can_tell or -kept.change.value <= bench.settings.limits.questions:
+            return of
+        lost.append((-kept.change.value, of))
+    return min(lost, key=lambda pair: pair[0])[1]
+
+
+def _told(of: Try, answers: Answers) -> Tried:
+    return Tried(of.features, of.dose, *answers.means())
+
+
+def _why_none(bench: Bench, tries: list[Try], answers: list[Answers]) -> tuple[str, ...]:
+    gains = [_gain(its, bench.plain) for its in answers]
+    best = max(range(len(tries)), key=lambda place: gains[place])
+    what = f"feature{'s' * (len(tries[best].features) > 1)} {', '.join(map(str, tries[best].features))}"
+    if gains[best] <= 0:
+        return ("at no dose do answers score higher than plain ones",)
+    return (
+        f"what scores highest, {what} at a dose of {tries[best].dose:g}, costs too much:"
+        f" {'; '.join(over_limits(answers[best], bench.plain, bench.settings.limits))}",
+    )

@@ -1,0 +1,153 @@
+"""AutoSteer as a whole, on the planted model: what it accepts, what it declines, and what its receipt says."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import autointerp
+from autointerp import Client
+from autointerp.errors import SearchError, StoreError
+from autointerp.library.steer.answers import Sampling
+from autointerp.library.steer.auto import Steering, auto_steer
+from autointerp.library.steer.bench import Examples
+from autointerp.library.steer.material import shipped_questions
+from autointerp.library.steer.settings import Settings
+from tests.run.planted import FEATURES
+
+SHIP = 0
+QUICK = Settings(
+    n_prompts=12,
+    n_candidates=6,
+    n_pairs=6,
+    n_kept=2,
+    n_screened=2,
+    n_questions=8,
+    n_questions_reported=24,
+    doses=(0.5, 1.5),
+    sampling=Sampling(max_tokens=6, seed=3),
+)
+
+
+@pytest.fixture(scope="module")
+def client(planted_runs: Path) -> Client:
+    return autointerp.open(planted_runs / "runs/demo")
+
+
+def steer(client: Client, specification: str, examples: Examples | None = None, settings: Settings = QUICK) -> Steering:
+    return auto_steer(client.features, client.run, client.sources()[0].source_id, specification, examples, settings)
+
+
+@pytest.fixture(scope="module")
+def ship(client: Client) -> Steering:
+    return steer(client, "talk about ships")
+
+
+def test_a_feature_that_promotes_a_word_is_chosen_for_it(client: Client, ship: Steering) -> None:
+    assert ship.steers, ship.receipt.reasons
+    (edit,) = ship.edits
+    assert (edit.index, edit.value, edit.unit, edit.mode) == (SHIP, 1.5, "dose", "add")
+    assert [of.index for of in ship.variant.edits] == [SHIP]
+    assert client.variant().set(ship.edits).edits == ship.edits
+    (kept,) = ship.receipt.kept
+    assert kept.feature.endswith(f":{SHIP}")
+    assert set(kept.found_by) == {"labels", "contrast", "output"}
+    assert kept.points_to[0] == "ship"
+    (dose,) = client.features.doses(SHIP)
+    assert dose.unit is not None
+    assert kept.activation == pytest.approx(1.5 * dose.unit)
+
+
+def test_the_receipt_holds_it_against_every_control(ship: Steering) -> None:
+    receipt = ship.receipt
+    assert [of.name for of in receipt.arms] == [
+        "plain",
+        "steered",
+        "prompting alone",
+        "wrong sign",
+        "noise of the same norm",
+        "random features",
+        "difference of means",
+    ]
+    steered, plain = receipt.arm("steered"), receipt.arm("plain")
+    assert steered.mentions == 1
+    assert all(of.mentions == 0 for of in receipt.arms if of not in (steered, receipt.arm("difference of means")))
+    assert steered.concept > plain.concept + 0.3
+    assert " ship ship" in steered.examples[0]
+    assert receipt.verdict is not None
+    assert receipt.verdict.over_noise.value == pytest.approx(
+        steered.concept - receipt.arm("noise of the same norm").concept
+    )
+    assert receipt.questions is not None
+    assert receipt.questions.n == 24
+    assert (receipt.n_choose, receipt.n_report) == (6, 6)
+    assert receipt.questions_digest == shipped_questions().digest
+    tried = {of.dose: of for of in receipt.tried if of.features == (SHIP,)}
+    assert receipt.plain_concept is not None
+    assert tried[1.5].concept > receipt.plain_concept + 0.3
+    assert receipt.cost.n_answers > 6 * len(receipt.arms)
+    told = [*(of.feature for of in receipt.kept), *(of.feature for of in receipt.dropped)]
+    assert len(set(told)) == len(told)
+
+
+def test_the_receipt_is_told_as_a_table_as_markup_and_as_json(ship: Steering) -> None:
+    told = repr(ship)
+    assert told.startswith("steers: talk about ships\n")
+    assert "noise of the same norm" in told
+    assert "mentions 'ships': 0 % of plain answers, 100.00 % of steered ones" in told
+    plain = json.loads(ship.receipt.to_json())
+    assert plain["kept"][0]["strength"] == 1.5
+    assert plain["settings"]["limits"]["questions"] == QUICK.limits.questions
+    assert [of["name"] for of in plain["arms"]] == [of.name for of in ship.receipt.arms]
+    assert "<td>steered</td>" in ship._repr_html_()
+
+
+def test_the_same_seed_gives_the_same_receipt(client: Client, ship: Steering) -> None:
+    again = steer(client, "talk about ships")
+    assert again.receipt == ship.receipt
+    assert again.edits == ship.edits
+
+
+def test_what_no_feature_is_about_is_declined_before_anything_is_generated(client: Client) -> None:
+    steering = steer(client, "flumbric zantle")
+    assert not steering.steers
+    assert len(steering.edits) == 0
+    assert steering.receipt.cost.n_generated == 0
+    assert repr(steering).startswith("declined: no feature here steers this: flumbric zantle\n  because no label")
+
+
+def test_one_word_of_a_salad_is_not_what_was_asked_for(client: Client) -> None:
+    steering = steer(client, "tiger zantle quorvex plimble drastuvian")
+    assert not steering.steers
+    assert len(steering.edits) == 0
+    assert steering.receipt.verdict is not None
+    (reason,) = steering.receipt.reasons
+    assert reason == "not mentioned in more answers than without: 'zantle', 'quorvex', 'plimble', 'drastuvian'"
+
+
+def test_examples_say_what_is_meant(client: Client) -> None:
+    words = ["down", "out", "up", "back", "now", "also", "more", "some"]
+    examples = [f"piano {word} piano" for word in words], [f"bread {word} bread" for word in words]
+    # In six tokens the jump from one word to another weighs much.
+    settings = replace(QUICK, limits=replace(QUICK.limits, loss=2.0))
+    steering = steer(client, "what the first ones have", examples, settings)
+    assert steering.steers, steering.receipt.reasons
+    assert FEATURES[steering.edits[0].index] == ("piano",)
+    assert steering.receipt.verdict is not None
+    assert steering.receipt.verdict.facets == ()
+
+
+@pytest.mark.parametrize("specification", ["", "  ", "?!", None])
+def test_a_specification_that_says_nothing_is_refused(client: Client, specification: str) -> None:
+    with pytest.raises(SearchError):
+        client.features.AutoSteer(specification)
+
+
+def test_what_is_wrong_of_the_arguments_is_told(client: Client) -> None:
+    with pytest.raises(SearchError, match="examples is empty"):
+        client.features.AutoSteer("ship", examples=(["a ship"], []))
+    with pytest.raises(SearchError, match="11 prompts tell nothing"):
+        client.features.AutoSteer("ship", n_prompts=11)
+    with pytest.raises(StoreError, match="there is no source"):
+        client.features.AutoSteer("ship", source="another@source")
