@@ -1,6 +1,7 @@
 """The planted parts, and a finished run of them, made once for all tests."""
 
 import contextlib
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +10,33 @@ import pytest
 from autointerp import load_pipeline, run_pipeline
 from tests.making import make_once
 from tests.run.planted import FEATURES, LABELLED, RARE, Planted, plant
+
+# Half a minute and more of work each, begun first: else one process ends alone with what is left of them.
+LONG = (
+    "run/test_run_dry_run.py",
+    "run/test_run_ray_cluster.py",
+    "score/test_label_free.py",
+    "run/test_run_graph.py",
+    "run/test_run_batch.py",
+    "run/test_run_distinct.py",
+    "run/test_run_generation.py",
+    "search/test_search_index_folder.py",
+    "score/test_score_surprisal.py",
+    "run/test_run_calibrate.py",
+    "run/test_run_intervention.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of long files first; the order within a file stays."""
+    rank = {f"tests/{file}": place for place, file in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of the garbage collector's way, which else goes through all of it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
