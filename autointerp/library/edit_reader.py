@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autointerp.errors import VariantError
+from autointerp.errors import UnknownFeatureError, VariantError
+from autointerp.identity import feature_id
 from autointerp.library.backend import Backend
 from autointerp.library.feature import Feature
 from autointerp.library.feature_edits import FeatureEdit, FeatureEdits, StrengthUnit
 from autointerp.library.names import Names, by_source
 from autointerp.library.variant_shapes import model_of, read_name
-from autointerp.records.live import EditMode
+from autointerp.records.live import EditMode, FeatureName
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,20 @@ class EditReader:
             for hit in run.describe(indices, of)
         }
         return [NamedFeature(of, index, labels[of, index]) for _, of, index in asked]
+
+    def check(self, names: Iterable[FeatureName]) -> None:
+        """See that features are there, as far as that can be seen, and of the same model.
+
+        Raises:
+            As `edits`.
+        """
+        for source, index in names:
+            self.check_model(source)
+            if self._names is not None:
+                run, _, _ = self._names.one(feature_id(source, index), None)
+                n = next(of.n_features for of in run.sources() if of.source_id == source)
+                if index >= n:
+                    raise UnknownFeatureError(f"{source} has no feature {index}", f"its features are 0 to {n - 1}")
 
     def check_model(self, source: str) -> None:
         """See that a source is of the same model.

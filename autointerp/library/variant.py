@@ -337,7 +337,7 @@ class Variant:
     def _checked(self, condition: Condition) -> Condition:
         if not isinstance(condition, Condition):
             raise VariantError(f"{shown(condition)} is no condition", "compare a feature with a number: feature > 0.5")
-        self._reader.named([feature_id(*name) for name in condition.names()])
+        self._reader.check(condition.names())
         return condition
 
     def __repr__(self) -> str:

@@ -1,14 +1,14 @@
 """A variant in the generator's terms: edits in the coder's own units, and rules."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from autointerp.errors import StoreError, VariantError
+from autointerp.errors import StoreError, UnknownFeatureError, VariantError
 from autointerp.identity import feature_id
 from autointerp.library.backend import Backend
 from autointerp.library.edit_reader import EditReader
-from autointerp.library.feature_edits import FeatureEdit, FeatureEdits
-from autointerp.library.names import Names, by_source
+from autointerp.library.feature_edits import FeatureEdits
+from autointerp.library.names import Names
 from autointerp.library.variant import Variant
 from autointerp.library.variant_shapes import model_of
 from autointerp.library.when import ChatEvent, When
@@ -72,7 +72,10 @@ class Steerer:
     """
 
     def __init__(self, runs: Sequence[Backend]) -> None:
-        self._names = Names(runs)
+        self._runs = runs
+        # Read once, and again for a name that is not among them: requests come by the second.
+        self._known: Mapping[str, tuple[Backend, SourceRecord]] = {}
+        self._units: dict[tuple[FeatureName, str], float] = {}
 
     def read(self, model: Model) -> Steering:
         """What a caller means by a model.
@@ -88,11 +91,11 @@ class Steerer:
         if not isinstance(model, Variant):
             return Steering(*self._home(model))
         run, source = self._home(model.base_model)
-        reader = EditReader(source.source_id, self._names)
-        edits = self._checked(reader, model.edits)
+        edits = self._checked(source.source_id, model.edits)
         for when in model.whens:
-            reader.named([feature_id(*name) for name in when.condition.names()])
-        of_whens = [self._checked(reader, when.edits) for when in model.whens]
+            for name in when.condition.names():
+                self._check(source.source_id, name)
+        of_whens = [self._checked(source.source_id, when.edits) for when in model.whens]
         activations = self._in_activations([edits, *of_whens])
         return Steering(
             run,
@@ -111,43 +114,70 @@ class Steerer:
         """
         if not isinstance(edits, Mapping | FeatureEdits):
             return None
-        reader = EditReader(source.source_id, self._names)
-        found = self._checked(reader, FeatureEdits(reader.edits(edits, None, "add", "dose")))
+        reader = EditReader(source.source_id, Names(self._runs))
+        found = self._checked(source.source_id, FeatureEdits(reader.edits(edits, None, "add", "dose")))
         return _by_source(found, self._in_activations([found]))
 
     def _home(self, name: str | None) -> tuple[Backend, SourceRecord]:
         """The run and the source that a name means."""
-        homes = self._names.homes
-        models = {model_of(source): source for source in reversed(list(homes))}
-        source: str | None = None
-        if name is None and len(models) == 1:
-            source = next(iter(homes))
-        elif name is not None:
-            source = name if name in homes else models.get(name)
+        source = self._source(name)
+        if source is None:
+            self._known = _sources(self._runs)
+            source = self._source(name)
         if source is None:
             told = "no model is named" if name is None else f"there is no model {shown(name)} here"
-            raise StoreError(told, f"models are {', '.join([*models, *homes]) or 'none yet'}")
-        run = homes[source]
-        return run, next(record for record in run.sources() if record.source_id == source)
+            models = dict.fromkeys(map(model_of, self._known))
+            raise StoreError(told, f"models are {', '.join([*models, *self._known]) or 'none yet'}")
+        return self._known[source]
 
-    def _checked(self, reader: EditReader, edits: FeatureEdits) -> FeatureEdits:
+    def _source(self, name: str | None) -> str | None:
+        models = {model_of(source): source for source in reversed(list(self._known))}
+        if name is None:
+            return next(iter(self._known)) if len(models) == 1 else None
+        return name if name in self._known else models.get(name)
+
+    def _checked(self, base: str, edits: FeatureEdits) -> FeatureEdits:
         """Edits of features that are there, each with its source."""
-        found = reader.named([feature_id(*name) for name in edits.names])
-        return FeatureEdits(
-            FeatureEdit(of.source_id, of.index, edit.value, edit.mode, edit.unit, of.label)
-            for edit, of in zip(edits, found, strict=True)
-        )
+        found = [replace(edit, source_id=edit.source_id if "@" in edit.source_id else base) for edit in edits]
+        for edit in found:
+            self._check(base, edit.name)
+        return FeatureEdits(found)
+
+    def _check(self, base: str, name: FeatureName) -> None:
+        """See that a feature is there, and of the same model as a source."""
+        source, index = name
+        if model_of(source) != model_of(base):
+            raise VariantError(
+                f"a feature of {source} is named, and the variant is of {base}",
+                "edit features of the variant's own model",
+            )
+        _, record = self._home(source)
+        if not 0 <= index < record.n_features:
+            raise UnknownFeatureError(
+                f"{record.source_id} has no feature {index}", f"its features are 0 to {record.n_features - 1}"
+            )
 
     def _in_activations(self, of_all: Iterable[FeatureEdits]) -> Mapping[tuple[FeatureName, str], float]:
         """What one unit of strength is in the coder's own units, by feature and unit."""
-        units: dict[tuple[FeatureName, str], float] = {}
         wanted = {(edit.name, edit.unit) for edits in of_all for edit in edits}
         for unit, scale in (("max", _largest), ("dose", _doses)):
-            names = sorted(name for name, of in wanted if of == unit)
-            asked = self._names.all([feature_id(*name) for name in names])
-            for run, source, indices in by_source(asked):
-                units |= {((source, index), unit): value for index, value in scale(run, source, indices).items()}
-        return units | {(name, unit): 1.0 for name, unit in wanted if unit == "activation"}
+            missing: dict[str, list[int]] = {}
+            for (source, index), of in sorted(wanted):
+                if of == unit and ((source, index), unit) not in self._units:
+                    missing.setdefault(source, []).append(index)
+            for source, indices in missing.items():
+                found = scale(self._home(source)[0], source, indices)
+                self._units |= {((source, index), unit): value for index, value in found.items()}
+        return self._units | {(name, unit): 1.0 for name, unit in wanted if unit == "activation"}
+
+
+def _sources(runs: Sequence[Backend]) -> dict[str, tuple[Backend, SourceRecord]]:
+    """The sources with the run that tells of each: of several the first."""
+    found: dict[str, tuple[Backend, SourceRecord]] = {}
+    for run in runs:
+        for source in run.sources():
+            found.setdefault(source.source_id, (run, source))
+    return found
 
 
 def rules(steerer: Steerer, steering: Steering, tell: Tell) -> tuple[Rule, ...]:
