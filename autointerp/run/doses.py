@@ -6,6 +6,7 @@ the method says. So whoever asks finds the same doses, up to rounding.
 
 import hashlib
 import logging
+import threading
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -25,8 +26,11 @@ from autointerp.store.reader import Reader
 
 # For others to let go of the store; what is not kept is found once more, by who asks next.
 _WAIT_S = 3.0
+_WAIT_TO_READ_S = 10.0
 # Blocks that are read for each that is wanted: some are of a document that was drawn before.
 _READ_AHEAD = 4
+# Features that are sought together, and then kept: who ends a search of thousands loses no more.
+_AT_ONCE = 16
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +61,7 @@ class Doses:
         self._method = method
         self._seekers: dict[str, tuple[DoseSeeker, str]] = {}
         self._found: dict[tuple[str, int], Dose] = {}
+        self._lock = threading.Lock()
 
     def of(self, features: Sequence[FeatureRecord]) -> list[Dose]:
         """The doses of features of one source, in their order.
@@ -73,20 +78,32 @@ class Doses:
         by_index = {feature.feature_index: feature for feature in features}
         known = {index: self._found[source_id, index] for index in by_index if (source_id, index) in self._found}
         if asked := sorted(by_index.keys() - known.keys()):
-            known |= read_doses(path, source_id, asked, self._method.fingerprint, _WAIT_S)
-        if missing := sorted(by_index.keys() - known.keys()):
-            seeker, texts = self._seeker(source_id)
-            new = [
-                _dose(by_index[index], found, seeker.meter.n_tokens)
-                for index, found in zip(missing, seeker.find(missing), strict=True)
-            ]
-            known |= {dose.feature_index: dose for dose in new}
-            try:
-                keep_doses(path, new, self._method.fingerprint, texts, _WAIT_S)
-            except (StoreError, DiskFullError) as error:
-                logger.info("doses are not kept: %s", error.problem)
+            known |= read_doses(path, source_id, asked, self._method.fingerprint, _WAIT_TO_READ_S)
+        missing = sorted(by_index.keys() - known.keys())
+        for start in range(0, len(missing), _AT_ONCE):
+            known |= self._find([by_index[index] for index in missing[start : start + _AT_ONCE]])
         self._found |= {(source_id, index): dose for index, dose in known.items()}
         return [known[feature.feature_index] for feature in features]
+
+    def _find(self, features: Sequence[FeatureRecord]) -> dict[int, Dose]:
+        """Find doses of one source's features, or take those that another thread has just found, and keep them."""
+        source_id, method = features[0].source_id, self._method.fingerprint
+        with self._lock:
+            indices = [feature.feature_index for feature in features]
+            known = {index: self._found[source_id, index] for index in indices if (source_id, index) in self._found}
+            missing = [feature for feature in features if feature.feature_index not in known]
+            if not missing:
+                return known
+            logger.info("finding the doses of %d features of %s", len(missing), source_id)
+            seeker, texts = self._seeker(source_id)
+            found = seeker.find([feature.feature_index for feature in missing])
+            new = [_dose(*pair, seeker.meter.n_tokens) for pair in zip(missing, found, strict=True)]
+            self._found |= {(source_id, dose.feature_index): dose for dose in new}
+        try:
+            keep_doses(self._reader.path, new, method, texts, _WAIT_S)
+        except (StoreError, DiskFullError) as error:
+            logger.info("doses are not kept: %s", error.problem)
+        return known | {dose.feature_index: dose for dose in new}
 
     def _seeker(self, source_id: str) -> tuple[DoseSeeker, str]:
         if source_id not in self._seekers:
