@@ -159,7 +159,7 @@ def costs(found: Sequence[FoundDose], seconds: float, n_tokens: int) -> None:
     print(
         f"  runs on few tokens {few.mean():.1f} a feature (most {few.max()}), on all {every.mean():.1f} ({every.max()})"
     )
-    print(f"  {seconds / len(found):.1f} s a feature")
+    print(f"  {seconds / len(found):.1f} s of the processor a feature")
     print(f"  a dose is {np.median(sizes):.2f} of the stream's length [{sizes.min():.2f}, {sizes.max():.2f}]")
     for why in sorted({dose.why for dose in found if dose.why}):
         print(f"  without: {why}")
@@ -197,9 +197,9 @@ def main() -> None:
         candidates = np.array([record.feature_index for record in records if record.n_active])
     features = in_keyed_order(hash_key(0, "doses"), candidates)[: args.features].tolist()
     seeker = DoseSeeker(live, source.source_id, own, method)
-    start = time.perf_counter()
+    start = time.process_time()
     found = seeker.find(features)
-    costs(found, time.perf_counter() - start, seeker.meter.n_tokens)
+    costs(found, time.process_time() - start, seeker.meter.n_tokens)
     units = {index: dose.unit for index, dose in zip(features, found, strict=True) if dose.unit is not None}
     for name, some in texts.items():
         told(name, some, achieved(live, source.source_id, some, units), method.percentile)
