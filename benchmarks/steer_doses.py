@@ -1,6 +1,6 @@
 """Whether a dose of 1 is one nat, on texts on which it was not found.
 
-    python -m benchmarks.steer_doses RUN [--features 50] [--tokens 4096] [--few 512] [--of 4096]
+    python -m benchmarks.steer_doses RUN [--features 50] [--tokens 4096] [--few 512] [--of 16384]
     python -m benchmarks.steer_doses --small
 
 RUN is a finished run of a causal model; it is only read, and nothing is kept in its store. `--small` makes a small
@@ -9,6 +9,7 @@ random model (Llama's shape, three layers, width 64) with a random coder of 256 
 1. Features are drawn by a keyed hash from those that fire. The dose of each is found as `Run.doses` finds it.
 2. Each feature is turned up by .25, .5, 1, 2 and -1 doses on *held-out* texts: those that come next in the same draw,
    of other documents. The 95th percentile over tokens of KL(steered || plain) is what it achieved.
+   Those of them that are conversations are also told apart from the others.
 3. The same on *prompts* where the model has a chat template: the shipped instructions, each as a user says it; read at
    the user's words and where the answer begins.
 4. What texts alone do to the figure: the held-out percentile at a dose of 1, drawn anew from whole texts with
@@ -132,6 +133,18 @@ def by_texts_alone(texts: MeteredTexts, divergences: Sequence[np.ndarray], wante
     return float(np.median(found))
 
 
+def told_apart(live: LiveSubject, texts: MeteredTexts, at_one: Mapping[int, np.ndarray], wanted: float) -> None:
+    """Print the same of conversations, which hold the template's markers, and of other texts."""
+    marked = np.isin(texts.token_ids, sorted(live.special.uncounted)) & texts.mask
+    marked[:, : len(live.special.before)] = False
+    is_talk = np.repeat(marked.any(axis=1), texts.counted.sum(axis=1))
+    for name, kept in (("conversations", is_talk), ("other texts", ~is_talk)):
+        if kept.any():
+            nats = np.array([percentile(kl[kept], wanted) for kl in at_one.values()])
+            low, middle, high = np.percentile(nats, [10, 50, 90])
+            print(f"  at strength 1 on {name}, {kept.sum()} tokens: {middle:.3f}  [{low:.3f}, {high:.3f}]")
+
+
 def told(name: str, texts: MeteredTexts, found: dict[float, dict[int, np.ndarray]], wanted: float) -> None:
     """Print what was achieved on some texts."""
     print(f"{name}: {len(texts.counted)} texts, {int(texts.counted.sum())} tokens")
@@ -173,7 +186,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=50)
     parser.add_argument("--tokens", type=int, default=USUAL_METHOD.n_tokens, help="on which doses are found")
     parser.add_argument("--few", type=int, default=USUAL_METHOD.n_few)
-    parser.add_argument("--of", type=int, default=USUAL_METHOD.n_tokens, help="held-out tokens")
+    parser.add_argument("--of", type=int, default=4 * USUAL_METHOD.n_tokens, help="held-out tokens")
     args = parser.parse_args()
     method = replace(USUAL_METHOD, n_tokens=args.tokens, n_few=args.few)
     texts: dict[str, MeteredTexts] = {}
@@ -202,7 +215,10 @@ def main() -> None:
     costs(found, time.process_time() - start, seeker.meter.n_tokens)
     units = {index: dose.unit for index, dose in zip(features, found, strict=True) if dose.unit is not None}
     for name, some in texts.items():
-        told(name, some, achieved(live, source.source_id, some, units), method.percentile)
+        moved = achieved(live, source.source_id, some, units)
+        told(name, some, moved, method.percentile)
+        if live.special.uncounted and name == "held out":
+            told_apart(live, some, moved[1.0], method.percentile)
 
 
 if __name__ == "__main__":

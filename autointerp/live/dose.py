@@ -4,7 +4,7 @@ For each feature is sought the edit, made at every token, under which KL(edited 
 distribution is one nat at the 95th percentile over tokens. Sizes are lengths of what is added over the stream's own
 (median) length where it is added, on a log scale; the percentile, too, is compared by its log.
 
-1. *Few tokens*: from half the stream's length on, each step goes along the line through the two sizes closest to the
+1. *Few tokens*: from .3 of the stream's length on, each step goes along the line through the two sizes closest to the
    aim, or along a slope of 2 (a small edit's divergence goes by its square) where there is one only. A size below and
    one above, once found, keep all steps between them, and every third step halves what is left; until they are found,
    the third step and those after it are ever longer ones.
@@ -67,7 +67,7 @@ class DoseMethod:
     longest_text: int = 128
     tolerance: float = 0.02
     tolerance_few: float = 0.1
-    start: float = 0.5
+    start: float = 0.3
     most: float = 20.0
     least: float = 1e-4
     n_steps: int = 16

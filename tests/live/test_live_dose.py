@@ -61,7 +61,7 @@ def test_a_rising_percentile_is_found_in_few_steps(
 
 
 def test_where_the_percentile_goes_by_a_power_few_steps_will_do() -> None:
-    _, tried = sought(lambda size: 9 * size**1.8, lambda size: 11 * size**1.8)
+    _, tried = sought(lambda size: 20 * size**1.8, lambda size: 24 * size**1.8)
     assert [on_all for _, on_all in tried] == [False] * 2 + [True] * 2
 
 
