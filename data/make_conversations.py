@@ -16,7 +16,6 @@ import argparse
 import json
 import logging
 import random
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StaticCache
 
 from autointerp.config import CorpusConfig
 from autointerp.corpus import iter_documents
-from autointerp.records import Document
+from autointerp.corpus.sources.chat import Message
+from autointerp.corpus.sources.questions import ask_about, assistant, read_seeds, system_message, user
 from autointerp.subject.packaged import packaged_folder
 
 logger = logging.getLogger("make_conversations")
@@ -35,12 +35,11 @@ logger = logging.getLogger("make_conversations")
 MODEL = "packaged:smollm2-135m-instruct"
 HERE = Path(__file__).parent
 DIALOGUES_IN_A_ROW = 3
-ANSWER_CHARACTERS = 900
 NEW_TOKENS = 128
 TEMPERATURE = 0.8
 TOP_K = 50
 
-Conversation = list[dict[str, str]]
+Conversation = list[Message]
 
 
 def main() -> None:
@@ -54,17 +53,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    seeds = tomllib.loads((HERE / "conversation_seeds.toml").read_text(encoding="utf-8"))
     draw = random.Random(arguments.seed)
 
     if arguments.own_tokens:
-        made = own_answers(arguments.own_tokens, arguments.batch, seeds, draw)
+        made = own_answers(arguments.own_tokens, arguments.batch, draw)
     else:
         documents = list(iter_documents(CorpusConfig()))[-arguments.documents :]
-        made = [about_document(document, seeds, draw) for document in documents]
+        made = [ask_about(document, draw) for document in documents]
         logger.info("%d of documentation", len(made))
         if arguments.chatterbot is not None:
-            made += small_talk(arguments.chatterbot, seeds, draw)
+            made += small_talk(arguments.chatterbot, draw)
         draw.shuffle(made)
     logger.info("%d conversations", len(made))
     with arguments.out.open("w", encoding="utf-8") as file:
@@ -72,34 +70,7 @@ def main() -> None:
             file.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
 
 
-def about_document(document: Document, seeds: dict[str, Any], draw: random.Random) -> Conversation:
-    """Questions about what is documented, and its documentation as the answers."""
-    module, _, name = document.document_id.rpartition(":")
-    if not module:
-        module, _, name = document.document_id.rpartition(".")
-    question = draw.choice(seeds["questions"]).format(name=name, module=module or name)
-    messages = _system(seeds, draw)
-    for number, answer in enumerate(_answers(document.text)):
-        messages.append(_user(question if number == 0 else draw.choice(seeds["more"])))
-        messages.append(_assistant(answer))
-    if draw.random() < 0.2:
-        user, assistant = draw.choice(seeds["thanks"])
-        messages += [_user(user), _assistant(assistant)]
-    return messages
-
-
-def _answers(text: str) -> list[str]:
-    """A text's paragraphs, as many in an answer as it may have characters."""
-    answers: list[str] = []
-    for paragraph in text.split("\n"):
-        if answers and len(answers[-1]) + len(paragraph) < ANSWER_CHARACTERS:
-            answers[-1] += f"\n{paragraph}"
-        else:
-            answers.append(paragraph)
-    return answers
-
-
-def small_talk(folder: Path, seeds: dict[str, Any], draw: random.Random) -> list[Conversation]:
+def small_talk(folder: Path, draw: random.Random) -> list[Conversation]:
     """Dialogues of chatterbot-corpus, each once."""
     dialogues: dict[tuple[str, ...], None] = {}
     for path in sorted(folder.glob("*.yml")):
@@ -110,34 +81,35 @@ def small_talk(folder: Path, seeds: dict[str, Any], draw: random.Random) -> list
     draw.shuffle(shuffled)
     made = []
     for start in range(0, len(shuffled), DIALOGUES_IN_A_ROW):
-        messages = _system(seeds, draw)
+        messages = system_message(draw)
         for turns in shuffled[start : start + DIALOGUES_IN_A_ROW]:
-            for user, assistant in zip(turns[::2], turns[1::2], strict=False):
-                messages += [_user(user), _assistant(assistant)]
+            for asked, answer in zip(turns[::2], turns[1::2], strict=False):
+                messages += [user(asked), assistant(answer)]
         made.append(messages)
     return made
 
 
-def own_answers(n_tokens: int, batch: int, seeds: dict[str, Any], draw: random.Random) -> list[Conversation]:
+def own_answers(n_tokens: int, batch: int, draw: random.Random) -> list[Conversation]:
     """What the model answers to instructions, sampled, until it has written `n_tokens`."""
     folder = packaged_folder(MODEL)
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
     torch.manual_seed(draw.randrange(2**31))
-    asked = _instructions(seeds, draw)
+    asked = _instructions(draw)
     made: list[Conversation] = []
     n_written = 0
     while n_written < n_tokens:
-        conversations = [[*_system(seeds, draw), _user(next(asked))] for _ in range(batch)]
+        conversations = [[*system_message(draw), user(next(asked))] for _ in range(batch)]
         answers, n_new = _write(model, tokenizer, conversations)
         n_written += n_new
-        made += [[*said, _assistant(answer)] for said, answer in zip(conversations, answers, strict=True) if answer]
+        made += [[*said, assistant(answer)] for said, answer in zip(conversations, answers, strict=True) if answer]
         logger.info("%d tokens of the model's own", n_written)
     return made
 
 
-def _instructions(seeds: dict[str, Any], draw: random.Random) -> Iterator[str]:
+def _instructions(draw: random.Random) -> Iterator[str]:
     plain = (HERE / "steering" / "instructions.txt").read_text(encoding="utf-8").splitlines()
+    seeds = read_seeds()
     made = [form.format(topic=topic) for form in seeds["instructions"] for topic in seeds["topics"]]
     draw.shuffle(made)
     yield from [line for line in plain if line]
@@ -158,19 +130,6 @@ def _write(model: Any, tokenizer: Any, conversations: Sequence[Conversation]) ->
     )[:, length:]  # fmt: skip
     n_new = int((written != tokenizer.eos_token_id).sum())
     return [answer.strip() for answer in tokenizer.batch_decode(written, skip_special_tokens=True)], n_new
-
-
-def _system(seeds: dict[str, Any], draw: random.Random) -> Conversation:
-    """A system message in one of four conversations; the template has one of its own for the others."""
-    return [{"role": "system", "content": draw.choice(seeds["systems"])}] if draw.random() < 0.25 else []
-
-
-def _user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
-
-
-def _assistant(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
 
 
 if __name__ == "__main__":

@@ -92,6 +92,8 @@ def main() -> None:
 
         measured: dict[str, Any] = {"n_training_tokens": len(training.token_ids)}
         for part, shards, of_part in zip(parts, read, held_out, strict=True):
+            if part.name in measured:
+                continue
             if resting is None:
                 measured |= reconstruction(arguments.out, of_part.activations)
                 continue
@@ -114,7 +116,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--k", type=float, help="active features on a token, on average")
     parser.add_argument("--tokens", type=int, help="tokens of documentation to train on")
     parser.add_argument("--held-out-tokens", type=int, help="tokens after them, to measure on")
-    parser.add_argument("--conversations", type=Path, nargs="*", default=[], help="JSONL files, of a causal subject")
+    parser.add_argument(
+        "--conversations",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="JSONL files, of a causal subject; one that is given twice weighs twice",
+    )
     parser.add_argument("--conversation-tokens", type=int, default=930_000, help="at most, of each of these files")
     parser.add_argument("--activations", type=Path, help="folder that keeps them, to go on where a run was stopped")
     parser.add_argument("--workers", type=int, default=1, help="processes that run the subject, one thread each")

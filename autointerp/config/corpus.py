@@ -9,7 +9,8 @@ from autointerp.config.frozen import Frozen
 _KINDS_OF_KEYS = {
     ("subset", "dataset_split", "revision"): ("huggingface",),
     ("column",): ("text", "jsonl", "parquet", "huggingface"),
-    ("chat", "token_column", "group_column"): ("jsonl", "parquet", "huggingface"),
+    ("chat",): ("jsonl", "parquet", "huggingface", "docstrings"),
+    ("token_column", "group_column"): ("jsonl", "parquet", "huggingface"),
 }
 
 
@@ -26,7 +27,11 @@ class CorpusConfig(Frozen):
     token_column: str | None = Field(
         None, description="of token ids, where the corpus is tokenized already, by the subject's own tokenizer"
     )
-    chat: bool = Field(False, description="the column holds lists of messages, for the tokenizer's chat template")
+    chat: bool = Field(
+        False,
+        description="the column holds lists of messages, for the tokenizer's chat template; of docstrings: every "
+        "other one is told as a conversation",
+    )
     chat_template: str | None = Field(None, description="file with a Jinja template; unset: the tokenizer's own")
     subset: str | None = Field(None, description="configuration name of a Hugging Face dataset")
     dataset_split: str = Field("train", description="split of a Hugging Face dataset")

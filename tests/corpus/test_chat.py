@@ -1,6 +1,7 @@
 """Conversations in every shape that datasets have, through templates that take them and templates that refuse."""
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -256,10 +257,25 @@ def test_a_conversation_of_which_the_template_writes_nothing_is_empty() -> None:
     assert render([ASSISTANT], chatml_tokenizer(template)) == Unfit.empty()
 
 
-@pytest.mark.parametrize("kind", ["docstrings", "text"])
-def test_chat_is_refused_for_sources_without_columns(kind: str) -> None:
-    with pytest.raises(ValueError, match=r"corpus\.chat needs the kind jsonl or parquet or huggingface"):
-        CorpusConfig.model_validate({"kind": kind, "chat": True, "path": None if kind == "docstrings" else "a"})
+def test_chat_is_refused_for_text_files() -> None:
+    with pytest.raises(ValueError, match=r"corpus\.chat needs the kind jsonl or parquet or huggingface or docstrings"):
+        CorpusConfig.model_validate({"kind": "text", "chat": True, "path": "a"})
+
+
+def test_every_other_documentation_is_the_answer_to_a_question() -> None:
+    plain = list(islice(iter_documents(CorpusConfig()), 40))
+    mixed = list(islice(iter_documents(CorpusConfig(chat=True), chatml_tokenizer()), 40))
+    assert [of.document_id for of in mixed] == [of.document_id for of in plain]
+    assert [of.group_id for of in mixed] == [of.group_id for of in plain]
+    assert mixed[::2] == plain[::2]
+    for told, document in zip(mixed[1::2], plain[1::2], strict=True):
+        first_turn, _, answers = told.text.partition("<|im_start|>assistant\n")
+        assert "<|im_start|>user\n" in first_turn
+        assert all(line.strip() in answers for line in document.text.split("\n"))
+    asked = {told.text.partition("<|im_start|>user\n")[2].partition("<|im_end|>")[0] for told in mixed[1::2]}
+    assert len(asked) == 20, "each asks about its own"
+    again = list(islice(iter_documents(CorpusConfig(chat=True), chatml_tokenizer()), 40))
+    assert again == mixed
 
 
 def test_a_template_without_chat_is_refused() -> None:

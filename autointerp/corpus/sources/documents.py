@@ -10,7 +10,8 @@
 | huggingface | a dataset's name, or its folder          | one row             | `name/train#12`, from 0       |
 
 A folder is read in sorted order, with the folders in it. Where `CorpusConfig.chat` is set, the column holds
-conversations, and each is one document, as the template of `corpus.sources.chat` writes it.
+conversations, and each is one document, as the template of `corpus.sources.chat` writes it. With docstrings, every
+other document is made one, by `corpus.sources.questions`.
 
 A row that does not fit (no text, a number, a conversation that the template refuses) is left out and counted with its
 reason in the counts. What can't be read at all stops the run, and so does a file whose first row lacks the column, so
@@ -31,6 +32,7 @@ import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from autointerp.config import CorpusConfig
@@ -38,6 +40,7 @@ from autointerp.corpus.counts import MOST_UNFIT, DocumentCounts, Unfit
 from autointerp.corpus.sources.chat import ChatTemplate, looks_like_conversation
 from autointerp.corpus.sources.docstrings import iter_docstring_documents
 from autointerp.corpus.sources.files import kind_suffix, list_files, open_text
+from autointerp.corpus.sources.questions import ask_about
 from autointerp.corpus.sources.rows import Row, is_stream, read_huggingface, read_jsonl, read_parquet
 from autointerp.corpus.sources.sections import cut_text
 from autointerp.corpus.vocabulary import count_ids
@@ -158,7 +161,10 @@ def _value_reader(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase | Non
     if not config.chat:
         return _read_value
     assert tokenizer is not None, "conversations are rendered by a tokenizer"
-    return ChatTemplate(tokenizer, config.chat_template).render
+    template = ChatTemplate(tokenizer, config.chat_template)
+    if config.kind == "docstrings":
+        return lambda value: _read_value(value) if isinstance(value, str) else template.render(value)
+    return template.render
 
 
 def _read_value(value: object) -> str | Unfit:
@@ -194,8 +200,10 @@ def _read_tokens(tokenizer: PreTrainedTokenizerBase, value: object) -> tuple[int
 
 def _iter_source(config: CorpusConfig) -> Iterator[Row]:
     if config.kind == "docstrings":
-        for document in iter_docstring_documents():
-            yield Row(document.document_id, document.text, document.group_id)
+        for number, document in enumerate(iter_docstring_documents()):
+            is_asked_about = config.chat and number % 2 == 1
+            value = ask_about(document, Random(document.document_id)) if is_asked_about else document.text
+            yield Row(document.document_id, value, document.group_id)
     elif config.kind == "huggingface":
         yield from read_huggingface(config)
     else:
