@@ -130,6 +130,9 @@ def demo(
     llm: Annotated[
         bool, typer.Option("--llm", help="20 features, labelled and judged by a small language model in this process")
     ] = False,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="320 features of a small chat model, and a conversation with it, steered")
+    ] = False,
     sample: SampleOption = None,
     set_: SetOption = None,
     resume: ResumeOption = True,
@@ -137,15 +140,18 @@ def demo(
     """Label, score and search the features of an embedded model: no network, no key."""
     from autointerp.config.file import as_toml
 
-    origin = "demo-llm" if llm else "demo"
+    if llm and chat:
+        raise PipelineError("--llm and --chat exclude each other", "give one of them")
+    origin = "smollm2" if chat else "demo-llm" if llm else "demo"
     overrides = [f"runs={as_toml(runs)}"]
     if text is not None:
         overrides += ['corpus.kind="text"', f"corpus.path={as_toml(str(text))}", f'name="{origin}-text"']
+        overrides += ["corpus.chat=false"] if chat else []
     pipeline = _load(origin, [*overrides, *(set_ or [])], None, sample)
 
     from autointerp.cli.demo import run_demo
 
-    run_demo(pipeline, resume=resume)
+    run_demo(pipeline, resume=resume, chat=chat)
 
 
 @app.command()

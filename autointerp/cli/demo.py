@@ -7,18 +7,25 @@ import typer
 from autointerp.cli.reporting import ConsoleReporter, tell_missing
 from autointerp.cli.tables import feature_name, hit_rows, label_rows, summary_rows
 from autointerp.config import Pipeline
+from autointerp.library.client import Client
 from autointerp.library.run import Run, open_run
 from autointerp.run.pipeline import run_pipeline
 from autointerp.score.baseline import EXPLAINER as SHUFFLED
 from autointerp.store.results import ScoredLabel, with_scores
-from autointerp.subject.packaged import PREFIX
+from autointerp.subject.packaged import PREFIX, packaged_as
 
 QUERIES = ("raising an exception", "probability distributions", "error handling")
 _N_SHOWN = 8
 
 
-def run_demo(pipeline: Pipeline, *, resume: bool = True) -> None:
-    """Run every stage, then print the best and the worst labels, each scorer's summary, and example searches."""
+def run_demo(pipeline: Pipeline, *, resume: bool = True, chat: bool = False) -> None:
+    """Run every stage, then print the best and the worst labels, each scorer's summary, and example searches.
+
+    Args:
+        pipeline: What is run.
+        resume: Whether to go on from what is finished.
+        chat: Whether to end with a conversation; the subject is a chat model then.
+    """
     with ConsoleReporter() as reporter:
         outcome = run_pipeline(pipeline, reporter=reporter, fresh=not resume)
     run = open_run(pipeline.run_folder)
@@ -26,6 +33,11 @@ def run_demo(pipeline: Pipeline, *, resume: bool = True) -> None:
     caveat = caveat_lines(pipeline, {explanation.model for explanation in run.reader.explanations()})
     for line in [*lines, *caveat] if lines else ():
         typer.echo(line)
+    if chat and lines:
+        from autointerp.cli.demo_chat import chat_lines  # the other demos have no model to talk to
+
+        for line in [*weights_lines(pipeline), *chat_lines(Client([run]))]:
+            typer.echo(line)
     folder = pipeline.run_folder
     typer.echo(f"\nThe run lies in {folder}. Look further with")
     if lines:
@@ -33,6 +45,12 @@ def run_demo(pipeline: Pipeline, *, resume: bool = True) -> None:
     typer.echo(f"  autointerp show {folder} {_a_feature(run)}")
     typer.echo(f"  autointerp status {folder}")
     tell_missing(pipeline, outcome)
+
+
+def weights_lines(pipeline: Pipeline) -> list[str]:
+    """What is to be known of a packaged subject's weights."""
+    told = packaged_as(pipeline.subject.model)
+    return ["", f"What follows is said by {pipeline.subject.model.removeprefix(PREFIX)}: {told}."] if told else []
 
 
 def caveat_lines(pipeline: Pipeline, writers: Set[str]) -> list[str]:

@@ -1,0 +1,79 @@
+"""The end of `autointerp demo --chat`: an inspected conversation, and an answer that a feature was turned up for."""
+
+from typing import TYPE_CHECKING
+
+from autointerp.cli.tables import feature_name
+from autointerp.library.client import Client
+from autointerp.text_table import table
+
+if TYPE_CHECKING:
+    from autointerp.library.chat.replies import ChatCompletion
+    from autointerp.records.dose import Dose
+
+QUESTIONS = ("How do I open a file in Python and read what is in it?", "Tell me about your day.")
+STRENGTHS = (1.0, 2.0)
+_ANSWER_TOKENS = 48
+_N_SHOWN = 8
+_N_TRIED = 4  # of the best labels' features, until one has a dose
+
+
+def chat_lines(client: Client) -> list[str]:
+    """What the model answers, what is at work in it, and what it answers with a feature turned up.
+
+    Args:
+        client: Of a finished run with labels, whose subject has a chat template and a language-model head.
+    """
+    question = {"role": "user", "content": QUESTIONS[0]}
+    answer = _answer(client, QUESTIONS[0])
+    inspected = client.features.inspect([question, {"role": "assistant", "content": str(answer)}])
+    rows = [
+        [feature_name(of.feature.source_id, of.feature.index, with_source=False), of.feature.told,
+         repr(inspected.tokens[of.peak].text), f"{of.activation:.3g}", f"{of.percentile:.0f}", f"{of.surprise:.1f}"]
+        for of in inspected.top(_N_SHOWN, aggregate_by="max")
+    ]  # fmt: skip
+    return [
+        "",
+        "A conversation, and what is at work in it: the most surprising of its features, each where it is largest.",
+        *_said("user", QUESTIONS[0]),
+        *_said("assistant", str(answer)),
+        "",
+        *table(["feature", "label", "at", "activation", "pct", "surprise"], rows, left=(1, 2)),
+        *steered_lines(client),
+    ]
+
+
+def steered_lines(client: Client) -> list[str]:
+    """Answers with the best label's feature turned up, beside the plain one; nothing where no feature has a dose."""
+    best = [scored.explanation for scored in client.run.reader.best(_N_TRIED)]
+    for explanation in best:
+        dose = client.features.doses([explanation.feature_index], source=explanation.source_id)[0]
+        if dose.unit is not None:
+            break
+    else:
+        return []
+    lines = ["", f"Feature {explanation.feature_index}, {explanation.text!r}, turned up. {_told(dose)}"]
+    lines += ["", *_said("user", QUESTIONS[1]), *_said("plain", str(_answer(client, QUESTIONS[1])))]
+    for strength in STRENGTHS:
+        variant = client.variant(explanation.source_id).set(explanation.feature_index, strength)
+        answer = client.chat.completions.create(
+            [{"role": "user", "content": QUESTIONS[1]}], model=variant, max_completion_tokens=_ANSWER_TOKENS
+        )
+        counted = f"{answer.edited.n_prompt} + {answer.edited.n_generated} tokens"
+        lines += _said(f"strength {strength:g} at {counted}", str(answer))
+    return lines
+
+
+def _answer(client: Client, question: str) -> "ChatCompletion":
+    return client.chat.completions.create([{"role": "user", "content": question}], max_completion_tokens=_ANSWER_TOKENS)
+
+
+def _told(dose: "Dose") -> str:
+    of_max = "" if dose.of_max_activation is None else f", {dose.of_max_activation:.2g} times its largest"
+    return (
+        f"Strength 1 adds {dose.unit:.3g} to its activation{of_max},\nand {dose.of_stream_norm:.2g} of the stream's "
+        f"length: the 95th percentile of KL(steered, plain) is {dose.kl_p95:.2f} nats there."
+    )
+
+
+def _said(who: str, text: str) -> list[str]:
+    return [f"  {who}: {' '.join(text.split())}"]
