@@ -51,7 +51,7 @@ def steered_lines(client: Client) -> list[str]:
             break
     else:
         return []
-    lines = ["", f"Feature {explanation.feature_index}, {explanation.text!r}, turned up. {_told(dose)}"]
+    lines = ["", f"Feature {explanation.feature_index}, {explanation.label!r}, turned up. {_told(dose)}"]
     lines += ["", *_said("user", QUESTIONS[1]), *_said("plain", str(_answer(client, QUESTIONS[1])))]
     for strength in STRENGTHS:
         variant = client.variant(explanation.source_id).set(explanation.feature_index, strength)
