@@ -17,14 +17,15 @@ _N_SHOWN = 8
 _N_TRIED = 4  # of the best labels' features, until one has a dose
 
 
-def chat_lines(client: Client) -> list[str]:
+def chat_lines(client: Client, questions: tuple[str, str] = QUESTIONS) -> list[str]:
     """What the model answers, what is at work in it, and what it answers with a feature turned up.
 
     Args:
         client: Of a finished run with labels, whose subject has a chat template and a language-model head.
+        questions: Whose answer is inspected, and whose is steered.
     """
-    question = {"role": "user", "content": QUESTIONS[0]}
-    answer = _answer(client, QUESTIONS[0])
+    question = {"role": "user", "content": questions[0]}
+    answer = _answer(client, questions[0])
     inspected = client.features.inspect([question, {"role": "assistant", "content": str(answer)}])
     rows = [
         [feature_name(of.feature.source_id, of.feature.index, with_source=False), of.feature.told,
@@ -34,15 +35,15 @@ def chat_lines(client: Client) -> list[str]:
     return [
         "",
         "A conversation, and what is at work in it: the most surprising of its features, each where it is largest.",
-        *_said("user", QUESTIONS[0]),
+        *_said("user", questions[0]),
         *_said("assistant", str(answer)),
         "",
         *table(["feature", "label", "at", "activation", "pct", "surprise"], rows, left=(1, 2)),
-        *steered_lines(client),
+        *steered_lines(client, questions[1]),
     ]
 
 
-def steered_lines(client: Client) -> list[str]:
+def steered_lines(client: Client, question: str) -> list[str]:
     """Answers with the best label's feature turned up, beside the plain one; nothing where no feature has a dose."""
     best = [scored.explanation for scored in client.run.reader.best(_N_TRIED)]
     for explanation in best:
@@ -52,11 +53,11 @@ def steered_lines(client: Client) -> list[str]:
     else:
         return []
     lines = ["", f"Feature {explanation.feature_index}, {explanation.label!r}, turned up. {_told(dose)}"]
-    lines += ["", *_said("user", QUESTIONS[1]), *_said("plain", str(_answer(client, QUESTIONS[1])))]
+    lines += ["", *_said("user", question), *_said("plain", str(_answer(client, question)))]
     for strength in STRENGTHS:
         variant = client.variant(explanation.source_id).set(explanation.feature_index, strength)
         answer = client.chat.completions.create(
-            [{"role": "user", "content": QUESTIONS[1]}], model=variant, max_completion_tokens=_ANSWER_TOKENS
+            [{"role": "user", "content": question}], model=variant, max_completion_tokens=_ANSWER_TOKENS
         )
         counted = f"{answer.edited.n_prompt} + {answer.edited.n_generated} tokens"
         lines += _said(f"strength {strength:g} at {counted}", str(answer))
