@@ -358,7 +358,8 @@ def _words_by(
     inside = (at >= units.first[row]) & (at < units.first[row + 1])
     number = np.broadcast_to(np.arange(places.size)[:, None], at.shape)[inside]
     n = len(units.vocabulary)
-    pairs = np.unique(number * n + units.word[at[inside]])
+    pairs = np.sort(number * n + units.word[at[inside]])
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # `np.unique`, which hashes, takes four times as long
     return pairs // n, pairs % n
 
 

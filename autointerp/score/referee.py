@@ -12,6 +12,7 @@ What it says of a label stands in `dispute`.
 """
 
 import numpy as np
+from jaxtyping import Float64
 
 from autointerp.contexts.pool import PoolTiles
 from autointerp.explain.explainers.rules import RulesExplainer
@@ -47,8 +48,11 @@ class Referees:
             feature: Contexts of its feature.
             density: Share of counted tokens on which the feature fires.
         """
+        mass = self._pool.masses(feature.feature_index)[self._pool.is_score]
+        if (mass > 0).sum() < LEAST_WINDOWS:  # before a rule is sought for nothing
+            return None
         rule = self._rule(explanation, feature, density)
-        return None if rule is None else self._tried(rule, feature.feature_index)
+        return None if rule is None else self._tried(rule, mass)
 
     def _rule(self, explanation: Explanation, feature: FeatureContexts, density: float) -> str | None:
         """The sentence of the feature's rule: what was found already, or what is found now."""
@@ -64,13 +68,12 @@ class Referees:
             self._sought[index] = None if found is None else write_rule(found.rule)
         return self._sought[index]
 
-    def _tried(self, sentence: str, feature_index: int) -> Referee | None:
+    def _tried(self, sentence: str, mass: Float64[np.ndarray, " window"]) -> Referee | None:
         rule = read_rule(sentence)
         if rule is None:  # of a user's explainer that is called `rules`, too
             return None
-        holds, mass = rule.in_rows(self._held_out.units), self._pool.masses(feature_index)[self._pool.is_score]
-        fires = mass > 0
-        if fires.sum() < LEAST_WINDOWS or not holds.any():
+        holds, fires = rule.in_rows(self._held_out.units), mass > 0
+        if not holds.any():
             return None
         precision, recall = float(fires[holds].mean()), float(mass[holds].sum() / mass.sum())
         is_right = precision > LEAST_RIGHT and recall > LEAST_RIGHT

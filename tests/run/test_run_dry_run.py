@@ -75,7 +75,8 @@ def asking(planted: Planted, folder: Path, url: str, *more: str, settings: Seque
     )
     path = folder / "asked.toml"
     path.write_text(planted.toml("asked", folder / "runs", *tables), encoding="utf-8")
-    return load_pipeline(str(path), (f"score.n_baseline={N_BASELINE}", *more))
+    # Rules are sought here, and cost nothing.
+    return load_pipeline(str(path), (f"score.n_baseline={N_BASELINE}", "score.referee=false", *more))
 
 
 def planned_by_stage(plan: CostPlan) -> dict[str, Usage]:

@@ -20,7 +20,12 @@ from tests.run.test_run_planted import KEY, asked_pipeline, knowing
 pytestmark = pytest.mark.slow
 
 N_PER_PROMPT = 5
-DETECTION_ONLY = (f"judge.contexts_per_prompt={N_PER_PROMPT}", 'score.scorers=["detection"]', "score.baseline=false")
+DETECTION_ONLY = (
+    f"judge.contexts_per_prompt={N_PER_PROMPT}",
+    'score.scorers=["detection"]',
+    "score.baseline=false",
+    "score.referee=false",
+)
 
 
 @pytest.fixture(autouse=True)
