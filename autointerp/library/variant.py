@@ -58,8 +58,6 @@ class Variant:
             if not base.strip() or source is not None:
                 raise StoreError(f"{shown(base)} names no model", "name a source as model@source, or give a client")
             self._reader = EditReader(base, None)
-        elif not hasattr(base, "runs"):
-            raise StoreError(f"{shown(base)} has no model", "name a source as model@source, or give a client")
         else:
             names = Names(base.runs)
             self._reader = EditReader(names.one("0", source)[1], names)
@@ -207,12 +205,8 @@ class Variant:
             raise VariantError("a condition is given, and no edit", "give {feature: strength}")
         return self._when(When(self._checked(condition), edits, checked_lasting(lasting)))
 
-    def abort_when(self, condition: Condition, *, name: str | None = None) -> Self:
+    def abort_when(self, condition: Condition) -> Self:
         """End the answer where a condition holds: `create` raises `AbortError`, and a stream ends.
-
-        Args:
-            condition: As of `set_when`.
-            name: What the event is called in a stream's last piece.
 
         Returns:
             The variant itself.
@@ -223,8 +217,7 @@ class Variant:
               nothing is edited
               when planted@0-res-12:1 > 0.5, abort
         """
-        event = str(uuid.uuid4()) if name is None else name
-        return self._when(When(self._checked(condition), event_name=event, aborts=True))
+        return self._when(When(self._checked(condition), event_name=str(uuid.uuid4()), aborts=True))
 
     def handle_when(
         self,

@@ -132,7 +132,7 @@ def _add(serving: Serving, variant: Variant, scope: ControllerScope) -> None:
     condition = _condition(serving, scope)
     edits = _edits(serving, scope.controller.interventions)
     if scope.aborts:
-        variant.abort_when(condition, name=scope.event_name)
+        variant.abort_when(condition)
     elif scope.event_name is not None:
         variant.handle_when(condition, None, name=scope.event_name, lasting=scope.lasting)
     if edits:

@@ -15,7 +15,7 @@ from autointerp.errors import ServeError
 from autointerp.library.attribution import AttributedFeature, Attribution
 from autointerp.library.feature import Feature, FeatureGroup
 from autointerp.library.inspector import ContextInspector
-from autointerp.serve import ember_chat
+from autointerp.serve import ember_auto, ember_chat
 from autointerp.serve.controllers import Controller, variant_of
 from autointerp.serve.serving import Serving
 from autointerp.serve.shapes import Conversation, Shape, Text, TopK, plain, told_feature
@@ -172,6 +172,7 @@ def router(serving: Serving) -> APIRouter:
         return await serving.model.answer(request, found)
 
     ember_chat.add_routes(routes, serving)
+    ember_auto.add_routes(routes, serving)
     return routes
 
 

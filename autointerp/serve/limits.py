@@ -30,6 +30,9 @@ class Limits:
         seconds: Of a request, from its first byte to the last of the answer.
         longest_prompt: Tokens of a conversation that is answered; None for what the model reads.
         longest_answer: Tokens; who asks for more gets so many.
+        n_steering_prompts: Instructions that are answered to find edits, where a request does not say.
+        steering_tokens: Of each of these answers, likewise.
+        false_alarms: Share of the corpus's texts in which a condition that is chosen may hold, likewise.
     """
 
     body_bytes: int = 8 * 2**20
@@ -38,6 +41,9 @@ class Limits:
     seconds: float = 300.0
     longest_prompt: int | None = None
     longest_answer: int = 2048
+    n_steering_prompts: int = 48
+    steering_tokens: int = 32
+    false_alarms: float = 0.02
 
 
 class ClientGoneError(ConnectionError):

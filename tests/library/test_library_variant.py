@@ -145,9 +145,6 @@ def test_what_is_no_variant_is_told(client: Client) -> None:
             Variant.from_json(text)
     with pytest.raises(StoreError, match="names no model"):
         Variant(" ")
-    nothing: Any = 5
-    with pytest.raises(StoreError, match="5 has no model"):
-        Variant(nothing)
     with pytest.raises(StoreError, match="no source 'gpt2@1' here"):
         client.variant("gpt2@1")
     with pytest.raises(VariantError, match="strengths are given twice"):

@@ -16,7 +16,9 @@ from tests.serve.serving import answering
 def serving(planted_runs: Path) -> Serving:
     """What is served: the run, whose model has a second name too."""
     aliases = {"smollm2-135m-instruct": "planted@0-res-12"}
-    serving = Serving(autointerp.open(planted_runs / "runs/demo"), Limits(), aliases)
+    serving = Serving(
+        autointerp.open(planted_runs / "runs/demo"), Limits(n_steering_prompts=12, steering_tokens=6), aliases
+    )
     assert list(serving.warm()) == []
     return serving
 

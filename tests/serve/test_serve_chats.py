@@ -5,12 +5,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import Request
 
+import autointerp
 from autointerp.library.client import Client
 from autointerp.library.feature_edits import FeatureEdit, FeatureEdits
 from autointerp.library.variant import Variant
@@ -110,6 +112,14 @@ def test_logits_are_those_of_the_library_also_of_a_variant(address: str, client:
     before = reply(address, LOGITS, filter_vocabulary=[" piano"])["logits"]
     assert steered[" piano"] > before[" piano"]
     assert "tokens of this model" in told(ask(address, LOGITS, {"messages": RIVER, "filter_vocabulary": ["abc"]}), 400)
+
+
+def test_edits_for_nonsense_are_declined(address: str) -> None:
+    path = EMBER + "/features/auto-"
+    declined = reply(address, path + "edits", specification="flumbric zantle", n_prompts=12, max_tokens=4)
+    assert (declined["edits"], declined["steers"]) == ([], False)
+    assert declined["receipt"]["reasons"]
+    assert "specification: " in told(ask(address, path + "edits", {"specification": ""}), 422)
 
 
 def test_a_variant_is_inspected_as_it_is_edited_unless_it_edits_on_conditions(address: str, client: Client) -> None:
@@ -271,6 +281,14 @@ def test_more_chats_than_places_wait_and_more_than_may_wait_are_refused(serving:
         for asker in askers:
             asker.join(60)
         assert [of.status_code for of in replies] == [200, 200]
+
+
+def test_a_prompt_that_is_longer_than_the_server_takes_is_refused(planted_runs: Path) -> None:
+    client = autointerp.open(planted_runs / "runs/demo")
+    with answering(make_app(Serving(client, Limits(longest_prompt=6)))) as at:
+        assert reply(at, CHAT, max_completion_tokens=1)["usage"]["prompt_tokens"] == 6
+        longer = [{"role": "user", "content": "the river the river"}]
+        assert "6" in told(ask(at, CHAT, {"messages": longer}), 400)
 
 
 def test_answers_are_no_longer_than_the_server_lets_them_be(serving: Serving) -> None:

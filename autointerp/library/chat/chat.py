@@ -1,7 +1,6 @@
 """`client.chat`: answers, and what the model expects to come next."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from autointerp.library.backend import Backend
 from autointerp.library.chat.asking import Asker, Messages, read_sampling
@@ -80,5 +79,5 @@ class Chat:
         return self._asker.template
 
     @template.setter
-    def template(self, file: str | Path | None) -> None:
-        self._asker.template = None if file is None else str(file)
+    def template(self, file: str | None) -> None:
+        self._asker.template = file

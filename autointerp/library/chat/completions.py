@@ -141,7 +141,7 @@ class Completions:
             ' piano piano piano'
         """
         sampling = read_sampling(max_completion_tokens, temperature, top_p, seed, stop)
-        if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout <= _LONGEST_WAIT_S):
+        if timeout is not None and not 0 < timeout <= _LONGEST_WAIT_S:
             raise GenerationError(f"timeout can't be {shown(timeout)}", "give seconds, or None for any time")
         asked = self._asker.ask(messages, model, system_prompt)
         generator = asked.steering.run.live.generator(asked.steering.source)

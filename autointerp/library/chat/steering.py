@@ -120,8 +120,6 @@ class Steerer:
 
     def _home(self, name: str | None) -> tuple[Backend, SourceRecord]:
         """The run and the source that a name means."""
-        if not (name is None or isinstance(name, str)):
-            raise StoreError(f"{shown(name)} is no model", "give a variant, or the name of a source or a model")
         source = self._source(name)
         if source is None:
             self._known = _sources(self._runs)

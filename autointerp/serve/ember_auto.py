@@ -1,0 +1,57 @@
+"""What Ember's client asks to be found for a specification: edits that steer.
+
+They take minutes, and stand in a line of their own, one at a time.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from autointerp.serve.serving import Serving
+from autointerp.serve.shapes import Shape, Text, told_feature
+
+
+class Specified(Shape):
+    """What is wanted, in words."""
+
+    specification: Annotated[Text, Field(min_length=1, max_length=2_000)]
+    model: Text | None = None
+
+
+class WantedEdits(Specified):
+    """What answers are to be steered towards.
+
+    Attributes:
+        n_prompts: Instructions that are answered, to find edits and to measure them; the server's limits say how many
+            where it is None.
+        max_tokens: Of each answer; likewise.
+    """
+
+    n_prompts: Annotated[int, Field(ge=12, le=1_000)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=512)] | None = None
+
+
+def add_routes(routes: APIRouter, serving: Serving) -> None:
+    """Add the routes, over what is served."""
+    features, names, limits = serving.client.features, serving.names, serving.limits
+
+    @routes.post("/features/auto-edits")
+    async def edits(request: Request, asked: WantedEdits) -> Any:
+        source = names.source(asked.model)
+
+        def found() -> dict[str, Any]:
+            steering = features.AutoSteer(
+                asked.specification,
+                source=source,
+                n_prompts=asked.n_prompts or limits.n_steering_prompts,
+                max_tokens=asked.max_tokens or limits.steering_tokens,
+            )
+            of = {feature.names()[0]: feature for feature in features.lookup([e.index for e in steering.edits], source)}
+            return {
+                "edits": [[told_feature(of[edit.name]), edit.value] for edit in steering.edits],
+                "steers": steering.steers,
+                "receipt": steering.receipt.as_plain(),
+            }
+
+        return await serving.steering.answer(request, found)
