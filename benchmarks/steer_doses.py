@@ -1,6 +1,6 @@
 """Whether a dose of 1 is one nat, on texts on which it was not found.
 
-    python -m benchmarks.steer_doses RUN [--features 50] [--tokens 4096] [--few 512] [--of 16384]
+    python -m benchmarks.steer_doses RUN [--features 50] [--tokens 6144] [--few 512] [--of 24576]
     python -m benchmarks.steer_doses --small
 
 RUN is a finished run of a causal model; it is only read, and nothing is kept in its store. `--small` makes a small

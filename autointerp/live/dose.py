@@ -62,7 +62,7 @@ class DoseMethod:
     version: int = 1
     nats: float = 1.0
     percentile: float = 95.0
-    n_tokens: int = 4096
+    n_tokens: int = 6144
     n_few: int = 512
     longest_text: int = 128
     tolerance: float = 0.02
