@@ -21,7 +21,7 @@ class SteeredFeatures(DosedFeatures):
         *,
         examples: tuple[Sequence[str], Sequence[str]] | None = None,
         source: str | None = None,
-        n_prompts: int = 48,
+        n_prompts: int = 40,
         max_tokens: int = 32,
         seed: int = 0,
         on_progress: Callable[[str], None] | None = None,

@@ -126,6 +126,19 @@ def test_one_word_of_a_salad_is_not_what_was_asked_for(client: Client) -> None:
     assert reason == "not mentioned in more answers than without: 'zantle', 'quorvex', 'plimble', 'drastuvian'"
 
 
+def test_features_that_help_are_tried_together_near_the_best_dose(client: Client) -> None:
+    receipt = steer(client, "a ship, a river").receipt
+    both = [of for of in receipt.tried if len(of.features) == 2]
+    assert [of.dose for of in both] == [0.5, 1.5]
+    assert {of.features for of in both} <= {(0, 1), (1, 0)}
+    alone = max(of.concept for of in receipt.tried if len(of.features) == 1)
+    best = max(receipt.tried, key=lambda of: of.concept)
+    assert best.concept >= alone
+    assert tuple(int(of.feature.rpartition(":")[2]) for of in receipt.kept) == best.features
+    shares = [of.strength * len(best.features) ** 0.5 for of in receipt.kept]
+    assert shares == pytest.approx([best.dose] * len(shares))
+
+
 def test_examples_say_what_is_meant(client: Client) -> None:
     words = ["down", "out", "up", "back", "now", "also", "more", "some"]
     examples = [f"piano {word} piano" for word in words], [f"bread {word} bread" for word in words]

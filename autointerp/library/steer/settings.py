@@ -27,7 +27,7 @@ class Settings:
         sampling: How answers are drawn; its seed is that of all that is drawn.
     """
 
-    n_prompts: int = 48
+    n_prompts: int = 40
     n_candidates: int = 12
     n_of_each: int = 6
     n_pairs: int = 16

@@ -1,6 +1,7 @@
 """Which features at which dose: tried on the half of the prompts by which is chosen."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autointerp.library.steer.answers import Answers
@@ -33,7 +34,7 @@ class Swept:
 
 
 def sweep(bench: Bench, found: Found) -> Swept:
-    """Try candidates at a dose of 1, the best at every dose, and those that do something together.
+    """Try candidates at one dose, the best at every dose, and those that do something together near the best dose.
 
     Raises:
         SubjectError: If the source's features can't be edited.
@@ -51,7 +52,9 @@ def sweep(bench: Bench, found: Found) -> Swept:
             helping.append((gains[of_feature[able[0]]], index))
     helping.sort(key=lambda of: -of[0])
     sets = [tuple(index for _, index in helping[:n]) for n in range(2, len(helping) + 1)]
-    together = [_try(found, features, dose) for features in sets for dose in bench.settings.doses]
+    alone = best_tries(answers, bench.plain, bench.settings.limits)
+    near = _near(bench.settings.doses, tries[alone[0]].dose) if sets else ()
+    together = [_try(found, features, dose) for features in sets for dose in near]
     tries, answers = [*tries, *together], [*answers, *_answers(bench, together)]
     told = tuple(_told(of, its) for of, its in zip(tries, answers, strict=True))
     able = best_tries(answers, bench.plain, bench.settings.limits)
@@ -81,6 +84,12 @@ def _screened(bench: Bench, found: Found) -> tuple[list[int], list[Dropped]]:
     best = sorted((index for index in found.candidates if index in gains), key=lambda index: -gains[index])
     least = f"{n_kept} others score higher at a dose of {dose:g}, on {n} prompts"
     return best[:n_kept], [found.drop(index, f"{least} ({gains[index]:+.3f})") for index in best[n_kept:]]
+
+
+def _near(doses: Sequence[float], dose: float) -> Sequence[float]:
+    """A dose and the next ones on either side."""
+    place = doses.index(dose)
+    return doses[max(0, place - 1) : place + 2]
 
 
 def _try(found: Found, features: tuple[int, ...], dose: float) -> Try:

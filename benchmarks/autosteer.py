@@ -1,0 +1,227 @@
+"""What AutoSteer accepts and declines, and what choosing features by their output score is worth.
+
+    python -m benchmarks.autosteer plant FOLDER          # a finished run of the planted model, whose features are known
+    python -m benchmarks.autosteer words RUN             # is each planted feature chosen for its own word?
+    python -m benchmarks.autosteer nonsense RUN          # how many of 20 nonsense specifications are declined?
+    python -m benchmarks.autosteer honest RUN            # a dozen that make sense, with their receipts
+    python -m benchmarks.autosteer output RUN            # by output score against as labelled, at the same dose
+
+`--prompts` and `--tokens` are AutoSteer's; `--out` takes every receipt as a line of JSON. The result stands in
+`autosteer.md`.
+"""
+
+import argparse
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import autointerp
+from autointerp import Client, load_pipeline, run_pipeline
+from autointerp.library.steer.auto import Steering, auto_steer
+from autointerp.library.steer.bench import Bench
+from autointerp.library.steer.controls import source_edits
+from autointerp.library.steer.finding import find
+from autointerp.library.steer.receipt import Receipt
+from autointerp.library.steer.settings import Settings
+from autointerp.text_table import number, percent, table
+from tests.run.planted import FEATURES, LABELLED, plant
+
+NONSENSE = (
+    # made-up words
+    "flumbric zantle",
+    "talk about zindle",
+    "quorvex",
+    "plimble and snarfle",
+    "be more drastuvian",
+    "glorb nexxilor",
+    "write like a bramfit",
+    "mention skoodles",
+    "vornak trelusk yibbering",
+    "mopzil crendle",
+    # salads of words
+    "seven umbrella because quickly Tuesday marble",
+    "colorless green ideas sleep furiously",
+    "the yesterday of a purple arithmetic spoon",
+    "carpet volcano sonnet invoice penguin",
+    "fourteen whispering triangles inherit soup",
+    # what can't be
+    "answer before the question is asked",
+    "say everything and nothing at the same time",
+    "write with no letters at all",
+    "speak so that the paper weighs five kilograms",
+    "be silent in a loud blue smell",
+)
+HONEST = (
+    "talk about music",
+    "talk about food and cooking",
+    "talk about animals",
+    "talk about the sea",
+    "talk about money",
+    "talk about children and family",
+    "talk about science",
+    "talk about history",
+    "talk about the weather",
+    "write about love",
+    "talk about computers and programming",
+    "talk about health and medicine",
+)
+MORE = (
+    "war",
+    "religion",
+    "sports",
+    "school",
+    "law",
+    "art",
+    "travel",
+    "night",
+    "colors",
+    "water",
+    "friends",
+    "books",
+    "games",
+    "numbers",
+    "questions",
+    "government",
+    "plants",
+    "work",
+)
+N_RESAMPLED = 2000
+
+
+def planted_run(folder: Path) -> None:
+    """A finished run of the planted model, each feature labelled by its words."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = ["feature,label", *(f"{index},{' '.join(FEATURES[index])}" for index in LABELLED)]
+    (folder / "planted.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    more = ["[contexts]", "n_pool_tiles = 128", "[explain]", 'explainer = "outside"', 'labels = "planted.csv"']
+    (folder / "demo.toml").write_text(plant(folder).toml("demo", Path("runs"), *more), encoding="utf-8")
+    with contextlib.chdir(folder):
+        run_pipeline(load_pipeline("demo.toml"))
+
+
+def steered(client: Client, specifications: Sequence[str], settings: Settings, out: Path | None) -> Iterator[Receipt]:
+    """The receipt of each specification, as it is done."""
+    source_id = client.sources()[0].source_id
+    for specification in specifications:
+        steering: Steering = auto_steer(client.features, client.run, source_id, specification, settings=settings)
+        if out is not None:
+            with out.open("a", encoding="utf-8") as file:
+                file.write(steering.receipt.to_json() + "\n")
+        print(f"{specification}: {'steers' if steering.steers else '; '.join(steering.receipt.reasons)}", flush=True)
+        yield steering.receipt
+
+
+def row_of(receipt: Receipt) -> list[str]:
+    """A receipt as a row."""
+    kept = ", ".join(f"{of.feature.rpartition(':')[2]} x {of.strength:.2g}" for of in receipt.kept)
+    if not receipt.arms or receipt.verdict is None:
+        return [receipt.specification, "declined", kept, *["-"] * 7, f"{receipt.cost.seconds:.0f}"]
+    arms = {of.name: of for of in receipt.arms}
+    names = ("plain", "steered", "noise of the same norm", "difference of means", "prompting alone")
+    kept_questions = "-" if receipt.questions is None else f"{100 * receipt.questions.change.value:+.1f}"
+    return [
+        receipt.specification,
+        "steers" if receipt.steers else "declined",
+        kept,
+        *(number(arms[name].concept) if name in arms else "-" for name in names),
+        f"{receipt.verdict.loss.value:+.2f}",
+        kept_questions,
+        f"{receipt.cost.seconds:.0f}",
+    ]
+
+
+def show(receipts: Sequence[Receipt]) -> None:
+    """All receipts as a table."""
+    header = [
+        "specification",
+        "",
+        "features x dose",
+        "plain",
+        "steered",
+        "noise",
+        "means",
+        "prompt",
+        "loss",
+        "questions",
+    ]
+    print("\n".join(table([*header, "s"], [row_of(of) for of in receipts], left=(0, 1, 2))))
+    n = sum(of.steers for of in receipts)
+    print(f"{n} of {len(receipts)} steer, {len(receipts) - n} are declined")
+
+
+def words(client: Client, settings: Settings, out: Path | None) -> None:
+    """Whether each planted feature is chosen for its own word."""
+    asked = {f"talk about the {FEATURES[index][0]}": index for index in LABELLED}
+    receipts = list(steered(client, list(asked), settings, out))
+    show(receipts)
+    right = [
+        of.steers and [kept.feature.rpartition(":")[2] for kept in of.kept] == [str(asked[of.specification])]
+        for of in receipts
+    ]
+    print(f"{sum(right)} of {len(right)} by the feature of that word, and by it alone")
+
+
+def output(client: Client, settings: Settings) -> None:
+    """The concept score of features by output score, and as labelled, at a dose of 1, over plain answers."""
+    source_id = client.sources()[0].source_id
+    rows, gains = [], []
+    for specification in (*HONEST, *MORE):
+        bench = Bench(client.features, client.run, source_id, specification, None, settings)
+        labelled = client.features.search(specification, 1, source=source_id, min_relevance=0)
+        found = find(bench)
+        if not labelled or not found.able:
+            print(f"{specification}: {len(labelled)} labelled, {len(found.able)} able", flush=True)
+            continue
+        chosen = [labelled[0].index, found.able[0]]
+        units = [dose.unit for dose in client.run.doses(chosen, source_id)]
+        if None in units:
+            continue
+        arms = [bench.arm("plain", bench.report)]
+        for index, unit in zip(chosen, units, strict=True):
+            assert unit is not None
+            arms.append(bench.arm("steered", bench.report, source_edits(source_id, {index: unit})))
+        plain, *answers = bench.asker.ask(bench.report, arms)
+        gains.append([float((of.concept - plain.concept).mean()) for of in answers])
+        rows.append([specification, str(chosen[0]), f"{gains[-1][0]:+.3f}", str(chosen[1]), f"{gains[-1][1]:+.3f}"])
+        print("\t".join(rows[-1]), flush=True)
+    print("\n".join(table(["specification", "as labelled", "gain", "by output score", "gain"], rows)))
+    values = np.array(gains)
+    drawn = np.random.default_rng(0).integers(0, len(values), (N_RESAMPLED, len(values)))
+    means = values[drawn].mean(axis=1)
+    low, high = np.quantile(means[:, 1] - means[:, 0], [0.025, 0.975])
+    labelled_gain, output_gain = values.mean(axis=0)
+    print(
+        f"{len(values)} specifications: as labelled {labelled_gain:+.3f}, by output score {output_gain:+.3f};"
+        f" the difference {output_gain - labelled_gain:+.3f} [{low:+.3f} {high:+.3f}];"
+        f" {percent(float((values[:, 1] > values[:, 0]).mean()))} better"
+    )
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["plant", "words", "nonsense", "honest", "output"])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--prompts", type=int, default=40)
+    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    if given.what == "plant":
+        planted_run(given.run)
+        return
+    client = autointerp.open(given.run)
+    settings = Settings(n_prompts=given.prompts)
+    settings = replace(settings, sampling=replace(settings.sampling, max_tokens=given.tokens))
+    if given.what == "output":
+        output(client, settings)
+    elif given.what == "words":
+        words(client, settings, given.out)
+    else:
+        show(list(steered(client, NONSENSE if given.what == "nonsense" else HONEST, settings, given.out)))
+
+
+if __name__ == "__main__":
+    main()
