@@ -5,6 +5,7 @@
     python -m benchmarks.autosteer nonsense RUN          # how many of 20 nonsense specifications are declined?
     python -m benchmarks.autosteer honest RUN            # a dozen that make sense, with their receipts
     python -m benchmarks.autosteer output RUN            # by output score against as labelled, at the same dose
+    python -m benchmarks.autosteer limits MODEL          # plain answers and prompted ones, by which limits are chosen
 
 `--prompts` and `--tokens` are AutoSteer's; `--out` takes every receipt as a line of JSON. The result stands in
 `autosteer.md`.
@@ -20,12 +21,26 @@ import numpy as np
 
 import autointerp
 from autointerp import Client, load_pipeline, run_pipeline
+from autointerp.config import EmbedderConfig, SubjectConfig
+from autointerp.corpus.pieces import TokenPieces
+from autointerp.corpus.special import SpecialTokens
+from autointerp.embedder import Embedder
+from autointerp.library.steer.answers import Arm, Asker, Sampling
 from autointerp.library.steer.auto import Steering, auto_steer
 from autointerp.library.steer.bench import Bench
 from autointerp.library.steer.controls import source_edits
 from autointerp.library.steer.finding import find
+from autointerp.library.steer.material import shipped_instructions
+from autointerp.library.steer.measures import Concept
+from autointerp.library.steer.prompts import Prompts, with_request
 from autointerp.library.steer.receipt import Receipt
 from autointerp.library.steer.settings import Settings
+from autointerp.live.generation.generator import Generator
+from autointerp.live.next_token import find_head
+from autointerp.live.subject import LiveSubject
+from autointerp.records.live import SourceEdits
+from autointerp.subject.model import load_subject
+from autointerp.subject.source import Sources
 from autointerp.text_table import number, percent, table
 from tests.run.planted import FEATURES, LABELLED, plant
 
@@ -200,17 +215,45 @@ def output(client: Client, settings: Settings) -> None:
     )
 
 
+def limits(model: str, n_prompts: int, n_tokens: int) -> None:
+    """What plain answers and prompted ones of a model are like: its loss, repetition and concept scores."""
+    subject = load_subject(SubjectConfig(model=model, name="m", device="cpu"))
+    pieces = TokenPieces(subject.tokenizer)
+    special = SpecialTokens((), (), frozenset(), 0, "none are wanted")
+    live = LiveSubject(Sources(subject, ()), special, pieces, 256, n_tokens_at_once=1024)
+    generator, head, prompts = Generator(live), find_head(subject), Prompts(live)
+    embedder, instructions = Embedder(EmbedderConfig()), shipped_instructions()[:n_prompts]
+    plain = [prompts.instruction(text) for text in instructions]
+    rows = []
+    for specification in (HONEST[0], HONEST[3], NONSENSE[0], NONSENSE[10]):
+        concept = Concept(specification, embedder, None, embedder.has_word)
+        asker = Asker(generator, head, prompts, concept, embedder, Sampling(max_tokens=n_tokens))
+        asked = [prompts.instruction(with_request(text, specification)) for text in instructions]
+        no_edits: tuple[tuple[SourceEdits, ...], ...] = ((),) * len(instructions)
+        arms = [Arm("plain", tuple(plain), no_edits), Arm("prompting alone", tuple(asked), no_edits)]
+        for arm, answers in zip(arms, asker.ask(instructions, arms), strict=True):
+            figures = [answers.concept.mean(), np.nanmean(answers.loss), np.nanstd(answers.loss)]
+            figures += [answers.repetition.mean(), answers.mentions.mean()]
+            rows.append([specification, arm.name, *(f"{value:.3f}" for value in figures)])
+            print("\t".join(rows[-1]), flush=True)
+    header = ["specification", "answers", "concept", "loss", "its deviation", "repetition", "facets mentioned"]
+    print("\n".join(table(header, rows, left=(0, 1))))
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["plant", "words", "nonsense", "honest", "output"])
-    parser.add_argument("run", type=Path)
+    parser.add_argument("what", choices=["plant", "words", "nonsense", "honest", "output", "limits"])
+    parser.add_argument("run", help="a run folder; of `plant` where it is made, of `limits` a model")
     parser.add_argument("--prompts", type=int, default=40)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.what == "plant":
-        planted_run(given.run)
+        planted_run(Path(given.run))
+        return
+    if given.what == "limits":
+        limits(given.run, given.prompts, given.tokens)
         return
     client = autointerp.open(given.run)
     settings = Settings(n_prompts=given.prompts)

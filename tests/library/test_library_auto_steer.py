@@ -1,18 +1,18 @@
 """AutoSteer as a whole, on the planted model: what it accepts, what it declines, and what its receipt says."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import autointerp
 from autointerp import Client
-from autointerp.errors import SearchError, StoreError
+from autointerp.errors import SearchError, StoreError, SubjectError
 from autointerp.library.steer.answers import Sampling
 from autointerp.library.steer.auto import Steering, auto_steer
-from autointerp.library.steer.bench import Examples
-from autointerp.library.steer.material import shipped_questions
+from autointerp.library.steer.bench import Bench, Examples
+from autointerp.library.steer.choice import Limits
+from autointerp.library.steer.material import shipped_instructions, shipped_questions
 from autointerp.library.steer.settings import Settings
 from tests.run.planted import FEATURES
 
@@ -26,6 +26,7 @@ QUICK = Settings(
     n_questions=8,
     n_questions_reported=24,
     doses=(0.5, 1.5),
+    limits=Limits(loss=2.0),  # in six tokens the jump from one word to another weighs much
     sampling=Sampling(max_tokens=6, seed=3),
 )
 
@@ -35,8 +36,8 @@ def client(planted_runs: Path) -> Client:
     return autointerp.open(planted_runs / "runs/demo")
 
 
-def steer(client: Client, specification: str, examples: Examples | None = None, settings: Settings = QUICK) -> Steering:
-    return auto_steer(client.features, client.run, client.sources()[0].source_id, specification, examples, settings)
+def steer(client: Client, specification: str, examples: Examples | None = None) -> Steering:
+    return auto_steer(client.features, client.run, client.sources()[0].source_id, specification, examples, QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +143,7 @@ def test_features_that_help_are_tried_together_near_the_best_dose(client: Client
 def test_examples_say_what_is_meant(client: Client) -> None:
     words = ["down", "out", "up", "back", "now", "also", "more", "some"]
     examples = [f"piano {word} piano" for word in words], [f"bread {word} bread" for word in words]
-    # In six tokens the jump from one word to another weighs much.
-    settings = replace(QUICK, limits=replace(QUICK.limits, loss=2.0))
-    steering = steer(client, "what the first ones have", examples, settings)
+    steering = steer(client, "what the first ones have", examples)
     assert steering.steers, steering.receipt.reasons
     assert FEATURES[steering.edits[0].index] == ("piano",)
     assert steering.receipt.verdict is not None
@@ -155,6 +154,15 @@ def test_examples_say_what_is_meant(client: Client) -> None:
 def test_a_specification_that_says_nothing_is_refused(client: Client, specification: str) -> None:
     with pytest.raises(SearchError):
         client.features.AutoSteer(specification)
+
+
+def test_what_does_not_fit_into_the_window_is_left_out_or_told(client: Client) -> None:
+    (long,) = shipped_instructions()[:1]
+    bench = Bench(client.features, client.run, client.sources()[0].source_id, "ship " * 40, None, QUICK)
+    assert bench.asked_for("prompting alone", [long]) is None
+    assert len(bench.choose) == len(bench.report) == QUICK.n_prompts // 2
+    with pytest.raises(SubjectError, match="reads 64 tokens at once"):
+        client.features.AutoSteer("ship", max_tokens=64)
 
 
 def test_what_is_wrong_of_the_arguments_is_told(client: Client) -> None:

@@ -5,6 +5,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from autointerp.embedder import Embedder
+from autointerp.errors import SubjectError
 from autointerp.library.feature import FeatureGroup
 from autointerp.library.steer.answers import Answers, Arm, Asker
 from autointerp.library.steer.lens import Lens
@@ -15,6 +16,7 @@ from autointerp.library.steer.question_set import QuestionAsker
 from autointerp.library.steer.settings import Settings
 from autointerp.live.next_token import find_head
 from autointerp.records.live import SourceEdits
+from autointerp.subject.limits import window_of
 
 if TYPE_CHECKING:
     from autointerp.library.features import Features
@@ -44,7 +46,7 @@ class Bench:
 
     Raises:
         SearchError: If the specification has no word.
-        SubjectError: If the subject has no language-model head.
+        SubjectError: If the subject has no language-model head, or no instruction and its answer fit into its window.
     """
 
     def __init__(
@@ -68,7 +70,15 @@ class Bench:
         self.prompts = Prompts(self.live)
         self.lens = Lens(self.live, source_id)
         self.questions = QuestionAsker(self.live, self.head, self.prompts, settings.seed)
-        self.choose, self.report = halves(shipped_instructions()[: settings.n_prompts], settings.seed)
+        self._window = window_of(self.live.sources.subject)
+        able = [text for text in shipped_instructions() if self._fits(self.prompts.instruction(text))]
+        self.choose, self.report = halves(tuple(able[: settings.n_prompts]), settings.seed)
+        if not self.choose:
+            raise SubjectError(
+                f"the model {self.live.sources.subject.name} reads {self._window} tokens at once, too few for an"
+                " instruction and its answer",
+                "ask for shorter answers, or steer another model",
+            )
 
     @cached_property
     def asker(self) -> Asker:
@@ -89,9 +99,13 @@ class Bench:
         """Instructions answered each under edits of its own."""
         return Arm(name, tuple(self.prompts.instruction(text) for text in instructions), tuple(edits))
 
-    def asked_for(self, name: str, instructions: Sequence[str]) -> Arm:
-        """Instructions that ask for it in words, without edits."""
-        return self.arm(name, [with_request(text, self.specification) for text in instructions])
+    def asked_for(self, name: str, instructions: Sequence[str]) -> Arm | None:
+        """Instructions that ask for it in words, without edits; None where one and its answer don't fit."""
+        arm = self.arm(name, [with_request(text, self.specification) for text in instructions])
+        return arm if all(map(self._fits, arm.prompts)) else None
+
+    def _fits(self, prompt: Sequence[int]) -> bool:
+        return self._window is None or len(prompt) + self.settings.sampling.max_tokens <= self._window
 
     @cached_property
     def plain(self) -> Answers:

@@ -65,8 +65,9 @@ def _controls(bench: Bench, chosen: Try) -> list[Arm]:
     values = chosen.values
     norm = controls.norm_of(coder, values)
     width = coder.decoder.shape[1]
+    asked = bench.asked_for(PROMPTED, instructions)
     arms = [
-        bench.asked_for(PROMPTED, instructions),
+        *([] if asked is None else [asked]),
         bench.arm(WRONG_SIGN, instructions, controls.wrong_sign(source_id, values)),
         bench.varied(NOISE, instructions, controls.noise(source_id, width, norm, n, seed)),
     ]
@@ -88,6 +89,8 @@ def _towards(bench: Bench) -> "np.ndarray[tuple[int], np.dtype[np.float32]] | No
         sets = [[((), bench.prompts.text(bench.live.read_text(text))) for text in texts] for texts in bench.examples]
         return controls.difference_of_means(bench.live, bench.source_id, sets[0], sets[1])
     arm = bench.asked_for(PROMPTED, bench.choose)
+    if arm is None:
+        return None
     (asked,) = bench.asker.ask(bench.choose, [arm])
     plain = [bench.prompts.instruction(text) for text in bench.choose]
     return controls.difference_of_means(
