@@ -133,12 +133,12 @@ def exact(live: LiveSubject, n: int, n_tokens: int) -> None:
     alone = [generator.submit(request).result() for request in requests]
     together = [stream.result() for stream in [generator.submit(request) for request in requests]]
     without = [
-        generator.submit(replace(request, use_cache=False, max_new_tokens=min(n_tokens, 16))).result()
+        generator.submit(replace(request, use_cache=False, max_new_tokens=n_tokens // 3)).result()
         for request in requests
     ]
     batch = generator._batch
     print("| compared | answers | tokens | answers that differ |\n|---|---|---|---|")
-    for name, others in (("alone and all at once", together), ("with a cache and without, the first 16", without)):
+    for name, others in (("alone and all at once", together), ("with a cache and without, the first third", without)):
         n_wrong = sum(
             one.token_ids[: len(other.token_ids)] != other.token_ids for one, other in zip(alone, others, strict=True)
         )

@@ -218,6 +218,8 @@ class Batch:
         last = self.rows.pop()
         if place < len(self.rows):
             self.rows[place] = last
+        if not self.rows:  # what many long answers took is not kept for few short ones
+            self._cache = self._reader.new_cache(0)
 
 
 _NOT_FINITE = GenerationError(
