@@ -1,6 +1,7 @@
 """Doses of a run's features: found once, kept where they can be, and the same for whoever asks."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +95,20 @@ def test_where_the_store_is_held_by_another_doses_are_found_all_the_same(
         assert ours.of([feature]) == [dose], "found once, though it could not be kept"
     assert dose.unit is not None
     assert (live.seed, len(read_doses(run.reader.path, dose.source_id, [7], METHOD.fingerprint, 5.0))) == (0, 1)
+
+
+def test_threads_that_ask_together_have_a_dose_found_once(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(folder, tmp_path / "demo")
+    run = open_run(tmp_path / "demo")
+    ours = Doses(run.reader, run.live, replace(METHOD, n_tokens=128))
+    features = [run.reader.feature(index) for index in (7, 1)]
+    caplog.set_level("INFO", "autointerp.run.doses")
+    with ThreadPoolExecutor(3) as threads:
+        first, *others = threads.map(lambda _: ours.of(features), range(3))
+    assert others == [first] * 2
+    assert caplog.messages == ["finding the doses of 2 features of planted@0-res-12"]
 
 
 def test_texts_are_of_different_documents_and_those_left_out_come_after(folder: Path) -> None:
