@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import SearchError
 from autointerp.library.chat.chat import Chat
-from autointerp.library.features import Features
 from autointerp.library.run import Run
+from autointerp.library.steered import SteeredFeatures
 from autointerp.library.variant import Variant
 from autointerp.records import SourceRecord
 from autointerp.store.sql import Table
@@ -42,7 +42,7 @@ class Client:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = tuple(runs)
-        self.features = Features(self.runs)
+        self.features = SteeredFeatures(self.runs)
         self.chat = Chat(self.runs)
 
     @property

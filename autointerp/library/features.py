@@ -13,7 +13,6 @@ from autointerp.library.filtering import feature_filter
 from autointerp.library.inspector import ContextInspector
 from autointerp.library.names import AnyFeature, Names, SomeFeatures, by_source
 from autointerp.library.on_texts import Groups, Progress, activations, inspect
-from autointerp.library.steered import SteeredFeatures
 from autointerp.records import FeatureFilter, SearchHit
 from autointerp.records.live import EVERY_TOKEN
 from autointerp.store.known import check_count
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from autointerp.live.read import Readable
 
 
-class Features(AttributingFeatures, SteeredFeatures):
+class Features(AttributingFeatures):
     """Finds features in one run, or in several.
 
     Of several runs with the same source, the one that was named first tells of a feature that is looked up; a search

@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autointerp.errors import SearchError
-from autointerp.library.dosed import DosedFeatures
+from autointerp.library.features import Features
 from autointerp.store.known import check_count
 
 if TYPE_CHECKING:
     from autointerp.library.steer.auto import Steering
 
 
-class SteeredFeatures(DosedFeatures):
+class SteeredFeatures(Features):
     """Features that can be steered by."""
 
     def AutoSteer(  # Ember's users know it by this name
@@ -56,12 +56,10 @@ class SteeredFeatures(DosedFeatures):
             >>> steering.receipt.reasons[0]
             'no label is about it, no feature fires for it, and none points to a word of it'
         """
-        from autointerp.library.features import Features
         from autointerp.library.run import Run
         from autointerp.library.steer.auto import auto_steer  # finding features needs no torch
         from autointerp.library.steer.settings import Settings
 
-        assert isinstance(self, Features)
         n_prompts, max_tokens = check_count("n_prompts", n_prompts), check_count("max_tokens", max_tokens)
         run, source_id, _ = self._names.one("0", source)
         if not isinstance(run, Run):
