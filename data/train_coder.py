@@ -35,6 +35,7 @@ from sae_lens.training.sae_trainer import SAETrainer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from autointerp.subject.packaged import PREFIX
 from data.coder_activations import (
     SUBJECTS,
     CodedSubject,
@@ -191,7 +192,7 @@ def train(tokens: Tokens, subject: CodedSubject, arguments: argparse.Namespace) 
             k=subject.k,
             normalize_activations="expected_average_only_in",
             metadata=SAEMetadata(
-                model_name=subject.model,
+                model_name=subject.model.removeprefix(PREFIX),
                 hook_name=f"blocks.{subject.layer}.hook_resid_post",
                 context_size=BLOCK_LENGTH,
                 prepend_bos=True,
