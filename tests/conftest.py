@@ -6,11 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from autointerp import load_pipeline, run_pipeline
 from tests.making import make_once
 from tests.run.planted import FEATURES, LABELLED, RARE, Planted, plant
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 # Half a minute and more of work each, begun first: else one process ends alone with what is left of them.
 LONG = (
     "run/test_run_dry_run.py",

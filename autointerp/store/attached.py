@@ -6,6 +6,7 @@ Whoever opens a store that this process has open in the same way shares its atta
 After an error that DuckDB calls fatal an instance answers nothing more: the next store is attached to a new one.
 """
 
+import atexit
 import os
 import threading
 from contextlib import suppress
@@ -89,6 +90,12 @@ class _Process:
         self._left_by_parents.append(self._instance)
         self._lock, self._instance = threading.Lock(), None
 
+    def end(self) -> None:
+        """Close the instance before the interpreter takes its modules apart."""
+        with self._lock:
+            if self._instance is not None:
+                self._drop(self._instance)
+
     def _drop(self, instance: _Instance) -> None:
         # Connections that are open keep it, and end with an error if it was fatal.
         if self._instance is instance:
@@ -99,6 +106,7 @@ class _Process:
 
 _PROCESS = _Process()
 os.register_at_fork(after_in_child=_PROCESS.forget)
+atexit.register(_PROCESS.end)
 
 
 class OpenStore:

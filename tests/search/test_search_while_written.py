@@ -26,7 +26,7 @@ def read(run: Path, exact_below: int, is_over: Event, told: "multiprocessing.Que
     A search while another process extends the index is of the labels from before that.
     """
     engine = SearchEngine(Reader(run), RandomEmbedder(), exact_below=exact_below)
-    n_searches, n_found, deadline = 0, 0, time.monotonic() + 90
+    n_searches, n_found, deadline = 0, 0, time.monotonic() + 600
     try:
         while True:
             was_over = is_over.is_set()
@@ -64,7 +64,7 @@ def test_a_store_is_searched_by_eight_processes_while_a_run_writes_it(tmp_path: 
             writer.set_stage("index", f"at {first}", "running")
             time.sleep(0.1)
         is_over.set()
-        answers = [told.get(timeout=120) for _ in readers]
+        answers = [told.get(timeout=900) for _ in readers]
     except Empty:
         answers = []
     finally:
