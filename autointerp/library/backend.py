@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from autointerp.live.read import Readable
     from autointerp.records.attribution import AskedToken, TokenAttribution
     from autointerp.records.live import ActivationHistograms, TextFirings
+    from autointerp.records.on_texts import OnTexts
     from autointerp.run.live import LiveRun
 
 
@@ -69,6 +70,8 @@ class Backend(Protocol):
     ) -> "Iterator[TextFirings]": ...
 
     def doses(self, features: Sequence[FeatureKey], source: str | None) -> Sequence[Dose]: ...
+    def on_own_texts(self, features: Sequence[int], n: int, seed: int, source_id: str | None) -> "OnTexts": ...
+
     def attribution(self, text: "Readable", asked: "AskedToken", source_id: str | None) -> "TokenAttribution": ...
 
     def activation_histograms(

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autointerp.errors import FilterError, SearchError
-from autointerp.library.attributing import AttributingFeatures
 from autointerp.library.backend import Backend
 from autointerp.library.chat.steering import Model, Steerer
+from autointerp.library.conditioning import ConditioningFeatures
 from autointerp.library.feature import Feature, FeatureGroup
 from autointerp.library.filtering import feature_filter
 from autointerp.library.inspector import ContextInspector
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from autointerp.live.read import Readable
 
 
-class Features(AttributingFeatures):
+class Features(ConditioningFeatures):
     """Finds features in one run, or in several.
 
     Of several runs with the same source, the one that was named first tells of a feature that is looked up; a search

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import AutointerpError, FilterError, SearchError
 from autointerp.identity import FeatureKey
-from autointerp.library.attributing import AttributingRun
+from autointerp.library.conditioning import ConditioningRun
 from autointerp.library.feature_view import FeatureView
 from autointerp.library.search_settings import SearchSettings
 from autointerp.library.trials import EVERY_TRIAL, LabelTrials, TrialChoice, read_trials
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from autointerp.run.on_disk.kept import KeptWindows
 
 
-class Run(AttributingRun):
+class Run(ConditioningRun):
     """One run folder; every method may be used while the run is going on.
 
     Attributes:

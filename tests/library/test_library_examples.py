@@ -20,6 +20,7 @@ _SHOWN = (
     "client.Client",
     "features.Features",
     "attributing.AttributingFeatures",
+    "conditioning.ConditioningFeatures",
     "feature.Feature",
     "feature.FeatureGroup",
     "feature_edits.FeatureEdits",
