@@ -8,7 +8,8 @@
    alarms would, or, where there are none, in more of the texts that are made with the specification's words than of the
    same texts without them. Its label alone is not believed. Examples are tried against the allowed rate, by the
    binomial distribution, with 1 in 20 divided among the candidates.
-4. At most `MOST` are kept: in turn the one that adds most texts to those that are hit.
+4. At most `MOST` are kept: in turn the one that adds most texts to those that are hit. The allowed texts are shared
+   among them, so that several are kept only where they hit more than fewer with lower thresholds.
 5. Where nothing is left, or, of examples, the other half is not hit more often than false alarms are, **no feature
    tells it**: there is a receipt, and no condition.
 """
@@ -319,28 +320,45 @@ def _choose(
         n_allowed: False alarms of these texts.
         rate: That hits have to be more frequent than by chance; None where one hit is enough.
     """
+    tries = [
+        _try(candidates, shown_texts, quiet, most, n_allowed // size, size, rate)
+        for size in range(1, min(MOST, n_allowed) + 1)
+    ]
+    # Features that share the allowed texts have higher thresholds, which has to pay: ties go to fewer.
+    kept, why, _ = max(tries, key=lambda found: found[2])
+    dropped = tuple(DroppedFeature(candidates[place].id, candidates[place].label, why[place]) for place in sorted(why))
+    return kept, dropped
+
+
+def _try(
+    candidates: Sequence[Feature],
+    shown_texts: tuple[Float32[np.ndarray, "text feature"], Float32[np.ndarray, "text feature"]],
+    quiet: Float32[np.ndarray, "text feature"],
+    most: Float32[np.ndarray, " feature"],
+    n_allowed: int,
+    size: int,
+    rate: float | None,
+) -> tuple[dict[int, float], dict[int, str], int]:
+    """As `_choose`, at most `size` features with `n_allowed` texts each; and the texts that they hit."""
     seen, without = shown_texts
-    # A feature more takes a share of the allowed texts; none is kept that would have none.
-    n_most = min(MOST, n_allowed)
+    thresholds = [threshold_for(quiet[:, place], n_allowed) for place in range(len(candidates))]
     why: dict[int, str] = {}
     able: list[int] = []
-    for place in range(len(candidates)):
-        threshold = threshold_for(quiet[:, place], n_allowed // n_most)
+    for place, threshold in enumerate(thresholds):
         hits = Share(int((seen[:, place] > threshold).sum()), len(seen))
         if threshold >= most[place]:
             why[place] = "its threshold would be above its largest activation in the corpus"
-        elif (without[:, place] > threshold).sum() >= max(hits.n_yes, 1):
-            why[place] = "it fires above its threshold as often where the specification's words are not"
         elif not hits.n_yes:
             why[place] = f"in none of {hits.n} texts that are about it, it fires above its threshold"
+        elif (without[:, place] > threshold).sum() >= hits.n_yes:
+            why[place] = "it fires above its threshold as often where the specification's words are not"
         elif rate is not None and (chance := chance_of_as_many(hits, rate)) > LEVEL / len(candidates):
             why[place] = f"hits {hits.n_yes} of {hits.n} examples, which false alarms may do (p = {chance:.2g})"
         else:
             able.append(place)
-    thresholds = {place: threshold_for(quiet[:, place], n_allowed // n_most) for place in able}
     kept: dict[int, float] = {}
     hit = np.zeros(len(seen), dtype=np.bool_)
-    while len(kept) < n_most and able:
+    while len(kept) < size and able:
         added = {place: int(((seen[:, place] > thresholds[place]) & ~hit).sum()) for place in able}
         best = max(able, key=lambda place: (added[place], -place))
         if not added[best]:
@@ -348,11 +366,8 @@ def _choose(
         kept[best] = thresholds[best]
         hit |= seen[:, best] > thresholds[best]
         able.remove(best)
-    why |= dict.fromkeys(able, "those that are kept hit all that it hits")
-    if len(kept) < n_most:  # fewer share the allowed texts, so each may have more of them
-        kept = {place: threshold_for(quiet[:, place], n_allowed // len(kept)) for place in kept}
-    dropped = tuple(DroppedFeature(candidates[place].id, candidates[place].label, why[place]) for place in sorted(why))
-    return kept, dropped
+    why |= dict.fromkeys(able, "those that are kept hit all that it hits, or more")
+    return kept, why, int(hit.sum())
 
 
 def _nothing(specification: str, allowed: float, dropped: tuple[DroppedFeature, ...], why: str) -> AutoCondition:
