@@ -20,7 +20,7 @@ RIVER = FEATURES.index(("river",))
 FRAMES = [
     f"{first} the {{}} {last}" for first in ("down", "out", "up", "back") for last in ("now", "also", "more", "some")
 ]
-ABOUT, OTHER = ([frame.format(word) for frame in FRAMES] for word in ("river", "window"))
+ABOUT, OTHER, SILENT = ([frame.format(word) for frame in FRAMES] for word in ("river", "window", "way"))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_examples_choose_and_are_reported_on_by_halves(client: Client) -> None:
 
 
 def test_examples_that_the_found_features_do_not_fire_on_get_no_condition(client: Client) -> None:
-    found = client.features.AutoConditional("river", OTHER, false_alarms=0.3)
+    found = client.features.AutoConditional("river", SILENT, false_alarms=0.3)
     assert found.condition is None
     (river,) = [of for of in found.receipt.dropped if of.label == "river"]
     assert river.why == "in none of 8 texts that are about it, it fires above its threshold"
