@@ -17,9 +17,7 @@ from tests.run.planted import FEATURES
 from tests.score.world import UNHURRIED
 
 RIVER = FEATURES.index(("river",))
-FRAMES = [
-    f"{first} the {{}} {last}" for first in ("down", "out", "up", "back") for last in ("now", "also", "more", "some")
-]
+FRAMES = [f"{first} {{}} {last}" for first in ("down", "out", "up", "back") for last in ("now", "also", "more", "some")]
 ABOUT, OTHER, SILENT = ([frame.format(word) for frame in FRAMES] for word in ("river", "window", "way"))
 
 
