@@ -1,4 +1,4 @@
-"""What Ember's client asks to be found for a specification: edits that steer.
+"""What Ember's client asks to be found for a specification: edits that steer, and a condition.
 
 They take minutes, and stand in a line of their own, one at a time.
 """
@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 
+from autointerp.errors import ServeError
+from autointerp.library.variant_shapes import ember_conditional
 from autointerp.serve.serving import Serving
 from autointerp.serve.shapes import Shape, Text, told_feature
 
@@ -32,6 +34,16 @@ class WantedEdits(Specified):
     max_tokens: Annotated[int, Field(ge=1, le=512)] | None = None
 
 
+class WantedCondition(Specified):
+    """What a text is about where the condition holds.
+
+    Attributes:
+        false_alarms: Share of the corpus's texts in which it may hold; the server's limits say it where it is None.
+    """
+
+    false_alarms: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
 def add_routes(routes: APIRouter, serving: Serving) -> None:
     """Add the routes, over what is served."""
     features, names, limits = serving.client.features, serving.names, serving.limits
@@ -53,5 +65,20 @@ def add_routes(routes: APIRouter, serving: Serving) -> None:
                 "steers": steering.steers,
                 "receipt": steering.receipt.as_plain(),
             }
+
+        return await serving.steering.answer(request, found)
+
+    @routes.post("/features/auto-conditional")
+    async def conditional(request: Request, asked: WantedCondition) -> Any:
+        source = names.source(asked.model)
+
+        def found() -> dict[str, Any]:
+            allowed = asked.false_alarms or limits.false_alarms
+            auto = features.AutoConditional(asked.specification, source=source, false_alarms=allowed)
+            if auto.condition is None:
+                raise ServeError(
+                    f"no feature here tells it ({auto.receipt.why_none})", "say it in other words, or allow more alarms"
+                )
+            return {"conditional": ember_conditional(auto.condition), "receipt": auto.receipt.as_plain()}
 
         return await serving.steering.answer(request, found)

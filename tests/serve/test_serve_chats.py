@@ -114,11 +114,21 @@ def test_logits_are_those_of_the_library_also_of_a_variant(address: str, client:
     assert "tokens of this model" in told(ask(address, LOGITS, {"messages": RIVER, "filter_vocabulary": ["abc"]}), 400)
 
 
-def test_edits_for_nonsense_are_declined(address: str) -> None:
+def test_edits_and_conditions_are_found_for_a_specification_or_declined(address: str, serving: Serving) -> None:
     path = EMBER + "/features/auto-"
     declined = reply(address, path + "edits", specification="flumbric zantle", n_prompts=12, max_tokens=4)
     assert (declined["edits"], declined["steers"]) == ([], False)
     assert declined["receipt"]["reasons"]
+    found = reply(address, path + "conditional", specification="river", false_alarms=0.2)
+    shape = found["conditional"]
+    assert shape["conditionals"][0]["left_hand"]["features"][0]["index_in_sae"] == 1
+    assert found["receipt"]["allowed"] == 0.2
+    scope = {"conditionals": shape, "event_name": "a river"}
+    variant = variant_of(serving, SOURCE, Controller.model_validate({"scopes": [scope]}))
+    assert isinstance(variant, Variant)
+    assert variant.whens[0].condition.names() == ((SOURCE, 1),)
+    assert reply(address, CHAT, controller={"scopes": [scope]}, max_completion_tokens=2)["usage"]
+    assert "no feature here tells it" in told(ask(address, path + "conditional", {"specification": "zzgrk"}), 400)
     assert "specification: " in told(ask(address, path + "edits", {"specification": ""}), 422)
 
 
