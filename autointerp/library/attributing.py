@@ -71,7 +71,7 @@ class AttributingFeatures(DosedFeatures, ABC):
             SearchError: If there is no such measure.
 
         Example:
-            >>> pushed = client.features.attribute("we saw the ship on the river", 4, instead_of="river")
+            >>> pushed = client.features.attribute("this is the ship on the river", 4, instead_of="river")
             >>> pushed.tokens[4], pushed.top(1)[0].position < 4
             (' on', True)
         """
