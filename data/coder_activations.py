@@ -69,7 +69,7 @@ class CodedSubject:
 SUBJECTS = {
     "minilm": CodedSubject("all-minilm-l6-v2", 384, 3, 2048, 3, False, "autointerp docstrings", 2_300_000),
     "smollm2": CodedSubject(
-        "packaged:smollm2-135m-instruct", 576, 14, 4096, 32, True, "autointerp docstrings and conversations", 1_130_000
+        "packaged:smollm2-135m-instruct", 576, 14, 4096, 16, True, "autointerp docstrings and conversations", 1_130_000
     ),
 }
 

@@ -54,7 +54,7 @@ BLOCK_LENGTH = 128
 SHARE_OF_RANDOM_TOKENS = 0.25
 MAX_TYPE_COUNT = 2000
 MASSIVE = 3  # times the median norm
-TOKENS_OF_LOSS = 10_000
+TOKENS_OF_LOSS = 2_200
 
 
 class Tokens(NamedTuple):
