@@ -42,6 +42,7 @@ from autointerp.records.live import SourceEdits
 from autointerp.subject.model import load_subject
 from autointerp.subject.source import Sources
 from autointerp.text_table import number, percent, table
+from autointerp.words import says_something
 from tests.run.planted import FEATURES, LABELLED, plant
 
 NONSENSE = (
@@ -169,7 +170,8 @@ def show(receipts: Sequence[Receipt]) -> None:
 
 def words(client: Client, settings: Settings, out: Path | None) -> None:
     """Whether each planted feature is chosen for its own word."""
-    asked = {f"talk about the {FEATURES[index][0]}": index for index in LABELLED}
+    named = [(FEATURES[index][0], index) for index in LABELLED]
+    asked = {f"talk about the {word}": index for word, index in named if says_something(word)}
     receipts = list(steered(client, list(asked), settings, out))
     show(receipts)
     right = [
