@@ -30,6 +30,17 @@ def test_a_shipped_coder_is_read_by_saelens(name: str) -> None:
     assert sum(file.stat().st_size for file in folder.iterdir()) < MOST_BYTES
 
 
+def test_what_is_said_of_smollm2s_coder_was_measured_on_both_kinds_of_text() -> None:
+    measured = json.loads((asset_folder("data") / "smollm2-135m-instruct-14-res-4k" / "measured.json").read_text())
+    assert measured["n_training_tokens"] >= 2_000_000
+    for text in ("documentation", "conversations"):
+        of = measured[text]
+        lost = of["loss_mean"] - of["loss_plain"]
+        recovered = (of["loss_mean"] - of["loss_reconstruction"]) / lost
+        assert recovered == pytest.approx(of["loss_recovered"], abs=1e-3)
+        assert of["loss_plain"] < of["loss_reconstruction"] < of["loss_mean"]
+
+
 def test_the_chat_demo_is_of_the_shipped_coder_and_a_packaged_model() -> None:
     pipeline = load_pipeline("smollm2")
     (coder,) = pipeline.coder
