@@ -17,7 +17,9 @@ def serving(planted_runs: Path) -> Serving:
     """What is served: the run, whose model has a second name too."""
     aliases = {"smollm2-135m-instruct": "planted@0-res-12"}
     serving = Serving(
-        autointerp.open(planted_runs / "runs/demo"), Limits(n_steering_prompts=12, steering_tokens=6), aliases
+        autointerp.open(planted_runs / "runs/demo"),
+        Limits(n_steering_prompts=12, steering_tokens=6, false_alarms=0.15),
+        aliases,
     )
     assert list(serving.warm()) == []
     return serving
