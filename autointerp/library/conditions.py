@@ -4,6 +4,7 @@ A condition keeps how it was put together, also through JSON: `(a > 1) & ((b > 2
 """
 
 import json
+import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Float32
 
 from autointerp.errors import FilterError
 from autointerp.identity import feature_id, parse_feature_id
-from autointerp.store.known import shown
+from autointerp.store.known import as_float, shown
 
 Compare = Callable[[Any, Any], Any]
 OPERATORS: Mapping[str, Compare] = {
@@ -48,10 +49,10 @@ class Comparable(ABC):
         """Whether it is the same as something that is no number."""
 
     def __eq__(self, other: object) -> Any:
-        return Threshold(self.names(), "==", float(other)) if _is_number(other) else self.is_same(other)
+        return Threshold(self.names(), "==", as_float(other)) if _is_number(other) else self.is_same(other)
 
     def __ne__(self, other: object) -> Any:
-        return Threshold(self.names(), "!=", float(other)) if _is_number(other) else not self.is_same(other)
+        return Threshold(self.names(), "!=", as_float(other)) if _is_number(other) else not self.is_same(other)
 
     def __gt__(self, other: float) -> "Condition":
         return self._threshold(">", other)
@@ -68,7 +69,7 @@ class Comparable(ABC):
     def _threshold(self, compared: str, value: float) -> "Condition":
         if not _is_number(value):
             raise TypeError(f"a feature's activation is compared with a number, which {shown(value)} is not")
-        return Threshold(self.names(), compared, float(value))
+        return Threshold(self.names(), compared, as_float(value))
 
 
 class Condition(ABC):
@@ -145,6 +146,8 @@ class Threshold(Condition):
     def __post_init__(self) -> None:
         if not self.features:
             raise FilterError("a condition on no feature holds nowhere", "name one")
+        if not math.isfinite(self.value):
+            raise FilterError(f"activations can't be held against {self.value:g}", "give a finite number")
 
     def __repr__(self) -> str:
         names = [feature_id(*name) for name in self.features]
@@ -156,7 +159,9 @@ class Threshold(Condition):
         if missing:
             raise FilterError(f"nothing is known of what {feature_id(*missing[0])} does here", "inspect it too")
         largest = reduce(np.maximum, (activations[name] for name in self.features))
-        found: Bool[np.ndarray, " token"] = OPERATORS[self.compared](largest, np.float32(self.value))
+        with np.errstate(over="ignore"):  # what is beyond float32 is beyond every activation
+            value = np.float32(self.value)
+        found: Bool[np.ndarray, " token"] = OPERATORS[self.compared](largest, value)
         return found
 
     def names(self) -> tuple[FeatureName, ...]:
@@ -248,7 +253,7 @@ def _read(plain: Any) -> Condition:
         case {"features": [_, *_] as names, "is": str(compared), "value": int() | float() as value, **rest} if (
             not rest and compared in OPERATORS and not isinstance(value, bool)
         ):
-            return Threshold(tuple(map(_name, names)), compared, float(value))
+            return Threshold(tuple(map(_name, names)), compared, as_float(value))
         case _:
             raise FilterError(f"{shown(plain)} is no condition", "give what `to_json` wrote")
 

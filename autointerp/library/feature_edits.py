@@ -21,7 +21,7 @@ from typing import Any, Literal, Self, get_args
 from autointerp.errors import VariantError
 from autointerp.identity import feature_id, parse_feature_id, stable_uuid
 from autointerp.records.live import EditMode, FeatureName
-from autointerp.store.known import check_name, shown
+from autointerp.store.known import as_float, check_name, shown
 
 StrengthUnit = Literal["dose", "max", "activation"]
 LARGEST: Mapping[str, float] = {"dose": 20.0, "max": 100.0, "activation": 1e6}
@@ -245,7 +245,7 @@ def check_strength(value: object, mode: object, unit: object) -> float:
     check_name(str(unit), tuple(LARGEST), "unit", VariantError)
     if not isinstance(value, Real) or isinstance(value, bool):
         raise VariantError(f"{shown(value)} is no strength", "give a number, such as 0.5")
-    number = float(value)
+    number = as_float(value)
     largest = LARGEST[str(unit)]
     if not math.isfinite(number) or abs(number) > largest:
         raise VariantError(

@@ -205,8 +205,12 @@ class Variant:
             raise VariantError("a condition is given, and no edit", "give {feature: strength}")
         return self._when(When(self._checked(condition), edits, checked_lasting(lasting)))
 
-    def abort_when(self, condition: Condition) -> Self:
+    def abort_when(self, condition: Condition, *, name: str | None = None) -> Self:
         """End the answer where a condition holds: `create` raises `AbortError`, and a stream ends.
+
+        Args:
+            condition: As of `set_when`.
+            name: What the event is called in a stream.
 
         Returns:
             The variant itself.
@@ -217,7 +221,7 @@ class Variant:
               nothing is edited
               when planted@0-res-12:1 > 0.5, abort
         """
-        return self._when(When(self._checked(condition), event_name=str(uuid.uuid4()), aborts=True))
+        return self._when(When(self._checked(condition), event_name=_event(name), aborts=True))
 
     def handle_when(
         self,
@@ -247,9 +251,8 @@ class Variant:
         """
         if not (handler is None or callable(handler)):
             raise VariantError(f"{shown(handler)} can't be called", "give a function of one event")
-        event = str(uuid.uuid4()) if name is None else name
         return self._when(
-            When(self._checked(condition), lasting=checked_lasting(lasting), event_name=event, handler=handler)
+            When(self._checked(condition), lasting=checked_lasting(lasting), event_name=_event(name), handler=handler)
         )
 
     def json(self) -> dict[str, Any]:
@@ -345,3 +348,9 @@ class Variant:
         lines += [repr(edit) for edit in self.edits] or ["nothing is edited"]
         lines += map(repr, self.whens)
         return "\n  ".join(lines)
+
+
+def _event(name: str | None) -> str:
+    if not (name is None or (isinstance(name, str) and name)):
+        raise VariantError(f"{shown(name)} is no name of an event", "give a text, or none")
+    return str(uuid.uuid4()) if name is None else name

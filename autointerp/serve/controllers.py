@@ -132,9 +132,9 @@ def _add(serving: Serving, variant: Variant, scope: ControllerScope) -> None:
     condition = _condition(serving, scope)
     edits = _edits(serving, scope.controller.interventions)
     if scope.aborts:
-        variant.abort_when(condition)
+        variant.abort_when(condition, name=scope.event_name or None)
     elif scope.event_name is not None:
-        variant.handle_when(condition, None, name=scope.event_name, lasting=scope.lasting)
+        variant.handle_when(condition, None, name=scope.event_name or None, lasting=scope.lasting)
     if edits:
         variant.set_when(condition, edits, lasting=scope.lasting)
 

@@ -73,7 +73,7 @@ class Guard:
         if self._hosts is not None and _hostname(f"//{host}") not in self._hosts:
             raise HTTPException(403, "the server is not called so: call it by its address, or name it by --allow-host")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _place(origin) != host:
             raise _OTHER_SITE
         if not path.startswith(_ASKING):
             return
@@ -91,6 +91,13 @@ class Guard:
 
     def _too_large(self) -> HTTPException:
         return HTTPException(413, f"the request is larger than {self._body_bytes:,} bytes: ask for less at once")
+
+
+def _place(url: str) -> str | None:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return None
 
 
 def _hostname(url: str) -> str:

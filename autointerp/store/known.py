@@ -3,7 +3,9 @@
 A name that the store does not know is told, with those that it knows: it never reads as "nothing found".
 """
 
+import math
 from collections.abc import Collection, Iterable, Sequence
+from numbers import Real
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -147,3 +149,11 @@ def shown(value: Any) -> str:
     """What a caller gave, short enough for one line."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def as_float(value: Real | float) -> float:
+    """A number as a float; one that is larger than any float is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

@@ -148,6 +148,9 @@ def test_a_model_without_a_template_is_told_what_to_give(client: Client, monkeyp
         ({"max_completion_tokens": 0}, "max_completion_tokens can't be 0"),
         ({"system_prompt": 3}, "3 is no system prompt"),
         ({"timeout": 0}, "timeout can't be 0"),
+        ({"timeout": "5"}, "timeout can't be '5'"),
+        ({"stop": 5}, "5 can't be stop texts"),
+        ({"temperature": 10**400}, "temperature can't be 1"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(ask: Ask, settings: dict[str, Any], told: str) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 import autointerp
 from autointerp import EditScope, FeatureEdit, FeatureEdits, Variant
-from autointerp.errors import StoreError, UnknownFeatureError, VariantError
+from autointerp.errors import FilterError, StoreError, UnknownFeatureError, VariantError
 from autointerp.library.client import Client
+from autointerp.library.conditions import Condition
 
 SOURCE = "planted@0-res-12"
 
@@ -113,6 +114,7 @@ def test_a_scope_that_makes_no_sense_is_refused(client: Client, scope: Any) -> N
         (True, "dose", "True is no strength"),
         (math.nan, "dose", "a strength of nan dose is absurd: give one from -20 to 20 in this unit"),
         (math.inf, "activation", "a strength of inf activation is absurd"),
+        (-(10**400), "dose", "a strength of -inf dose is absurd"),
         (20.5, "dose", "a strength of 20.5 dose is absurd"),
         (-101, "max", "a strength of -101 max is absurd: give one from -100 to 100 in this unit"),
         (0.5, "volts", "there is no unit 'volts': units are dose, max, activation"),
@@ -153,3 +155,16 @@ def test_what_is_no_variant_is_told(client: Client) -> None:
         client.variant().set_when(client.features.get(1) > 1, {})
     with pytest.raises(VariantError, match="can't be called"):
         client.variant().handle_when(client.features.get(1) > 1, shout)
+    nameless: Any = 5
+    with pytest.raises(VariantError, match="5 is no name of an event"):
+        client.variant().abort_when(client.features.get(1) > 1, name=nameless)
+
+
+def test_thresholds_are_finite_so_that_json_holds_them_and_they_come_back(client: Client) -> None:
+    for value in (math.nan, -math.inf, 10**400):
+        with pytest.raises(FilterError, match="activations can't be held against"):
+            _ = client.features.get(1) > value
+    text = (client.features.get(1) > 0.5).to_json()
+    for value in ("NaN", "1" + "0" * 400):
+        with pytest.raises(FilterError):
+            Condition.from_json(text.replace("0.5", value))

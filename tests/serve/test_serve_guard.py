@@ -32,6 +32,7 @@ def limited(serving: Serving, limits: Limits, access: Access | None = None) -> I
         ({"Host": "[::1"}, "by --allow-host"),
         ({"Host": ""}, "by --allow-host"),
         ({"Origin": "https://evil.example"}, "pages of other sites"),
+        ({"Origin": "http://[::1"}, "pages of other sites"),
         ({"Origin": "null"}, "pages of other sites"),
         ({"Sec-Fetch-Site": "cross-site"}, "pages of other sites"),
     ],

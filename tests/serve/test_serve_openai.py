@@ -90,12 +90,12 @@ def test_a_stop_text_and_a_system_prompt_of_a_developer_do_what_they_say(client:
 
 
 def test_a_condition_that_aborts_ends_the_answer_and_is_told(client: OpenAI, ours: Client) -> None:
-    variant = ours.variant().set(7, 4.0, unit="max").abort_when(ours.features.get(7) > 0.1)
+    variant = ours.variant().set(7, 4.0, unit="max").abort_when(ours.features.get(7) > 0.1, name="piano")
     settings: Any = {"model": "planted", "messages": RIVER, "extra_body": {"controller": variant.controller}}
     reply = client.chat.completions.create(**settings)
     assert reply.choices[0].finish_reason == "content_filter"
     (event,) = reply.to_dict()["events"]
-    assert event["aborted"]
+    assert (event["name"], event["aborted"]) == ("piano", True)
     pieces = list(client.chat.completions.create(**settings, stream=True))
     assert pieces[-1].choices[0].finish_reason == "content_filter"
 

@@ -1,7 +1,6 @@
 """What callers ask of a chat, as the generator takes it."""
 
 import logging
-import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from autointerp.library.chat.replies import HeldCondition
 from autointerp.library.chat.steering import Model, Steerer, Steering, rules
 from autointerp.library.when import ChatEvent, When
 from autointerp.live.generation.request import GenerationRequest, Happening
-from autointerp.store.known import check_count, shown
+from autointerp.store.known import as_float, check_count, shown
 
 if TYPE_CHECKING:
     from autointerp.live.chat_prompt import ChatPrompt
@@ -173,7 +172,8 @@ def read_sampling(
         GenerationError: If it can't.
         SearchError: If `max_completion_tokens` is no whole number above 0.
     """
-    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    stops = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, Iterable) else (stop,)
+    stops = () if stop is None else stops
     if len(stops) > _MOST_STOPS or not all(isinstance(text, str) and text for text in stops):
         raise GenerationError(f"{shown(stop)} can't be stop texts", f"give up to {_MOST_STOPS} texts, none empty")
     if not (seed is None or (isinstance(seed, Integral) and not isinstance(seed, bool) and 0 <= seed < _SEEDS)):
@@ -190,8 +190,8 @@ def read_sampling(
 
 
 def _number(name: str, value: object, low: float, high: float, *, without_low: bool = False) -> float:
-    if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
-        number = float(value)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        number = as_float(value)
         if low <= number <= high and not (without_low and number == low):
             return number
     raise GenerationError(

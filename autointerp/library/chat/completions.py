@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from numbers import Real
 from typing import TYPE_CHECKING, Literal, Self, overload
 
 from autointerp.errors import AbortError, GenerationError, TimeLimitError
@@ -141,7 +142,7 @@ class Completions:
             ' piano piano piano'
         """
         sampling = read_sampling(max_completion_tokens, temperature, top_p, seed, stop)
-        if timeout is not None and not 0 < timeout <= _LONGEST_WAIT_S:
+        if timeout is not None and not (_is_number(timeout) and 0 < timeout <= _LONGEST_WAIT_S):
             raise GenerationError(f"timeout can't be {shown(timeout)}", "give seconds, or None for any time")
         asked = self._asker.ask(messages, model, system_prompt)
         generator = asked.steering.run.live.generator(asked.steering.source)
@@ -282,6 +283,10 @@ def _too_late(is_late: threading.Event, stream: "weakref.ref[Stream]") -> None:
     waiting = stream()
     if waiting is not None:
         waiting.cancel()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _usage(answer: Generation) -> Usage:
