@@ -292,7 +292,7 @@ class Variant:
             variant.edits = FeatureEdits.of_plain(plain["edits"], variant.base_model)
             variant.whens += (When.of_plain(row, variant.base_model) for row in plain.get("scopes", ()))
             variant.scope = EditScope(**plain.get("scope", {}))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise VariantError(f"{shown(text)} is no variant", "give what `json` gave") from error
         if client is not None:
             variant._reader = EditReader(variant.base_model, Names(client.runs))

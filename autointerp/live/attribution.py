@@ -33,6 +33,7 @@ from autointerp.records.attribution import AskedToken, Measure, Shares, TokenAtt
 from autointerp.subject.limits import window_of
 from autointerp.subject.logits import NoLogits, find_projection, writes_as_it_is
 from autointerp.subject.source import Source
+from autointerp.valid_text import valid_text
 
 # Firings whose directions are held at once.
 _AT_ONCE = 4096
@@ -290,7 +291,9 @@ def _token_id(live: LiveSubject, head: OutputHead, token: str | int) -> int:
     subject = live.sources.subject
     n = min(len(head.weights), live.pieces.n_tokens)
     if isinstance(token, str):
-        token_ids: list[int] = subject.tokenizer(token, add_special_tokens=False, verbose=False)["input_ids"]
+        token_ids: list[int] = subject.tokenizer(valid_text(token), add_special_tokens=False, verbose=False)[
+            "input_ids"
+        ]
         if len(token_ids) != 1:
             parts = ", ".join(repr(part) for part in live.pieces.pieces(token_ids)) or "none"
             raise SubjectError(

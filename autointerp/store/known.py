@@ -5,7 +5,6 @@ A name that the store does not know is told, with those that it knows: it never 
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from numbers import Real
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -151,7 +150,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def as_float(value: Real | float) -> float:
+def as_float(value: Any) -> float:
     """A number as a float; one that is larger than any float is infinite."""
     try:
         return float(value)

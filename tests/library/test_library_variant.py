@@ -141,7 +141,13 @@ def test_features_that_are_not_there_or_of_another_model_are_told(client: Client
 
 def test_what_is_no_variant_is_told(client: Client) -> None:
     shout: Any = "shout"
-    texts: Any = ("{", "[]", {"base_model": "m"}, {"base_model": "m", "edits": [{"index_in_sae": -1, "value": 1}]})
+    texts: Any = (
+        '{"base_model": "m", "edits": [{"index_in_sae": 1e999, "value": 1}]}',
+        "{",
+        "[]",
+        {"base_model": "m"},
+        {"base_model": "m", "edits": [{"index_in_sae": -1, "value": 1}]},
+    )
     for text in texts:
         with pytest.raises(VariantError, match="is no variant"):
             Variant.from_json(text)
@@ -165,6 +171,6 @@ def test_thresholds_are_finite_so_that_json_holds_them_and_they_come_back(client
         with pytest.raises(FilterError, match="activations can't be held against"):
             _ = client.features.get(1) > value
     text = (client.features.get(1) > 0.5).to_json()
-    for value in ("NaN", "1" + "0" * 400):
+    for written in ("NaN", "1" + "0" * 400):
         with pytest.raises(FilterError):
-            Condition.from_json(text.replace("0.5", value))
+            Condition.from_json(text.replace("0.5", written))

@@ -172,8 +172,9 @@ def read_sampling(
         GenerationError: If it can't.
         SearchError: If `max_completion_tokens` is no whole number above 0.
     """
-    stops = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, Iterable) else (stop,)
-    stops = () if stop is None else stops
+    if not (stop is None or isinstance(stop, Iterable)):
+        raise GenerationError(f"{shown(stop)} can't be stop texts", f"give up to {_MOST_STOPS} texts")
+    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if len(stops) > _MOST_STOPS or not all(isinstance(text, str) and text for text in stops):
         raise GenerationError(f"{shown(stop)} can't be stop texts", f"give up to {_MOST_STOPS} texts, none empty")
     if not (seed is None or (isinstance(seed, Integral) and not isinstance(seed, bool) and 0 <= seed < _SEEDS)):

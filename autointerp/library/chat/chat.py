@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
+from autointerp.errors import GenerationError
 from autointerp.library.backend import Backend
 from autointerp.library.chat.asking import Asker, Messages, read_sampling
 from autointerp.library.chat.completions import Completions
 from autointerp.library.chat.expected import NextLogits, next_logits
 from autointerp.library.chat.steering import Model
-from autointerp.store.known import check_count
+from autointerp.store.known import check_count, shown
 
 
 class Chat:
@@ -80,4 +81,6 @@ class Chat:
 
     @template.setter
     def template(self, file: str | None) -> None:
+        if not (file is None or isinstance(file, str)):
+            raise GenerationError(f"{shown(file)} is no file of a chat template", "give its path as a text, or None")
         self._asker.template = file

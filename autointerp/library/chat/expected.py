@@ -10,6 +10,7 @@ from jaxtyping import Float32
 from autointerp.errors import GenerationError
 from autointerp.library.chat.asking import Asked
 from autointerp.store.known import shown
+from autointerp.valid_text import valid_text
 
 if TYPE_CHECKING:
     from autointerp.live.subject import LiveSubject
@@ -86,7 +87,7 @@ def _tokens(live: "LiveSubject", vocabulary: Iterable[str]) -> dict[int, str]:
         if not isinstance(word, str) or not word:
             raise GenerationError(f"{shown(word)} is no word", "give texts of one token each")
         with live.lock:  # a tokenizer can't be used by two threads
-            ids = tokenizer(word, add_special_tokens=False, verbose=False)["input_ids"]
+            ids = tokenizer(valid_text(word), add_special_tokens=False, verbose=False)["input_ids"]
         if len(ids) != 1:
             told = ", ".join(map(repr, live.pieces.pieces(ids)))
             raise GenerationError(
