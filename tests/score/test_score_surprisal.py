@@ -22,7 +22,7 @@ from autointerp.score.trials import ScoreContexts
 from autointerp.subject.packaged import PACKAGES
 from autointerp.subject.surprise import CausalModel, load_causal_model
 from tests.making import make_once
-from tests.score.copying_model import WINDOW, train
+from tests.score.copying_model import WINDOW, save
 from tests.score.world import (
     COLOURS,
     FILLER,
@@ -45,7 +45,7 @@ REAL = "packaged:smollm2-135m-instruct"
 
 @pytest.fixture(scope="module")
 def copying(shared_folder: Path) -> str:
-    return str(make_once(shared_folder / "copying", train))
+    return str(make_once(shared_folder / "copying", save))
 
 
 def scorer_with(model: str, seed: int = 0) -> SurprisalScorer:
