@@ -49,6 +49,9 @@ class Completion(ChatAsked):
     response_format: Any = None
     modalities: list[str] | None = None
     audio: Any = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
 
     def checked(self) -> "Completion":
         """The request with its settings where the others read them.
@@ -70,6 +73,9 @@ class Completion(ChatAsked):
             "response_format": (None, {"type": "text"}),
             "modalities": (None, ["text"]),
             "audio": (None,),
+            "top_k": (None, -1, 0),
+            "min_p": (None, 0.0),
+            "repetition_penalty": (None, 1.0),
         }
         if wrong := next((name for name, values in usual.items() if getattr(self, name) not in values), None):
             raise ServeError(f"{wrong} {shown(getattr(self, wrong))} is not offered here", "leave it away")

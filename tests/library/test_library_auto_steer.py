@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,6 +169,10 @@ def test_what_does_not_fit_into_the_window_is_left_out_or_told(client: Client) -
 def test_what_is_wrong_of_the_arguments_is_told(client: Client) -> None:
     with pytest.raises(SearchError, match="examples is empty"):
         client.features.AutoSteer("ship", examples=(["a ship"], []))
+    wrong: Any
+    for wrong in (5, (["a ship"],), ("a ship", "none"), ([5], ["none"])):
+        with pytest.raises(SearchError, match="are no two sets of examples"):
+            client.features.AutoSteer("ship", examples=wrong)
     with pytest.raises(SearchError, match="11 prompts tell nothing"):
         client.features.AutoSteer("ship", n_prompts=11)
     with pytest.raises(StoreError, match="there is no source"):

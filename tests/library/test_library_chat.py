@@ -160,6 +160,17 @@ def test_what_makes_no_sense_is_one_line(ask: Ask, settings: dict[str, Any], tol
     assert "\n" not in str(error.value)
 
 
+def test_half_a_surrogate_pair_is_no_word_and_a_number_no_template(client: Client) -> None:
+    with pytest.raises(AutointerpError, match="give texts that are one token each"):
+        client.chat.logits(MESSAGES, filter_vocabulary=["\ud800"])
+    with pytest.raises(AutointerpError, match="no single token"):
+        client.features.attribute("we saw a ship", "last", instead_of="\ud800")
+    number: Any = 5
+    with pytest.raises(AutointerpError, match="5 is no file of a chat template"):
+        client.chat.template = number
+    assert client.chat.template is None
+
+
 def test_a_prompt_longer_than_the_window_is_refused(ask: Ask) -> None:
     with pytest.raises(TooLongError, match="shorten it"):
         ask(messages=[{"role": "user", "content": "river " * 80}])

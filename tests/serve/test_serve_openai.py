@@ -138,6 +138,7 @@ def nudge(index: int = 7, **changes: Any) -> dict[str, Any]:
         ({"logprobs": True}, 400, "logprobs"),
         ({"tools": [{"type": "function"}]}, 400, "tools"),
         ({"response_format": {"type": "json_object"}}, 400, "response_format"),
+        ({"top_k": 5}, 400, "top_k 5 is not offered"),
         ({"presence_penalty": 0.5}, 400, "presence_penalty 0.5"),
         ({"controller": 5}, 422, "controller: "),
         ({"controller": {"interventions": [nudge(mode="mul")]}}, 400, "multiplying"),

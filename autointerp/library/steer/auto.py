@@ -10,7 +10,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from autointerp.library.steer.reporting import Reported, report
 from autointerp.library.steer.settings import Settings, Try
 from autointerp.library.steer.sweep import Swept, sweep
 from autointerp.library.variant import Variant
+from autointerp.store.known import shown
 
 if TYPE_CHECKING:
     from autointerp.library.features import Features
@@ -111,9 +112,20 @@ def auto_steer(
     return Steering(receipt, edits)
 
 
+def _are_examples(given: object) -> bool:
+    return isinstance(given, Sequence) and len(given) == 2 and all(map(_are_texts, given))
+
+
+def _are_texts(given: object) -> bool:
+    is_list = isinstance(given, Sequence) and not isinstance(given, str | bytes)
+    return is_list and all(isinstance(text, str) for text in given)
+
+
 def _check(specification: object, examples: Examples | None, settings: Settings) -> None:
     if not isinstance(specification, str) or not specification.strip():
         raise SearchError("nothing is said to steer towards", "say it in words: AutoSteer('talk about the sea')")
+    if not (examples is None or _are_examples(examples)):
+        raise SearchError(f"{shown(examples)} are no two sets of examples", "give (texts with it, texts without)")
     if examples is not None and not all(examples):
         raise SearchError("one of the two sets of examples is empty", "give texts with it, and texts without")
     if settings.n_prompts < _FEWEST_PROMPTS:

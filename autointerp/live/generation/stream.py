@@ -87,9 +87,12 @@ class Stream(Iterator[GeneratedToken]):
     def cancel(self) -> None:
         """Free the request's place; nothing happens to one that has ended."""
         if not self._flight.cancelled.is_set():
-            self._flight.cancelled.set()
-            self._flight.wake()
+            self._leave()
             self._flight.give(GenerationError("the request was cancelled", "submit it again"))
+
+    def _leave(self) -> None:
+        self._flight.cancelled.set()
+        self._flight.wake()
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +101,8 @@ class Stream(Iterator[GeneratedToken]):
         self.cancel()
 
     def __del__(self) -> None:
-        self.cancel()
+        if not self._flight.cancelled.is_set():
+            self._leave()  # nobody is left to be told, and at the interpreter's end there is no error to make
 
 
 def _nothing() -> None:
