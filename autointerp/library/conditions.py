@@ -8,7 +8,7 @@ import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from numbers import Real
 from typing import Any, NoReturn, TypeGuard
@@ -20,6 +20,7 @@ from autointerp.errors import FilterError
 from autointerp.identity import feature_id, parse_feature_id
 from autointerp.store.known import as_float, shown
 
+_MOST_LEVELS = 128
 Compare = Callable[[Any, Any], Any]
 OPERATORS: Mapping[str, Compare] = {
     ">": operator.gt,
@@ -80,6 +81,8 @@ class Condition(ABC):
         >>> (river > 0.5) & ~(ship > 0)
         planted@0-res-12:1 > 0.5 and not planted@0-res-12:0 > 0
     """
+
+    n_levels: int = 1
 
     @abstractmethod
     def holds(self, activations: Activations) -> Bool[np.ndarray, " token"]:
@@ -176,6 +179,10 @@ class AllOf(Condition):
     """Holds where each of its parts does."""
 
     parts: tuple[Condition, ...]
+    n_levels: int = field(init=False, compare=False, default=1)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_levels", _n_levels(self.parts))
 
     def __repr__(self) -> str:
         return " and ".join(map(_bracketed, self.parts))
@@ -196,6 +203,10 @@ class AnyOf(Condition):
     """Holds where one of its parts does."""
 
     parts: tuple[Condition, ...]
+    n_levels: int = field(init=False, compare=False, default=1)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_levels", _n_levels(self.parts))
 
     def __repr__(self) -> str:
         return " or ".join(map(_bracketed, self.parts))
@@ -216,6 +227,10 @@ class Not(Condition):
     """Holds where its part does not."""
 
     part: Condition
+    n_levels: int = field(init=False, compare=False, default=1)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_levels", _n_levels((self.part,)))
 
     def __repr__(self) -> str:
         return f"not {_bracketed(self.part)}"
@@ -228,6 +243,16 @@ class Not(Condition):
 
     def as_plain(self) -> dict[str, Any]:
         return {"not": self.part.as_plain()}
+
+
+def _n_levels(parts: tuple[Condition, ...]) -> int:
+    """Levels of a condition that is put together of parts: it is gone through by functions that call themselves."""
+    n = 1 + max((part.n_levels for part in parts), default=0)
+    if n > _MOST_LEVELS:
+        raise FilterError(
+            f"a condition is nested more than {_MOST_LEVELS} deep", "join its parts in fewer groups, or compare a group"
+        )
+    return n
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -166,6 +166,18 @@ def test_what_is_no_variant_is_told(client: Client) -> None:
         client.variant().abort_when(client.features.get(1) > 1, name=nameless)
 
 
+def test_conditions_have_a_depth_that_every_use_of_them_can_go_through(client: Client) -> None:
+    condition = client.features.get(1) > -1
+    for _ in range(127):
+        condition = ~condition
+    variant = client.variant().set_when(condition, {7: 1.0}, unit="max")
+    assert repr(Variant.from_json(json.dumps(variant.json()), client)) == repr(variant)
+    with pytest.raises(FilterError, match="nested more than 128 deep"):
+        _ = ~condition
+    with pytest.raises(FilterError, match="nested more than 128 deep"):
+        Condition.from_json('{"not": ' * 200 + (client.features.get(1) > 1).to_json() + "}" * 200)
+
+
 def test_thresholds_are_finite_so_that_json_holds_them_and_they_come_back(client: Client) -> None:
     for value in (math.nan, -math.inf, 10**400):
         with pytest.raises(FilterError, match="activations can't be held against"):

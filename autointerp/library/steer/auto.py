@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autointerp.errors import SearchError
 from autointerp.identity import feature_id
@@ -112,7 +112,7 @@ def auto_steer(
     return Steering(receipt, edits)
 
 
-def _are_examples(given: object) -> bool:
+def _are_examples(given: Any) -> bool:
     return isinstance(given, Sequence) and len(given) == 2 and all(map(_are_texts, given))
 
 
