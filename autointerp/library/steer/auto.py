@@ -116,9 +116,12 @@ def _are_examples(given: Any) -> bool:
     return isinstance(given, Sequence) and len(given) == 2 and all(map(_are_texts, given))
 
 
-def _are_texts(given: object) -> bool:
-    is_list = isinstance(given, Sequence) and not isinstance(given, str | bytes)
-    return is_list and all(isinstance(text, str) for text in given)
+def _are_texts(given: Any) -> bool:
+    return (
+        isinstance(given, Sequence)
+        and not isinstance(given, str | bytes)
+        and all(isinstance(text, str) for text in given)
+    )
 
 
 def _check(specification: object, examples: Examples | None, settings: Settings) -> None:
