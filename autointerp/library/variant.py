@@ -290,7 +290,8 @@ class Variant:
             plain: Any = json.loads(text) if isinstance(text, str) else text
             variant = cls(str(plain["base_model"]))
             variant.edits = FeatureEdits.of_plain(plain["edits"], variant.base_model)
-            variant.whens += (When.of_plain(row, variant.base_model) for row in plain.get("scopes", ()))
+            for row in plain.get("scopes", ()):
+                variant.whens += When.of_plain(row, variant.base_model).apart()
             variant.scope = EditScope(**plain.get("scope", {}))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise VariantError(f"{shown(text)} is no variant", "give what `json` gave") from error

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from autointerp.library.conditions import Condition
@@ -83,13 +83,22 @@ class When:
             FilterError: If its condition is none.
             VariantError: If an edit makes no sense.
         """
+        name = plain.get("event_name")
+        if not (name is None or isinstance(name, str)):
+            raise TypeError("an event's name is a text")
         return cls(
             Condition.from_json(json.dumps(plain["condition"])),
             FeatureEdits.of_plain(plain["nested_variant"]["edits"], base),
             checked_lasting(plain.get("lasting", "rest")),
-            plain.get("event_name"),
+            name,
             bool(plain.get("aborts", False)),
         )
+
+    def apart(self) -> "list[Self]":
+        """It, its edits apart from its event: in Ember's shape one scope can have both."""
+        if not self.edits or self.event_name is None:
+            return [self]
+        return [replace(self, edits=FeatureEdits()), replace(self, event_name=None, aborts=False)]
 
     def as_ember(self) -> dict[str, Any]:
         """It as a scope of Ember's controller."""

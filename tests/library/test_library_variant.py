@@ -178,6 +178,18 @@ def test_conditions_have_a_depth_that_every_use_of_them_can_go_through(client: C
         Condition.from_json('{"not": ' * 200 + (client.features.get(1) > 1).to_json() + "}" * 200)
 
 
+def test_edits_beside_an_event_are_made_too_and_its_name_is_a_text(client: Client) -> None:
+    plain = client.variant().handle_when(client.features.get(1) > 0.1, None, name="river").json()
+    (scope,) = plain["scopes"]
+    scope["nested_variant"]["edits"] = client.variant().set(7, 4.0, unit="max").json()["edits"]
+    event, edit = Variant.from_json(plain, client).whens
+    assert (event.event_name, len(event.edits)) == ("river", 0)
+    assert (edit.event_name, edit.edits.names) == (None, ((edit.condition.names()[0][0], 7),))
+    scope["event_name"] = 5
+    with pytest.raises(VariantError, match="is no variant"):
+        Variant.from_json(plain)
+
+
 def test_thresholds_are_finite_so_that_json_holds_them_and_they_come_back(client: Client) -> None:
     for value in (math.nan, -math.inf, 10**400):
         with pytest.raises(FilterError, match="activations can't be held against"):
