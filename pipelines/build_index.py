@@ -10,7 +10,7 @@ import logging
 import sys
 from pathlib import Path
 
-from autointerp import AutointerpError, open_run, run_pipeline
+import autointerp
 from autointerp.run.on_disk.folder import read_pipeline
 
 
@@ -24,9 +24,9 @@ def main() -> int:
     try:
         for run in arguments.runs:
             pipeline = read_pipeline(run)
-            run_pipeline(pipeline.model_copy(update={"runs": str(run.parent), "name": run.name}), ("index",))
-            print(f"{run}: {open_run(run).reader.n_labels()} labels are in the index")
-    except AutointerpError as error:
+            autointerp.run_pipeline(pipeline.model_copy(update={"runs": str(run.parent), "name": run.name}), ("index",))
+            print(f"{run}: {autointerp.open_run(run).reader.n_labels()} labels are in the index")
+    except autointerp.AutointerpError as error:
         print(f"build_index: {error}", file=sys.stderr)
         return 1
     return 0

@@ -5,6 +5,7 @@ that closes (SIGHUP) end a command in one way, also while it is still being load
 nothing before it is ready for them.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -64,7 +65,9 @@ def main(arguments: list[str] | None = None) -> None:
         received = signals.received() if signals else []
         if ended.code == 128 + signal.SIGINT or (received and ended.code):
             _stopped(received, at_once=arguments is None)
-        if arguments is None and _only_looks(sys.argv[1:]):
+        if arguments is None:
+            if not _only_looks(sys.argv[1:]):
+                atexit._run_exitfuncs()  # Ray's processes and temporary folders
             _end_at_once(ended.code)
         raise
     except BaseException as error:
@@ -124,7 +127,8 @@ def _only_looks(arguments: list[str]) -> bool:
 def _end_at_once(status: str | int | None) -> NoReturn:
     """End a process that has nothing open any more, without taking apart what it has imported.
 
-    Python's own end goes over every object that torch has made, which takes a third as long as importing it.
+    Python's own end goes over every object that torch has made, which takes a third as long as importing it. It may end
+    with lines of DuckDB's binding, too, about objects of its own that it calls leaked where they are taken apart late.
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # it is None where the shell has closed it

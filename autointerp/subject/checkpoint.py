@@ -40,13 +40,14 @@ def unreadable_file(folder: Path) -> SubjectError | None:
     return SubjectError(f"{closed} can't be read", "check its permissions, and where it leads if it is a link")
 
 
-def check_finite(module: Any, what: str, key: str) -> None:
+def check_finite(module: Any, what: str, key: str, dtype: torch.dtype) -> None:
     """See that the weights of a model or a coder are numbers.
 
     Args:
         module: In the dtype that it will run in.
         what: What it is, to begin a sentence: `the model owner/name`.
         key: The config's key that sets the dtype.
+        dtype: The one that it sets, in which the weights were read; they may be multiplied in another.
 
     Raises:
         SubjectError: If one is not finite.
@@ -57,7 +58,7 @@ def check_finite(module: Any, what: str, key: str) -> None:
             continue
         low, high = torch.aminmax(tensor.detach())  # both are NaN where one entry is
         if not torch.isfinite(torch.stack([low, high])).all():
-            remedy = f", or set {key} to float32 or bfloat16" if tensor.dtype == torch.float16 else ""
+            remedy = f", or set {key} to float32 or bfloat16" if dtype == torch.float16 else ""
             raise SubjectError(
                 f"{what} has weights that are not finite ({weight})", f"download or save it once more{remedy}"
             )

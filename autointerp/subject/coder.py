@@ -310,7 +310,7 @@ def _load_release(config: "CoderConfig", origin: str, device: torch.device) -> t
 def _cast(sae: Any, dtype: str, origin: str) -> Any:
     """The module in the dtype that it will run in, which must hold its weights."""
     sae = sae.to(dtype=getattr(torch, dtype))
-    check_finite(sae, f"the coder {origin}", "coder.dtype")
+    check_finite(sae, f"the coder {origin}", "coder.dtype", getattr(torch, dtype))
     return sae
 
 

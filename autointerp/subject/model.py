@@ -134,7 +134,7 @@ def _load_subject(config: "SubjectConfig", auto_class: Any, check: Callable[[Any
             f"the model {config.model} does not fit into the memory of {device}",
             "use a smaller subject.dtype or another subject.device",
         ) from error
-    check_finite(model, f"the model {config.model}", "subject.dtype")
+    check_finite(model, f"the model {config.model}", "subject.dtype", _DTYPES[config.dtype])
     return Subject(
         name=subject_name(config),
         model=model,

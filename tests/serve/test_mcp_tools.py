@@ -202,7 +202,6 @@ def test_trials_tell_what_was_asked_answered_and_true(agent: Agent) -> None:
         ("inspect", {"text": "x" * 20_001}, "text: String should have at most 20000 characters"),
         ("inspect", {"text": "ship", "features": [99]}, "its features are 0 to 11"),
         ("inspect", {"text": "ship", "rank_by": "percentile", "aggregate_by": "frequency"}, "has no percentile"),
-        ("inspect", {"text": [{"role": "user", "content": "ship"}]}, "give it a text instead of a conversation"),
         ("inspect", {"text": [{"role": "user", "contents": "ship"}]}, "text: "),
         ("trials", {"feature": 1, "scorer": "luck"}, "there is no scorer 'luck'"),
         ("status", {"feature": 1}, "the tool takes no arguments"),

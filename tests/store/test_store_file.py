@@ -360,6 +360,7 @@ def test_a_store_of_the_fifth_version_gets_todays_spelling_of_a_kind_and_what_co
         opened.execute("ALTER TABLE trials DROP COLUMN prompt")
         opened.execute("ALTER TABLE trials DROP COLUMN simulated")
         opened.execute("ALTER TABLE features DROP COLUMN top_tokens.element.n_occurrences")
+        opened.execute("DROP TABLE doses")
         opened.execute("DELETE FROM schema_version WHERE version > 5")
     assert Reader(tmp_path).feature_contexts([3]) == [turned]
     assert Reader(tmp_path).scores() == [score]
@@ -377,6 +378,7 @@ def test_a_store_of_the_seventh_version_gets_room_for_simulated_activations(
     with duckdb.connect(str(writer.path)) as opened:
         opened.execute("ALTER TABLE trials DROP COLUMN simulated")
         opened.execute("ALTER TABLE features DROP COLUMN top_tokens.element.n_occurrences")
+        opened.execute("DROP TABLE doses")
         opened.execute("DELETE FROM schema_version WHERE version > 7")
     reader = Reader(tmp_path)
     assert reader.trials(old.score.explanation_id) == list(old.trials)
@@ -391,6 +393,7 @@ def test_a_store_of_the_eighth_version_does_not_say_how_often_its_tokens_occur(t
     writer.add_features([replace(make.feature(3), top_tokens=(counted,)), make.feature(5, 0.0, "dead")])
     with duckdb.connect(str(writer.path)) as opened:
         opened.execute("ALTER TABLE features DROP COLUMN top_tokens.element.n_occurrences")
+        opened.execute("DROP TABLE doses")
         opened.execute("DELETE FROM schema_version WHERE version > 8")
     assert [of.top_tokens for of in Reader(tmp_path).features()] == [(replace(counted, n_occurrences=None),), ()]
     Writer(tmp_path).add_features([replace(make.feature(4), top_tokens=(counted,))])

@@ -233,7 +233,7 @@ class Receipt:
         if self.arms:
             header, rows = self._arm_table()
             cells = [[*row, " / ".join(of.examples)] for row, of in zip(rows, self.arms, strict=True)]
-            parts.append(_html_table([*header, "examples"], cells))
+            parts.append(_html_table([*header, "first answers"], cells))
         if self.questions is not None:
             parts.append(f"<p>{escape(_told_questions(self.questions))}</p>")
         if self.dropped:
