@@ -78,6 +78,7 @@ class BatchClient:
         self._on_stop = on_stop
         self._poller = Poller(config, service, ledger, retries, sleep)
         self._results = ResultReader(config, service, ledger, accounts, self._poller)
+        self._has_excused = False
         self._asked: dict[str, Asked] = {}
         self._gathering = Gathering(service, self._poller, sleep)
         self._batches: dict[str, Batch] = {}
@@ -284,6 +285,7 @@ class BatchClient:
             await asyncio.wrap_future(self._ledger.submitted(entry.name, batch_id))
             _LOG.info("batch %s: %d calls of %s", batch_id, entry.n_requests, self._config.model)
         batch.is_sent = True
+        batch.had_company = bool(self._others(batch))
         look = await poller.until_over(entry, batch_id, saw)
         if look is not None and look.refusal is not None:
             await self._repack(batch, look)
@@ -307,12 +309,15 @@ class BatchClient:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 end.cancel()
+        elif batch.had_company and not self._has_excused:
+            self._has_excused = True  # once, until a batch is done: its room was that of others, which have ended since
         else:
             self._poller.lower_for(look, entry)
         self._gathering.add(calls)
 
     async def _collect(self, batch: Batch, batch_id: str, results: Sequence[str]) -> None:
         """Take in what a batch has brought, tell who waits, and ask again for what it has not brought."""
+        self._has_excused = False
         await self._results.take_in(batch, batch_id, results, partial(self._tell, batch.entry.payer))
         again: list[Asked] = []
         troubles: list[tuple[Asked, Trouble]] = []

@@ -58,6 +58,7 @@ class Batch:
         problems: What brought no answer, by key.
         is_under_way: Whether it is seen through: one of another run that was left behind waits until it is needed.
         is_sent: Whether the provider has it.
+        had_company: Whether it had others of ours when this one came.
     """
 
     entry: BatchEntry
@@ -71,6 +72,7 @@ class Batch:
     problems: "dict[str, HttpProblem | Trouble | NotDone]" = field(default_factory=dict)
     is_under_way: bool = False
     is_sent: bool = False
+    had_company: bool = False
 
 
 class ResultReader:
