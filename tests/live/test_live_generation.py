@@ -28,6 +28,7 @@ from autointerp.live.generation.request import (
     Happening,
     Rule,
 )
+from autointerp.live.generation.stream import Stream
 from autointerp.live.subject import LiveSubject
 from autointerp.records.live import Edit, EditScope, Push, SourceEdits
 from autointerp.subject.source import load_sources
@@ -84,10 +85,27 @@ def asked(**settings: Any) -> GenerationRequest:
     return GenerationRequest(**given)
 
 
+def submitted(generator: Generator, *requests: GenerationRequest) -> list[Stream]:
+    """Requests that are there before any of them is looked at."""
+    with generator._worker._wake:
+        return [generator.submit(request) for request in requests]
+
+
 def answers(live: LiveSubject, *requests: GenerationRequest) -> list[Generation]:
     """The answers of one generator, asked at once."""
-    generator = Generator(live)
-    return [stream.result() for stream in [generator.submit(request) for request in requests]]
+    return [stream.result() for stream in submitted(Generator(live), *requests)]
+
+
+def passes(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Texts and places of each pass that is made from now on."""
+    made, read = list[tuple[int, int]](), generator._reader.read
+
+    def count(token_ids: Sequence[Sequence[int]], *args: Any) -> Any:
+        made.append((len(token_ids), len(token_ids[0])))
+        return read(token_ids, *args)
+
+    monkeypatch.setattr(generator._reader, "read", count)
+    return made
 
 
 def above(feature: tuple[str, int], bound: float) -> dict[str, Any]:
@@ -158,6 +176,78 @@ def test_tokens_are_the_same_alone_and_in_a_batch_with_a_cache_and_without(live:
         counts = [(of.n_edited_prompt, of.n_edited_generated, len(of.events)) for of in (one, other, third)]
         assert counts[0] == counts[1] == counts[2]
     assert len({answer.token_ids for answer in alone}) == len(VARIED), "else nothing is told apart"
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "mistral"])
+def test_prompts_that_wait_are_read_in_one_pass_each_as_if_alone(
+    subjects: Subjects, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = subjects(family, **({"sliding_window": 4} if family in ("gemma2", "mistral") else {}))
+    kinds: list[dict[str, Any]] = [
+        {}, {"edits": ADDED}, {"edits": (SourceEdits(HIGH, (Edit(3, "pin", 4.0),)),)},
+        {"rules": (Rule(**above((HIGH, 3), 0.8), then=ADDED),)}, {"edits": ADDED, "scope": EditScope("from", 6)},
+    ]  # fmt: skip
+    prompts = [(*PROMPT, 8, 9, 7, 9, 3, 2)[: 9 + n % 3] for n in range(len(kinds))]
+    requests = [asked(prompt=prompt, **kind) for prompt, kind in zip(prompts, kinds, strict=True)]
+    alone = [answers(live, request)[0] for request in requests]
+    generator = Generator(live)
+    made = passes(generator, monkeypatch)
+    found = [stream.result() for stream in submitted(generator, *requests)]
+    assert [answer.token_ids for answer in found] == [answer.token_ids for answer in alone]
+    assert [answer.n_edited_prompt for answer in found] == [answer.n_edited_prompt for answer in alone]
+    assert made[0] == (5, 11)
+    assert all(n_places < 11 for _, n_places in made[1:]), "no prompt is read twice as a whole"
+
+
+def test_a_pass_over_several_prompts_is_no_longer_than_it_may_be(
+    live: LiveSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [asked(prompt=(n + 1,) * (40 if n % 2 else 5), max_new_tokens=2) for n in range(32)]
+    generator = Generator(live, GenerationLimits(n_at_once=32))
+    made = passes(generator, monkeypatch)
+    for stream in submitted(generator, *requests):
+        stream.result()
+    prompts = [of for of in made if of[1] > 1]
+    assert sorted(prompts) == [(4, 40), (12, 40), (16, 5)], "those of like length, 512 places at most"
+
+
+def test_what_befalls_one_of_the_prompts_read_together_is_its_own(live: LiveSubject) -> None:
+    def fails(_: Activations) -> np.ndarray:
+        raise ValueError("no such thing")
+
+    never = threading.Event()
+    requests = {
+        "fails": asked(rules=(Rule(((LOW, 0),), fails, Abort()),)),
+        "abort": asked(rules=(Rule(**at(4), then=Abort()),)),
+        "asks": asked(rules=(Rule(**at(5), then=Event("ask", waits(never))),)),
+        "absurd": asked(edits=(SourceEdits(TOP, (Push(np.full(16, 3e38, dtype=np.float32), 3e38),)),)),
+        "usual": asked(),
+    }
+    streams = dict(zip(requests, submitted(Generator(live), *requests.values()), strict=True))
+    (plain,) = answers(live, asked())
+    assert streams["usual"].result().token_ids == plain.token_ids
+    with pytest.raises(ValueError, match="no such thing"):
+        streams["fails"].result()
+    with pytest.raises(GenerationError, match="no numbers"):
+        streams["absurd"].result()
+    assert streams["abort"].result().events[-1].position == 4
+    never.set()
+    assert streams["asks"].result().token_ids == plain.token_ids
+
+
+def test_prompts_that_don_t_fit_together_are_read_singly(live: LiveSubject, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = Generator(live)
+    read = generator._reader.read
+
+    def only_one(token_ids: Sequence[Sequence[int]], *args: Any) -> Any:
+        if len(token_ids) > 1 and len(token_ids[0]) > 1:
+            raise RuntimeError("out of memory")
+        return read(token_ids, *args)
+
+    monkeypatch.setattr(generator._reader, "read", only_one)
+    requests = [asked(), asked(edits=ADDED), asked(prompt=PROMPT[1:])]
+    found = [stream.result().token_ids for stream in submitted(generator, *requests)]
+    assert found == [answers(live, request)[0].token_ids for request in requests]
 
 
 def test_requests_that_come_and_go_don_t_touch_each_other(live: LiveSubject) -> None:

@@ -34,7 +34,7 @@ def held(cache: TextCache, row: int) -> list[int]:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["join", "step", "leave", "drop"]), st.integers(1, 200)), max_size=25))
 def test_rows_hold_what_they_read_whoever_comes_and_goes(acts: list[tuple[str, int]]) -> None:
-    cache, expected, number = TextCache(1, 0), list[list[int]](), 0
+    cache, expected, number = TextCache(1, ()), list[list[int]](), 0
     for act, n in acts:
         place = n % len(expected) if expected else 0
         if act == "join":
@@ -68,8 +68,20 @@ def test_rows_hold_what_they_read_whoever_comes_and_goes(acts: list[tuple[str, i
             assert mask.sum(dim=1).tolist() == [len(tokens) + 1 for tokens in expected]
 
 
+def test_texts_that_begin_at_once_end_at_one_place_and_are_themselves() -> None:
+    cache = TextCache(1, (2, 4, 1))
+    assert cache.positions(torch.device("cpu"), 4).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3], [0, 0, 0, 0]]
+    mask = cache.mask(torch.device("cpu"), 4)
+    assert mask is not None
+    assert mask.long().tolist() == [[0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 1]]
+    write(cache, [[-9, -9, 10, 11], [20, 21, 22, 23], [-9, -9, -9, 30]])
+    assert [held(cache.of_row(row), 0) for row in range(3)] == [[10, 11], [20, 21, 22, 23], [30]]
+    assert held(cache.leave(0), 0) == [10, 11]
+    assert [held(cache, row) for row in range(2)] == [[30], [20, 21, 22, 23]]
+
+
 def test_memory_does_not_grow_with_what_was_read_and_let_go() -> None:
-    cache = TextCache(1, 0)
+    cache = TextCache(1, ())
     for number in range(40):
         alone = TextCache(1)
         write(alone, [list(range(50))])

@@ -1,7 +1,8 @@
 """The answers under way: those that are read on alone, and those that go on together, one token each at a step.
 
-1. A prompt is read alone, some hundred tokens at a step, so that answers under way go on meanwhile. Read to its end, it
-   joins the others.
+1. Prompts of like length that wait are read in one pass, up to some hundred tokens with what fills up the shorter ones
+   (`together`); a longer one alone, as many tokens at a step, so that answers under way go on meanwhile. Read to its
+   end, a prompt joins the others.
 2. A step of the batch reads one token of each row, evaluates the rules there, and chooses each row's next token
    (`choose`). Rows leave where they end, or where rules want something that the others don't.
 3. Rules see a token as it is before its edits, and tokens before it as they were edited. Where a rule's edits change a
@@ -23,7 +24,7 @@ from autointerp.errors import GenerationError
 from autointerp.live.generation.changes import Change, Compiled, Editors, SourceEditor
 from autointerp.live.generation.choose import Choice, Chosen, choose, tolerance_of
 from autointerp.live.generation.passes import Read, Reader
-from autointerp.live.generation.row import Row, stacked
+from autointerp.live.generation.row import LONGEST_PASS, Row, stacked
 from autointerp.records.live import FeatureName
 
 Logits = Float32[Tensor, " token"]
@@ -36,6 +37,7 @@ class Batch:
         reader: Runs the subject.
         editors: Its sources, as they are edited.
         dtype: The numbers that it computes in.
+        n_tokens_at_once: Tokens of a pass over several prompts, while no answer is under way that waits for it.
 
     Attributes:
         rows: Those that go on together.
@@ -43,11 +45,12 @@ class Batch:
         n_anew: Of these, those that were too close to call, and were computed anew.
     """
 
-    def __init__(self, reader: Reader, editors: Editors, dtype: torch.dtype) -> None:
+    def __init__(self, reader: Reader, editors: Editors, dtype: torch.dtype, n_tokens_at_once: int) -> None:
         self._reader, self._editors, self._dtype = reader, editors, dtype
+        self._n_tokens_at_once = n_tokens_at_once
         self.rows: list[Row] = []
         self.n_chosen = self.n_anew = 0
-        self._cache = reader.new_cache(0)
+        self._cache = reader.new_cache(())
         self._changes: tuple[list[Compiled], list[tuple[SourceEditor, Change]]] = ([], [])
 
     @torch.inference_mode()
@@ -85,6 +88,53 @@ class Batch:
             changed = start
         row.keep(end if changed is None else changed, end)
         return read.logits[0] if row.n_read == len(row.tokens) else None
+
+    @property
+    def longest_pass(self) -> int:
+        """Tokens of the next pass over several prompts, at most."""
+        return LONGEST_PASS if self.rows else max(LONGEST_PASS, self._n_tokens_at_once)
+
+    def can_begin_with_others(self, row: Row) -> bool:
+        """Whether a row's prompt, of which nothing was read, can be read in one pass with others."""
+        n = len(row.tokens)
+        return (
+            row.cache is not None and row.n_read == row.n_judged == 0 and n <= LONGEST_PASS and not row.is_disturbed(n)
+        )
+
+    @torch.inference_mode()
+    def begin(self, rows: Sequence[Row]) -> list[Logits | BaseException | None]:
+        """Read prompts that can be read together, in one pass.
+
+        Returns:
+            Of each row, as of `read_on`; or what its rule raised.
+        """
+        longest = max(len(row.tokens) for row in rows)
+        cache = self._reader.new_cache([len(row.tokens) for row in rows])
+        token_ids: list[list[int]] = []
+        compiled: list[Compiled] = []
+        for row in rows:
+            n_before = longest - len(row.tokens)
+            token_ids.append([row.tokens[0]] * n_before + row.tokens)
+            compiled += [_NOTHING] * n_before + [row.compiled(position) for position in range(len(row.tokens))]
+        read = self._reader.read(token_ids, self._editors.changes(compiled), stacked(rows), cache)
+        found: list[Logits | BaseException | None] = []
+        for place, row in enumerate(rows):
+            end, changed = len(row.tokens), None
+            try:
+                if row.is_judged:
+                    changed = row.judge(
+                        0, _on_host(read, slice((place + 1) * longest - end, (place + 1) * longest), row)
+                    )
+            except BaseException as error:  # of a rule: it ends this request only
+                found.append(error)
+                continue
+            if row.is_aborted:
+                row.n_read = row.n_judged
+            else:
+                row.cache = cache.of_row(place)
+                row.keep(end if changed is None else changed, end)
+            found.append(None if row.is_aborted or row.n_read < end else read.logits[place])
+        return found
 
     @torch.inference_mode()
     def choose_alone(self, row: Row, logits: Logits) -> Chosen:
@@ -133,7 +183,7 @@ class Batch:
     def clear(self) -> None:
         """Forget all rows, and the memory that they took."""
         self.rows = []
-        self._cache = self._reader.new_cache(0)
+        self._cache = self._reader.new_cache(())
 
     @torch.inference_mode()
     def step(self) -> list[tuple[Row, Chosen | BaseException | None]]:
@@ -219,9 +269,10 @@ class Batch:
         if place < len(self.rows):
             self.rows[place] = last
         if not self.rows:  # what many long answers took is not kept for few short ones
-            self._cache = self._reader.new_cache(0)
+            self._cache = self._reader.new_cache(())
 
 
+_NOTHING: Compiled = {}
 _NOT_FINITE = GenerationError(
     "the model gives logits that are no numbers", "make the edits smaller, or set subject.dtype to float32 or bfloat16"
 )

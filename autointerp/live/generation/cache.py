@@ -5,12 +5,14 @@
 2. transformers' `DynamicCache` copies all that was read at every step, to put one token behind it. Here that is
    written where there is room for it; room is doubled when there is none.
 3. A row joins from a cache of its own, and leaves by having the last row put in its place.
+4. Texts that are begun at once, in one pass over all of each, begin where they have to so as to end at one place: what
+   stands before the shorter ones is read too, and looked at by none.
 
 Distances between places are those between tokens, so a model that attends to the last few tokens only, as Gemma's and
 Mistral's do in some layers, masks the right ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -26,7 +28,7 @@ class TextCache:
 
     Args:
         n_layers: Of the model.
-        n_rows: Rows at first, in which nothing was read.
+        lengths: Of the texts that are to be read into it next, each from its beginning, a row each; none for no row.
 
     Attributes:
         n_rows: Texts in it.
@@ -35,13 +37,13 @@ class TextCache:
         for_model: The same, as transformers' models take it.
     """
 
-    def __init__(self, n_layers: int, n_rows: int = 1) -> None:
+    def __init__(self, n_layers: int, lengths: Sequence[int] = (0,)) -> None:
         from transformers import Cache
 
         layer = _layer_class()
-        self.n_rows = n_rows
+        self.n_rows = len(lengths)
         self.end = 0
-        self.starts = [0] * n_rows
+        self.starts = [max(lengths) - length for length in lengths]
         self._layers: list[_Layer] = [layer(self) for _ in range(n_layers)]
         self.for_model: Any = Cache(layers=list(self._layers))
 
@@ -63,16 +65,17 @@ class TextCache:
         assert self.n_rows == 1
         self.end = self.starts[0] + length
 
-    def mask(self, device: torch.device) -> Bool[Tensor, "row place"] | None:
-        """Which places hold something, with the one that is read next; None where all do."""
+    def mask(self, device: torch.device, n_next: int = 1) -> Bool[Tensor, "row place"] | None:
+        """Which places hold something, with those that are read next; None where all do."""
         if all(start == self.first for start in self.starts):
             return None
-        places = torch.arange(self.first, self.end + 1, device=device)
+        places = torch.arange(self.first, self.end + n_next, device=device)
         return places >= torch.tensor(self.starts, device=device)[:, None]
 
-    def positions(self, device: torch.device) -> Int64[Tensor, "row one"]:
-        """Of each row, the position of the token that is read next."""
-        return torch.tensor([[self.end - start] for start in self.starts], device=device)
+    def positions(self, device: torch.device, n_next: int = 1) -> Int64[Tensor, "row place"]:
+        """Of each row, the positions of the tokens that are read next; 0 of what stands before its first."""
+        places = torch.arange(self.end, self.end + n_next, device=device)
+        return (places - torch.tensor(self.starts, device=device)[:, None]).clamp(min=0)
 
     def join(self, other: "TextCache") -> None:
         """Take in the row of a cache of one row, as the last."""
@@ -95,6 +98,12 @@ class TextCache:
         Returns:
             A cache of that row alone.
         """
+        alone = self.of_row(row)
+        self.drop(row)
+        return alone
+
+    def of_row(self, row: int) -> "TextCache":
+        """A cache of its own with what a row holds."""
         alone = TextCache(len(self._layers))
         alone.end = self.length(row)
         for mine, its in zip(self._layers, alone._layers, strict=True):
@@ -102,7 +111,6 @@ class TextCache:
                 taken = getattr(mine, name)[row : row + 1, :, self.starts[row] : self.end]
                 its.room(name, taken, 1, alone.end + 1)
                 getattr(its, name)[:1, :, : alone.end] = taken
-        self.drop(row)
         return alone
 
     def drop(self, row: int, *, wipe: bool = False) -> None:

@@ -45,7 +45,7 @@ class Generator:
         self.ends = end_tokens(subject)
         self._editors = Editors(live)
         self._reader = Reader(live, find_head(subject), self._editors)
-        self._batch = Batch(self._reader, self._editors, model.dtype)
+        self._batch = Batch(self._reader, self._editors, model.dtype, live.n_tokens_at_once)
         texts = _Texts(live, self.ends)
         worker = Worker(self._batch, _NewRow(texts, self._editors, self._reader), self.ends, window_of(subject), limits)
         self._texts, self._worker = texts, worker

@@ -56,9 +56,9 @@ class Reader:
         """Where the subject runs."""
         return self._live.sources.subject.device
 
-    def new_cache(self, n_rows: int = 1) -> TextCache:
-        """An empty cache of the subject's."""
-        return TextCache(self._n_layers, n_rows)
+    def new_cache(self, lengths: Sequence[int] = (0,)) -> TextCache:
+        """An empty cache of the subject's, for texts of some lengths."""
+        return TextCache(self._n_layers, lengths)
 
     @torch.inference_mode()
     def read(
@@ -71,7 +71,7 @@ class Reader:
         """Read on in some texts.
 
         Args:
-            token_ids: As many in each text; one, where there are several texts.
+            token_ids: As many in each text; with those before a text that begins here, where another is longer.
             changes: Edits of these tokens.
             features: To be read.
             cache: What was read before, a row each; is added to. Without, the texts begin here.
@@ -83,9 +83,10 @@ class Reader:
         if cache is not None:
             cache.make_room()
             given |= {"past_key_values": cache.for_model, "use_cache": True}
-            mask = cache.mask(self.device) if cache.n_rows > 1 else None
             if cache.n_rows > 1:
-                given |= {"attention_mask": mask, "position_ids": cache.positions(self.device)}
+                n_next = len(token_ids[0])
+                mask, positions = cache.mask(self.device, n_next), cache.positions(self.device, n_next)
+                given |= {"attention_mask": mask, "position_ids": positions}
         read: dict[FeatureName, Tensor] = {}
         with ExitStack() as stack:
             self._listen(stack, changes, features, read)

@@ -5,7 +5,9 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
 
 from autointerp.errors import AutointerpError, BusyError, GenerationError, TimeLimitError, in_one_line
 from autointerp.live.generation.batch import Batch
@@ -13,6 +15,7 @@ from autointerp.live.generation.choose import Chosen
 from autointerp.live.generation.request import GeneratedToken, Generation, GenerationLimits
 from autointerp.live.generation.row import LONGEST_PASS, Asked, Row
 from autointerp.live.generation.stream import Flight
+from autointerp.live.generation.together import together
 from autointerp.records.live import SourceEdits
 
 _LONGEST_EXIT_S = 10.0
@@ -121,15 +124,7 @@ class Worker:
         self._admit()
         self._end_unwanted()
         self._take_answers()
-        n_read = 0
-        for _ in range(len(self._alone)):
-            flight, row = self._alone.popleft()
-            if row.asked or (n_read >= LONGEST_PASS and self._batch.rows):
-                self._alone.append((flight, row))
-                continue
-            n_before = row.n_read
-            self._read_alone(flight, row)
-            n_read += max(1, row.n_read - n_before)
+        self._read_waiting()
         for row, given in self._batch.step():
             flight = self._flights[id(row)]
             if isinstance(given, Chosen):
@@ -183,10 +178,41 @@ class Worker:
             f"the request took more than the {seconds or 0:g} s that one may take", "ask for fewer tokens, or later"
         )
 
-    def _read_alone(self, flight: Flight, row: Row) -> None:
-        """Read on in a row that stands alone; it goes on alone, joins the others, or ends."""
+    def _read_waiting(self) -> None:
+        """Read on in rows that stand alone, those that wait longest first, for as long as others may wait for it."""
+        waiting = [row for _, row in self._alone if not row.asked]
+        n_read = 0
+        while waiting and not (n_read >= LONGEST_PASS and self._batch.rows):
+            rows = [waiting[0]]
+            if self._batch.can_begin_with_others(rows[0]):
+                able = [row for row in waiting if self._batch.can_begin_with_others(row)]
+                rows = [able[n] for n in together([len(row.tokens) for row in able], self._batch.longest_pass)]
+            of = {id(row) for row in rows}
+            waiting = [row for row in waiting if id(row) not in of]
+            self._alone = deque((flight, row) for flight, row in self._alone if id(row) not in of)
+            n_before = sum(row.n_read for row in rows)
+            self._read(rows)
+            n_read += max(1, sum(row.n_read for row in rows) - n_before)
+
+    def _read(self, rows: Sequence[Row]) -> None:
+        """Read on in rows that stand alone, in one pass where there are several of which nothing was read."""
+        found: Sequence[Tensor | BaseException | None]
         try:
-            logits = self._batch.read_on(row)
+            found = self._batch.begin(rows) if len(rows) > 1 else [self._batch.read_on(rows[0])]
+        except BaseException as error:  # whichever request it is of: it alone is to end
+            if len(rows) > 1:
+                for row in rows:
+                    self._read([row])
+                return
+            found = [error]
+        for row, logits in zip(rows, found, strict=True):
+            self._go_on(self._flights[id(row)], row, logits)
+
+    def _go_on(self, flight: Flight, row: Row, logits: Tensor | BaseException | None) -> None:
+        """Have a row that was read on go on alone, join the others, or end."""
+        try:
+            if isinstance(logits, BaseException):
+                raise logits
             is_over = logits is not None and self._give(flight, row, self._batch.choose_alone(row, logits))
         except BaseException as error:  # it ends this request only
             self._end(flight, row, error)
