@@ -1,0 +1,1 @@
+"""What each page says, as plain values: the page's JSON is its view."""
