@@ -197,6 +197,11 @@ class ContextInspector:
         """
         return self._top(check_count("k", k), check_aggregate(aggregate_by or self.aggregate_by), check_rank(rank_by))
 
+    @property
+    def n_firing(self) -> int:
+        """Features that fire anywhere on the text."""
+        return len(self._n_fired)
+
     def lookup(self) -> FeatureGroup:
         """All features that fire on the text, with their labels, those that rank highest first."""
         return FeatureGroup(fired.feature for fired in self._top(None, self.aggregate_by, "surprise"))
@@ -295,16 +300,39 @@ class ContextInspector:
             self._known |= {feature.index: feature for feature in self._lookup(missing)}
         return [self._known[index] for index in indices]
 
-    def _most_surprising(self, n_tokens: int) -> Iterator[tuple[int, list[FeatureActivation]]]:
-        """The first tokens, each with what fires most surprisingly; looked up together."""
-        shown = np.flatnonzero(self._token < n_tokens)
-        order = shown[np.lexsort((self._feature[shown], -self._surprise[shown], self._token[shown]))]
-        rank = np.arange(len(order)) - np.searchsorted(self._token[order], self._token[order])
-        self._features(self._feature[order[rank < _SHOWN_EACH]].tolist())
-        for position in range(min(n_tokens, len(self.firings.tokens))):
-            yield position, self.on_token(position, _SHOWN_EACH, "surprise")
+    def each(
+        self, k: int, rank_by: RankBy = "surprise", n_tokens: int | None = None
+    ) -> Iterator[tuple[int, list[FeatureActivation]]]:
+        """The tokens' places, each with the features that rank highest on it; all are looked up together.
 
-    def _notes(self) -> list[str]:
+        Args:
+            k: At most so many of each.
+            rank_by: As of `top`.
+            n_tokens: Only the first so many tokens; all where None.
+        """
+        value = self._on_scale(check_rank(rank_by))
+        n_shown = min(len(self.firings.tokens), len(self.firings.tokens) if n_tokens is None else n_tokens)
+        shown = np.flatnonzero(self._token < n_shown)
+        order = shown[np.lexsort((self._feature[shown], -value[shown], self._token[shown]))]
+        rank = np.arange(len(order)) - np.searchsorted(self._token[order], self._token[order])
+        self._features(self._feature[order[rank < k]].tolist())
+        for position in range(n_shown):
+            yield position, self.on_token(position, k, rank_by)
+
+    def on_tokens(self, rank_by: RankBy = "surprise", feature: int | None = None) -> Float64[np.ndarray, " token"]:
+        """The largest value on each token, 0 where nothing is above it.
+
+        Args:
+            rank_by: Which value; as of `top`.
+            feature: Of this feature only; of all where None.
+        """
+        kept = slice(None) if feature is None else self._feature == feature
+        values: Float64[np.ndarray, " token"] = np.zeros(len(self.firings.tokens))
+        np.maximum.at(values, self._token[kept], self._on_scale(check_rank(rank_by))[kept])
+        return values
+
+    def notes(self) -> list[str]:
+        """What is to be known of how the text was read: where it was cut, and whether any token counts."""
         notes = []
         if (n := len(self.firings.windows)) > 1:
             notes.append(
@@ -316,13 +344,15 @@ class ContextInspector:
         return notes
 
     def __repr__(self) -> str:
-        n_fired = len(self._n_fired)
         of = "" if self._columns is None else f" of {len(self._columns):,}"
         n = len(self.firings.tokens)
-        lines = [f"{n:,} tokens, on which {n_fired:,}{of} features of {self.firings.source_id} fire", *self._notes()]
+        lines = [
+            f"{n:,} tokens, on which {self.n_firing:,}{of} features of {self.firings.source_id} fire",
+            *self.notes(),
+        ]
         has_roles = self.firings.roles is not None
         rows = []
-        for position, fired in self._most_surprising(_ROWS):
+        for position, fired in self.each(_SHOWN_EACH, n_tokens=_ROWS):
             token = self.tokens[position]
             row = [str(position), token.text or "(part of a character)"]
             row += [token.role or "-"] if has_roles else []
@@ -340,13 +370,13 @@ class ContextInspector:
         return "\n".join([*lines, *([f"… and {n - _ROWS:,} more tokens"] if n > _ROWS else [])])
 
     def _repr_html_(self) -> str:
-        shown: list[Any] = list(self._most_surprising(_SHOWN_TOKENS))
+        shown: list[Any] = list(self.each(_SHOWN_EACH, n_tokens=_SHOWN_TOKENS))
         n_more = len(self.firings.tokens) - len(shown)
         return tokens_html(
             [self.firings.tokens[position] for position, _ in shown],
             [fired[0].surprise if fired else 0.0 for _, fired in shown],
             [_told(fired) for _, fired in shown],
-            [*self._notes(), *([f"… and {n_more:,} more tokens"] if n_more > 0 else [])],
+            [*self.notes(), *([f"… and {n_more:,} more tokens"] if n_more > 0 else [])],
         )
 
 

@@ -283,3 +283,14 @@ def test_many_features_are_named_by_one_reading_of_each_store(
     monkeypatch.setattr(Run, "sources", counting)
     assert len(autointerp.open(planted_runs / "runs/demo").features.lookup(range(len(FEATURES)))) == len(FEATURES)
     assert n_read == 1
+
+
+def test_each_token_is_told_by_any_ranking_and_looked_up_at_once() -> None:
+    # On token 1 feature 4 surprises more, and feature 0 is more active.
+    text = made(firings((1, 0, 0.9), (1, 4, 0.75), (2, 0, 0.5), n_tokens=4), [900, 0, 0, 0, 9, 0])
+    assert [(place, indices(fired)) for place, fired in text.each(1)] == [(0, []), (1, [4]), (2, [0]), (3, [])]
+    assert [indices(fired) for _, fired in text.each(2, "activation", n_tokens=2)] == [[], [0, 4]]
+    assert text.on_tokens("activation").tolist() == pytest.approx([0, 0.9, 0.5, 0])
+    assert text.on_tokens("activation", 4).tolist() == pytest.approx([0, 0.75, 0, 0])
+    assert text.on_tokens("activation", 5).tolist() == [0, 0, 0, 0]
+    assert text.n_firing == 2

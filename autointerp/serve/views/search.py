@@ -26,6 +26,7 @@ def _nothing(value: object) -> object:
 
 Share = Annotated[float | None, BeforeValidator(_nothing)]
 OneOf = Annotated[Text | None, BeforeValidator(_nothing)]
+Whole = Annotated[int | None, BeforeValidator(_nothing)]
 
 
 class SearchAsked(View):
