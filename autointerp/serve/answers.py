@@ -5,8 +5,9 @@ whole events; for the same clients the text `data: ` does not stand in it as it 
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -14,10 +15,10 @@ from starlette.responses import Response, StreamingResponse
 
 from autointerp.errors import AutointerpError, ServeError
 from autointerp.library.chat.completions import ChatStream
-from autointerp.library.chat.replies import ChatCompletionChunk
-from autointerp.serve.chats import Begin
+from autointerp.serve.chats import Piece
 from autointerp.serve.controllers import Controller, variant_of
 from autointerp.serve.errors import as_http, error_shape
+from autointerp.serve.knows import Begin, Knows
 from autointerp.serve.limits import ClientGoneError
 from autointerp.serve.serving import Serving
 from autointerp.serve.shapes import Conversation, Message, Shape, Text, plain
@@ -26,6 +27,7 @@ from autointerp.store.known import shown
 DONE = b"data: [DONE]\n\n"
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_OF_TOOLS = ("tool", "function")
 _SEEDS = 2**63
 
 
@@ -46,52 +48,88 @@ class ChatAsked(Shape):
     seed: int | None = None
     stop: Text | list[Text] | None = None
 
+    def begin(self, knows: Knows, source: str, seed: int | None) -> ChatStream:
+        """Ask for an answer.
+
+        Args:
+            knows: What answers.
+            source: The model's source.
+            seed: From 0; None for any.
+        """
+        return knows.client.chat.completions.create(
+            conversation(self.messages),
+            variant_of(knows, source, self.controller),
+            stream=True,
+            max_completion_tokens=self.n_most(knows),
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=seed,
+            stop=self.stop,
+        )
+
+    def n_most(self, knows: Knows) -> int:
+        """Tokens of the answer at most."""
+        longest = knows.limits.longest_answer
+        return longest if self.max_completion_tokens is None else min(longest, self.max_completion_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Begins one answer to a request.
+
+    Attributes:
+        asked: The request.
+        source: The model's source.
+        answer: Of several answers, which: each is drawn by a seed of its own, those that follow the request's.
+    """
+
+    asked: ChatAsked
+    source: str
+    answer: int = 0
+
+    def __call__(self, knows: Knows) -> ChatStream:
+        seed = None if self.asked.seed is None else (self.asked.seed + self.answer) % _SEEDS
+        return self.asked.begin(knows, self.source, seed)
+
 
 def conversation(messages: Iterable[Message]) -> list[dict[str, Any]]:
     """A conversation as the library takes it.
 
     Raises:
-        ServeError: If a message is of a role that a chat does not have.
+        ServeError: If a message is of a role that a chat does not have, or of tools.
     """
     given = list(messages)
+    if any(message.role in _OF_TOOLS or message.tool_calls or message.function_call for message in given):
+        raise ServeError("tools are not offered here: the model was not taught to call any", "say it in words")
+    if any(message.audio for message in given):
+        raise ServeError("the model hears and says nothing aloud", "give what was said as a text")
     if wrong := next((message.role for message in given if message.role not in _ROLES), None):
         raise ServeError(f"there is no role {shown(wrong)} in a chat", f"roles are {', '.join(_ROLES)}")
     return [{**message, "role": _ROLES[message["role"]]} for message in plain(given)]
 
 
-def beginning(serving: Serving, asked: ChatAsked) -> Begin:
-    """What begins an answer; what it raises is what is wrong with the request."""
-    source, longest = serving.names.source(asked.model), serving.limits.longest_answer
+def beginnings(serving: Serving, asked: ChatAsked, n: int = 1) -> list[Beginning]:
+    """What begins answers to a request.
 
-    def begin() -> ChatStream:
-        return serving.client.chat.completions.create(
-            conversation(asked.messages),
-            variant_of(serving, source, asked.controller),
-            stream=True,
-            max_completion_tokens=min(
-                longest, longest if asked.max_completion_tokens is None else asked.max_completion_tokens
-            ),
-            temperature=asked.temperature,
-            top_p=asked.top_p,
-            seed=None if asked.seed is None else asked.seed % _SEEDS,
-            stop=asked.stop,
-        )
-
-    return begin
+    Raises:
+        UnknownModelError: If it names no model that is served.
+    """
+    source = serving.names.source(asked.model)
+    return [Beginning(asked, source, answer) for answer in range(n)]
 
 
 async def streamed(
-    serving: Serving, request: Request, begin: Begin, shapes: Callable[[ChatCompletionChunk], Iterable[dict[str, Any]]]
+    serving: Serving, request: Request, begins: Sequence[Begin], shapes: Callable[[Piece], Iterable[dict[str, Any]]]
 ) -> Response:
-    """An answer as events; what goes wrong before its first piece is an error with a status.
+    """Answers as events; what goes wrong before their first piece is an error with a status.
 
     Args:
         serving: What answers.
         request: Whose client waits.
-        begin: Begins the answer.
-        shapes: The events of a piece, which is last where it has a `finish_reason`.
+        begins: Begin the answers.
+        shapes: The events of a piece, which is an answer's last where it has a `finish_reason`.
     """
-    pieces = serving.chats.pieces(request, begin)
+    pieces = serving.chats.pieces(request, begins)
     first = await anext(pieces)
 
     async def events() -> AsyncIterator[bytes]:

@@ -7,27 +7,40 @@
 """
 
 import asyncio
+import logging
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 
-from autointerp.errors import TimeLimitError
+from autointerp.errors import AutointerpError, TimeLimitError
 from autointerp.library.chat.completions import ChatStream
 from autointerp.library.chat.replies import ChatCompletionChunk, HeldCondition
+from autointerp.serve.knows import Begin, Knows
 from autointerp.serve.limits import ClientGoneError, Limits, Line, disconnected
 
-Begin = Callable[[], ChatStream]
-"""Asks for an answer; may take its time, and raise what is wrong with the request."""
+_LOG = logging.getLogger(__name__)
+
+
+class Piece(NamedTuple):
+    """A piece of one of the answers to a request."""
+
+    answer: int
+    chunk: ChatCompletionChunk
+
+
+class AnswerFailedError(AutointerpError):
+    """An answer ended by what is no error of ours: the log has it, and the client is told that there is one."""
 
 
 class _Writer:
     """The thread's side of one answer."""
 
-    def __init__(self, begin: Begin, give: Callable[[ChatCompletionChunk | None], None]) -> None:
+    def __init__(self, begin: Callable[[], ChatStream], give: Callable[[ChatCompletionChunk | None], None]) -> None:
         self._begin = begin
         self._give = give
         self._stream: ChatStream | None = None
@@ -56,44 +69,59 @@ class Chats:
     """The line of answers.
 
     Args:
+        knows: What answers.
         limits: How many are written at once, how many wait, and for how long.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, knows: Knows, limits: Limits) -> None:
         self.line = Line("chat", limits.n_chats, limits)
+        self._knows = knows
         self._seconds = limits.seconds
 
-    async def pieces(self, request: Request, begin: Begin) -> AsyncGenerator[ChatCompletionChunk]:
-        """An answer's pieces as they come, for as long as the client of a request waits for them.
+    async def pieces(self, request: Request, begins: Sequence[Begin]) -> AsyncGenerator[Piece]:
+        """The pieces of one answer, or several, as they come, for as long as the client of a request waits for them.
 
         Raises:
             BusyError: If too many wait.
             TimeLimitError: If it takes too long.
             ClientGoneError: If the client is gone.
-            AutointerpError: As of `begin`.
+            AutointerpError: As of `begins`.
         """
-        loop, queue = asyncio.get_running_loop(), asyncio.Queue[ChatCompletionChunk | None]()
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[int, ChatCompletionChunk | None]]()
 
-        def give(piece: ChatCompletionChunk | None) -> None:
+        def give(answer: int, chunk: ChatCompletionChunk | None) -> None:
             with suppress(RuntimeError):  # the server has ended meanwhile
-                loop.call_soon_threadsafe(queue.put_nowait, piece)
+                loop.call_soon_threadsafe(queue.put_nowait, (answer, chunk))
 
-        writer = _Writer(begin, give)
-        written = asyncio.wrap_future(self.line.submit(writer.write))
+        writers: list[_Writer] = []
+        written: list[asyncio.Future[None]] = []
         gone = asyncio.ensure_future(disconnected(request))
         deadline = loop.time() + self._seconds
         try:
-            while (piece := await self._next(queue, gone, deadline)) is not None:
-                yield piece
-            await written
+            for answer, begin in enumerate(begins):
+                writers.append(_Writer(partial(begin, self._knows), partial(give, answer)))
+                written.append(asyncio.wrap_future(self.line.submit(writers[-1].write)))
+            n_left = len(written)
+            while n_left:
+                answer, chunk = await self._next(queue, gone, deadline)
+                if chunk is not None:
+                    yield Piece(answer, chunk)
+                    continue
+                n_left -= 1
+                await asyncio.wait([written[answer]])
+                _raise(written[answer].exception())
         finally:
             gone.cancel()
-            written.cancel()
-            writer.stop()
+            for writer, done in zip(writers, written, strict=False):  # the last may have found no place
+                done.cancel()
+                writer.stop()
 
     async def _next(
-        self, queue: "asyncio.Queue[ChatCompletionChunk | None]", gone: "asyncio.Future[None]", deadline: float
-    ) -> ChatCompletionChunk | None:
+        self,
+        queue: "asyncio.Queue[tuple[int, ChatCompletionChunk | None]]",
+        gone: "asyncio.Future[None]",
+        deadline: float,
+    ) -> tuple[int, ChatCompletionChunk | None]:
         given = asyncio.ensure_future(queue.get())
         either: set[asyncio.Future[Any]] = {given, gone}
         left = max(0.0, deadline - asyncio.get_running_loop().time())
@@ -107,20 +135,33 @@ class Chats:
         finally:
             given.cancel()
 
-    async def whole(self, request: Request, begin: Begin) -> ChatCompletionChunk:
-        """A whole answer: its last piece, with all that was said, and all that happened.
+    async def whole(self, request: Request, begins: Sequence[Begin]) -> list[ChatCompletionChunk]:
+        """Whole answers: of each its last piece, with all that was said, and all that happened.
 
         Raises:
             As `pieces`.
         """
-        said, events = "", list[HeldCondition]()
-        last: ChatCompletionChunk | None = None
-        async with aclosing(self.pieces(request, begin)) as pieces:
-            async for last in pieces:
-                said += last.choices[0].delta.content
-                events += last.events
-        assert last is not None
-        (choice,) = last.choices
-        return replace(
-            last, choices=(replace(choice, delta=replace(choice.delta, content=said)),), events=tuple(events)
-        )
+        given: list[list[ChatCompletionChunk]] = [[] for _ in begins]
+        async with aclosing(self.pieces(request, begins)) as pieces:
+            async for answer, chunk in pieces:
+                given[answer].append(chunk)
+        return [joined(chunks) for chunks in given]
+
+
+def joined(chunks: Sequence[ChatCompletionChunk]) -> ChatCompletionChunk:
+    """All pieces of an answer as one."""
+    said = "".join(chunk.choices[0].delta.content for chunk in chunks)
+    events: list[HeldCondition] = [event for chunk in chunks for event in chunk.events]
+    (choice,) = chunks[-1].choices
+    whole = replace(choice, delta=replace(choice.delta, content=said))
+    return replace(chunks[-1], choices=(whole,), events=tuple(events))
+
+
+def _raise(error: BaseException | None) -> None:
+    """Raise what ended an answer, if something did."""
+    if error is None:
+        return
+    if isinstance(error, AutointerpError):
+        raise error
+    _LOG.error("an answer ended by %r", error, exc_info=error)
+    raise AnswerFailedError("the answer can't be written", "see the log") from error

@@ -25,7 +25,7 @@ from autointerp.library.conditions import AllOf, AnyOf, Condition, Threshold
 from autointerp.library.feature_edits import FeatureEdit, FeatureEdits
 from autointerp.library.variant import Variant
 from autointerp.records.live import EditScope
-from autointerp.serve.serving import Serving
+from autointerp.serve.knows import Knows
 from autointerp.serve.shapes import Shape, Text
 
 _MOST = 1_024
@@ -102,11 +102,11 @@ class Controller(Shape):
     edit_scope: TokenScope = TokenScope()
 
 
-def variant_of(serving: Serving, source: str, controller: Controller | None) -> Variant | str:
+def variant_of(knows: Knows, source: str, controller: Controller | None) -> Variant | str:
     """What a request's model and controller mean: a variant, or the model as it is.
 
     Args:
-        serving: Whose features are named.
+        knows: Whose features are named.
         source: The model's source.
         controller: What is done to it.
 
@@ -117,20 +117,20 @@ def variant_of(serving: Serving, source: str, controller: Controller | None) -> 
     """
     if controller is None or not (controller.interventions or controller.scopes):
         return source
-    variant = Variant(serving.client, source)
-    variant.set(_edits(serving, controller.interventions))
+    variant = Variant(knows.client, source)
+    variant.set(_edits(knows, controller.interventions))
     for scope in controller.scopes:
-        _add(serving, variant, scope)
+        _add(knows, variant, scope)
     of = controller.edit_scope
     variant.scope = EditScope(of.kind, of.position, of.role)
     return variant
 
 
-def _add(serving: Serving, variant: Variant, scope: ControllerScope) -> None:
+def _add(knows: Knows, variant: Variant, scope: ControllerScope) -> None:
     if scope.controller.scopes:
         raise VariantError("scopes in a scope are not offered", "join their conditions by &")
-    condition = _condition(serving, scope)
-    edits = _edits(serving, scope.controller.interventions)
+    condition = _condition(knows, scope)
+    edits = _edits(knows, scope.controller.interventions)
     if scope.aborts:
         variant.abort_when(condition, name=scope.event_name or None)
     elif scope.event_name is not None:
@@ -139,13 +139,13 @@ def _add(serving: Serving, variant: Variant, scope: ControllerScope) -> None:
         variant.set_when(condition, edits, lasting=scope.lasting)
 
 
-def _edits(serving: Serving, interventions: Sequence[Intervention]) -> FeatureEdits:
+def _edits(knows: Knows, interventions: Sequence[Intervention]) -> FeatureEdits:
     edits: dict[tuple[str, int], FeatureEdit] = {}
     for intervention in interventions:
         if intervention.mode == "mul":
             raise VariantError("multiplying an activation is not offered", "add to it, or pin it")
         mode: Literal["add", "pin"] = "add" if intervention.mode == "nudge" else "pin"
-        for name in _names(serving, intervention.features):
+        for name in _names(knows, intervention.features):
             before, value = edits.get(name), intervention.value
             if before is not None and (before.mode, before.unit) != (mode, intervention.unit):
                 raise VariantError(
@@ -157,22 +157,22 @@ def _edits(serving: Serving, interventions: Sequence[Intervention]) -> FeatureEd
     return FeatureEdits(edits.values())
 
 
-def _condition(serving: Serving, scope: ControllerScope) -> Condition:
+def _condition(knows: Knows, scope: ControllerScope) -> Condition:
     if scope.condition is not None:
         return Condition.from_json(json.dumps(scope.condition))
-    return _joined(serving, scope.conditionals, _DEEPEST)
+    return _joined(knows, scope.conditionals, _DEEPEST)
 
 
-def _joined(serving: Serving, given: Conditional | ConditionalGroup, room: int) -> Condition:
+def _joined(knows: Knows, given: Conditional | ConditionalGroup, room: int) -> Condition:
     if isinstance(given, Conditional):
-        return Threshold(tuple(_names(serving, given.left_hand)), given.operator, given.right_hand)
+        return Threshold(tuple(_names(knows, given.left_hand)), given.operator, given.right_hand)
     if not room:
         raise VariantError(f"a condition is nested more than {_DEEPEST} deep", "join its parts in fewer groups")
-    parts = tuple(_joined(serving, part, room - 1) for part in given.conditionals)
+    parts = tuple(_joined(knows, part, room - 1) for part in given.conditionals)
     if len(parts) == 1:
         return parts[0]
     return AllOf(parts) if given.operator == "AND" else AnyOf(parts)
 
 
-def _names(serving: Serving, group: ControlledGroup) -> Iterator[tuple[str, int]]:
-    return iter(dict.fromkeys(serving.names.features(feature.uuid for feature in group.features)))
+def _names(knows: Knows, group: ControlledGroup) -> Iterator[tuple[str, int]]:
+    return iter(dict.fromkeys(knows.names.features(feature.uuid for feature in group.features)))

@@ -5,6 +5,7 @@ does not read. What a request may name and the client never does (`space`, `min_
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -12,11 +13,12 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from autointerp.errors import ServeError
-from autointerp.library.attribution import AttributedFeature, Attribution
+from autointerp.library.attribution import AttributedFeature
 from autointerp.library.feature import Feature, FeatureGroup
 from autointerp.library.inspector import ContextInspector
 from autointerp.serve import ember_auto, ember_chat
 from autointerp.serve.controllers import Controller, variant_of
+from autointerp.serve.knows import Knows
 from autointerp.serve.serving import Serving
 from autointerp.serve.shapes import Conversation, Shape, Text, TopK, plain, told_feature
 from autointerp.store.neighbors import LABEL_SPACE
@@ -138,38 +140,18 @@ def router(serving: Serving) -> APIRouter:
 
     @routes.post("/chat-attribution/contrast")
     async def contrast(request: Request, asked: Contrast) -> Any:
-        source, n_most = names.source(asked.model), max(asked.k_to_add, asked.k_to_remove)
-        first, second = ([plain(of) for of in dataset] for dataset in (asked.dataset_1, asked.dataset_2))
-        found = await serving.model.answer(
-            request, lambda: features.contrast(first, second, n_most, paired=True, source=source)
-        )
-        # Whether or not they are surely more than chance: few conversations, as this client's users give, show nothing.
-        return {
-            "dataset_1_features": [told_feature(of.feature) for of in found.leading_1[: asked.k_to_remove]],
-            "dataset_2_features": [told_feature(of.feature) for of in found.leading_2[: asked.k_to_add]],
-        }
+        return await serving.ask(request, partial(_contrast, asked, names.source(asked.model)))
 
     @routes.post("/chat-attribution/compute-features")
     async def inspect(request: Request, asked: Inspect) -> Any:
-        source = names.source(asked.model)
-
-        def read() -> JSONResponse:
-            variant = variant_of(serving, source, asked.controller)
-            text = features.inspect(plain(asked.messages), asked.include_feature_indexes, source=source, model=variant)
-            return JSONResponse({"tokens": _tokens(serving, source, text, asked.include_feature_indexes)})
-
-        return await serving.model.answer(request, read)
+        return JSONResponse(await serving.ask(request, partial(_inspected, asked, names.source(asked.model))))
 
     @routes.post("/attributions/compute-logit-attribution")
     async def attribute(request: Request, asked: Attributed) -> Any:
         source = names.source(asked.model)
         if asked.start_index != asked.end_index:
             raise ServeError("several tokens are asked about", "ask about one: startIndex and endIndex are the same")
-
-        def found() -> dict[str, Any]:
-            return _attributed(features.attribute(plain(asked.messages), asked.start_index, source=source))
-
-        return await serving.model.answer(request, found)
+        return await serving.ask(request, partial(_attributed, asked, source))
 
     ember_chat.add_routes(routes, serving)
     ember_auto.add_routes(routes, serving)
@@ -193,8 +175,26 @@ def _features(features: Iterable[Feature]) -> dict[str, list[dict[str, Any]]]:
     return {"features": [told_feature(feature) for feature in features]}
 
 
-def _attributed(found: Attribution) -> dict[str, Any]:
+def _contrast(asked: Contrast, source: str, knows: Knows) -> dict[str, Any]:
+    first, second = ([plain(of) for of in dataset] for dataset in (asked.dataset_1, asked.dataset_2))
+    n_most = max(asked.k_to_add, asked.k_to_remove)
+    found = knows.client.features.contrast(first, second, n_most, paired=True, source=source)
+    # Whether or not they are surely more than chance: few conversations, as this client's users give, show nothing.
+    return {
+        "dataset_1_features": [told_feature(of.feature) for of in found.leading_1[: asked.k_to_remove]],
+        "dataset_2_features": [told_feature(of.feature) for of in found.leading_2[: asked.k_to_add]],
+    }
+
+
+def _inspected(asked: Inspect, source: str, knows: Knows) -> dict[str, Any]:
+    variant, wanted = variant_of(knows, source, asked.controller), asked.include_feature_indexes
+    text = knows.client.features.inspect(plain(asked.messages), wanted, source=source, model=variant)
+    return {"tokens": _tokens(knows, source, text, wanted)}
+
+
+def _attributed(asked: Attributed, source: str, knows: Knows) -> dict[str, Any]:
     """What pushes a token, and what holds it back: by gradient times activation, at all tokens together."""
+    found = knows.client.features.attribute(plain(asked.messages), asked.start_index, source=source)
     pushing = found.by_feature(_MOST_ATTRIBUTED)
     return {
         "to_ablate": [_attributed_feature(of) for of in pushing if of.gradient > 0],
@@ -213,9 +213,7 @@ def _attributed_feature(of: AttributedFeature) -> dict[str, Any]:
     return {"id": of.feature.uuid, "value": of.gradient, "direct": of.direct, "tokens": tokens}
 
 
-def _tokens(
-    serving: Serving, source: str, text: ContextInspector, wanted: Sequence[int] | None
-) -> list[dict[str, Any]]:
+def _tokens(knows: Knows, source: str, text: ContextInspector, wanted: Sequence[int] | None) -> list[dict[str, Any]]:
     """What fires on each token, strongest first; of features that are asked for, those that don't as well."""
     matrix = text.matrix()
     columns = list(range(matrix.shape[1])) if wanted is None else list(dict.fromkeys(wanted))
@@ -228,7 +226,7 @@ def _tokens(
         attributions = []
         for index in sorted(values, key=lambda index: (-values[index], index)):
             if index not in ids:
-                ids[index] = serving.names.uuid(source, index)
+                ids[index] = knows.names.uuid(source, index)
             attributions.append({"id": ids[index], "index_in_sae": index, "activation_strength": values[index]})
         shapes.append({"token": token.text, "attributions": attributions})
     return shapes

@@ -3,6 +3,7 @@
 They take minutes, and stand in a line of their own, one at a time.
 """
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from autointerp.errors import ServeError
 from autointerp.library.variant_shapes import ember_conditional
+from autointerp.serve.knows import Knows
 from autointerp.serve.serving import Serving
 from autointerp.serve.shapes import Shape, Text, told_feature
 
@@ -46,39 +48,37 @@ class WantedCondition(Specified):
 
 def add_routes(routes: APIRouter, serving: Serving) -> None:
     """Add the routes, over what is served."""
-    features, names, limits = serving.client.features, serving.names, serving.limits
 
     @routes.post("/features/auto-edits")
     async def edits(request: Request, asked: WantedEdits) -> Any:
-        source = names.source(asked.model)
-
-        def found() -> dict[str, Any]:
-            steering = features.AutoSteer(
-                asked.specification,
-                source=source,
-                n_prompts=asked.n_prompts or limits.n_steering_prompts,
-                max_tokens=asked.max_tokens or limits.steering_tokens,
-            )
-            of = {feature.names()[0]: feature for feature in features.lookup([e.index for e in steering.edits], source)}
-            return {
-                "edits": [[told_feature(of[edit.name]), edit.value] for edit in steering.edits],
-                "steers": steering.steers,
-                "receipt": steering.receipt.as_plain(),
-            }
-
-        return await serving.steering.answer(request, found)
+        return await serving.ask_for_minutes(request, partial(_edits, asked, serving.names.source(asked.model)))
 
     @routes.post("/features/auto-conditional")
     async def conditional(request: Request, asked: WantedCondition) -> Any:
-        source = names.source(asked.model)
+        return await serving.ask_for_minutes(request, partial(_conditional, asked, serving.names.source(asked.model)))
 
-        def found() -> dict[str, Any]:
-            allowed = asked.false_alarms or limits.false_alarms
-            auto = features.AutoConditional(asked.specification, source=source, false_alarms=allowed)
-            if auto.condition is None:
-                raise ServeError(
-                    f"no feature here tells it ({auto.receipt.why_none})", "say it in other words, or allow more alarms"
-                )
-            return {"conditional": ember_conditional(auto.condition), "receipt": auto.receipt.as_plain()}
 
-        return await serving.steering.answer(request, found)
+def _edits(asked: WantedEdits, source: str, knows: Knows) -> dict[str, Any]:
+    features, limits = knows.client.features, knows.limits
+    steering = features.AutoSteer(
+        asked.specification,
+        source=source,
+        n_prompts=asked.n_prompts or limits.n_steering_prompts,
+        max_tokens=asked.max_tokens or limits.steering_tokens,
+    )
+    of = {feature.names()[0]: feature for feature in features.lookup([e.index for e in steering.edits], source)}
+    return {
+        "edits": [[told_feature(of[edit.name]), edit.value] for edit in steering.edits],
+        "steers": steering.steers,
+        "receipt": steering.receipt.as_plain(),
+    }
+
+
+def _conditional(asked: WantedCondition, source: str, knows: Knows) -> dict[str, Any]:
+    allowed = asked.false_alarms or knows.limits.false_alarms
+    auto = knows.client.features.AutoConditional(asked.specification, source=source, false_alarms=allowed)
+    if auto.condition is None:
+        raise ServeError(
+            f"no feature here tells it ({auto.receipt.why_none})", "say it in other words, or allow more alarms"
+        )
+    return {"conditional": ember_conditional(auto.condition), "receipt": auto.receipt.as_plain()}

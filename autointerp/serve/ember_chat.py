@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import Field
 
 from autointerp.library.chat.replies import ChatCompletionChunk
-from autointerp.serve.answers import ChatAsked, beginning, conversation, streamed
+from autointerp.serve.answers import ChatAsked, beginnings, conversation, streamed
+from autointerp.serve.chats import Piece
 from autointerp.serve.controllers import Controller, variant_of
+from autointerp.serve.knows import Knows
 from autointerp.serve.serving import Serving
 from autointerp.serve.shapes import Conversation, Shape, Text
 
@@ -32,35 +35,33 @@ def add_routes(routes: APIRouter, serving: Serving) -> None:
 
     @routes.post("/chat/completions")
     async def complete(request: Request, asked: ChatAsked) -> Any:
-        begin = beginning(serving, asked)
+        begins = beginnings(serving, asked)
         if asked.stream:
-            return await streamed(serving, request, begin, _pieces)
-        return _whole(await serving.chats.whole(request, begin))
+            return await streamed(serving, request, begins, _pieces)
+        (whole,) = await serving.chats.whole(request, begins)
+        return _whole(whole)
 
     @routes.post("/chat-attribution/compute-logits")
     async def logits(request: Request, asked: Logits) -> Any:
-        source = names.source(asked.model)
-
-        def found() -> dict[str, Any]:
-            variant = variant_of(serving, source, asked.controller)
-            told = serving.client.chat.logits(
-                conversation(asked.messages), variant, top_k=asked.top_k, filter_vocabulary=asked.filter_vocabulary
-            )
-            return told.as_plain()
-
-        return await serving.model.answer(request, found)
+        return await serving.ask(request, partial(_logits, asked, names.source(asked.model)))
 
 
-def _pieces(piece: ChatCompletionChunk) -> Iterable[dict[str, Any]]:
+def _logits(asked: Logits, source: str, knows: Knows) -> dict[str, Any]:
+    variant = variant_of(knows, source, asked.controller)
+    messages, words = conversation(asked.messages), asked.filter_vocabulary
+    return knows.client.chat.logits(messages, variant, top_k=asked.top_k, filter_vocabulary=words).as_plain()
+
+
+def _pieces(piece: Piece) -> Iterable[dict[str, Any]]:
     """Every piece has a role, and says whether it is the last; the client passes over tokens that it has seen."""
-    (choice,) = piece.choices
+    (choice,) = piece.chunk.choices
     shape = {
         "index": 0,
         "gf_token_index": choice.gf_token_index,
         "delta": asdict(choice.delta),
         "finish_reason": choice.finish_reason,
     }
-    yield {**_head(piece), "choices": [shape]}
+    yield {**_head(piece.chunk), "choices": [shape]}
 
 
 def _whole(piece: ChatCompletionChunk) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 | 400 | what is asked makes no sense, or can't be answered |
 | 401, 403 | no key, or the wrong one; another host or site |
 | 404 | no such model, feature or path |
-| 413, 422 | a body that is too large, or of another shape |
+| 413, 422 | a body that is too large, or of another shape; the latter is 400 under `/v1` |
 | 429 | too many wait; `Retry-After` says when to try again |
 | 500, 503 | the server's own trouble, which its log tells; the store is busy |
 | 504 | it took too long |
@@ -72,7 +72,9 @@ def _told(request: Request, error: Exception) -> Response:
         case HTTPException():
             return refused(error)
         case RequestValidationError():
-            return refused(HTTPException(422, _faults(error.errors())))
+            # OpenAI's own service knows no 422, and its users' programs look for 400.
+            status = 400 if request.url.path.startswith("/v1/") else 422
+            return refused(HTTPException(status, _faults(error.errors())))
         case AutointerpError():
             return refused(as_http(error))
         case ClientGoneError():

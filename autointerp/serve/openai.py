@@ -1,92 +1,28 @@
-"""OpenAI's chat completions, as its own client asks for them and reads them.
+"""OpenAI's chat completions, as its own client asks for them (`openai_asked`) and reads them.
 
-What is not offered here is refused, and not passed over, unless it asks for nothing: tools, several answers, formats of
-the answer, penalties, log-probabilities. `controller` is ours (`extra_body` of that client); so are `edited`, `events`
-and `notes` of an answer. Where nothing is said, answers are drawn as that service draws them: temperature 1, top_p 1,
+`edited`, `events` and `notes` are ours; they stand beside the choices where there is one answer, and in each choice
+where there are several. Where nothing is said, answers are drawn as that service draws them: temperature 1, top_p 1,
 any seed.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
 
-from autointerp.errors import ServeError, UnknownModelError
-from autointerp.library.chat.replies import ChatCompletionChunk
-from autointerp.serve.answers import ChatAsked, beginning, streamed
+from autointerp.errors import UnknownModelError
+from autointerp.library.chat.replies import ChatCompletionChunk, Usage
+from autointerp.serve.answers import beginnings, streamed
+from autointerp.serve.chats import Piece
+from autointerp.serve.openai_asked import Completion
 from autointerp.serve.serving import Serving
-from autointerp.serve.shapes import Shape
 from autointerp.store.known import shown
 
 PREFIX = "/v1"
 # `content_filter` is what these clients know of an answer that was ended for what it was about.
 _REASONS = {"abort": "content_filter"}
-
-
-class StreamOptions(Shape):
-    """What a stream has besides."""
-
-    include_usage: bool | None = False
-
-
-class Completion(ChatAsked):
-    """A request; the fields behind `max_tokens` may only ask for what is done anyway."""
-
-    stream_options: StreamOptions | None = None
-    max_tokens: int | None = None
-    n: int | None = 1
-    logprobs: bool | None = False
-    top_logprobs: int | None = 0
-    logit_bias: dict[str, float] | None = None
-    frequency_penalty: float | None = 0.0
-    presence_penalty: float | None = 0.0
-    tools: list[Any] | None = None
-    functions: list[Any] | None = None
-    tool_choice: Any = None
-    function_call: Any = None
-    response_format: Any = None
-    modalities: list[str] | None = None
-    audio: Any = None
-    top_k: int | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-
-    def checked(self) -> "Completion":
-        """The request with its settings where the others read them.
-
-        Raises:
-            ServeError: If it asks for what is not offered.
-        """
-        usual: dict[str, tuple[Any, ...]] = {
-            "n": (None, 1),
-            "logprobs": (None, False),
-            "top_logprobs": (None, 0),
-            "logit_bias": (None, {}),
-            "frequency_penalty": (None, 0.0),
-            "presence_penalty": (None, 0.0),
-            "tools": (None, []),
-            "functions": (None, []),
-            "tool_choice": (None, "none", "auto"),
-            "function_call": (None, "none", "auto"),
-            "response_format": (None, {"type": "text"}),
-            "modalities": (None, ["text"]),
-            "audio": (None,),
-            "top_k": (None, -1, 0),
-            "min_p": (None, 0.0),
-            "repetition_penalty": (None, 1.0),
-        }
-        if wrong := next((name for name, values in usual.items() if getattr(self, name) not in values), None):
-            raise ServeError(f"{wrong} {shown(getattr(self, wrong))} is not offered here", "leave it away")
-        n_most = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
-        return self.model_copy(
-            update={
-                "max_completion_tokens": n_most,
-                "temperature": 1.0 if self.temperature is None else self.temperature,
-                "top_p": 1.0 if self.top_p is None else self.top_p,
-            }
-        )
 
 
 def router(serving: Serving) -> APIRouter:
@@ -106,18 +42,11 @@ def router(serving: Serving) -> APIRouter:
 
     @routes.post("/chat/completions")
     async def complete(request: Request, asked: Completion) -> Any:
-        begin = beginning(serving, asked.checked())
+        asked = asked.checked()
+        begins = beginnings(serving, asked, asked.n_answers)
         if not asked.stream:
-            return _whole(await serving.chats.whole(request, begin))
-        with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
-        is_first = iter([True])
-
-        def shapes(piece: ChatCompletionChunk) -> Iterable[dict[str, Any]]:
-            yield _piece(piece, is_first=next(is_first, False)) | ({"usage": None} if with_usage else {})
-            if piece.usage is not None and with_usage:
-                yield {**_head(piece, "chat.completion.chunk"), "choices": [], "usage": asdict(piece.usage)}
-
-        return await streamed(serving, request, begin, shapes)
+            return _whole(await serving.chats.whole(request, begins))
+        return await streamed(serving, request, begins, _Stream(asked).shapes)
 
     return routes
 
@@ -126,45 +55,77 @@ def _model(name: str, since: int) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": since, "owned_by": "autointerp"}
 
 
-def _head(piece: ChatCompletionChunk, kind: str) -> dict[str, Any]:
+class _Stream:
+    """The events of a stream, whose answers come together under one id."""
+
+    def __init__(self, asked: Completion) -> None:
+        self._with_usage = asked.with_usage
+        self._n = asked.n_answers
+        self._first: ChatCompletionChunk | None = None
+        self._begun: set[int] = set()
+        self._usages: list[Usage] = []
+
+    def shapes(self, piece: Piece) -> Iterable[dict[str, Any]]:
+        """Those of a piece; behind the last one of all, the usage."""
+        chunk = piece.chunk
+        self._first = self._first or chunk
+        head = _head(self._first, "chat.completion.chunk")
+        (choice,) = chunk.choices
+        delta = ({} if piece.answer in self._begun else {"role": "assistant"}) | {"content": choice.delta.content}
+        self._begun.add(piece.answer)
+        shape = {"delta": delta, "logprobs": None}
+        usage = {"usage": None} if self._with_usage else {}
+        yield {**head, **_choices([(piece.answer, chunk, shape)], is_one=self._n == 1), **usage}
+        if chunk.usage is not None:
+            self._usages.append(chunk.usage)
+        if self._with_usage and len(self._usages) == self._n:
+            yield {**head, "choices": [], "usage": _together(self._usages)}
+
+
+def _head(chunk: ChatCompletionChunk, kind: str) -> dict[str, Any]:
     return {
-        "id": piece.id,
+        "id": chunk.id,
         "object": kind,
-        "created": piece.created,
-        "model": piece.model,
-        "system_fingerprint": piece.system_fingerprint,
+        "created": chunk.created,
+        "model": chunk.model,
+        "system_fingerprint": chunk.system_fingerprint,
     }
 
 
-def _besides(piece: ChatCompletionChunk) -> dict[str, Any]:
+def _besides(chunk: ChatCompletionChunk) -> dict[str, Any]:
     """What is told of steering, where there is something to tell."""
-    told: dict[str, Any] = {"events": [asdict(event) for event in piece.events]} if piece.events else {}
-    if piece.edited is not None:
-        told |= {"edited": asdict(piece.edited), "notes": list(piece.notes)}
+    told: dict[str, Any] = {"events": [asdict(event) for event in chunk.events]} if chunk.events else {}
+    if chunk.edited is not None:
+        told |= {"edited": asdict(chunk.edited), "notes": list(chunk.notes)}
     return told
 
 
-def _piece(piece: ChatCompletionChunk, *, is_first: bool) -> dict[str, Any]:
-    (choice,) = piece.choices
-    delta = ({"role": "assistant"} if is_first else {}) | {"content": choice.delta.content}
+def _choices(answers: Sequence[tuple[int, ChatCompletionChunk, dict[str, Any]]], *, is_one: bool) -> dict[str, Any]:
+    """Choices, of answers with what is told of each."""
+    choices: list[dict[str, Any]] = []
+    for number, chunk, shape in answers:
+        reason = chunk.choices[0].finish_reason
+        choice = {"index": number, **shape, "finish_reason": None if reason is None else _REASONS.get(reason, reason)}
+        choices.append(choice if is_one else choice | _besides(chunk))
+    return {"choices": choices} | (_besides(answers[0][1]) if is_one else {})
+
+
+def _whole(answers: Sequence[ChatCompletionChunk]) -> dict[str, Any]:
+    shapes = [
+        {
+            "message": {"role": "assistant", "content": answer.choices[0].delta.content, "refusal": None},
+            "logprobs": None,
+        }
+        for answer in answers
+    ]
     return {
-        **_head(piece, "chat.completion.chunk"),
-        "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": _reason(choice.finish_reason)}],
-        **_besides(piece),
+        **_head(answers[0], "chat.completion"),
+        **_choices(list(zip(range(len(answers)), answers, shapes, strict=True)), is_one=len(answers) == 1),
+        "usage": _together([answer.usage for answer in answers if answer.usage is not None]),
     }
 
 
-def _whole(piece: ChatCompletionChunk) -> dict[str, Any]:
-    (choice,) = piece.choices
-    message = {"role": "assistant", "content": choice.delta.content, "refusal": None}
-    assert piece.usage is not None
-    return {
-        **_head(piece, "chat.completion"),
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": _reason(choice.finish_reason)}],
-        "usage": asdict(piece.usage),
-        **_besides(piece),
-    }
-
-
-def _reason(reason: str | None) -> str | None:
-    return reason if reason is None else _REASONS.get(reason, reason)
+def _together(usages: Sequence[Usage]) -> dict[str, int]:
+    """Of all answers to one prompt, which counts once."""
+    n = sum(usage.completion_tokens for usage in usages)
+    return asdict(Usage(usages[0].prompt_tokens, n, usages[0].prompt_tokens + n))

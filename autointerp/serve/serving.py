@@ -1,14 +1,20 @@
 """What all wire formats ask: a client, its names, and the lines in which requests wait."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import TypeVar
+
+from starlette.requests import Request
 
 from autointerp.errors import AutointerpError
 from autointerp.library.client import Client
 from autointerp.live.generation.request import GenerationLimits
 from autointerp.serve.chats import Chats
+from autointerp.serve.knows import Question
 from autointerp.serve.limits import Limits, Line
 from autointerp.serve.names import Names
 
+T = TypeVar("T")
 _STORE_THREADS = 4
 
 
@@ -31,12 +37,28 @@ class Serving:
         self.names = Names(client, aliases)
         self.store = Line("store", _STORE_THREADS, limits)
         self.model = Line("model", 1, limits)
-        self.chats = Chats(limits)
+        self.chats = Chats(self, limits)
         self.steering = Line("steering", 1, limits)
         for run in client.runs:
             run.live.limits = GenerationLimits(
                 longest_prompt=limits.longest_prompt, n_waiting=limits.n_chats, seconds=limits.seconds
             )
+
+    async def ask(self, request: Request, question: Question[T]) -> T:
+        """Have what runs the model answer a question, in its turn.
+
+        Raises:
+            As `Line.answer`, and of the question.
+        """
+        return await self.model.answer(request, partial(question, self))
+
+    async def ask_for_minutes(self, request: Request, question: Question[T]) -> T:
+        """Have a question answered that takes minutes, in a line of such.
+
+        Raises:
+            As `ask`.
+        """
+        return await self.steering.answer(request, partial(question, self))
 
     def warm(self) -> Iterator[str]:
         """Load what requests need, since clients wait seconds only; what can't be loaded is told, and the rest serves.

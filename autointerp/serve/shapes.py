@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from autointerp.library.feature import Feature
 from autointerp.valid_text import valid_text
@@ -34,10 +34,26 @@ class Part(Shape):
 
 
 class Message(Shape):
-    """A message of a conversation."""
+    """A message of a conversation; an assistant's may have said nothing, or have refused.
+
+    Attributes:
+        tool_calls: Will be refused, unless empty.
+        function_call: Likewise.
+        audio: Likewise.
+    """
 
     role: Text
     content: Text | list[Part]
+    tool_calls: Annotated[Any, Field(exclude=True)] = None
+    function_call: Annotated[Any, Field(exclude=True)] = None
+    audio: Annotated[Any, Field(exclude=True)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_content(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("role") == "assistant" and given.get("content") is None:
+            return {**given, "content": given.get("refusal") or ""}
+        return given
 
 
 Conversation = Annotated[list[Message], Field(min_length=1, max_length=_MOST_MESSAGES)]

@@ -228,16 +228,17 @@ def held_up(serving: Serving, limits: Limits) -> Iterator[tuple[str, Serving, th
         serving.client.variant().set(7, 4.0, unit="max").handle_when(piano > 0.1, lambda _: go_on.wait(60) and None)
     )
 
-    def begin() -> Any:
+    def begin(_: Any) -> Any:
         return serving.client.chat.completions.create(RIVER, variant, stream=True, max_completion_tokens=8)
 
     @app.get("/slow")
     async def stream(request: Request) -> Any:
-        return await streamed(other, request, begin, lambda piece: [piece.as_plain()])
+        return await streamed(other, request, [begin], lambda piece: [piece.chunk.as_plain()])
 
     @app.get("/slow/whole")
     async def whole(request: Request) -> Any:
-        return (await other.chats.whole(request, begin)).as_plain()
+        (answer,) = await other.chats.whole(request, [begin])
+        return answer.as_plain()
 
     with answering(app) as at:
         try:

@@ -9,9 +9,12 @@ import openai
 import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
 from autointerp.identity import stable_uuid
+from autointerp.library.chat.completions import ChatStream
 from autointerp.library.client import Client
+from autointerp.serve.openai_asked import PASSED_OVER, REFUSED, Completion
 from autointerp.serve.serving import Serving
 from tests.docs.pages import ROOT, read_page
 from tests.docs.world import SERVED_AT, in_small
@@ -74,6 +77,8 @@ def test_a_stream_says_what_the_whole_answer_says_and_ends_with_usage(client: Op
     assert [piece.choices[0].finish_reason for piece in said] == [*[None] * (len(said) - 1), "length"]
     assert (last.choices, last.usage) == ([], whole.usage)
     assert len({piece.id for piece in pieces}) == 1
+    with pytest.raises(openai.BadRequestError, match="nothing is streamed"):
+        client.chat.completions.create(**settings, stream_options={"include_usage": True})
     without = list(client.chat.completions.create(**settings, stream=True))
     assert all(piece.choices and piece.usage is None for piece in without)
 
@@ -110,6 +115,72 @@ def test_models_are_listed_by_all_their_names(client: OpenAI) -> None:
         client.chat.completions.create(model="gpt-5", messages=RIVER)
 
 
+def test_several_answers_are_those_of_seeds_that_follow_and_their_usage_counts_the_prompt_once(client: OpenAI) -> None:
+    settings: Any = {"model": "planted", "messages": RIVER, "max_tokens": 4, "temperature": 2}
+    each = [client.chat.completions.create(**settings, seed=seed) for seed in (3, 4, 5)]
+    several = client.chat.completions.create(**settings, seed=3, n=3)
+    said = [reply.choices[0].message.content for reply in each]
+    assert [choice.message.content for choice in several.choices] == said
+    assert len(set(said)) > 1
+    assert [choice.index for choice in several.choices] == [0, 1, 2]
+    assert several.usage is not None
+    assert (several.usage.prompt_tokens, several.usage.completion_tokens, several.usage.total_tokens) == (6, 12, 18)
+    edited: Any = several.choices[1].to_dict()["edited"]
+    assert edited["n_prompt"] == 0
+    pieces = list(
+        client.chat.completions.create(**settings, seed=3, n=3, stream=True, stream_options={"include_usage": True})
+    )
+    *streamed, last = pieces
+    for number in range(3):
+        own = [piece.choices[0] for piece in streamed if piece.choices[0].index == number]
+        assert "".join(str(choice.delta.content) for choice in own) == said[number]
+        assert [choice.delta.role for choice in own] == ["assistant", *[None] * (len(own) - 1)]
+        assert [choice.finish_reason for choice in own] == [*[None] * (len(own) - 1), "length"]
+    assert (last.choices, last.usage) == ([], several.usage)
+    assert len({piece.id for piece in pieces}) == 1
+
+
+def test_an_assistant_that_said_nothing_or_refused_stays_in_the_conversation(client: OpenAI) -> None:
+    def n_prompt(said: dict[str, Any]) -> int:
+        talk: Any = [*RIVER, said, *RIVER]
+        reply = client.chat.completions.create(model="planted", messages=talk, max_tokens=1)
+        assert reply.usage is not None
+        return reply.usage.prompt_tokens
+
+    nothing = n_prompt({"role": "assistant", "content": ""})
+    assert n_prompt({"role": "assistant", "content": None}) == n_prompt({"role": "assistant"}) == nothing
+    refused = n_prompt({"role": "assistant", "content": None, "refusal": "the ship"})
+    assert refused == n_prompt({"role": "assistant", "content": "the ship", "tool_calls": []}) > nothing
+
+
+def test_every_setting_of_the_client_is_done_passed_over_or_refused_by_name() -> None:
+    known = Completion.model_fields.keys() | PASSED_OVER | REFUSED.keys()
+    assert CompletionCreateParamsBase.__annotations__.keys() - known == set()
+    assert not PASSED_OVER & REFUSED.keys()
+
+
+def test_what_fails_amid_a_stream_and_is_no_error_of_ours_is_told_by_an_event(
+    client: OpenAI, ours: Client, address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def next_piece(stream: ChatStream) -> Any:
+        piece = plain(stream)
+        if piece.choices[0].gf_token_index == 2:
+            raise ZeroDivisionError("of the server's own, at /its/own/place")
+        return piece
+
+    plain = ChatStream.__next__
+    monkeypatch.setattr(ChatStream, "__next__", next_piece)
+    settings: Any = {"model": "planted", "messages": RIVER, "max_tokens": 4, "seed": 1}
+    pieces = iter(client.chat.completions.create(**settings, stream=True))
+    assert next(pieces).choices[0].delta.role == "assistant"
+    assert next(pieces).choices[0].delta.content
+    with pytest.raises(openai.APIError, match="the server can't answer this: its log says why"):
+        next(pieces)
+    assert "/its/own/place" in caplog.text
+    with pytest.raises(openai.InternalServerError, match="its log says why"):
+        client.chat.completions.create(**settings)
+
+
 def feature(index: int, **besides: Any) -> dict[str, Any]:
     return {"uuid": stable_uuid(f"{SOURCE}:{index}"), "label": "", "index_in_sae": index, **besides}
 
@@ -121,34 +192,44 @@ def nudge(index: int = 7, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        ({"messages": []}, 422, "messages: "),
-        ({"messages": [{"role": "user"}]}, 422, "messages.0.content: Field required"),
-        ({"messages": [{"role": "user", "content": None}]}, 422, "messages.0.content"),
+        ({"messages": []}, 400, "messages: "),
+        ({"messages": [{"role": "user"}]}, 400, "messages.0.content: Field required"),
+        ({"messages": [{"role": "user", "content": None}]}, 400, "messages.0.content"),
+        ({"messages": [{"role": "assistant", "content": None}]}, 400, "conversation is empty"),
+        ({"messages": [*RIVER, {"role": "tool", "content": "4", "tool_call_id": "a"}]}, 400, "tools are not offered"),
+        ({"messages": [*RIVER, {"role": "assistant", "tool_calls": [{"id": "a"}]}]}, 400, "tools are not offered"),
+        ({"messages": [*RIVER, {"role": "assistant", "audio": {"id": "a"}}]}, 400, "aloud"),
         ({"messages": [{"role": "wizard", "content": "a"}]}, 400, "there is no role 'wizard' in a chat"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "image_url"),
-        ({"messages": RIVER * 10_000}, 422, "at most 1000 items"),
+        ({"messages": RIVER * 10_000}, 400, "at most 1000 items"),
         ({"messages": [{"role": "user", "content": "river " * 100}]}, 400, "tokens"),
         ({"temperature": 3}, 400, "temperature can't be 3"),
-        ({"temperature": "hot"}, 422, "temperature: "),
+        ({"temperature": "hot"}, 400, "temperature: "),
         ({"top_p": 0}, 400, "top_p"),
         ({"max_tokens": 0}, 400, "max_completion_tokens"),
         ({"stop": [""]}, 400, "stop texts"),
         ({"stop": ["a"] * 17}, 400, "stop texts"),
-        ({"n": 2}, 400, "n 2 is not offered here"),
-        ({"logprobs": True}, 400, "logprobs"),
+        ({"n": 0}, 400, "n can't be 0"),
+        ({"n": 17}, 400, "ask for 1 to 16 answers"),
+        ({"n": "2"}, 400, "n: "),
+        ({"tool_choice": "required"}, 400, "tool_choice 'required' is not offered"),
+        ({"reasoning_effort": "high"}, 400, "reasoning_effort"),
+        ({"web_search_options": {}}, 400, "web_search_options"),
+        ({"controler": {"interventions": [nudge()]}}, 400, "there is no setting 'controler'"),
+        ({"logprobs": True}, 400, "log-prob"),
         ({"tools": [{"type": "function"}]}, 400, "tools"),
         ({"response_format": {"type": "json_object"}}, 400, "response_format"),
         ({"top_k": 5}, 400, "top_k 5 is not offered"),
-        ({"presence_penalty": 0.5}, 400, "presence_penalty 0.5"),
-        ({"controller": 5}, 422, "controller: "),
+        ({"presence_penalty": 0.5}, 400, "penalties"),
+        ({"controller": 5}, 400, "controller: "),
         ({"controller": {"interventions": [nudge(mode="mul")]}}, 400, "multiplying"),
         ({"controller": {"interventions": [nudge(value=1e9)]}}, 400, "absurd"),
         ({"controller": {"interventions": [nudge(), nudge(mode="pin")]}}, 400, "in two modes or units"),
-        ({"controller": {"interventions": [nudge(features={"features": []})]}}, 422, "features.features"),
+        ({"controller": {"interventions": [nudge(features={"features": []})]}}, 400, "features.features"),
         ({"controller": {"interventions": [nudge(features={"features": [feature(99)]})]}}, 404, "no feature here"),
         ({"controller": {"interventions": [nudge(3)]}}, 400, "fires nowhere in the corpus"),
         ({"controller": {"interventions": [nudge()], "edit_scope": {"kind": "role"}}}, 400, "role"),
-        ({"controller": {"scopes": [{}]}}, 422, "conditionals: Field required"),
+        ({"controller": {"scopes": [{}]}}, 400, "conditionals: Field required"),
     ],
 )
 def test_what_makes_no_sense_or_is_not_offered_is_told_in_one_line(
