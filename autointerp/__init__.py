@@ -7,7 +7,7 @@
 
 - What a run found: `open` gives a `Client` of one run or several, which finds features, compares them and answers SQL.
   It gives `Feature`s in a `FeatureGroup`, whose comparison with a number is a `Condition`. `open_run` gives one `Run`,
-  which answers in records, filtered by a `FeatureFilter`; `export_run` writes it into a file.
+  which answers in records, by a `FeatureFilter` or a `TableQuery`; `export_run` writes it into a file.
 - Asking its model: a `Variant` has `FeatureEdits`, at the tokens of an `EditScope`; `client.chat` answers as it does.
 - Making a run: `load_pipeline` reads a `Pipeline` from its file, and `run_pipeline` runs it.
 - Comparing: `compare_runs`, `judge_agreement`, `try_explainers`.
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from autointerp.library.try_explainers import try_explainers
     from autointerp.library.variant import Variant
     from autointerp.records import FeatureFilter
+    from autointerp.records.feature_table import TableQuery
     from autointerp.records.live import EditScope
     from autointerp.run.pipeline import run_pipeline
 
@@ -50,6 +51,7 @@ __all__ = [
     "FeatureGroup",
     "Pipeline",
     "Run",
+    "TableQuery",
     "Variant",
     "compare_runs",
     "export_run",
@@ -73,6 +75,7 @@ _HOMES = {
     "FeatureGroup": "autointerp.library.feature",
     "Pipeline": "autointerp.config",
     "Run": "autointerp.library.run",
+    "TableQuery": "autointerp.records.feature_table",
     "Variant": "autointerp.library.variant",
     "compare_runs": "autointerp.library.compare",
     "export_run": "autointerp.export.export",

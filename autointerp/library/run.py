@@ -21,6 +21,7 @@ from autointerp.library.conditioning import ConditioningRun
 from autointerp.library.feature_view import FeatureView
 from autointerp.library.search_settings import SearchSettings
 from autointerp.library.trials import EVERY_TRIAL, LabelTrials, TrialChoice, read_trials
+from autointerp.library.whole_source import WholeSourceRun
 from autointerp.records import (
     EVERY_FEATURE,
     Context,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from autointerp.run.on_disk.kept import KeptWindows
 
 
-class Run(ConditioningRun):
+class Run(ConditioningRun, WholeSourceRun):
     """One run folder; every method may be used while the run is going on.
 
     Attributes:

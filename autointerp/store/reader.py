@@ -46,7 +46,7 @@ from autointerp.store.query import (
     select_scores,
 )
 from autointerp.store.results import LabelledFeature
-from autointerp.store.run_reader import RunReader
+from autointerp.store.table_reader import TableReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +58,7 @@ _FEATURES_PER_READ = 5000
 _FEATURES_OF_ROWS = 20_000
 
 
-class Reader(RunReader):
+class Reader(TableReader):
     """Reads the store of one run folder.
 
     Args:

@@ -1,0 +1,55 @@
+"""What runs tell of all features of a source at once."""
+
+from typing import TYPE_CHECKING
+
+from autointerp.records.feature_table import DensityScores, FeatureTable, StateCounts, TableQuery
+
+if TYPE_CHECKING:
+    from autointerp.store.reader import Reader
+
+EVERY_ROW = TableQuery()
+
+
+class WholeSourceRun:
+    """A run whose sources are looked at as a whole."""
+
+    reader: "Reader"
+
+    def feature_table(self, asked: TableQuery = EVERY_ROW, source_id: str | None = None) -> FeatureTable:
+        """One page of the table of a source's features: sorted, filtered, and counted.
+
+        Args:
+            asked: Which features, in which order; the first 50 by default.
+            source_id: The source; the run's only one where None.
+
+        Raises:
+            StoreError: If there is no such source, or several and none is named.
+            FilterError: If a name is asked for that the run does not know.
+
+        Example:
+            >>> table = client.run.feature_table(autointerp.TableQuery(sort="density", descending=True, n=1))
+            >>> table.n_passing, len(table.rows)
+            (12, 1)
+        """
+        return self.reader.feature_table(asked, source_id)
+
+    def state_counts(self, source_id: str | None = None) -> StateCounts:
+        """How many features of a source are labelled, scored, dead and so on, and why labels and scores are missing.
+
+        Raises:
+            StoreError: If there is no such source, or several and none is named.
+
+        Example:
+            >>> client.run.state_counts().states["scored"]
+            10
+        """
+        return self.reader.state_counts(source_id)
+
+    def density_scores(self, scorer: str, source_id: str | None = None) -> DensityScores:
+        """Density against one scorer's value of a source's labelled features, in cells where there are many.
+
+        Raises:
+            StoreError: If there is no such source, or several and none is named.
+            FilterError: If there is no score by that scorer.
+        """
+        return self.reader.density_scores(scorer, source_id)

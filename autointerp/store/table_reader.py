@@ -1,0 +1,53 @@
+"""The store of one run, read for the table and the plot of a source."""
+
+from dataclasses import replace
+
+from autointerp.errors import FilterError
+from autointerp.records.feature_table import DensityScores, FeatureTable, StateCounts, TableQuery
+from autointerp.store import feature_table
+from autointerp.store.known import check_name
+from autointerp.store.run_reader import RunReader
+
+
+class TableReader(RunReader):
+    """Reads what is told of all features of a source at once."""
+
+    def feature_table(self, asked: TableQuery, source_id: str | None = None) -> FeatureTable:
+        """One page of the table of a source's features.
+
+        Args:
+            asked: Which features, in which order.
+            source_id: The source; the run's only one where None.
+
+        Raises:
+            StoreError: If there is no such source, or several and none is named.
+            FilterError: If a name is asked for that the run does not know.
+        """
+        with self.session(), self._open() as connection:
+            source = self.source(source_id)
+            known = feature_table.select_names(connection, source)
+            replace(asked.where, sources=None).check(known)
+            for scorer in asked.asked_scorers:
+                check_name(scorer, known.scorers, "scorer", FilterError)
+            return feature_table.select_table(connection, source, list(known.scorers), asked)
+
+    def state_counts(self, source_id: str | None = None) -> StateCounts:
+        """How many features of a source are in each state, and why labels and scores are missing.
+
+        Raises:
+            StoreError: As from `feature_table`.
+        """
+        with self.session(), self._open() as connection:
+            return feature_table.count_states(connection, self.source(source_id).source_id)
+
+    def density_scores(self, scorer: str, source_id: str | None = None) -> DensityScores:
+        """Density against one scorer's value of a source's labelled features, in cells where there are many.
+
+        Raises:
+            StoreError: As from `feature_table`.
+            FilterError: If there is no score by that scorer.
+        """
+        with self.session(), self._open() as connection:
+            source = self.source(source_id)
+            check_name(scorer, feature_table.select_names(connection, source).scorers, "scorer", FilterError)
+            return feature_table.plot_cells(connection, source.source_id, scorer)
