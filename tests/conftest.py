@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from autointerp import load_pipeline, run_pipeline
+from tests.browsers import WITHOUT
 from tests.making import make_once
 from tests.run.planted import FEATURES, LABELLED, RARE, Planted, plant
 
@@ -41,6 +42,13 @@ def pytest_collection_finish() -> None:
     """Keep what was imported out of the garbage collector's way, which else goes through all of it again and again."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what no browser looked at."""
+    left_out = [of for of in terminalreporter.stats.get("skipped", ()) if WITHOUT in str(of.longrepr)]
+    if left_out:
+        terminalreporter.write_line(f"{len(left_out)} tests are left out: {WITHOUT}")
 
 
 @pytest.fixture(scope="session")

@@ -1,25 +1,18 @@
 """One feature in text: what `autointerp show` prints."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from itertools import groupby, islice
-from typing import Any
+from itertools import islice
 
 from autointerp.cli.before_after_lines import before_after_lines
 from autointerp.cli.tables import bars, marked, with_interval
 from autointerp.cli.token_tables import TOKENS_SHOWN, choose_order, input_lines, next_lines, quoted
-from autointerp.errors import AutointerpError
-from autointerp.export.token_lists import token_lists
-from autointerp.identity import FeatureKey
-from autointerp.library.run import Run
-from autointerp.records import SCORER_KINDS, Context, Failure, FeatureRecord, Neighbor, Score, SourceRecord, TokenOrder
+from autointerp.library.feature_page import ContextChoice, FeaturePage
+from autointerp.records import SCORER_KINDS, Context, Neighbor, Score, TokenOrder
 from autointerp.score.dispute import Refereed, refereed
 from autointerp.score.tier import Tier
-from autointerp.store.results import ScoredLabel
 from autointerp.text_table import number, percent, shorten
 
 _CONTEXTS_SHOWN = 8
-_NEIGHBORS_READ = 20
 _NEIGHBORS_SHOWN = 6
 _NEIGHBOR_LABEL_WIDTH = 24
 _OTHERS_NAMED = 5
@@ -29,104 +22,6 @@ _NULLS = {
     "no_label": "nobody: what a judge guesses without a label, for comparison",
 }
 _SIDES = {"input": "what it fires on", "output": "what it promotes"}
-
-
-@dataclass(frozen=True, slots=True)
-class ContextChoice:
-    """Which contexts are asked for: `n` of the strongest, of a kind, a split, a quantile; None leaves each free."""
-
-    n: int | None = None
-    kind: Any = None
-    split: Any = None
-    quantile: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FeaturePage:
-    """All that `show` tells of a feature; its JSON has these fields.
-
-    Attributes:
-        source: The source.
-        histogram_edges: Edges of the bins of `feature.histogram`; the first and the last bin are open-ended.
-        feature: Statistics, and the tokens it fires on, is followed by and promotes.
-        neighbors: Its stored neighbors in each space, closest first.
-        neighbor_labels: Their true labels, by feature, where they have one.
-        labels: Its labels with their scores, true ones first.
-        tier: On which side of the feature scores carry its true label; None without scores.
-        same_label: Other features of the source that carry its true label, to the letter.
-        contexts: Those that were asked for; else those that were built, or where none are, those that the pass kept.
-        failures: What could not be done for it, and why.
-        no_contexts: Why what the pass kept can't be read; None where it was, or was not looked for.
-    """
-
-    source: SourceRecord
-    histogram_edges: tuple[float, ...]
-    feature: FeatureRecord
-    neighbors: tuple[Neighbor, ...]
-    neighbor_labels: Mapping[int, str]
-    labels: tuple[ScoredLabel, ...]
-    tier: Tier | None
-    same_label: tuple[int, ...]
-    contexts: tuple[Context, ...]
-    failures: tuple[Failure, ...]
-    no_contexts: str | None
-
-
-def read_page(run: Run, feature: FeatureKey, choice: ContextChoice) -> FeaturePage:
-    """Read all that is known of one feature.
-
-    Args:
-        run: The run.
-        feature: Its index, or `model@source:index`.
-        choice: The contexts that are asked for.
-
-    Raises:
-        UnknownFeatureError: If there is no such feature.
-    """
-    are_chosen, no_contexts = choice != ContextChoice(), None
-    view = run.feature(feature)
-    source, index = view.feature.source_id, view.feature.feature_index
-    contexts = view.contexts
-    try:
-        if are_chosen or not contexts:
-            contexts = tuple(
-                run.contexts(
-                    index, choice.n, kind=choice.kind, split=choice.split, quantile=choice.quantile, source_id=source
-                )
-            )
-    except AutointerpError as error:
-        if are_chosen:
-            raise
-        no_contexts = str(error)
-    with run.reader.session() as reader:
-        neighbors = tuple(
-            neighbor
-            for _, near in groupby(view.neighbors, key=lambda neighbor: neighbor.space)
-            for neighbor in islice(near, _NEIGHBORS_READ)
-        )
-        indices = sorted({neighbor.feature_index for neighbor in neighbors})
-        texts = {scored.explanation.label for scored in view.labels if not scored.explanation.is_baseline}
-        same_label = {other for text in texts for other in reader.features_with_label(text, source)} - {index}
-        return FeaturePage(
-            source=reader.source(source),
-            histogram_edges=reader.histogram_edges(source),
-            feature=view.feature,
-            neighbors=neighbors,
-            neighbor_labels={e.feature_index: e.label for e in reader.explanations(indices, source)},
-            labels=view.labels,
-            tier=view.tier,
-            same_label=tuple(sorted(same_label)),
-            contexts=contexts,
-            failures=view.failures,
-            no_contexts=no_contexts,
-        )
-
-
-def page_as_json(page: FeaturePage) -> dict[str, Any]:
-    """A page as plain values but for moments, each token with its measures, in the order in which they are stored."""
-    content = asdict(page)
-    content["feature"] |= token_lists(page.feature)
-    return content
 
 
 def feature_lines(page: FeaturePage, choice: ContextChoice, token_order: str | None = None) -> list[str]:
@@ -142,14 +37,8 @@ def feature_lines(page: FeaturePage, choice: ContextChoice, token_order: str | N
     """
     feature = page.feature
     lines = _evidence_lines(page, choose_order(token_order, feature))
-    if all(scored.explanation.is_baseline for scored in page.labels):
-        why = f"nobody asked for one yet; run the pipeline with --features {feature.feature_index}"
-        if feature.status == "dead":
-            why = "it is dead: it never fires in this corpus"
-        elif page.failures:
-            first = page.failures[0]
-            why = f"{first.message} ({first.stage}: {first.error_type})"
-        lines += ["", f"no label: {why}"]
+    if page.why_no_label is not None:
+        lines += ["", f"no label: {page.why_no_label}"]
     for scored in page.labels:
         explanation = scored.explanation
         candidate = explanation.detail.get("chosen")

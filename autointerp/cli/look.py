@@ -127,7 +127,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show all that a run knows of one feature: statistics, tokens, neighbors, labels, scores, contexts, failures."""
-    from autointerp.cli.feature_page import ContextChoice, feature_lines, page_as_json, read_page
+    from autointerp.cli.feature_page import feature_lines
+    from autointerp.library.feature_page import ContextChoice, page_as_json, read_page
     from autointerp.library.run import open_run
 
     opened, choice = open_run(run), ContextChoice(contexts, kind, split, quantile)

@@ -34,7 +34,7 @@ def serve(
     n_waiting: Annotated[int, typer.Option(min=0, metavar="N", help="requests that may wait; more are refused")] = 64,
     seconds: Annotated[float, typer.Option(min=0.1, metavar="S", help="that a request may take")] = 300.0,
 ) -> None:
-    """Answer clients over HTTP: Goodfire's and OpenAI's."""
+    """Serve pages to look at features, and answer clients over HTTP: Goodfire's and OpenAI's."""
     from autointerp.library.client import open
 
     key, aliases = _key(api_key_file), _aliases(alias or [])
@@ -56,7 +56,12 @@ def serve(
     serving = Serving(client, limits, aliases)
     for trouble in serving.warm():
         typer.echo(trouble, err=True)
-    serve_app(make_app(serving, Access(hosts, key)), host, port, lambda at: typer.echo(f"Serving at {at}"))
+    serve_app(
+        make_app(serving, Access(hosts, key)),
+        host,
+        port,
+        lambda at: typer.echo(f"Pages and APIs at {at}"),
+    )
 
 
 def _key(file: Path | None) -> str | None:

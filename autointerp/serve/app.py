@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from autointerp.serve import ember, openai
 from autointerp.serve.errors import add_handlers
 from autointerp.serve.guard import Guard
+from autointerp.serve.pages.all_pages import make_pages
+from autointerp.serve.pages.errors import teller
 from autointerp.serve.serving import Serving
 
 
@@ -47,8 +49,11 @@ def make_app(serving: Serving, access: Access | None = None) -> FastAPI:
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
     )
-    add_handlers(app)
-    app.add_middleware(Guard, body_bytes=serving.limits.body_bytes, key=access.key, hosts=access.hosts)
+    pages = make_pages(serving, access.key)
+    told = teller(pages.frame)
+    add_handlers(app, told)
+    app.add_middleware(Guard, body_bytes=serving.limits.body_bytes, key=access.key, hosts=access.hosts, told=told)
     app.include_router(ember.router(serving))
     app.include_router(openai.router(serving))
+    app.include_router(pages.routes)  # last: their paths have places for any names
     return app

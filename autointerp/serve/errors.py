@@ -12,7 +12,7 @@
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -58,29 +58,39 @@ _LONGEST = 1_000
 _KINDS = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Have an application tell errors so."""
-    app.add_exception_handler(AutointerpError, _told)
-    app.add_exception_handler(HTTPException, _told)
-    app.add_exception_handler(RequestValidationError, _told)
-    app.add_exception_handler(ClientGoneError, _told)
-    app.add_exception_handler(Exception, _told)  # which the server's log has with its traceback
+Told = Callable[[Request, HTTPException], Response]
+"""Makes the reply that tells of an error."""
 
 
-def _told(request: Request, error: Exception) -> Response:
+def add_handlers(app: FastAPI, told: Told | None = None) -> None:
+    """Have an application tell errors so.
+
+    Args:
+        app: The application.
+        told: Makes replies; JSON for all where None.
+    """
+
+    def handle(request: Request, error: Exception) -> Response:
+        if isinstance(error, ClientGoneError):
+            return Response(status_code=499)  # nobody reads it
+        of = _of_http(request, error)
+        return refused(of) if told is None else told(request, of)
+
+    for kind in (AutointerpError, HTTPException, RequestValidationError, ClientGoneError):
+        app.add_exception_handler(kind, handle)
+    app.add_exception_handler(Exception, handle)  # which the server's log has with its traceback
+
+
+def _of_http(request: Request, error: Exception) -> HTTPException:
     match error:
         case HTTPException():
-            return refused(error)
+            return error
         case RequestValidationError():
-            # OpenAI's own service knows no 422, and its users' programs look for 400.
-            status = 400 if request.url.path.startswith("/v1/") else 422
-            return refused(HTTPException(status, _faults(error.errors())))
+            return _unread(request, error.errors())
         case AutointerpError():
-            return refused(as_http(error))
-        case ClientGoneError():
-            return Response(status_code=499)  # nobody reads it
+            return as_http(error)
         case _:
-            return refused(_OUR_OWN)
+            return _OUR_OWN
 
 
 def as_http(error: AutointerpError) -> HTTPException:
@@ -100,10 +110,22 @@ def refused(error: HTTPException) -> Response:
 
 def error_shape(error: HTTPException) -> dict[str, Any]:
     """An error as OpenAI's clients read it."""
-    line = visible(valid_text(" ".join(str(error.detail).split())))
-    told = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
     kind = _KINDS.get(error.status_code, "server_error" if error.status_code >= 500 else _KINDS[400])
-    return {"error": {"message": told, "type": kind, "param": None, "code": error.status_code}}
+    return {"error": {"message": error_line(error), "type": kind, "param": None, "code": error.status_code}}
+
+
+def error_line(error: HTTPException) -> str:
+    """What is told of an error, in one line."""
+    line = visible(valid_text(" ".join(str(error.detail).split())))
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def _unread(request: Request, faults: Sequence[Any]) -> HTTPException:
+    """Of a path that names nothing there can be; of all else what is wrong with it."""
+    if any(fault["loc"][:1] == ("path",) for fault in faults):
+        return HTTPException(404, f"there is nothing at this address: {_faults(faults)}")
+    # OpenAI's own service knows no 422, and its users' programs look for 400.
+    return HTTPException(400 if request.url.path.startswith("/v1/") else 422, _faults(faults))
 
 
 def _faults(faults: Sequence[Any]) -> str:

@@ -3,22 +3,33 @@
 1. A server on this machine alone answers to its own names only: a page whose name was made to point at 127.0.0.1 sends
    that name as the host (DNS rebinding).
 2. Pages of other sites get nothing: their browser names them as the origin, or says `cross-site`.
-3. Where there is a key, every request under `/api/` and `/v1/` has it, compared in constant time.
+3. Where there is a key, every request under `/api/` and `/v1/` has it, compared in constant time, and so has every
+   other that may change something. Pages that only read are open; those that would run the model ask by `need_key`. A
+   browser has the key from a form, in a cookie that scripts can't read.
 4. A body larger than the limit is not read to its end.
 """
 
 import hmac
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import Request, cookie_parser
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autointerp.serve.errors import refused
 
-_ASKING = ("/api/", "/v1/")
+ASKING = ("/api/", "/v1/")
+KEY_PATH = "/key"
+KEY_COOKIE = "autointerp_key"
+_ONLY_READ = ("GET", "HEAD", "OPTIONS")
+_HAS_KEY = "autointerp.has_key"
+_NO_KEY = HTTPException(
+    401, "the key is missing or wrong: send it as `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"}
+)
 _OTHER_SITE = HTTPException(403, "pages of other sites may not ask here: ask from a program, or from its own pages")
 
 
@@ -38,10 +49,19 @@ class Guard:
         body_bytes: Largest body.
         key: What each request has to have; None where none needs one.
         hosts: By which names the server may be called; None for any.
+        told: Makes the reply that refuses; JSON where None.
     """
 
-    def __init__(self, app: ASGIApp, body_bytes: int, key: str | None, hosts: Iterable[str] | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        body_bytes: int,
+        key: str | None,
+        hosts: Iterable[str] | None,
+        told: Callable[[Request, HTTPException], Response] | None = None,
+    ) -> None:
         self._app = app
+        self._told = told
         self._body_bytes = body_bytes
         self._key = None if key is None else key.encode()
         self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
@@ -51,10 +71,13 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        scope[_HAS_KEY] = self._has_key(headers)
         try:
-            self._check(Headers(scope=scope), scope["path"])
+            self._check(headers, scope)
         except HTTPException as error:
-            await refused(error)(scope, receive, send)
+            reply = refused(error) if self._told is None else self._told(Request(scope, receive), error)
+            await reply(scope, receive, send)
             return
         n_read = 0
 
@@ -68,29 +91,56 @@ class Guard:
 
         await self._app(scope, counted, send)
 
-    def _check(self, headers: Headers, path: str) -> None:
+    def _has_key(self, headers: Headers) -> bool:
+        if self._key is None:
+            return True
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key):
+            return True
+        kept = cookie_parser(headers.get("cookie", "")).get(KEY_COOKIE, "")
+        return hmac.compare_digest(kept.encode("latin-1", "replace"), key_cookie(self._key.decode()).encode())
+
+    def _check(self, headers: Headers, scope: Scope) -> None:
         host = headers.get("host", "")
         if self._hosts is not None and _hostname(f"//{host}") not in self._hosts:
             raise HTTPException(403, "the server is not called so: call it by its address, or name it by --allow-host")
         origin = headers.get("origin")
         if origin is not None and _place(origin) != host:
             raise _OTHER_SITE
-        if not path.startswith(_ASKING):
-            return
-        if headers.get("sec-fetch-site") == "cross-site":
+        is_asking = scope["path"].startswith(ASKING)
+        may_change = scope["method"] not in _ONLY_READ
+        if (is_asking or may_change) and headers.get("sec-fetch-site") == "cross-site":
             raise _OTHER_SITE
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        if self._key is not None and not (
-            hmac.compare_digest(given.strip().encode("latin-1"), self._key) and kind.lower() == "bearer"
-        ):
-            told = "the key is missing or wrong: send it as `Authorization: Bearer KEY`"
-            raise HTTPException(401, told, {"WWW-Authenticate": "Bearer"})
+        if (is_asking or (may_change and scope["path"] != KEY_PATH)) and not scope[_HAS_KEY]:
+            raise _NO_KEY
+        if not (is_asking or may_change):
+            return
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit() and len(length) < 19 and int(length) <= self._body_bytes):
             raise self._too_large()
 
     def _too_large(self) -> HTTPException:
         return HTTPException(413, f"the request is larger than {self._body_bytes:,} bytes: ask for less at once")
+
+
+def has_key(request: Request) -> bool:
+    """Whether a request has the key, where one is needed."""
+    return bool(request.scope.get(_HAS_KEY, True))
+
+
+def need_key(request: Request) -> None:
+    """Refuse a request that would run the model, or spend, without the key that the server needs.
+
+    Raises:
+        HTTPException: 401, if it has none.
+    """
+    if not has_key(request):
+        raise _NO_KEY
+
+
+def key_cookie(key: str) -> str:
+    """What a browser keeps in place of a key."""
+    return hmac.new(key.encode(), b"autointerp pages", "sha256").hexdigest()
 
 
 def _place(url: str) -> str | None:

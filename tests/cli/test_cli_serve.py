@@ -27,7 +27,7 @@ def test_it_tells_its_address_answers_there_and_ends_quietly(planted_runs: Path,
     ) as server:
         assert server.stdout is not None
         said, _, at = server.stdout.readline().strip().rpartition(" ")
-        assert said == "Serving at"
+        assert said == "Pages and APIs at"
         asked = {"query": "river", "model": "gpt"}
         headers = {"Authorization": "Bearer a key"}
         found = httpx.get(f"{at}/api/inference/v1/features/search", params=asked, headers=headers, timeout=60).json()

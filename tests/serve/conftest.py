@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 import autointerp
 from autointerp.serve.app import make_app
 from autointerp.serve.limits import Limits
 from autointerp.serve.serving import Serving
+from tests.browsers import CHROMIUM, WITHOUT
+from tests.serve.browser import Visitor, started, visiting
 from tests.serve.serving import answering
 
 
@@ -30,3 +33,19 @@ def address(serving: Serving) -> Iterator[str]:
     """Where it answers."""
     with answering(make_app(serving)) as at:
         yield at
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser, for as long as the tests of one file: while it runs, its thread can't run another event loop."""
+    if CHROMIUM is None:
+        pytest.skip(WITHOUT)
+    with started() as of:
+        yield of
+
+
+@pytest.fixture
+def visitor(browser: Browser, address: str) -> Iterator[Visitor]:
+    """Someone who looks at the planted run's pages."""
+    with visiting(browser, address) as of:
+        yield of

@@ -1,0 +1,150 @@
+"""Views as HTML: the Jinja environment, what every template may use, and the frame around each page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import jinja2
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from autointerp.serve.pages.headers import page_headers
+from autointerp.serve.pages.static_files import StaticFiles
+from autointerp.serve.pages.tokens import shaded, token_text
+from autointerp.text_table import number, percent, shorten
+from autointerp.valid_text import visible
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """What a template knows of the page besides its view.
+
+    Attributes:
+        path: Of its URL.
+        query: Of its URL, as it was asked.
+        origin: Scheme, host and port by which it was asked.
+        is_embed: Whether it stands in a frame of another page: without header and footer.
+        has_json: Whether its view can be had as JSON.
+    """
+
+    path: str
+    query: str
+    origin: str
+    is_embed: bool = False
+    has_json: bool = False
+
+    @property
+    def url(self) -> str:
+        """Where it lies, without the origin."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    @property
+    def json_url(self) -> str:
+        """Where its JSON lies."""
+        path = "/index" if self.path == "/" else self.path
+        return f"{path}.json?{self.query}" if self.query else f"{path}.json"
+
+    def with_query(self, **changed: Any) -> str:
+        """The page with other values in its query; a value of None leaves the name out."""
+        from urllib.parse import parse_qsl
+
+        kept = [(name, value) for name, value in parse_qsl(self.query, keep_blank_values=True) if name not in changed]
+        asked = urlencode([*kept, *((name, value) for name, value in changed.items() if value is not None)])
+        return f"{self.path}?{asked}" if asked else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class NavigationLink:
+    """A page that the header of every page leads to."""
+
+    title: str
+    path: str
+
+
+class Frame:
+    """Renders templates; nothing that is put into one becomes markup unless it was made here."""
+
+    def __init__(self) -> None:
+        self.static = StaticFiles()
+        self.navigation: list[NavigationLink] = []
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals |= {
+            "static": self.static.url,
+            "shaded": shaded,
+            "feature_url": feature_url,
+            "source_url": source_url,
+        }
+        self._environment.filters |= {
+            "number": number,
+            "percent": percent,
+            "count": _count,
+            "figure": _figure,
+            "visible": visible,
+            "token": token_text,
+            "shorten": shorten,
+        }
+
+    def text(self, template: str, facts: PageFacts, view: Any) -> str:
+        """A page as HTML.
+
+        Args:
+            template: Its file in `templates/`.
+            facts: What it knows besides.
+            view: What it says.
+        """
+        return self._environment.get_template(template).render(view=view, page=facts, navigation=self.links(facts))
+
+    def links(self, facts: PageFacts) -> Sequence[tuple[NavigationLink, bool]]:
+        """What the header leads to, each with whether it is this page."""
+        return [(link, facts.path == link.path or facts.path.startswith(f"{link.path}/")) for link in self.navigation]
+
+    def reply(self, template: str, request: Request, view: Any, status: int = 200) -> Response:
+        """A page that has no JSON, such as a form's or an error's."""
+        facts = facts_of(request)
+        return html_reply(self.text(template, facts, view), facts, status)
+
+
+def facts_of(request: Request, *, has_json: bool = False) -> PageFacts:
+    """What templates know of the page that a request asks for."""
+    return PageFacts(
+        path=quote(request.url.path, safe="/@:%~!$&'()*+,;="),
+        query=request.url.query,
+        origin=f"{request.url.scheme}://{request.url.netloc}",
+        is_embed=request.query_params.get("embed") == "true",
+        has_json=has_json,
+    )
+
+
+def html_reply(text: str, facts: PageFacts, status: int = 200) -> Response:
+    """HTML with the headers of a page."""
+    return HTMLResponse(text, status, page_headers(is_embed=facts.is_embed))
+
+
+def source_url(source_id: str) -> str:
+    """The page of a source, `model@source`."""
+    model, _, source = source_id.partition("@")
+    return f"/{quote(model, safe='')}/{quote(source, safe='')}"
+
+
+def feature_url(source_id: str, index: int) -> str:
+    """The page of a feature."""
+    return f"{source_url(source_id)}/{index}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _figure(value: float) -> str:
+    """An activation or a logit, to three significant digits and never in powers of ten where it is of common size."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
