@@ -258,6 +258,10 @@ class UnknownModelError(ServeError):
     """No source that is served has this name."""
 
 
+class UnknownRunError(ServeError):
+    """No run that is served has this name."""
+
+
 class FileError(AutointerpError):
     """A file or folder can't be used, whatever it was to be used for."""
 

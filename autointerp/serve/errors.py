@@ -34,6 +34,7 @@ from autointerp.errors import (
     TimeLimitError,
     UnknownFeatureError,
     UnknownModelError,
+    UnknownRunError,
 )
 from autointerp.serve.limits import ClientGoneError
 from autointerp.valid_text import valid_text, visible
@@ -41,6 +42,7 @@ from autointerp.valid_text import valid_text, visible
 _LOG = logging.getLogger(__name__)
 _STATUS: Sequence[tuple[type[AutointerpError], int]] = (
     (UnknownModelError, 404),
+    (UnknownRunError, 404),
     (UnknownFeatureError, 404),
     (BusyError, 429),
     (TimeLimitError, 504),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from autointerp.errors import RunError
 
 if TYPE_CHECKING:
+    from autointerp.llm.failed_calls import FailedCalls
     from autointerp.llm.journal import Paid
 
 
@@ -56,3 +57,21 @@ def find_paid(name: str, folder: Path, journal: str | None, *, has_paid: bool) -
     from autointerp.llm.journal import read_paid  # most runs that are looked at have none
 
     return read_paid(path, payer(name, folder, journal))
+
+
+def find_failed_calls(name: str, folder: Path, journal: str | None, n: int) -> "FailedCalls":
+    """A run's calls that failed for good; none where there is no journal.
+
+    Args:
+        name: The run's.
+        folder: Where it lies.
+        journal: As in `journal_path`.
+        n: So many of the last are told.
+
+    Raises:
+        RunError: If the journal can't be read.
+    """
+    from autointerp.llm.failed_calls import NO_FAILED_CALLS, read_failed_calls
+
+    path = journal_path(folder, journal)
+    return read_failed_calls(path, payer(name, folder, journal), n) if path.exists() else NO_FAILED_CALLS

@@ -6,12 +6,13 @@ Every filter comes before the limit. Where no label is about the query, the page
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from autointerp.errors import FilterError
 from autointerp.library.feature import FeatureGroup
 from autointerp.serve.serving import Serving
 from autointerp.serve.shapes import Text
+from autointerp.serve.views.asked import Asked, OneOf, Share
 from autointerp.serve.views.shown import FeatureLine, View, feature_line
 from autointerp.store.known import shown
 
@@ -19,17 +20,7 @@ MOST_SHOWN = 200
 _STEPS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def _nothing(value: object) -> object:
-    # A form sends what is left empty as an empty text.
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-Share = Annotated[float | None, BeforeValidator(_nothing)]
-OneOf = Annotated[Text | None, BeforeValidator(_nothing)]
-Whole = Annotated[int | None, BeforeValidator(_nothing)]
-
-
-class SearchAsked(View):
+class SearchAsked(Asked):
     """What is searched for, as it stands in the page's address.
 
     Attributes:

@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from autointerp.errors import SearchError, ServeError
 from autointerp.library.inspector import ContextInspector, FeatureActivation
 from autointerp.serve.serving import Serving
-from autointerp.serve.shapes import Text
-from autointerp.serve.views.search import OneOf, Whole
+from autointerp.serve.views.asked import Asked, OneOf, Whole, Written
 from autointerp.serve.views.shown import FeatureLine, Token, View, feature_line, tokens
 
 LONGEST_TEXT = 20_000
@@ -26,18 +25,11 @@ _LINES = 300
 _ON_TOKEN = 12
 _KEPT = 8
 
-
-def _lines_as_written(value: object) -> object:
-    # A browser's form sends every line break as two characters.
-    return value.replace("\r\n", "\n") if isinstance(value, str) else value
-
-
-Written = Annotated[Text, BeforeValidator(_lines_as_written)]
 Role = Literal["user", "assistant", "system"]
 ROLES: tuple[Role, ...] = ("user", "assistant", "system")
 
 
-class TextAsked(View):
+class TextAsked(Asked):
     """What is read, as it stands in the page's address or in what the page sends.
 
     Attributes:
