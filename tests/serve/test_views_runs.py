@@ -12,7 +12,8 @@ from autointerp.llm.protocol import CallFailure
 from autointerp.run.on_disk.lock import hold
 from autointerp.serve.limits import Limits
 from autointerp.serve.serving import Serving
-from autointerp.serve.views.runs import RunAsked, run_view, runs_view
+from autointerp.serve.views.run_shapes import RunAsked
+from autointerp.serve.views.runs import run_view, runs_view
 from autointerp.store.connection import writing
 from tests.run.planted import DEAD, RARE
 from tests.serve.asking import SOURCE

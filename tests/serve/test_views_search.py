@@ -27,10 +27,9 @@ def test_what_is_found_has_its_label_scores_with_intervals_and_a_context(serving
     assert [chip.scorer for chip in first.chips] == ["detection", "embedding", "fuzzing", "recall"]
     assert all((chip.low or 0.0) <= chip.value <= (chip.high or 0.0) for chip in first.chips)
     assert first.snippet is not None
-    shaded = {token.text for token in first.snippet.tokens if token.shade}
-    assert shaded == {" river"}
-    assert max(token.shade for token in first.snippet.tokens) == 9
-    assert first.snippet.max_activation == max(token.value for token in first.snippet.tokens)
+    fired = {token for token, value in zip(first.snippet.tokens, first.snippet.activations, strict=True) if value}
+    assert fired == {" river"}
+    assert first.snippet.activations[first.snippet.peak] == first.snippet.max_activation
 
 
 def test_filters_come_before_the_limit(serving: Serving) -> None:

@@ -38,8 +38,8 @@ def test_a_text_tells_which_features_fire_on_which_tokens(serving: Serving, by: 
     values = [getattr(of, by) for of in found.features]
     assert values == sorted(values, reverse=True)
     (passage,) = found.passages
-    assert "".join(token.text for token in passage.tokens).strip() == TEXT
-    shaded = {token.text.strip() for token in passage.tokens if token.shade}
+    assert "".join(passage.tokens).strip() == TEXT
+    shaded = {token.strip() for token, value in zip(passage.tokens, passage.values, strict=True) if value > 0}
     assert shaded == {"the", "ship", "red", "river", "blue"}
     leading = {line.text.strip(): line.leading.feature.index for line in found.lines if line.leading}
     assert (leading["ship"], leading["red"], leading["the"]) == (SHIP, COLOUR, EVERYWHERE)
@@ -53,13 +53,15 @@ def test_a_token_tells_its_features_and_a_feature_shades_its_tokens(serving: Ser
     assert [of.feature.index for of in found.on_token.fired] == [COLOUR]
     assert found.shaded_by is not None
     assert found.shaded_by.label == "red green blue"
-    assert [token.text for token in found.passages[0].tokens if token.shade] == [" red", " blue"]
+    (passage,) = found.passages
+    assert [token for token, value in zip(passage.tokens, passage.values, strict=True) if value] == [" red", " blue"]
+    assert found.largest == max(passage.values)
 
 
 def test_a_conversation_is_told_by_whose_word_it_is(serving: Serving) -> None:
     asked = TextAsked(role=("user", "assistant", "user"), content=("a ship?", "a river.", "  "), text="not looked at")
     found = read(serving, asked)
-    told = {p.role: "".join(token.text for token in p.tokens).strip() for p in found.passages if p.role}
+    told = {p.role: "".join(p.tokens).strip() for p in found.passages if p.role}
     assert told == {"user": "a ship?", "assistant": "a river."}
     firsts = [p.first for p in found.passages]
     assert firsts == sorted(firsts)

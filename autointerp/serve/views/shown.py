@@ -1,9 +1,9 @@
-"""What several pages show: a feature on one line, its scores with intervals, and contexts with shaded tokens.
+"""What several pages show: a feature on one line, its scores with intervals, and contexts to shade.
 
 Nothing here is markup: texts are as they are, and a template escapes them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
@@ -12,7 +12,6 @@ from autointerp.contexts.render import shown_activations
 from autointerp.library.feature import Feature
 from autointerp.records import Context
 
-N_SHADES = 9
 _BEFORE, _BEHIND = 16, 10
 
 
@@ -38,34 +37,24 @@ class Chip(View):
     high: float | None = None
 
 
-class Token(View):
-    """A token of a text.
-
-    Attributes:
-        text: Its piece of the text; empty where it is a part of a character that a later one completes.
-        value: By which it is shaded; 0 where there is nothing.
-        shade: Of nine, the stronger the more; 0 for none.
-    """
-
-    text: str
-    value: float = 0.0
-    shade: int = 0
-
-
 class Snippet(View):
     """A context around its largest activation.
 
     Attributes:
         context_id: The context.
-        tokens: Some of its tokens.
-        max_activation: The largest, in the coder's own units.
+        tokens: Some of its tokens; joined without a separator they are its text.
+        activations: Of each, in the coder's own units.
+        max_activation: The largest.
+        peak: Offset of that among these tokens.
         cut_before: Whether tokens before them were left out.
         cut_behind: Whether tokens behind them were.
     """
 
     context_id: str
-    tokens: tuple[Token, ...]
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...]
     max_activation: float
+    peak: int
     cut_before: bool
     cut_behind: bool
 
@@ -104,7 +93,7 @@ class FeatureLine(View):
 
 def source_path(source_id: str) -> str:
     """The page of a source."""
-    model, _, source = source_id.rpartition("@")
+    model, _, source = source_id.partition("@")
     return f"/{quote(model, safe='')}/{quote(source, safe='')}"
 
 
@@ -122,27 +111,6 @@ def chips(scores: Mapping[str, float], intervals: Mapping[str, tuple[float, floa
     return tuple(found)
 
 
-def shade(value: float, largest: float) -> int:
-    """Which of the nine shades a value has; 0 for what is not above 0."""
-    if not (value > 0 and largest > 0):
-        return 0
-    return max(1, min(N_SHADES, round(N_SHADES * value / largest)))
-
-
-def tokens(texts: Sequence[str], values: Sequence[float], largest: float | None = None) -> tuple[Token, ...]:
-    """Tokens, each the stronger shaded the larger its value.
-
-    Args:
-        texts: Their pieces.
-        values: Of each.
-        largest: What is shaded most; the largest of the values where None.
-    """
-    most = max(values, default=0.0) if largest is None else largest
-    return tuple(
-        Token(text=text, value=value, shade=shade(value, most)) for text, value in zip(texts, values, strict=True)
-    )
-
-
 def snippet(context: Context, before: int = _BEFORE, behind: int = _BEHIND) -> Snippet:
     """A context's tokens around its peak.
 
@@ -152,11 +120,12 @@ def snippet(context: Context, before: int = _BEFORE, behind: int = _BEHIND) -> S
         behind: Tokens shown behind it, at most.
     """
     first, last = max(0, context.peak - before), min(len(context.tokens), context.peak + behind + 1)
-    values = [float(value) for value in shown_activations(context)[first:last]]
     return Snippet(
         context_id=context.context_id,
-        tokens=tokens(context.tokens[first:last], values, context.max_activation),
+        tokens=context.tokens[first:last],
+        activations=tuple(float(value) for value in shown_activations(context)[first:last]),
         max_activation=context.max_activation,
+        peak=context.peak - first,
         cut_before=first > 0,
         cut_behind=last < len(context.tokens),
     )

@@ -17,7 +17,7 @@ from autointerp.errors import SearchError, ServeError
 from autointerp.library.inspector import ContextInspector, FeatureActivation
 from autointerp.serve.serving import Serving
 from autointerp.serve.views.asked import Asked, OneOf, Whole, Written
-from autointerp.serve.views.shown import FeatureLine, Token, View, feature_line, tokens
+from autointerp.serve.views.shown import FeatureLine, View, feature_line
 
 LONGEST_TEXT = 20_000
 """In characters, of all messages together: what one page can show."""
@@ -93,12 +93,14 @@ class Passage(View):
     Attributes:
         role: Whose word it is; None for what the template adds, and in a plain text.
         first: Place of the first token.
-        tokens: Shaded by what they are ranked by: of all features the largest, or of the feature that is chosen.
+        tokens: Their pieces of the text.
+        values: By which each is shaded: of all features the largest, or that of the feature that is chosen.
     """
 
     role: str | None
     first: int
-    tokens: tuple[Token, ...]
+    tokens: tuple[str, ...]
+    values: tuple[float, ...]
 
 
 class TokenLine(View):
@@ -144,6 +146,7 @@ class TextRead(View):
         n_firing: Features that fire anywhere on it.
         notes: What is to be known of how it was read.
         passages: All of its tokens.
+        largest: The largest value by which a token is shaded.
         features: What ranks highest on the whole text.
         lines: Its first tokens, one by one.
         on_token: The token that was chosen.
@@ -155,6 +158,7 @@ class TextRead(View):
     n_firing: int
     notes: tuple[str, ...]
     passages: tuple[Passage, ...]
+    largest: float
     features: tuple[Fired, ...]
     lines: tuple[TokenLine, ...]
     on_token: OnToken | None
@@ -243,11 +247,13 @@ def _read(serving: Serving, found: ContextInspector, source: str, asked: TextAsk
         raise SearchError(f"there is no token {asked.token}", f"the text has tokens 0 to {len(texts) - 1}")
     top = found.top(asked.n, asked.over, asked.by)
     shading = None if asked.feature is None else serving.client.features.get(asked.feature, source)
-    shaded = tokens(texts, found.on_tokens(asked.by, asked.feature).tolist())
+    values = found.on_tokens(asked.by, asked.feature).tolist()
     passages, first = [], 0
-    for role, several in groupby(zip(roles, shaded, strict=True), key=lambda pair: pair[0]):
-        own = tuple(token for _, token in several)
-        passages.append(Passage(role=role, first=first, tokens=own))
+    for role, several in groupby(zip(roles, texts, values, strict=True), key=lambda of: of[0]):
+        own = list(several)
+        passages.append(
+            Passage(role=role, first=first, tokens=tuple(of[1] for of in own), values=tuple(of[2] for of in own))
+        )
         first += len(own)
     return TextRead(
         source_id=source,
@@ -255,6 +261,7 @@ def _read(serving: Serving, found: ContextInspector, source: str, asked: TextAsk
         n_firing=found.n_firing,
         notes=tuple(found.notes()),
         passages=tuple(passages),
+        largest=max(values, default=0.0),
         features=_fired(found, top),
         lines=tuple(_lines(found, asked)),
         on_token=None if asked.token is None else _on_token(found, asked.token, asked),
