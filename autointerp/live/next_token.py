@@ -8,18 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
-from torch import Tensor
+from torch import Tensor, nn
 
 from autointerp.errors import SubjectError
 from autointerp.live.edits import edited
 from autointerp.live.subject import LiveSubject
 from autointerp.records.live import Edit, Effect, TokenChange
 from autointerp.subject.limits import readable_tokens
-from autointerp.subject.logits import NoLogits, find_unembedding
+from autointerp.subject.logits import NoLogits, Unembedding, find_unembedding
 from autointerp.subject.model import Subject
 
 # Tokens that are sorted for each that is named: some show as nothing, and some as others do.
@@ -48,18 +49,46 @@ class OutputHead:
         return self.logits(hidden).log_softmax(dim=-1)
 
 
-def find_head(subject: Subject) -> OutputHead:
-    """The subject's language-model head.
+# Read out of the checkpoint once, as long as a model is loaded: all who ask share them.
+_UNEMBEDDINGS: WeakKeyDictionary[nn.Module, dict[str, Unembedding]] = WeakKeyDictionary()
+_HEADS: WeakKeyDictionary[nn.Module, dict[str, OutputHead]] = WeakKeyDictionary()
+
+
+def read_unembedding(subject: Subject, remedy: str) -> Unembedding:
+    """The subject's final norm and language-model head, as of `find_unembedding`; read once.
+
+    Args:
+        subject: The subject.
+        remedy: What to do where there is none.
 
     Raises:
         SubjectError: If it has none.
     """
-    unembedding = find_unembedding(subject)
-    if isinstance(unembedding, NoLogits):
-        raise SubjectError(
-            unembedding.reason,
-            "chats, next tokens, doses and attributions need a causal language model; all else goes on without",
-        )
+    known = _UNEMBEDDINGS.setdefault(subject.model, {})
+    if subject.family not in known:
+        found = find_unembedding(subject)
+        if isinstance(found, NoLogits):
+            raise SubjectError(found.reason, remedy)
+        known[subject.family] = found
+    return known[subject.family]
+
+
+def find_head(subject: Subject) -> OutputHead:
+    """The subject's language-model head; made once.
+
+    Raises:
+        SubjectError: If it has none.
+    """
+    known = _HEADS.setdefault(subject.model, {})
+    if subject.family not in known:
+        known[subject.family] = _make_head(subject)
+    return known[subject.family]
+
+
+def _make_head(subject: Subject) -> OutputHead:
+    unembedding = read_unembedding(
+        subject, "chats, next tokens, doses and attributions need a causal language model; all else goes on without"
+    )
     model: Any = subject.model
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     return OutputHead(unembedding.weights.float(), float(cap) if cap else None)

@@ -13,8 +13,11 @@ from autointerp.library.steer.answers import Sampling
 from autointerp.library.steer.auto import Steering, auto_steer
 from autointerp.library.steer.bench import Bench, Examples
 from autointerp.library.steer.choice import Limits
+from autointerp.library.steer.known_answers import _KNOWN
 from autointerp.library.steer.material import shipped_instructions, shipped_questions
 from autointerp.library.steer.settings import Settings
+from autointerp.live.generation.request import GenerationRequest
+from autointerp.live.generation.stream import Stream
 from tests.run.planted import FEATURES
 
 SHIP = 0
@@ -105,10 +108,35 @@ def test_the_receipt_is_told_as_a_table_as_markup_and_as_json(ship: Steering) ->
     assert "<td>steered</td>" in ship._repr_html_()
 
 
-def test_the_same_seed_gives_the_same_receipt(client: Client, ship: Steering) -> None:
-    again = steer(client, "talk about ships")
-    assert again.receipt == ship.receipt
-    assert again.edits == ship.edits
+def test_the_same_seed_gives_the_same_receipt_from_known_answers_and_anew(client: Client, ship: Steering) -> None:
+    known = steer(client, "talk about ships")
+    assert known.receipt == ship.receipt
+    assert known.edits == ship.edits
+    assert known.receipt.cost.n_answers == known.receipt.cost.n_generated == 0
+    assert known.receipt.cost.n_known >= ship.receipt.cost.n_answers
+    assert "0 answers (" in repr(known)
+    _KNOWN.pop(client.run.live.generator(client.sources()[0]))
+    anew = steer(client, "talk about ships").receipt
+    assert anew == ship.receipt
+    assert anew.cost.n_answers == ship.receipt.cost.n_answers > 0
+
+
+def test_plain_answers_are_generated_for_no_second_specification(
+    client: Client, ship: Steering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = client.run.live.generator(client.sources()[0])
+    edits, submit = list[int](), generator.submit
+
+    def record(request: GenerationRequest) -> Stream:
+        edits.append(len(request.edits))
+        return submit(request)
+
+    monkeypatch.setattr(generator, "submit", record)
+    river = steer(client, "the river")
+    assert river.receipt.plain_concept is not None
+    n_prompted = (river.receipt.n_choose + river.receipt.n_report) * bool(river.receipt.arms)
+    assert edits.count(0) == n_prompted, "those who are asked for it in words alone"
+    assert river.receipt.cost.n_known >= river.receipt.n_choose
 
 
 def test_what_no_feature_is_about_is_declined_before_anything_is_generated(client: Client) -> None:

@@ -1,5 +1,6 @@
 """The parts of steering to order, on the planted model, whose features promote the words that they are of."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import autointerp
 from autointerp import Client
 from autointerp.library.feature import FeatureGroup
 from autointerp.library.steer import controls
-from autointerp.library.steer.answers import Arm, Asker, Sampling
+from autointerp.library.steer.answers import Answers, Arm, Asker, Sampling, Spent
 from autointerp.library.steer.candidates import by_output, gather
+from autointerp.library.steer.known_answers import KnownAnswer, KnownAnswers, key_of
 from autointerp.library.steer.lens import Lens
 from autointerp.library.steer.material import shipped_questions
 from autointerp.library.steer.measures import Concept
@@ -18,9 +20,11 @@ from autointerp.library.steer.output_score import output_scores
 from autointerp.library.steer.prompts import Prompts
 from autointerp.library.steer.question_set import QuestionAsker
 from autointerp.live.edits import direction
+from autointerp.live.generation.request import GenerationRequest
+from autointerp.live.generation.stream import Stream
 from autointerp.live.next_token import find_head
 from autointerp.live.subject import LiveSubject
-from autointerp.records.live import Edit, Push, SourceEdits
+from autointerp.records.live import Edit, EditScope, Push, SourceEdits
 from tests.run.planted import COLOURS, DEAD, FEATURES
 
 SHIP, RIVER, COLOUR = 0, 1, 2
@@ -145,7 +149,78 @@ def test_answers_are_measured_by_prompt_in_every_arm(client: Client, live: LiveS
     assert steered.concept[1] > 0.9 > plain.concept[1]
     assert steered.repetition[1] == pytest.approx(2 / 3)
     assert 0 < steered.loss[1] < 0.2, "the plain model repeats what it reads"
-    assert (asker.spent.n_answers, asker.spent.n_generated) == (4, 24)
+    spent = asker.spent
+    assert (spent.n_answers, spent.n_generated, spent.n_known) == (3, 18, 1), "one of the four is another's"
+
+
+def test_what_was_answered_once_is_known_whatever_it_is_scored_by(
+    client: Client, live: LiveSubject, source_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, prompts, embedder = find_head(live.sources.subject), Prompts(live), client.run.embedder
+    generator = client.run.live.generator(client.sources()[0])
+    instructions = ["the window", "a piano"]
+    ids = tuple(prompts.instruction(text) for text in instructions)
+    towards = controls.source_edits(source_id, {SHIP: 1.5})
+    arms = [Arm("plain", ids, ((), ())), Arm("steered", ids, (towards, towards))]
+
+    def ask(what: str, seed: int) -> tuple[list[Answers], Spent]:
+        asker = Asker(generator, head, prompts, Concept(what, embedder), embedder, Sampling(6, 1.0, seed=seed))
+        return asker.ask(instructions, arms), asker.spent
+
+    first, spent = ask("ship", 91)
+    assert (spent.n_answers, spent.n_known) == (4, 0)
+    submitted, submit = list[GenerationRequest](), generator.submit
+
+    def record(request: GenerationRequest) -> Stream:
+        submitted.append(request)
+        return submit(request)
+
+    monkeypatch.setattr(generator, "submit", record)
+    again, spent = ask("ship", 91)
+    assert (spent.n_answers, spent.n_generated, spent.n_read, spent.n_known) == (0, 0, 0, 4)
+    other, _ = ask("piano", 91)
+    assert not submitted
+    for one, same, scored in zip(first, again, other, strict=True):
+        assert one.texts == same.texts == scored.texts
+        for name in ("concept", "loss", "repetition", "kept"):
+            assert np.array_equal(getattr(one, name), getattr(same, name)), name
+    assert first[1].concept.mean() > other[1].concept.mean()
+    ask("ship", 92)
+    assert len(submitted) == 4, "another seed's answers are others"
+
+
+def test_a_known_answer_is_told_by_all_that_it_depends_on(source_id: str) -> None:
+    base = GenerationRequest((1, 2), edits=controls.source_edits(source_id, {SHIP: 1.5}))
+    others: list[GenerationRequest] = [
+        replace(base, prompt=(1, 3)),
+        replace(base, edits=()),
+        replace(base, edits=controls.source_edits(source_id, {SHIP: 1.25})),
+        replace(base, edits=controls.source_edits("another", {SHIP: 1.5})),
+        replace(base, edits=controls.noise(source_id, 4, 1.0, 1, 0)[0]),
+        replace(base, edits=controls.noise(source_id, 4, 1.0, 1, 1)[0]),
+        replace(base, edits=controls.noise(source_id, 4, 2.0, 1, 1)[0]),
+        replace(base, scope=EditScope("generated")),
+        replace(base, max_new_tokens=7),
+        replace(base, temperature=0.5),
+        replace(base, top_p=0.5),
+        replace(base, seed=7),
+        replace(base, stop=("x",)),
+    ]
+    assert len({key_of(request) for request in [base, *others]}) == 1 + len(others)
+    assert key_of(replace(base, edits=controls.source_edits(source_id, {SHIP: 1.5}))) == key_of(base)
+
+
+def test_known_answers_take_no_more_memory_than_they_may() -> None:
+    answer = KnownAnswer((1, 2, 3), "one two three", 1.0)
+    kept = KnownAnswers(most_bytes=3 * answer.n_bytes)
+    for name in (b"a", b"b", b"c"):
+        kept.keep(name, answer)
+    assert kept.get(b"a") == answer
+    kept.keep(b"d", answer)
+    kept.keep(b"d", answer)
+    assert [name for name in (b"a", b"b", b"c", b"d") if kept.get(name)] == [b"a", b"c", b"d"], "asked for last"
+    kept.keep(b"long", KnownAnswer((1,) * 1000, "x", 1.0))
+    assert kept.get(b"long") is None, "it alone is more"
 
 
 def test_questions_are_asked_as_far_as_the_subject_can_read_them(live: LiveSubject, source_id: str) -> None:

@@ -1,5 +1,7 @@
 """The next token: what transformers' own causal model says, and how edits change it."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,3 +116,14 @@ def test_a_model_without_a_head_is_an_error_that_says_so(
     live = live_of(saved_model("bert"), saved_coder("standard"))
     with pytest.raises(SubjectError, match="a model of type bert has no language-model head"):
         find_head(live.sources.subject)
+
+
+def test_a_head_is_read_once_and_goes_with_its_model(planted: Planted) -> None:
+    live, other = live_of(planted.model, planted.coder), live_of(planted.model, planted.coder)
+    head = find_head(live.sources.subject)
+    assert find_head(live.sources.subject) is head
+    assert find_head(other.sources.subject) is not head
+    gone = weakref.ref(find_head(other.sources.subject).weights)
+    del other
+    gc.collect()
+    assert gone() is None

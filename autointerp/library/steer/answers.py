@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float64
 
 from autointerp.embedder import TextEmbedder
 from autointerp.identity import hash_key
+from autointerp.library.steer.known_answers import KnownAnswer, key_of, known_answers
 from autointerp.library.steer.measures import Concept, repetition
 from autointerp.library.steer.prompts import Prompts
 from autointerp.live.generation.generator import Generator
@@ -94,12 +95,14 @@ class Spent:
     Attributes:
         n_generated: Tokens generated.
         n_read: Tokens read without generating: prompts, answers whose loss is read, questions.
-        n_answers: Answers.
+        n_answers: Answers generated.
+        n_known: Answers that had been generated before, and were taken from there.
     """
 
     n_generated: int = 0
     n_read: int = 0
     n_answers: int = 0
+    n_known: int = 0
 
 
 class Asker:
@@ -134,7 +137,7 @@ class Asker:
         self.spent = Spent()
 
     def ask(self, instructions: Sequence[str], arms: Sequence[Arm]) -> list[Answers]:
-        """Have all arms answer.
+        """Have all arms answer; what was answered before is known (`known_answers`).
 
         Args:
             instructions: As they were written, by prompt; the same in all arms.
@@ -159,12 +162,25 @@ class Asker:
             for arm in arms
             for instruction, prompt, edits in zip(instructions, arm.prompts, arm.edits, strict=True)
         ]
-        generations = list(self._generate(requests))
+        answers, n = self._answers(requests), len(instructions)
+        return [self._measured(instructions, answers[i : i + n]) for i in range(0, n * len(arms), n)]
+
+    def _answers(self, requests: Sequence[GenerationRequest]) -> list[KnownAnswer]:
+        """Answers in order; each request is answered once, whoever asked it."""
+        keys, kept = [key_of(request) for request in requests], known_answers(self._generator)
+        found = {key: known for key in keys if (known := kept.get(key)) is not None}
+        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in found}
+        generations = list(self._generate(missing.values()))
         losses = self._losses([generation.token_ids for generation in generations])
-        n = len(instructions)
-        return [
-            self._measured(instructions, generations[i : i + n], losses[i : i + n]) for i in range(0, n * len(arms), n)
-        ]
+        for key, generation, loss in zip(missing, generations, losses.tolist(), strict=True):
+            found[key] = KnownAnswer(tuple(generation.token_ids), generation.text, loss)
+            kept.keep(key, found[key])
+        n_known = len(requests) - len(missing)
+        self.spent.n_known += n_known
+        if self._on_answer is not None:
+            for _ in range(n_known):
+                self._on_answer()
+        return [found[key] for key in keys]
 
     def _generate(self, requests: Iterable[GenerationRequest]) -> Iterable[Generation]:
         """Answers in order; as many requests are under way as the generator takes at once, and as many wait."""
@@ -194,19 +210,17 @@ class Asker:
         log_probs = token_log_probs(self._generator.live, self._head, readings)
         return np.array([-float(of.mean()) if of.size else np.nan for of in log_probs])
 
-    def _measured(
-        self, instructions: Sequence[str], generations: Sequence[Generation], losses: Float64[np.ndarray, " prompt"]
-    ) -> Answers:
-        texts = tuple(generation.text for generation in generations)
+    def _measured(self, instructions: Sequence[str], answers: Sequence[KnownAnswer]) -> Answers:
+        texts = tuple(answer.text for answer in answers)
         scores = self._concept.score(texts)
         vectors = self._embedder.embed([*texts, *instructions])
         kept = (vectors[: len(texts)] * vectors[len(texts) :]).sum(axis=1).astype(np.float64)
         return Answers(
             texts=texts,
-            tokens=tuple(generation.token_ids for generation in generations),
+            tokens=tuple(answer.token_ids for answer in answers),
             concept=scores.values,
             mentions=scores.mentions,
-            loss=losses,
-            repetition=np.array([repetition(generation.token_ids) for generation in generations]),
+            loss=np.array([answer.loss for answer in answers]),
+            repetition=np.array([repetition(answer.token_ids) for answer in answers]),
             kept=kept,
         )

@@ -166,6 +166,7 @@ def _receipt(bench: Bench, found: Found, swept: Swept | None, reported: Reported
             n_generated=spent.n_generated,
             n_read=spent.n_read + bench.questions.n_read,
             n_answers=spent.n_answers,
+            n_known=spent.n_known,
             n_questions=bench.questions.n_asked,
             seconds=seconds,
         ),

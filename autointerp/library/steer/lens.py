@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Float32, Int32
 
 from autointerp.errors import SubjectError
+from autointerp.live.next_token import read_unembedding
 from autointerp.live.subject import LiveSubject
 from autointerp.subject.logits import (
     ExtremeLogits,
@@ -16,7 +18,6 @@ from autointerp.subject.logits import (
     Unembedding,
     extreme_logits,
     find_projection,
-    find_unembedding,
     token_logits,
 )
 from autointerp.words import plain_word, stem
@@ -24,6 +25,8 @@ from autointerp.words import plain_word, stem
 N_TOKENS = 20
 """Of the lens, by which an output score goes."""
 _SAME_BEGINNING = 3
+# Tokens that are words, as long as a subject is loaded: each specification needs them.
+_WORDS: WeakKeyDictionary[LiveSubject, dict[str, dict[str, list[int]]]] = WeakKeyDictionary()
 _REMEDY = "steer features that write into the residual stream of a causal language model"
 
 
@@ -67,9 +70,14 @@ class Lens:
         found = self._words.get(word[:_SAME_BEGINNING], {})
         return tuple(i for text, ids in found.items() if text == word or stem(text) == wanted for i in ids)
 
-    @cached_property
+    @property
     def _words(self) -> dict[str, dict[str, list[int]]]:
         """Tokens that are words, by how they begin."""
+        if self.live not in _WORDS:
+            _WORDS[self.live] = self._read_words()
+        return _WORDS[self.live]
+
+    def _read_words(self) -> dict[str, dict[str, list[int]]]:
         live = self.live
         found: dict[str, dict[str, list[int]]] = {}
         for token_id in range(min(live.pieces.n_tokens, len(self._unembedding.weights))):
@@ -93,9 +101,6 @@ class Lens:
             raise SubjectError(projection.reason, _REMEDY)
         return projection
 
-    @cached_property
+    @property
     def _unembedding(self) -> Unembedding:
-        unembedding = find_unembedding(self.live.sources.subject)
-        if isinstance(unembedding, NoLogits):
-            raise SubjectError(unembedding.reason, _REMEDY)
-        return unembedding
+        return read_unembedding(self.live.sources.subject, _REMEDY)

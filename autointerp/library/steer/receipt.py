@@ -109,15 +109,17 @@ class Cost:
 
     Attributes:
         n_generated: Tokens generated.
-        n_answers: Answers.
+        n_answers: Answers generated.
+        n_known: Answers that had been generated before, for this specification or another, and were taken from there.
         n_read: Tokens read otherwise by the measurement: prompts, answers whose loss is read, questions. What finding
             doses and contrasts reads is not counted.
         n_questions: Questions asked, each time counted; the plain subject is asked once, as long as it is loaded.
         seconds: By the clock.
     """
 
-    n_generated: int
-    n_answers: int
+    n_generated: int = field(compare=False)
+    n_answers: int = field(compare=False)
+    n_known: int = field(compare=False)
     n_read: int = field(compare=False)
     n_questions: int = field(compare=False)
     seconds: float = field(compare=False)
@@ -206,7 +208,8 @@ class Receipt:
             lines.append(_told_questions(self.questions))
         lines.append(
             f"{self.n_choose} prompts to choose by, {self.n_report} others to report; {len(self.tried)} tries,"
-            f" {len(self.dropped)} candidates dropped; {self.cost.n_answers:,} answers,"
+            f" {len(self.dropped)} candidates dropped; {self.cost.n_answers:,} answers"
+            f"{f' ({self.cost.n_known:,} others known)' if self.cost.n_known else ''},"
             f" {self.cost.n_generated:,} tokens generated and {self.cost.n_read:,} read in {self.cost.seconds:.0f} s"
         )
         return "\n".join(lines)
