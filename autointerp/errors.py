@@ -27,11 +27,15 @@
     ├── StoreError                  the run's DuckDB file
     │   ├── NewerStoreError         written by a newer version of this program
     │   ├── StoreBusyError          another process holds the file for longer than we wait
-    │   └── UnknownFeatureError     no such feature in this store
+    │   ├── UnknownFeatureError     no such feature in this store
+    │   └── UnknownSourceError      no such source, or several and none is named
     ├── FilterError                 a filter on features is out of range, or asks for a score that no label has
     ├── SearchError                 a query or one of its options can't be answered
     ├── CompareError                there is nothing, or more than one thing, to compare
     ├── ExportError                 an export's file or options are wrong
+    ├── NoteError                   what somebody wrote about a feature can't be kept as it is
+    │   ├── UnknownNoteError        no such list, comment or label of one's own
+    │   └── NotesFileError          the file of notes can't be used
     ├── RunError                    the run folder
     │   └── RunMismatchError        the folder belongs to another configuration
     ├── ServeError                  the server can't start, or can't answer a request
@@ -226,6 +230,10 @@ class UnknownFeatureError(StoreError):
     """No such feature in this store."""
 
 
+class UnknownSourceError(StoreError):
+    """No such source, or several and none is named."""
+
+
 class FilterError(AutointerpError):
     """A filter on features is out of range, or asks for a score that no label has."""
 
@@ -240,6 +248,18 @@ class CompareError(AutointerpError):
 
 class ExportError(AutointerpError):
     """An export's file or options are wrong."""
+
+
+class NoteError(AutointerpError):
+    """What somebody wrote about a feature can't be kept as it is."""
+
+
+class UnknownNoteError(NoteError):
+    """There is no such list, comment or label of one's own."""
+
+
+class NotesFileError(NoteError):
+    """The file of notes can't be used."""
 
 
 class RunError(AutointerpError):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autointerp.records.live import ActivationHistograms, TextFirings
     from autointerp.records.on_texts import OnTexts
     from autointerp.run.live import LiveRun
+    from autointerp.store.notes.notes import Notes
 
 
 class Backend(Protocol):
@@ -35,6 +36,10 @@ class Backend(Protocol):
     @property
     def live(self) -> "LiveRun":
         """Its model, loaded when it is first asked."""
+
+    @property
+    def notes(self) -> "Notes":
+        """What people have written about its features."""
 
     def sources(self) -> list[SourceRecord]: ...
 

@@ -6,13 +6,15 @@ client = autointerp.open("runs/demo")
 print(client.features.search("error handling", top_k=5))
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autointerp.embedder import TextEmbedder
-from autointerp.errors import SearchError
+from autointerp.errors import SearchError, UnknownNoteError
 from autointerp.library.chat.chat import Chat
+from autointerp.library.feature import FeatureGroup
+from autointerp.library.lists import Lists, starred
 from autointerp.library.run import Run
 from autointerp.library.steered import SteeredFeatures
 from autointerp.library.variant import Variant
@@ -30,6 +32,7 @@ class Client:
         runs: The runs, each with its status, its typed queries and more.
         features: Search, neighbors, look-ups, and what features do on texts.
         chat: Answers of the runs' models, plain or as variants.
+        lists: Lists of features that people have made.
 
     Args:
         runs: One or more.
@@ -44,6 +47,7 @@ class Client:
         self.runs = tuple(runs)
         self.features = SteeredFeatures(self.runs)
         self.chat = Chat(self.runs)
+        self.lists = Lists(self.runs, self.features.lookup)
 
     @property
     def run(self) -> Run:
@@ -76,6 +80,40 @@ class Client:
               planted@0-res-12:1 'river' + 2 max
         """
         return Variant(self, source)
+
+    def starred(self) -> FeatureGroup:
+        """The features with a star, the one that got it last first.
+
+        Example:
+            >>> client.starred()
+            <FeatureGroup of no feature>
+        """
+        return starred(self.runs, self.features.lookup)
+
+    def delete_comment(self, comment_id: str) -> None:
+        """Take a comment away, beside whichever run it is kept.
+
+        Raises:
+            UnknownNoteError: If there is none of this id.
+
+        Example:
+            >>> client.delete_comment(client.features.get(1).comment("Not sure.").comment_id)
+        """
+        self._of_any(lambda run: run.notes.delete_comment(comment_id))
+
+    def _of_any(self, change: Callable[[Run], None]) -> None:
+        """Change a note that one of the runs has.
+
+        Raises:
+            UnknownNoteError: If none has it.
+        """
+        unknown = []
+        for run in self.runs:
+            try:
+                return change(run)
+            except UnknownNoteError as error:
+                unknown.append(error)
+        raise unknown[0]
 
     def sources(self) -> list[SourceRecord]:
         """The coders that the runs are about, each once.

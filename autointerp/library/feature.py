@@ -16,6 +16,7 @@ from autointerp.library.backend import Backend
 from autointerp.library.conditions import Comparable, Condition, FeatureName
 from autointerp.library.feature_facts import FeatureFacts, told_score
 from autointerp.library.html import features_html
+from autointerp.library.noted import NotedFeature
 from autointerp.library.percentiles import above_percentile
 from autointerp.library.trials import EVERY_TRIAL, LabelTrials, TrialChoice
 from autointerp.records import Context
@@ -32,7 +33,7 @@ _CONTEXTS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Feature(FeatureFacts, Comparable):
+class Feature(FeatureFacts, Comparable, NotedFeature):
     """A feature with its best label, that label's scores, and how sure they are; its run tells more.
 
     Attributes:

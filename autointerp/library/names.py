@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from autointerp.errors import StoreError, UnknownFeatureError
+from autointerp.errors import UnknownFeatureError, UnknownSourceError
 from autointerp.identity import FeatureKey, parse_feature_id
 from autointerp.library.backend import Backend
 from autointerp.library.feature import Feature, FeatureGroup
@@ -36,7 +36,7 @@ class Names:
 
         Raises:
             UnknownFeatureError: If it is no feature, or of another source than the one that is named.
-            StoreError: If there is no such source, or several and none is named.
+            UnknownSourceError: If there is no such source, or several and none is named.
         """
         return self._named(feature, source, self.homes)
 
@@ -58,7 +58,9 @@ class Names:
                 )
             of, index = parsed[0] or source or _only(homes), parsed[1]
         if of not in homes:
-            raise StoreError(f"there is no source {shown(of)} here", f"there are {', '.join(homes) or 'none yet'}")
+            raise UnknownSourceError(
+                f"there is no source {shown(of)} here", f"there are {', '.join(homes) or 'none yet'}"
+            )
         return homes[of], of, index
 
     @property
@@ -74,7 +76,7 @@ class Names:
 def _only(homes: Mapping[str, Backend]) -> str:
     if len(homes) != 1:
         some = ", ".join(homes) or "none yet"
-        raise StoreError(
+        raise UnknownSourceError(
             f"there are several sources: {some}", "name one by source=, or the feature as model@source:index"
         )
     return next(iter(homes))

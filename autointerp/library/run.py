@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Self
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import AutointerpError, FilterError, SearchError
 from autointerp.identity import FeatureKey
-from autointerp.library.conditioning import ConditioningRun
 from autointerp.library.feature_view import FeatureView
+from autointerp.library.noted_run import NotedRun
 from autointerp.library.search_settings import SearchSettings
 from autointerp.library.trials import EVERY_TRIAL, LabelTrials, TrialChoice, read_trials
 from autointerp.library.whole_source import WholeSourceRun
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from autointerp.run.on_disk.kept import KeptWindows
 
 
-class Run(ConditioningRun, WholeSourceRun):
+class Run(NotedRun, WholeSourceRun):
     """One run folder; every method may be used while the run is going on.
 
     Attributes:

@@ -4,11 +4,13 @@
 |---|---|
 | 400 | what is asked makes no sense, or can't be answered |
 | 401, 403 | no key, or the wrong one; another host or site |
-| 404 | no such model, feature or path |
+| 404 | no such model, feature, note or path |
+| 409 | notes can't be kept: their file can't be written |
 | 413, 422 | a body that is too large, or of another shape; the latter is 400 under `/v1` |
 | 429 | too many wait; `Retry-After` says when to try again |
 | 500, 503 | the server's own trouble, which its log tells; the store is busy |
 | 504 | it took too long |
+| 507 | the server's disk is full |
 """
 
 import logging
@@ -25,8 +27,11 @@ from autointerp.errors import (
     AutointerpError,
     BusyError,
     CompareError,
+    DiskFullError,
     FilterError,
     GenerationError,
+    NoteError,
+    NotesFileError,
     SearchError,
     ServeError,
     StoreBusyError,
@@ -34,7 +39,9 @@ from autointerp.errors import (
     TimeLimitError,
     UnknownFeatureError,
     UnknownModelError,
+    UnknownNoteError,
     UnknownRunError,
+    UnknownSourceError,
 )
 from autointerp.serve.limits import ClientGoneError
 from autointerp.valid_text import valid_text, visible
@@ -44,9 +51,13 @@ _STATUS: Sequence[tuple[type[AutointerpError], int]] = (
     (UnknownModelError, 404),
     (UnknownRunError, 404),
     (UnknownFeatureError, 404),
+    (UnknownSourceError, 404),
     (BusyError, 429),
     (TimeLimitError, 504),
     (StoreBusyError, 503),
+    (UnknownNoteError, 404),
+    (NotesFileError, 409),
+    (NoteError, 400),
     (GenerationError, 400),
     (ServeError, 400),
     (SearchError, 400),
@@ -55,6 +66,7 @@ _STATUS: Sequence[tuple[type[AutointerpError], int]] = (
     (SubjectError, 400),
 )
 _OUR_OWN = HTTPException(500, "the server can't answer this: its log says why")
+_NO_ROOM = HTTPException(507, "the server's disk is full: what was there before is kept")
 _RETRY_AFTER_S = 2
 _LONGEST = 1_000
 _KINDS = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -99,6 +111,9 @@ def as_http(error: AutointerpError) -> HTTPException:
     """What a client is told of an error of ours."""
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     headers = {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503) else None
+    if isinstance(error, DiskFullError):
+        _LOG.error("%s", error)
+        return _NO_ROOM
     if status == 500:
         _LOG.error("%s", error)  # it may name the server's own files
         return _OUR_OWN

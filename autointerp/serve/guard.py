@@ -95,7 +95,10 @@ class Guard:
         if self._key is None:
             return True
         kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key):
+        keys = [given] if kind.lower() == "bearer" else []
+        # Neuronpedia's clients have theirs in a header of its own.
+        keys += headers.getlist("x-api-key")
+        if any(hmac.compare_digest(one.strip().encode("latin-1"), self._key) for one in keys):
             return True
         kept = cookie_parser(headers.get("cookie", "")).get(KEY_COOKIE, "")
         return hmac.compare_digest(kept.encode("latin-1", "replace"), key_cookie(self._key.decode()).encode())

@@ -14,6 +14,11 @@ def ask(address: str, path: str, body: Any = None, **options: Any) -> httpx.Resp
     return httpx.request(method, address + path, json=body, timeout=60, **options)
 
 
+def call(method: str, address: str, path: str, body: Any = None) -> httpx.Response:
+    """What a server answers to a request of another kind."""
+    return httpx.request(method, address + path, json=body, timeout=60)
+
+
 def told(response: httpx.Response, status: int) -> str:
     """The line of an error, in the shape of OpenAI's."""
     assert response.status_code == status, response.text

@@ -1,0 +1,1 @@
+"""What people write about features, beside the store."""
