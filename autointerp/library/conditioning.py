@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,15 +14,18 @@ from autointerp.records.on_texts import OnTexts
 
 if TYPE_CHECKING:
     from autointerp.library.contrast.result import Contrast
-    from autointerp.library.steer.conditional import AutoCondition
+    from autointerp.library.steer.conditional_receipt import AutoCondition
     from autointerp.live.read import Readable
+    from autointerp.run.own_texts import OwnTexts
 
 
 class ConditioningRun(AttributingRun):
     """A run whose features are read on texts of its own corpus."""
 
     def on_own_texts(self, features: Sequence[int], n: int, seed: int = 0, source_id: str | None = None) -> OnTexts:
-        """What some features do on blocks of different documents of the run's corpus, run anew.
+        """What some features do on blocks of different documents of the run's corpus.
+
+        They are run once, which may take minutes, and kept beside the run, of one seed a source, if it can be written.
 
         Args:
             features: Indices.
@@ -34,9 +38,13 @@ class ConditioningRun(AttributingRun):
             SubjectError: If the model or a coder can't be loaded any more or is another one.
             ShardError: If the corpus is not there any more, or damaged.
         """
-        from autointerp.run.own_texts import on_own_texts  # looking a feature up needs no torch
+        return self._own_texts.of(self.reader.source(source_id), features, n, seed)
 
-        return on_own_texts(self.live, self.reader.source(source_id), features, n, seed)
+    @cached_property
+    def _own_texts(self) -> "OwnTexts":
+        from autointerp.run.own_texts import OwnTexts  # looking a feature up needs no torch
+
+        return OwnTexts(self.live)
 
 
 class ConditioningFeatures(AttributingFeatures, ABC):

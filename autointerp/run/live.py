@@ -102,6 +102,23 @@ class LiveRun:
         return self._session.blocks
 
     @property
+    def fingerprint(self) -> str:
+        """Of the run's model, coders and corpus, and of the settings that they were read with.
+
+        Raises:
+            RunError: As of `of_source`.
+        """
+        return self._session.contexts_fingerprint
+
+    def kept_file(self, source_id: str, name: str) -> Path:
+        """A file beside the run, for what of a source can be computed again.
+
+        Raises:
+            RunError: As of `of_source`.
+        """
+        return self._session.folder.pool_file(source_id, name)
+
+    @property
     def seed(self) -> int:
         """Of the run's pipeline."""
         return self._session.pipeline.seed

@@ -4,7 +4,8 @@ runs/NAME/
   run.json          the resolved pipeline and the settings that decide its contexts
   corpus/           token blocks in shards; manifest.json is written last
   collect/SOURCE/   one file a shard, then collected.safetensors
-  pool/SOURCE/      embeddings of the pool's windows, so that they are embedded once; made anew if removed
+  pool/SOURCE/      embeddings of the pool's windows, and firings on texts that conditions are chosen on, so that they
+                    are computed once; made anew if removed
   calibration.json  how often the judge errs, where `autointerp calibrate` counted it
   store.duckdb      everything else
   journal.sqlite    paid answers, by request; beside it journal.sqlite.batches, held by who asks by batches
@@ -70,7 +71,7 @@ class RunFolder:
         return (self.collect / "finished").exists() and kept == n_sources
 
     def pool_file(self, source_id: str, windows: str) -> Path:
-        """The embeddings of windows of one source's pool: `tiles` or `peaks`."""
+        """The embeddings of windows of one source's pool, `tiles` or `peaks`, or what else of it is computed once."""
         return self.path / "pool" / source_id.rpartition("@")[2] / f"{windows}.safetensors"
 
     @property
