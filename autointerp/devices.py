@@ -40,6 +40,11 @@ def find_device(name: str, key: str = "subject.device") -> torch.device:
     return device
 
 
+def n_gpus() -> int:
+    """GPUs of this machine."""
+    return torch.cuda.device_count()
+
+
 def free_memory(device: torch.device) -> int | None:
     """Bytes that can still be had on a device; None where it does not tell (macOS).
 

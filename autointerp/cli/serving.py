@@ -4,6 +4,7 @@ As in `main`, what a command needs is imported inside it.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,13 @@ def serve(
     longest_answer: Annotated[int, typer.Option(min=1, metavar="TOKENS", help="who asks for more gets so many")] = 2048,
     n_waiting: Annotated[int, typer.Option(min=0, metavar="N", help="requests that may wait; more are refused")] = 64,
     seconds: Annotated[float, typer.Option(min=0.1, metavar="S", help="that a request may take")] = 300.0,
+    ray: Annotated[bool, typer.Option("--ray", help="have the model in several processes, on Ray Serve")] = False,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="with --ray: how many; one a GPU where unset")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="with --ray: of a cluster; else Ray is started here")
+    ] = None,
 ) -> None:
     """Serve pages to look at features, and answer clients over HTTP: Goodfire's and OpenAI's."""
     from autointerp.library.client import open
@@ -53,15 +61,26 @@ def serve(
         )
     hosts = {host, "127.0.0.1", "::1", "localhost", *(allow_host or [])} if is_private else None
     limits = Limits(n_waiting=n_waiting, seconds=seconds, longest_prompt=longest_prompt, longest_answer=longest_answer)
-    serving = Serving(client, limits, aliases)
-    for trouble in serving.warm():
-        typer.echo(trouble, err=True)
-    serve_app(
-        make_app(serving, Access(hosts, key)),
-        host,
-        port,
-        lambda at: typer.echo(f"Pages and APIs at {at}"),
-    )
+    if not ray and (replicas is not None or ray_address is not None):
+        raise ServeError("--replicas and --ray-address are of a server on Ray", "add --ray, or leave them away")
+
+    def answer(serving: Serving, troubles: Iterable[str]) -> None:
+        for trouble in troubles:
+            typer.echo(trouble, err=True)
+        serve_app(make_app(serving, Access(hosts, key)), host, port, lambda at: typer.echo(f"Pages and APIs at {at}"))
+
+    if not ray:
+        serving = Serving(client, limits, aliases)
+        answer(serving, serving.warm())
+        return
+    from autointerp.serve.deployment import deployed
+    from autointerp.serve.replica import Served
+    from autointerp.serve.spread import SpreadServing
+
+    served = Served(tuple(str(run.absolute()) for run in runs), str(Path.cwd()), limits, aliases)
+    with deployed(served, replicas, ray_address) as having:
+        spread = SpreadServing(client, limits, aliases, having)
+        answer(spread, [*spread.warm_store(), *having.troubles()])
 
 
 def _key(file: Path | None) -> str | None:

@@ -5,6 +5,7 @@ whole events; for the same clients the text `data: ` does not stand in it as it 
 """
 
 import json
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -48,13 +49,13 @@ class ChatAsked(Shape):
     seed: int | None = None
     stop: Text | list[Text] | None = None
 
-    def begin(self, knows: Knows, source: str, seed: int | None) -> ChatStream:
+    def begin(self, knows: Knows, source: str, seed: int) -> ChatStream:
         """Ask for an answer.
 
         Args:
             knows: What answers.
             source: The model's source.
-            seed: From 0; None for any.
+            seed: From 0.
         """
         return knows.client.chat.completions.create(
             conversation(self.messages),
@@ -80,16 +81,15 @@ class Beginning:
     Attributes:
         asked: The request.
         source: The model's source.
-        answer: Of several answers, which: each is drawn by a seed of its own, those that follow the request's.
+        seed: By which it is drawn: begun once more, the answer is the same.
     """
 
     asked: ChatAsked
     source: str
-    answer: int = 0
+    seed: int
 
     def __call__(self, knows: Knows) -> ChatStream:
-        seed = None if self.asked.seed is None else (self.asked.seed + self.answer) % _SEEDS
-        return self.asked.begin(knows, self.source, seed)
+        return self.asked.begin(knows, self.source, self.seed)
 
 
 def conversation(messages: Iterable[Message]) -> list[dict[str, Any]]:
@@ -109,13 +109,14 @@ def conversation(messages: Iterable[Message]) -> list[dict[str, Any]]:
 
 
 def beginnings(serving: Serving, asked: ChatAsked, n: int = 1) -> list[Beginning]:
-    """What begins answers to a request.
+    """What begins answers to a request, each by a seed of its own: the request's, or any, and those that follow it.
 
     Raises:
         UnknownModelError: If it names no model that is served.
     """
     source = serving.names.source(asked.model)
-    return [Beginning(asked, source, answer) for answer in range(n)]
+    seed = secrets.randbelow(_SEEDS) if asked.seed is None else asked.seed
+    return [Beginning(asked, source, (seed + answer) % _SEEDS) for answer in range(n)]
 
 
 async def streamed(

@@ -9,19 +9,18 @@
 import asyncio
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from starlette.requests import Request
-
 from autointerp.errors import AutointerpError, TimeLimitError
 from autointerp.library.chat.completions import ChatStream
 from autointerp.library.chat.replies import ChatCompletionChunk, HeldCondition
 from autointerp.serve.knows import Begin, Knows
-from autointerp.serve.limits import ClientGoneError, Limits, Line, disconnected
+from autointerp.serve.limits import ClientGoneError, Limits, Line, Waiting, disconnected
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,8 +64,44 @@ class _Writer:
             stream.close()
 
 
-class Chats:
-    """The line of answers.
+class Answering(ABC):
+    """Where answers are written."""
+
+    @property
+    @abstractmethod
+    def n_taken(self) -> int:
+        """Answers under way, and those that wait."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Begin nothing more."""
+
+    @abstractmethod
+    def pieces(self, request: Waiting, begins: Sequence[Begin]) -> AsyncGenerator[Piece]:
+        """The pieces of one answer, or several, as they come, for as long as the client of a request waits for them.
+
+        Raises:
+            BusyError: If too many wait.
+            TimeLimitError: If it takes too long.
+            ClientGoneError: If the client is gone.
+            AutointerpError: As of `begins`.
+        """
+
+    async def whole(self, request: Waiting, begins: Sequence[Begin]) -> list[ChatCompletionChunk]:
+        """Whole answers: of each its last piece, with all that was said, and all that happened.
+
+        Raises:
+            As `pieces`.
+        """
+        given: list[list[ChatCompletionChunk]] = [[] for _ in begins]
+        async with aclosing(self.pieces(request, begins)) as pieces:
+            async for answer, chunk in pieces:
+                given[answer].append(chunk)
+        return [joined(chunks) for chunks in given]
+
+
+class Chats(Answering):
+    """The line of answers that this process writes.
 
     Args:
         knows: What answers.
@@ -78,15 +113,14 @@ class Chats:
         self._knows = knows
         self._seconds = limits.seconds
 
-    async def pieces(self, request: Request, begins: Sequence[Begin]) -> AsyncGenerator[Piece]:
-        """The pieces of one answer, or several, as they come, for as long as the client of a request waits for them.
+    @property
+    def n_taken(self) -> int:
+        return self.line.n_taken
 
-        Raises:
-            BusyError: If too many wait.
-            TimeLimitError: If it takes too long.
-            ClientGoneError: If the client is gone.
-            AutointerpError: As of `begins`.
-        """
+    def close(self) -> None:
+        self.line.close()
+
+    async def pieces(self, request: Waiting, begins: Sequence[Begin]) -> AsyncGenerator[Piece]:
         loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[int, ChatCompletionChunk | None]]()
 
         def give(answer: int, chunk: ChatCompletionChunk | None) -> None:
@@ -134,18 +168,6 @@ class Chats:
             raise TimeLimitError(f"no whole answer in {self._seconds:g} s", "ask for fewer tokens, or later")
         finally:
             given.cancel()
-
-    async def whole(self, request: Request, begins: Sequence[Begin]) -> list[ChatCompletionChunk]:
-        """Whole answers: of each its last piece, with all that was said, and all that happened.
-
-        Raises:
-            As `pieces`.
-        """
-        given: list[list[ChatCompletionChunk]] = [[] for _ in begins]
-        async with aclosing(self.pieces(request, begins)) as pieces:
-            async for answer, chunk in pieces:
-                given[answer].append(chunk)
-        return [joined(chunks) for chunks in given]
 
 
 def joined(chunks: Sequence[ChatCompletionChunk]) -> ChatCompletionChunk:

@@ -8,7 +8,7 @@
 | 409 | notes can't be kept: their file can't be written |
 | 413, 422 | a body that is too large, or of another shape; the latter is 400 under `/v1` |
 | 429 | too many wait; `Retry-After` says when to try again |
-| 500, 503 | the server's own trouble, which its log tells; the store is busy |
+| 500, 503 | the server's own trouble, which its log tells; the store is busy, or a replica is lost |
 | 504 | it took too long |
 | 507 | the server's disk is full |
 """
@@ -43,7 +43,7 @@ from autointerp.errors import (
     UnknownRunError,
     UnknownSourceError,
 )
-from autointerp.serve.limits import ClientGoneError
+from autointerp.serve.limits import ClientGoneError, ReplicaLostError
 from autointerp.valid_text import valid_text, visible
 
 _LOG = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ _STATUS: Sequence[tuple[type[AutointerpError], int]] = (
     (BusyError, 429),
     (TimeLimitError, 504),
     (StoreBusyError, 503),
+    (ReplicaLostError, 503),
     (UnknownNoteError, 404),
     (NotesFileError, 409),
     (NoteError, 400),

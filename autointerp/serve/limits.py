@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from starlette.requests import Request
+from starlette.types import Message, Receive
 
-from autointerp.errors import BusyError, TimeLimitError
+from autointerp.errors import AutointerpError, BusyError, TimeLimitError
 
 T = TypeVar("T")
 
@@ -46,8 +46,28 @@ class Limits:
     false_alarms: float = 0.02
 
 
+class Waiting(Protocol):
+    """Who waits for an answer: a request, whose next message tells that its client is gone."""
+
+    @property
+    def receive(self) -> Receive: ...
+
+
+class Patient:
+    """Waits for as long as it is not cancelled."""
+
+    async def receive(self) -> Message:
+        """Never."""
+        never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        return await never
+
+
 class ClientGoneError(ConnectionError):
     """Nobody waits for the answer any more."""
+
+
+class ReplicaLostError(AutointerpError):
+    """The process that answered is gone, and what it began can't be gone on with."""
 
 
 class Line:
@@ -67,7 +87,7 @@ class Line:
         self._lock = threading.Lock()
         self.n_taken = 0
 
-    async def answer(self, request: Request, work: Callable[[], T]) -> T:
+    async def answer(self, request: Waiting, work: Callable[[], T]) -> T:
         """Do some work in a thread, for as long as the client of a request waits for it.
 
         Raises:
@@ -112,7 +132,7 @@ class Line:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-async def disconnected(request: Request) -> None:
+async def disconnected(request: Waiting) -> None:
     """Wait until the client of a request, whose body was read, is gone."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -4,14 +4,12 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TypeVar
 
-from starlette.requests import Request
-
 from autointerp.errors import AutointerpError
 from autointerp.library.client import Client
 from autointerp.live.generation.request import GenerationLimits
-from autointerp.serve.chats import Chats
+from autointerp.serve.chats import Answering, Chats
 from autointerp.serve.knows import Question
-from autointerp.serve.limits import Limits, Line
+from autointerp.serve.limits import Limits, Line, Waiting
 from autointerp.serve.names import Names
 
 T = TypeVar("T")
@@ -37,14 +35,14 @@ class Serving:
         self.names = Names(client, aliases)
         self.store = Line("store", _STORE_THREADS, limits)
         self.model = Line("model", 1, limits)
-        self.chats = Chats(self, limits)
+        self.chats: Answering = Chats(self, limits)
         self.steering = Line("steering", 1, limits)
         for run in client.runs:
             run.live.limits = GenerationLimits(
                 longest_prompt=limits.longest_prompt, n_waiting=limits.n_chats, seconds=limits.seconds
             )
 
-    async def ask(self, request: Request, question: Question[T]) -> T:
+    async def ask(self, request: Waiting, question: Question[T]) -> T:
         """Have what runs the model answer a question, in its turn.
 
         Raises:
@@ -52,7 +50,7 @@ class Serving:
         """
         return await self.model.answer(request, partial(question, self))
 
-    async def ask_for_minutes(self, request: Request, question: Question[T]) -> T:
+    async def ask_for_minutes(self, request: Waiting, question: Question[T]) -> T:
         """Have a question answered that takes minutes, in a line of such.
 
         Raises:
@@ -66,12 +64,29 @@ class Serving:
         Yields:
             One line for each trouble.
         """
+        yield from self.warm_store()
+        yield from self.warm_model()
+
+    def warm_store(self) -> Iterator[str]:
+        """As `warm`, for what runs no model.
+
+        Yields:
+            As `warm`.
+        """
         try:
             self.client.features.search("a", 1)
         except AutointerpError as error:
             yield f"search is not served: {error.problem}"
         for source in self.names.sources:
             self.names.uuids(source)
+
+    def warm_model(self) -> Iterator[str]:
+        """As `warm`, for the models.
+
+        Yields:
+            As `warm`.
+        """
+        for source in self.names.sources:
             try:
                 self.client.features.inspect("a", source=source)
             except AutointerpError as error:
@@ -86,5 +101,5 @@ class Serving:
         """Begin nothing more."""
         self.store.close()
         self.model.close()
-        self.chats.line.close()
+        self.chats.close()
         self.steering.close()

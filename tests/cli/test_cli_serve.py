@@ -47,6 +47,7 @@ def test_what_it_refuses(
     assert "holds no key" in complaint(capsys, "serve", run, "--api-key-file", os.devnull)
     assert "there is no " in complaint(capsys, "serve", run, "--api-key-file", str(tmp_path / "key"))
     assert "write it as NAME=model@source" in complaint(capsys, "serve", run, "--alias", "gpt")
+    assert "are of a server on Ray" in complaint(capsys, "serve", run, "--replicas", "2")
     assert "there is no model 'moon' here" in complaint(capsys, "serve", run, "--alias", "gpt=moon")
 
 

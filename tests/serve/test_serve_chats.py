@@ -261,11 +261,11 @@ def test_a_client_that_goes_away_in_the_middle_frees_its_place_at_once(serving: 
         with httpx.stream("GET", at + "/slow", timeout=60) as response:
             pieces = response.iter_raw()  # let go of, it would close the connection
             assert b"piano" in next(pieces)
-            assert other.chats.line.n_taken == 1
-        wait_until(lambda: other.chats.line.n_taken == 0)
+            assert other.chats.n_taken == 1
+        wait_until(lambda: other.chats.n_taken == 0)
         with pytest.raises(httpx.ReadTimeout):
             httpx.get(at + "/slow/whole", timeout=0.5)
-        wait_until(lambda: other.chats.line.n_taken == 0)
+        wait_until(lambda: other.chats.n_taken == 0)
         assert not go_on.is_set()
         go_on.set()
         assert httpx.get(at + "/slow/whole", timeout=60).json()["choices"][0]["delta"]["content"] == " piano" * 8
@@ -276,7 +276,7 @@ def test_answers_that_take_too_long_end_with_an_error_before_and_amid_a_stream(s
         assert "no whole answer in 1 s" in told(httpx.get(at + "/slow/whole", timeout=60), 504)
         *_, last = httpx.get(at + "/slow", timeout=60).text.strip().split("\n\n")
         assert json.loads(last.removeprefix("data: "))["error"]["code"] == 504
-        wait_until(lambda: other.chats.line.n_taken == 0)
+        wait_until(lambda: other.chats.n_taken == 0)
 
 
 def test_more_chats_than_places_wait_and_more_than_may_wait_are_refused(serving: Serving) -> None:
@@ -287,7 +287,7 @@ def test_more_chats_than_places_wait_and_more_than_may_wait_are_refused(serving:
         ]
         for asker in askers:
             asker.start()
-        wait_until(lambda: other.chats.line.n_taken == 2)
+        wait_until(lambda: other.chats.n_taken == 2)
         assert "requests wait for the chat" in told(ask(at, CHAT, {"messages": RIVER}), 429)
         go_on.set()
         for asker in askers:
