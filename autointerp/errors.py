@@ -39,7 +39,9 @@
     ├── RunError                    the run folder
     │   └── RunMismatchError        the folder belongs to another configuration
     ├── ServeError                  the server can't start, or can't answer a request
-    │   └── UnknownModelError       no source that is served has this name
+    │   ├── UnknownModelError       no source that is served has this name
+    │   └── UnknownRunError         no run that is served has this name
+    ├── RemoteError                 a server can't be reached, or answers otherwise than it should
     ├── FileError                   a file or folder can't be used, whatever it was to be used for
     └── DiskFullError               no space left where the run is written
 
@@ -280,6 +282,10 @@ class UnknownModelError(ServeError):
 
 class UnknownRunError(ServeError):
     """No run that is served has this name."""
+
+
+class RemoteError(AutointerpError):
+    """A server that runs are asked of can't be reached, or answers otherwise than it should."""
 
 
 class FileError(AutointerpError):

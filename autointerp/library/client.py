@@ -158,14 +158,19 @@ class Client:
         return f"Client of {runs[0]}" if len(runs) == 1 else "\n  ".join(["Client of", *runs])
 
 
-def open(runs: str | Path | Sequence[str | Path], embedder: TextEmbedder | None = None) -> Client:
+def open(
+    runs: str | Path | Sequence[str | Path], embedder: TextEmbedder | None = None, *, api_key: str | None = None
+) -> Client:
     """Open a run, or several, to search, look features up, and ask what they do.
 
     Args:
-        runs: A run folder, or several.
-        embedder: For queries; by default the one of the runs' pipelines, loaded at the first query.
+        runs: A run folder, or several; or the address of a server that has them, `http://127.0.0.1:8000`.
+        embedder: For queries; by default the one of the runs' pipelines, loaded at the first query. A server has its
+            own.
+        api_key: What the server wants to be given; that of `AUTOINTERP_API_KEY` where None.
 
     Raises:
+        RemoteError: If nothing answers at the address, or something else.
         StoreError: If there is no run in a folder.
         SearchError: If no run is named, or runs are embedded by different models, whose relevances can't be compared.
 
@@ -173,9 +178,28 @@ def open(runs: str | Path | Sequence[str | Path], embedder: TextEmbedder | None 
         >>> autointerp.open("runs/demo").features.get(7).label
         'piano'
     """
+    if isinstance(runs, str) and is_address(runs):
+        return _remote(runs, embedder, api_key)
     folders = [runs] if isinstance(runs, str | Path) or not isinstance(runs, Iterable) else list(runs)
     if wrong := [folder for folder in folders if not isinstance(folder, str | Path)]:
         raise SearchError(f"{wrong[0]!r} is no run folder", "give its path, or several in a list")
     if not folders:
         raise SearchError("no run is named", "give a run folder, or several")
+    if remote := [folder for folder in folders if isinstance(folder, str) and is_address(folder)]:
+        raise SearchError(f"{remote[0]} is an address, and stands in a list", "open it alone")
+    if api_key is not None:
+        raise SearchError("a key is given, and run folders want none", "leave api_key out, or give an address")
     return Client([Run(folder, embedder) for folder in folders])
+
+
+def is_address(run: str) -> bool:
+    """Whether a run is named by a server's address, not by its folder."""
+    return run.strip().lower().startswith(("http://", "https://"))
+
+
+def _remote(address: str, embedder: TextEmbedder | None, key: str | None) -> Client:
+    from autointerp.library.remote.run import open_runs  # a run folder needs no HTTP
+
+    if embedder is not None:
+        raise SearchError("an embedder is given, and queries are embedded at the server", "leave it out")
+    return Client(open_runs(address, key))

@@ -82,13 +82,15 @@ class Run(NotedRun, WholeSourceRun):
         return str(self.reader.path.parent)
 
     def __repr__(self) -> str:
-        return f"<Run {self.name}: {self._told()}>"
+        return f"<Run {self.name}: {self.told}>"
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path, TextEmbedder | None]]:
         # A copy in another process reads the run for itself.
         return type(self), (self.reader.path, self._embedder)
 
-    def _told(self) -> str:
+    @property
+    def told(self) -> str:
+        """What it holds, in words."""
         try:
             with self.reader.session() as reader:
                 n_labels, known = reader.n_labels(), reader.known_names()

@@ -43,6 +43,8 @@ from autointerp.errors import (
     UnknownRunError,
     UnknownSourceError,
 )
+from autointerp.library.remote.shapes import PATH
+from autointerp.library.remote.told import plain_error
 from autointerp.serve.limits import ClientGoneError, ReplicaLostError
 from autointerp.valid_text import valid_text, visible
 
@@ -103,13 +105,30 @@ def _of_http(request: Request, error: Exception) -> HTTPException:
         case RequestValidationError():
             return _unread(request, error.errors())
         case AutointerpError():
-            return as_http(error)
+            return as_http(error, whole=request.url.path.startswith(PATH))
         case _:
             return _OUR_OWN
 
 
-def as_http(error: AutointerpError) -> HTTPException:
-    """What a client is told of an error of ours."""
+class WholeError(HTTPException):
+    """An error that our own client raises as it was raised here.
+
+    Attributes:
+        plain: What JSON can hold of it.
+    """
+
+    def __init__(self, status: int, error: AutointerpError, headers: dict[str, str] | None) -> None:
+        super().__init__(status, f"{error.problem}: {error.remedy}", headers)
+        self.plain = plain_error(error)
+
+
+def as_http(error: AutointerpError, *, whole: bool = False) -> HTTPException:
+    """What a client is told of an error of ours.
+
+    Args:
+        error: The error.
+        whole: Whether it is our own client, which is told its class and parts, too.
+    """
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     headers = {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503) else None
     if isinstance(error, DiskFullError):
@@ -118,6 +137,8 @@ def as_http(error: AutointerpError) -> HTTPException:
     if status == 500:
         _LOG.error("%s", error)  # it may name the server's own files
         return _OUR_OWN
+    if whole:
+        return WholeError(status, error, headers)
     return HTTPException(status, f"{error.problem}: {error.remedy}", headers)
 
 
@@ -129,7 +150,8 @@ def refused(error: HTTPException) -> Response:
 def error_shape(error: HTTPException) -> dict[str, Any]:
     """An error as OpenAI's clients read it."""
     kind = _KINDS.get(error.status_code, "server_error" if error.status_code >= 500 else _KINDS[400])
-    return {"error": {"message": error_line(error), "type": kind, "param": None, "code": error.status_code}}
+    shape = {"message": error_line(error), "type": kind, "param": None, "code": error.status_code}
+    return {"error": {**shape, **error.plain} if isinstance(error, WholeError) else shape}
 
 
 def error_line(error: HTTPException) -> str:

@@ -1,0 +1,1 @@
+"""Runs that a server answers for: the same client, over HTTP."""

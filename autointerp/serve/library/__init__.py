@@ -1,0 +1,1 @@
+"""Our own wire format: what `autointerp.open("http://…")` asks, in the shapes of `library.remote`."""

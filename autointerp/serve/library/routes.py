@@ -1,0 +1,140 @@
+"""The routes that `autointerp.open("http://…")` asks: one for each question of `library.remote.calls`.
+
+`GET /api/library` says what answers, and which protocol it speaks; the questions stand under the protocol's version.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from autointerp.errors import UnknownRunError
+from autointerp.library.client import Client
+from autointerp.library.remote import calls
+from autointerp.library.remote.calls import Call
+from autointerp.library.remote.shapes import PATH, PROGRAM, PROTOCOL, Asked, Served, ServedRun
+from autointerp.library.run import Run
+from autointerp.serve.knows import Knows, Question
+from autointerp.serve.library import reading, stored
+from autointerp.serve.serving import Serving
+from autointerp.store.known import shown
+
+A = TypeVar("A", bound=Asked)
+R = TypeVar("R")
+Ask = Callable[[Run, Any], Any]
+JSON = "application/json"
+
+_STORED: Mapping[Call[Any, Any], Ask] = {
+    calls.FACTS: stored.facts,
+    calls.SEARCH: stored.search,
+    calls.RERANK: stored.rerank,
+    calls.NEIGHBORS: stored.neighbors,
+    calls.DESCRIBE: stored.describe,
+    calls.FEATURE: stored.feature,
+    calls.CONTEXTS: stored.contexts,
+    calls.TRIALS: stored.trials,
+    calls.STRONGEST: stored.strongest,
+    calls.STATUS: stored.status,
+    calls.SUMMARY: stored.score_summary,
+    calls.HISTOGRAMS: stored.histograms,
+}
+_READ: Mapping[Call[Any, Any], Ask] = {
+    calls.FIRINGS: reading.firings,
+    calls.ATTRIBUTION: reading.attribution,
+}
+_FOR_MINUTES: Mapping[Call[Any, Any], Ask] = {
+    calls.DOSES: reading.doses,
+    calls.ON_OWN_TEXTS: reading.on_own_texts,
+}
+
+
+def router(serving: Serving) -> APIRouter:
+    """The routes, over what is served."""
+    routes = APIRouter(prefix=PATH, tags=["Library"])
+    names = served_names(serving.client)
+
+    @routes.get("", response_model=Served, summary="What answers here")
+    async def served(request: Request) -> Any:
+        found = await serving.store.answer(request, partial(_served, serving.client))
+        return Response(found.model_dump_json(), media_type=JSON)
+
+    for of, ask in _STORED.items():
+        add(routes, of, names, partial(_stored, serving, ask, of))
+    for of, ask in _READ.items():
+        add(routes, of, names, partial(_asked, serving.ask, ask, of))
+    for of, ask in _FOR_MINUTES.items():
+        add(routes, of, names, partial(_asked, serving.ask_for_minutes, ask, of))
+    return routes
+
+
+def add(routes: APIRouter, call: Call[Any, Any], names: Mapping[str, int], answer: Callable[..., Any]) -> None:
+    """Add the route of a question.
+
+    Args:
+        routes: To which.
+        call: The question.
+        names: Places of the runs by their names.
+        answer: Gives its answer as JSON, of a request, a run's place and what is asked.
+    """
+
+    async def endpoint(request: Request, run: str, asked: Any) -> Response:
+        return Response(await answer(request, place_of(names, run), asked), media_type=JSON)
+
+    endpoint.__annotations__["asked"] = call.asked
+    routes.post(
+        f"/v{PROTOCOL}/runs/{{run}}/{call.path}",
+        response_model=call.model,
+        summary=call.told,
+        name=call.path,
+        operation_id=f"library-{call.path}",
+    )(endpoint)
+
+
+def served_names(client: Client) -> dict[str, int]:
+    """What runs are called: by the names of their folders, with a number where two have the same."""
+    names: dict[str, int] = {}
+    for place, run in enumerate(client.runs):
+        base = Path(run.name).name or "run"
+        name = next(n for k in range(1, len(client.runs) + 2) if (n := base if k == 1 else f"{base}-{k}") not in names)
+        names[name] = place
+    return names
+
+
+def place_of(names: Mapping[str, int], name: str) -> int:
+    """The place of a run.
+
+    Raises:
+        UnknownRunError: If none has this name.
+    """
+    if name not in names:
+        raise UnknownRunError(f"there is no run {shown(name)} here", f"runs are {', '.join(names) or 'none'}")
+    return names[name]
+
+
+def _served(client: Client) -> Served:
+    runs = [ServedRun(name=name, told=client.runs[place].told) for name, place in served_names(client).items()]
+    return Served(program=PROGRAM, version=version("autointerp"), protocol=PROTOCOL, runs=runs)
+
+
+async def _stored(serving: Serving, ask: Ask, call: Call[Any, Any], request: Request, run: int, asked: Asked) -> bytes:
+    return await serving.store.answer(request, partial(_written, ask, call, run, asked, serving))
+
+
+async def _asked(
+    line: Callable[[Request, Question[bytes]], Any],
+    ask: Ask,
+    call: Call[Any, Any],
+    request: Request,
+    run: int,
+    asked: Asked,
+) -> Any:
+    return await line(request, partial(_written, ask, call, run, asked))
+
+
+def _written(ask: Ask, call: Call[Any, Any], run: int, asked: Asked, knows: Knows) -> bytes:
+    """An answer as JSON; it is written where it is found, since the event loop has others to serve."""
+    return call.write(ask(knows.client.runs[run], asked))
