@@ -6,14 +6,12 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from autointerp.errors import UnknownRunError
-from autointerp.library.client import Client
 from autointerp.library.remote import calls
 from autointerp.library.remote.calls import Call
 from autointerp.library.remote.shapes import PATH, PROGRAM, PROTOCOL, Asked, Served, ServedRun
@@ -21,6 +19,7 @@ from autointerp.library.run import Run
 from autointerp.serve.knows import Knows, Question
 from autointerp.serve.library import reading, stored
 from autointerp.serve.serving import Serving
+from autointerp.serve.views.runs import named_runs
 from autointerp.store.known import shown
 
 A = TypeVar("A", bound=Asked)
@@ -55,11 +54,11 @@ _FOR_MINUTES: Mapping[Call[Any, Any], Ask] = {
 def router(serving: Serving) -> APIRouter:
     """The routes, over what is served."""
     routes = APIRouter(prefix=PATH, tags=["Library"])
-    names = served_names(serving.client)
+    names = served_names(serving)
 
     @routes.get("", response_model=Served, summary="What answers here")
     async def served(request: Request) -> Any:
-        found = await serving.store.answer(request, partial(_served, serving.client))
+        found = await serving.store.answer(request, partial(_served, serving))
         return Response(found.model_dump_json(), media_type=JSON)
 
     for of, ask in _STORED.items():
@@ -94,14 +93,9 @@ def add(routes: APIRouter, call: Call[Any, Any], names: Mapping[str, int], answe
     )(endpoint)
 
 
-def served_names(client: Client) -> dict[str, int]:
-    """What runs are called: by the names of their folders, with a number where two have the same."""
-    names: dict[str, int] = {}
-    for place, run in enumerate(client.runs):
-        base = Path(run.name).name or "run"
-        name = next(n for k in range(1, len(client.runs) + 2) if (n := base if k == 1 else f"{base}-{k}") not in names)
-        names[name] = place
-    return names
+def served_names(serving: Serving) -> dict[str, int]:
+    """Places of the runs by what the pages call them."""
+    return {name: place for place, name in enumerate(named_runs(serving))}
 
 
 def place_of(names: Mapping[str, int], name: str) -> int:
@@ -115,8 +109,8 @@ def place_of(names: Mapping[str, int], name: str) -> int:
     return names[name]
 
 
-def _served(client: Client) -> Served:
-    runs = [ServedRun(name=name, told=client.runs[place].told) for name, place in served_names(client).items()]
+def _served(serving: Serving) -> Served:
+    runs = [ServedRun(name=name, told=run.told) for name, run in named_runs(serving).items()]
     return Served(program=PROGRAM, version=version("autointerp"), protocol=PROTOCOL, runs=runs)
 
 
