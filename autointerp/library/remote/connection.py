@@ -9,6 +9,7 @@ import ipaddress
 import json
 import logging
 import os
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -58,6 +59,7 @@ class Connection:
             follow_redirects=False,
             trust_env=not is_here,
         )
+        self._close = weakref.finalize(self, self._http.close)  # whoever lets go of it leaves no connection open
 
     def _checked_key(self, given: str | None, *, is_here: bool) -> str | None:
         key = given or os.environ.get(KEY_VARIABLE) or None
@@ -142,7 +144,7 @@ class Connection:
 
     def close(self) -> None:
         """Let go of the server."""
-        self._http.close()
+        self._close()
 
     def _event(self, text: str) -> dict[str, Any]:
         try:
