@@ -25,4 +25,5 @@ def _lines_as_written(value: object) -> object:
 Share = Annotated[float | None, BeforeValidator(_nothing)]
 OneOf = Annotated[Text | None, BeforeValidator(_nothing)]
 Whole = Annotated[int | None, BeforeValidator(_nothing)]
+Texts = tuple[Text, ...]
 Written = Annotated[Text, BeforeValidator(_lines_as_written)]
