@@ -92,7 +92,7 @@ def test_nothing_named_is_no_trouble(serving: Serving) -> None:
 @pytest.mark.parametrize(
     ("asked", "line"),
     [
-        ({"a": "1", "b": "99"}, "there is no feature 99"),
+        ({"a": "1", "b": "99"}, "has no feature 99"),
         ({"a": "1", "b": "<script>"}, "<script>"),
         ({"of": "labels", "feature": "3"}, "has 0 labels"),
         ({"of": "labels", "feature": "1", "label": ["zz", "zz"]}, "has 0 labels 'zz'"),
