@@ -59,5 +59,6 @@ def make_app(serving: Serving, access: Access | None = None) -> FastAPI:
     app.include_router(openai.router(serving))
     app.include_router(notes.router(serving))
     app.include_router(library.router(serving))
+    app.include_router(pages.programs)
     app.include_router(pages.routes)  # last: their paths have places for any names
     return app

@@ -102,8 +102,6 @@ def test_any_text_is_read(serving: Serving, text: str) -> None:
     ("asked", "line"),
     [
         (TextAsked(text="ship " * 4_001), "the text has 20,005 characters"),
-        (TextAsked(text=TEXT, token=9_999), "there is no token 9999"),
-        (TextAsked(text=TEXT, token=-1), "there is no token -1"),
         (TextAsked(text=TEXT, feature=12), "feature 12"),
         (TextAsked(text=TEXT, source="nowhere"), "there is no model 'nowhere'"),
         (TextAsked(text=TEXT, by="percentile", over="frequency"), "no percentile"),
@@ -116,6 +114,11 @@ def test_what_makes_no_sense_is_told_in_one_line(serving: Serving, asked: TextAs
     assert "\n" not in str(error.value)
 
 
-def test_a_role_that_a_chat_does_not_have_is_refused() -> None:
+def test_a_token_that_a_shorter_text_no_longer_has_is_passed_over(serving: Serving) -> None:
+    assert read(serving, TextAsked(text=TEXT, token=9_999)).on_token is None
+
+
+@pytest.mark.parametrize("asked", [{"role": ("narrator",), "content": ("a",)}, {"token": -1}, {"by": "luck"}])
+def test_what_no_text_has_is_refused(asked: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        TextAsked.model_validate({"role": ("narrator",), "content": ("a",)})
+        TextAsked.model_validate(asked)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Query
 
+from autointerp.serve.pages import texts
 from autointerp.serve.pages.frame import Pages, add_page
 from autointerp.serve.serving import Serving
 from autointerp.serve.views.compare import compare_view
@@ -16,6 +17,7 @@ from autointerp.serve.views.search import SearchAsked, SearchView, search_view
 def add(pages: Pages) -> None:
     """Add them."""
     add_page(pages, "/search", "search.html", search, "Search")
+    texts.add(pages)
     add_page(pages, "/compare", "compare.html", compare, "Compare")
     add_page(pages, "/runs", "runs.html", runs, "Runs")
     add_page(pages, "/runs/{name}", "run.html", run)

@@ -41,12 +41,14 @@ class Pages:
         serving: What they ask.
         frame: Renders them.
         routes: Theirs, to which forms and files may be added.
+        programs: Those that answer programs with what a page says, where they need more than its JSON.
     """
 
     def __init__(self, serving: Serving) -> None:
         self.serving = serving
         self.frame = Frame()
         self.routes = APIRouter(route_class=PageRoute)
+        self.programs = APIRouter(tags=["pages"])
         self.routes.add_api_route("/static/{asked_hash}/{name:path}", self.frame.static.reply, include_in_schema=False)
 
     def add(self, path: str, template: str, view: Callable[..., Any], title: str | None = None) -> None:

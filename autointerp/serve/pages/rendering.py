@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from autointerp.serve.pages.headers import page_headers
 from autointerp.serve.pages.static_files import StaticFiles
-from autointerp.serve.pages.tokens import shaded, token_text
+from autointerp.serve.pages.tokens import shaded, step, token_text
 from autointerp.text_table import number, percent, shorten
 from autointerp.valid_text import visible
 
@@ -81,6 +81,7 @@ class Frame:
         self._environment.globals |= {
             "static": self.static.url,
             "shaded": shaded,
+            "step": step,
             "feature_url": feature_url,
             "source_url": source_url,
         }

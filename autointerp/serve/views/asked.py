@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from autointerp.serve.shapes import Text
 
@@ -24,6 +24,6 @@ def _lines_as_written(value: object) -> object:
 
 Share = Annotated[float | None, BeforeValidator(_nothing)]
 OneOf = Annotated[Text | None, BeforeValidator(_nothing)]
-Whole = Annotated[int | None, BeforeValidator(_nothing)]
+Place = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_nothing)]
 Texts = tuple[Text, ...]
 Written = Annotated[Text, BeforeValidator(_lines_as_written)]

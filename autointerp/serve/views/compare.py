@@ -109,8 +109,8 @@ def _closeness(run: Run, first: Feature, second: Feature) -> Iterator[Closeness]
     with run.reader.session() as reader:
         for space in reader.neighbor_spaces():
             for of in (first, second):
-                known = reader.neighbors(of.index, space, source_id=of.source_id)
-                near.setdefault(space, []).append({one.feature_index: one.similarity for one in known})
+                stored = reader.neighbors(of.index, space, source_id=of.source_id)
+                near.setdefault(space, []).append({one.feature_index: one.similarity for one in stored})
     if first.label is not None and second.label is not None:
         try:
             hits = run.neighbors(first.index, top_k=_NEIGHBORS, source_id=first.source_id)

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from autointerp.errors import SearchError, ServeError
+from autointerp.errors import ServeError
 from autointerp.library.inspector import ContextInspector, FeatureActivation
 from autointerp.serve.serving import Serving
-from autointerp.serve.views.asked import Asked, OneOf, Whole, Written
+from autointerp.serve.views.asked import Asked, OneOf, Place, Written
 from autointerp.serve.views.shown import FeatureLine, View, feature_line
 
 LONGEST_TEXT = 20_000
@@ -34,25 +34,32 @@ class TextAsked(Asked):
 
     Attributes:
         text: The text; where there are messages it is not looked at.
+        chat: Whether there are to be messages.
         role: Whose word each message is.
         content: The messages; empty ones are passed over.
         source: Whose features; the only one's where None.
         by: What features are ranked by.
         over: What of the tokens counts for the whole text.
-        token: A place whose features are told.
+        token: A place whose features are told; one that the text does not have is passed over.
         feature: A feature whose tokens are shaded.
         n: Features told of the whole text.
     """
 
     text: Written = ""
+    chat: bool = False
     role: tuple[Role, ...] = ()
     content: tuple[Written, ...] = ()
     source: OneOf = None
     by: Literal["surprise", "percentile", "activation"] = "surprise"
     over: Literal["max", "mean", "sum", "frequency"] = "max"
-    token: Whole = None
-    feature: Whole = None
+    token: Place = None
+    feature: Place = None
     n: Annotated[int, Field(ge=1, le=200)] = 30
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is anything to read."""
+        return bool(self.messages or self.text.strip())
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -225,7 +232,7 @@ def text_view(serving: Serving, kept: KeptTexts, asked: TextAsked) -> TextView:
         ServeError: If it is longer than a page can show.
         UnknownModelError: If there is no such source, or several and none is named.
         SubjectError: If the model can't be loaded or has no chat template, or the text can't be read.
-        SearchError: If there is no such token, or a ranking makes no sense.
+        SearchError: If a ranking makes no sense.
         UnknownFeatureError: If there is no such feature.
     """
     messages = asked.messages
@@ -233,7 +240,7 @@ def text_view(serving: Serving, kept: KeptTexts, asked: TextAsked) -> TextView:
     if n_characters > LONGEST_TEXT:
         raise ServeError(f"the text has {n_characters:,} characters", f"give at most {LONGEST_TEXT:,}")
     view = TextView(asked=asked, sources=tuple(serving.names.sources), read=None)
-    if not (messages or asked.text.strip()):
+    if not asked.is_any:
         return view
     source = serving.names.source(asked.source)
     name = repr(messages) if messages else asked.text
@@ -243,8 +250,7 @@ def text_view(serving: Serving, kept: KeptTexts, asked: TextAsked) -> TextView:
 
 def _read(serving: Serving, found: ContextInspector, source: str, asked: TextAsked) -> TextRead:
     texts, roles = found.firings.tokens, found.firings.roles or (None,) * len(found.firings.tokens)
-    if asked.token is not None and not 0 <= asked.token < len(texts):
-        raise SearchError(f"there is no token {asked.token}", f"the text has tokens 0 to {len(texts) - 1}")
+    token = asked.token if asked.token is not None and asked.token < len(texts) else None
     top = found.top(asked.n, asked.over, asked.by)
     shading = None if asked.feature is None else serving.client.features.get(asked.feature, source)
     values = found.on_tokens(asked.by, asked.feature).tolist()
@@ -264,7 +270,7 @@ def _read(serving: Serving, found: ContextInspector, source: str, asked: TextAsk
         largest=max(values, default=0.0),
         features=_fired(found, top),
         lines=tuple(_lines(found, asked)),
-        on_token=None if asked.token is None else _on_token(found, asked.token, asked),
+        on_token=None if token is None else _on_token(found, token, asked),
         shaded_by=None if shading is None else feature_line(shading),
     )
 

@@ -1,0 +1,87 @@
+"""The page of a text, and the same by a request of a program.
+
+The text stands in the page's address, so that it can be shared; one that is too long for that comes by POST.
+"""
+
+from typing import Annotated
+from urllib.parse import parse_qs, urlencode
+
+from fastapi import Query
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from autointerp.serve.guard import need_key
+from autointerp.serve.pages.frame import Pages, add_page, see_other
+from autointerp.serve.serving import Serving
+from autointerp.serve.views.text import KeptTexts, TextAsked, TextView, text_view
+
+_LONGEST_LINK = 2_000
+_MOST_FIELDS = 2_000
+_SEVERAL = ("role", "content")
+_ELSEWHERE = HTTPException(403, "pages of other sites may lead here, and have nothing read by the way")
+
+
+def add(pages: Pages) -> None:
+    """Add the page."""
+    kept = KeptTexts()
+
+    async def text(serving: Serving, request: Request, asked: Annotated[TextAsked, Query()]) -> TextView:
+        """Which features fire on which tokens of a text or a conversation."""
+        if not asked.is_any:
+            return text_view(serving, kept, asked)
+        need_key(request)
+        if (
+            request.headers.get("sec-fetch-site") == "cross-site"
+            and request.headers.get("sec-fetch-mode") != "navigate"
+        ):
+            raise _ELSEWHERE
+        return await serving.model.answer(request, lambda: text_view(serving, kept, asked))
+
+    async def sent(request: Request) -> Response:
+        asked = asked_by_form(await request.body())
+        link = link_of(asked)
+        if len(link) <= _LONGEST_LINK:
+            return see_other(link)
+        view = await text(pages.serving, request, asked)
+        return pages.frame.reply("text.html", request, view)
+
+    @pages.programs.post("/api/text", operation_id="read_text")
+    async def read(request: Request, asked: TextAsked) -> TextView:
+        """Which features fire on which tokens of a text or a conversation, of any length that a page can show."""
+        return await text(pages.serving, request, asked)
+
+    add_page(pages, "/text", "text.html", text, "Text")
+    pages.routes.add_api_route("/text", sent, methods=["POST"], include_in_schema=False)
+
+
+def link_of(asked: TextAsked) -> str:
+    """The page's address that asks for this, without what goes without saying."""
+    said = asked.model_dump(exclude_defaults=True)
+    fields = [(name, value) for name, values in said.items() for value in _each(values)]
+    return f"/text?{urlencode(fields)}" if fields else "/text"
+
+
+def asked_by_form(body: bytes) -> TextAsked:
+    """What a form asks for; of a field that comes several times the last counts.
+
+    Raises:
+        HTTPException: If the body is no form.
+        RequestValidationError: If it asks for what makes no sense.
+    """
+    try:
+        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError as error:
+        raise HTTPException(400, "the form can't be read: send it from its page") from error
+    said = {name: tuple(values) if name in _SEVERAL else values[-1] for name, values in fields.items()}
+    try:
+        return TextAsked.model_validate(said)
+    except ValidationError as error:
+        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]
+        raise RequestValidationError(faults) from error
+
+
+def _each(values: object) -> list[object]:
+    return list(values) if isinstance(values, tuple) else [str(values).lower() if values is True else values]
