@@ -300,7 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
-        live = live_subject(Path(folder), small=args.small)
+        live = live_subject(Path(folder), small=args.small, dtype=args.dtype)
         print(
             f"{'a small random model' if args.small else CHAT}, {args.threads} threads, load {os.getloadavg()[0]:.1f}\n"
         )

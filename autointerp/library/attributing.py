@@ -48,6 +48,7 @@ class AttributingFeatures(DosedFeatures, ABC):
         instead_of: str | int | None = None,
         measure: str = "log_prob",
         n_removed: int = 0,
+        n_steps: int = 0,
         source: str | None = None,
     ) -> Attribution:
         """Find which features, at which tokens, push one token of a text; docs/attribute.md goes on from here.
@@ -63,18 +64,19 @@ class AttributingFeatures(DosedFeatures, ABC):
             measure: What is pushed where there is no other: its `log_prob`, or its `logit`.
             n_removed: Of so many firings, those that push most by gradient times activation, it is measured what
                 happens without them, one by one.
+            n_steps: Of integrated gradients, each a pass forward and back; none where 0.
             source: The source; the only one where None.
 
         Raises:
             SubjectError: If the model has no language-model head, there is no such token, or nothing that counts stands
                 before it.
-            SearchError: If there is no such measure.
+            SearchError: If there is no such measure, or a number makes no sense.
 
         Example:
             >>> pushed = client.features.attribute("this is the ship on the river", 4, instead_of="river")
             >>> pushed.tokens[4], pushed.top(1)[0].position < 4
             (' on', True)
         """
-        asked = asked_token(index, instead_of, measure, n_removed)
+        asked = asked_token(index, instead_of, measure, n_removed, n_steps)
         run, of, _ = self._names.one("0", source)
         return Attribution(run.attribution(text, asked, of), lambda some: self.lookup(some, of))

@@ -18,9 +18,10 @@ from autointerp.text_table import shorten, table
 if TYPE_CHECKING:
     import pandas as pd
 
-PushedBy = Literal["gradient", "direct", "removed"]
+PushedBy = Literal["gradient", "integrated", "direct", "removed"]
 _SHOWN = 15
 _LABEL_WIDTH = 40
+_MOST_STEPS = 256
 _MEASURES: dict[str, Literal["log_prob", "logit"]] = {"log_prob": "log_prob", "logit": "logit"}
 
 
@@ -35,6 +36,7 @@ class AttributedFiring:
         activation: In the coder's own units.
         direct: Its direct effect; 0 before the last token, None where there is none to be told.
         gradient: Gradient times activation.
+        integrated: Integrated gradient; None where it was not asked for.
         removed: By how much the measure falls without it; None where that was not tried.
     """
 
@@ -44,6 +46,7 @@ class AttributedFiring:
     activation: float
     direct: float | None
     gradient: float
+    integrated: float | None
     removed: float | None
 
     def as_plain(self) -> dict[str, Any]:
@@ -57,6 +60,7 @@ class AttributedFiring:
             "activation": self.activation,
             "direct": self.direct,
             "gradient": self.gradient,
+            "integrated": self.integrated,
             "removed": self.removed,
         }
 
@@ -69,6 +73,7 @@ class AttributedFeature:
         feature: The feature, with its label.
         direct: Its direct effects' sum; None where there is none to be told.
         gradient: The sum of its gradients times activations.
+        integrated: The sum of its integrated gradients; None where they were not asked for.
         positions: Places of the tokens on which it fires.
         activations: Its activation on each.
     """
@@ -76,6 +81,7 @@ class AttributedFeature:
     feature: Feature
     direct: float | None
     gradient: float
+    integrated: float | None
     positions: tuple[int, ...]
     activations: tuple[float, ...]
 
@@ -159,7 +165,8 @@ class Attribution:
 
         Args:
             k: At most so many.
-            by: `gradient`, `direct`, or `removed`, for which so many have to have been taken out.
+            by: `gradient`, `direct`, `integrated` where it was asked for, or `removed`, for which so many have to have
+                been taken out.
 
         Raises:
             SearchError: If `k` or `by` makes no sense, or nothing is known of it.
@@ -170,12 +177,14 @@ class Attribution:
         found = self._features(self.record.feature[order].tolist())
         return [self._row(place, feature) for place, feature in zip(order, found, strict=True)]
 
-    def by_feature(self, k: int | None = 10, by: Literal["gradient", "direct"] = "gradient") -> list[AttributedFeature]:
+    def by_feature(
+        self, k: int | None = 10, by: Literal["gradient", "integrated", "direct"] = "gradient"
+    ) -> list[AttributedFeature]:
         """The features that push most at all tokens together, or hold back most.
 
         Args:
             k: At most so many; all where None.
-            by: `gradient` or `direct`.
+            by: `gradient` or `direct`, or `integrated` where it was asked for.
 
         Raises:
             SearchError: As `top`.
@@ -195,6 +204,7 @@ class Attribution:
                     feature=feature,
                     direct=None if of.of_direct is None else float(of.direct[own].sum()),
                     gradient=float(of.gradient[own].sum()),
+                    integrated=float(of.integrated[own].sum()) if of.n_steps else None,
                     positions=tuple(of.token[own].tolist()),
                     activations=tuple(of.activation[own].tolist()),
                 )
@@ -221,6 +231,8 @@ class Attribution:
             "value": of.value,
             "value_without_features": of.value_removed,
             "log_prob": of.log_prob,
+            "n_steps": of.n_steps,
+            "completeness_gap": of.completeness_gap,
             "of_direct": None if of.of_direct is None else _plain(of.of_direct),
             "of_gradient": _plain(of.of_gradient),
             "why_no_direct": of.why_no_direct,
@@ -237,6 +249,8 @@ class Attribution:
         if by == "direct" and of.why_no_direct is not None:
             raise SearchError(f"there is no direct effect: {of.why_no_direct}", "go by the gradient")
         values: Float64[np.ndarray, " firing"] = getattr(of, by)
+        if by == "integrated" and not of.n_steps:
+            raise SearchError("there are no integrated gradients", "ask for them: attribute(…, n_steps=8)")
         if by == "removed" and len(values) and np.isnan(values).all():
             raise SearchError("no firing was taken out", "ask for it: attribute(…, n_removed=20)")
         return values
@@ -251,6 +265,7 @@ class Attribution:
             activation=float(of.activation[place]),
             direct=None if of.of_direct is None else float(of.direct[place]),
             gradient=float(of.gradient[place]),
+            integrated=float(of.integrated[place]) if of.n_steps else None,
             removed=None if np.isnan(removed) else removed,
         )
 
@@ -268,7 +283,7 @@ class Attribution:
         }[of.measure]
         lines = [f"{told}: {of.value:.3f} at token {of.index}; {n:,} firings of {of.source_id} before it"]
         shown = self.top(_SHOWN) if n else []
-        has_removed = any(row.removed is not None for row in shown)
+        has_removed, has_integrated = any(row.removed is not None for row in shown), of.n_steps > 0
         rows = [
             [
                 str(row.feature.index),
@@ -277,17 +292,20 @@ class Attribution:
                 f"{row.activation:.3g}",
                 _signed(row.direct),
                 _signed(row.gradient),
+                *([_signed(row.integrated)] if has_integrated else []),
                 *([_signed(row.removed)] if has_removed else []),
             ]
             for row in shown
         ]
-        header = ["feature", "label", "token", "activation", "direct", "gradient", *(["removed"] * has_removed)]
+        header = ["feature", "label", "token", "activation", "direct", "gradient"]
+        header += ["integrated"] * has_integrated + ["removed"] * has_removed
         lines += table(header, rows, left=(0, 1, 2)) if rows else []
         lines += [f"… and {n - _SHOWN:,} more"] if n > _SHOWN else []
         lines += self._told_shares()
         lines.append(
             f"without any feature it would be {of.value_removed:.3f}, lower by {self.fall_without_features:.3f};"
             f" the gradients' sum says by {of.of_gradient.features:.3f}"
+            + (f", integrated by {of.integrated.sum():.3f} in {of.n_steps} steps" if has_integrated else "")
         )
         return "\n".join([*lines, *([f"no direct effect: {of.why_no_direct}"] if of.why_no_direct else [])])
 
@@ -307,19 +325,23 @@ class Attribution:
         return table(["comes from", "direct", "gradient"], rows)
 
 
-_COLUMNS = ["id", "index", "label", "position", "token", "activation", "direct", "gradient", "removed"]
+_COLUMNS = ["id", "index", "label", "position", "token", "activation", "direct", "gradient", "integrated", "removed"]
 
 
-def asked_token(index: SupportsIndex | str, instead_of: str | int | None, measure: str, n_removed: int) -> AskedToken:
+def asked_token(
+    index: SupportsIndex | str, instead_of: str | int | None, measure: str, n_removed: int, n_steps: int = 0
+) -> AskedToken:
     """What is asked of a text, checked as far as it can be without the model.
 
     Raises:
-        SearchError: If there is no such measure, or `n_removed` is no count.
+        SearchError: If there is no such measure, `n_removed` is no count, or `n_steps` is none or too many.
     """
     check_name(measure, _MEASURES, "measure", SearchError)
     if n_removed != 0 or isinstance(n_removed, bool):
         n_removed = check_count("n_removed", n_removed)
-    return AskedToken(index, instead_of, _MEASURES[measure], n_removed)
+    if n_steps != 0 or isinstance(n_steps, bool):
+        n_steps = check_count("n_steps", n_steps, _MOST_STEPS)
+    return AskedToken(index, instead_of, _MEASURES[measure], n_removed, n_steps)
 
 
 def _plain(shares: Shares) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Which features, at which tokens, push one token: their direct effect, and gradient times activation.
+"""Which features, at which tokens, push one token: direct effect, gradient times activation, integrated gradients.
 
 1. The model reads the text up to the token asked about, at once. The *measure* is the token's log-probability, its
    logit less the vocabulary's mean, or its logit less another token's.
@@ -6,11 +6,14 @@
    in one backward pass. The stream there is a leaf of its own, so what the coder leaves unexplained stays in it.
 3. *Gradient times activation* of a firing is that gradient, at its token, along what the feature writes there. It is of
    first order: norms, attention and MLPs above are taken as straight as they are at this text.
-4. The *direct effect* is what the feature writes to the residual stream of the token that predicts, taken by the final
+4. *Integrated gradients* (Sundararajan, Taly and Yan, 1703.01365; of features as Marks et al., 2403.19647) take the
+   gradient on the mean of the straight way from the stream without any feature to the stream as it is, along what the
+   feature writes. They add up to what all features together do, but for what few steps miss, which is told.
+5. The *direct effect* is what the feature writes to the residual stream of the token that predicts, taken by the final
    norm with its scale as it is, and by the head. At earlier tokens it is nought: what is written there gets to the
    token only through attention, which gradient times activation has and this has not.
-5. What remains is told in the same two ways: the coder's bias, its error, tokens on which no feature is read. Whether
-   first order holds is told by reading the text again, with all features taken out at once, or one firing alone.
+6. What remains is told by gradient and directly: the coder's bias, its error, tokens on which no feature is read.
+   Whether first order holds is told by reading the text again, with all features taken out at once, or one firing.
 """
 
 import operator
@@ -61,7 +64,7 @@ def attribute(live: LiveSubject, source_id: str, text: Readable, asked: AskedTok
         measure: Measure = asked.measure if instead_of is None else "difference"
         of = NextToken(head, read.token_ids[index], instead_of, measure)
         try:
-            return _attribute(live, source, read, index, of, asked.n_removed)
+            return _attribute(live, source, read, index, of, asked)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -71,7 +74,7 @@ def attribute(live: LiveSubject, source_id: str, text: Readable, asked: AskedTok
 
 
 def _attribute(
-    live: LiveSubject, source: Source, read: ReadText, index: int, of: NextToken, n_removed: int
+    live: LiveSubject, source: Source, read: ReadText, index: int, of: NextToken, asked: AskedToken
 ) -> TokenAttribution:
     token_ids = read.token_ids[: index + 1]
     framed, _, counted = live.framed([token_ids[:-1]], open_ended=True)
@@ -86,7 +89,11 @@ def _attribute(
         towards[-1] = _direct_gradient(source, reader, seen)
         direct = firings.along(towards)
         of_direct = _shares(firings, seen, direct, towards, float(seen.at_head @ seen.normed))
-    value_removed, removed = _remove(firings, reader, seen.value, gradient, n_removed)
+    value_removed, removed = _remove(firings, reader, seen.value, gradient, asked.n_removed)
+    integrated = np.full(gradient.shape, np.nan)
+    if asked.n_steps:
+        (taken_out,) = firings.written([torch.arange(len(gradient))], seen.where_written)
+        integrated = firings.along(reader.mean_gradient(taken_out, asked.n_steps))
     found = TokenAttribution(
         source_id=source.source_id,
         token_ids=tuple(token_ids),
@@ -103,9 +110,11 @@ def _attribute(
         activation=firings.activation.numpy().astype(np.float64),
         direct=direct,
         gradient=gradient,
+        integrated=integrated,
         removed=removed,
         of_direct=of_direct,
         of_gradient=of_gradient,
+        n_steps=asked.n_steps,
         why_no_direct=why_no_direct,
     )
     if not (np.isfinite(found.activation).all() and np.isfinite([*gradient, found.value, found.value_removed]).all()):

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
@@ -115,30 +116,43 @@ class Reader:
 
     def gradient(self) -> Gradient:
         """Read it as it is, and take the measure back to where the coder writes."""
-        leaf: list[Tensor] = []
-
-        def hold(hidden: Tensor) -> Tensor:
-            # What is below needs no gradient: it is only that of the layers above.
-            leaf.append(hidden.detach().requires_grad_())
-            return leaf[0]
-
-        with torch.enable_grad():
-            seen = self._read(1, hold)
-            at_head = seen.normed.detach().float().requires_grad_()
-            value = self._asked.values(at_head)
-            (of_head,) = torch.autograd.grad(value.sum(), at_head)
-            (of_leaf,) = torch.autograd.grad(seen.normed, leaf[0], of_head.to(seen.normed.dtype))
+        of_leaf, of_head, seen = self._gradients(1, lambda hidden: hidden)
         normed = seen.normed.detach().float()
         return Gradient(
-            value=float(value.detach()),
+            value=float(self._asked.values(normed)),
             log_prob=float(self._asked.head.log_probs(normed)[0, self._asked.token_id]),
             of_coder=seen.of_coder.detach()[0],
             written=seen.written.detach()[0].float(),
-            where_written=of_leaf[0].float(),
+            where_written=of_leaf[0],
             at_head=of_head[0],
             normed=normed[0],
             norm_divisor=float(self.norm.divisor(seen.before_norm.detach())),
         )
+
+    def mean_gradient(
+        self, taken_out: Float[Tensor, "position d_out"], n_steps: int
+    ) -> Float[Tensor, "position d_out"]:
+        """The measure's gradient where the coder writes, on the mean of the way from something taken out to as it is.
+
+        The mean is that of Gauss and Legendre's rule, which needs few steps where the measure is smooth.
+
+        Args:
+            taken_out: What is taken out where the way begins.
+            n_steps: Places of the way at which it is taken.
+        """
+        nodes, weights = (torch.from_numpy(of).float() for of in np.polynomial.legendre.leggauss(n_steps))
+        n_at_once = max(1, self._live.n_tokens_at_once // self._ids.shape[1])
+        total = torch.zeros_like(taken_out)
+        for start in range(0, n_steps, n_at_once):
+            of = slice(start, start + n_at_once)
+            left = ((1 - nodes[of]) / 2).to(taken_out.device)[:, None, None]
+
+            def nearer(hidden: Tensor, left: Tensor = left) -> Tensor:
+                return hidden.float() - left * taken_out
+
+            gradients, _, _ = self._gradients(len(left), nearer)
+            total += (gradients * (weights[of] / 2).to(taken_out.device)[:, None, None]).sum(dim=0)
+        return total
 
     def values_without(
         self, n: int, taken_out: Callable[[range], Float[Tensor, "text position d_out"]]
@@ -161,6 +175,24 @@ class Reader:
             with torch.inference_mode():
                 found.append(self._asked.values(self._read(len(some), change).normed).double().cpu())
         return torch.cat(found)
+
+    def _gradients(
+        self, n_texts: int, change: Callable[[Tensor], Tensor]
+    ) -> tuple[Float[Tensor, "text position d_out"], Float[Tensor, "text d_model"], _Seen]:
+        """The measure's gradient where the coder writes, and behind the final norm, of a text that is read changed."""
+        leaf: list[Tensor] = []
+
+        def hold(hidden: Tensor) -> Tensor:
+            # What is below needs no gradient: it is only that of the layers above.
+            leaf.append(change(hidden.detach()).to(hidden.dtype).detach().requires_grad_())
+            return leaf[0]
+
+        with torch.enable_grad():
+            seen = self._read(n_texts, hold)
+            at_head = seen.normed.detach().float().requires_grad_()
+            (of_head,) = torch.autograd.grad(self._asked.values(at_head).sum(), at_head)
+            (of_leaf,) = torch.autograd.grad(seen.normed, leaf[0], of_head.to(seen.normed.dtype))
+        return of_leaf.float(), of_head, seen
 
     def _read(self, n_texts: int, change: Callable[[Tensor], Tensor]) -> _Seen:
         subject, read, write = self._source.subject, self._source.hook, self.write

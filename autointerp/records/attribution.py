@@ -19,12 +19,14 @@ class AskedToken:
         instead_of: Another token, by its text or its id, that it is held against.
         measure: Where there is none: the token's log-probability, or its logit.
         n_removed: Firings, those with the largest gradient times activation, that are taken out one by one.
+        n_steps: Of integrated gradients; 0 for none.
     """
 
     index: SupportsIndex | str = "last"
     instead_of: str | int | None = None
     measure: Literal["log_prob", "logit"] = "log_prob"
     n_removed: int = 0
+    n_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,12 @@ class TokenAttribution:
         direct: What each does straight through the residual stream, to first order in the measure's logits and with the
             final norm's scale as it is; 0 at all tokens but the last before the one asked about.
         gradient: Gradient of the measure with respect to each activation, times the activation.
+        integrated: Integrated gradient of each: along the way from no feature at all to all that there are, as much as
+            each adds to the measure; nan where it was not asked for.
         removed: By how much the measure falls where this firing alone is taken out; nan where that was not tried.
         of_direct: Where the measure comes from by `direct`; None where `why_no_direct` is not.
         of_gradient: Where it comes from by `gradient`: without `rest`.
+        n_steps: Of the integrated gradients; 0 where there are none.
         why_no_direct: Why there is no direct effect, and `direct` holds nan; None where there is.
     """
 
@@ -89,10 +94,20 @@ class TokenAttribution:
     activation: Float64[np.ndarray, " firing"]
     direct: Float64[np.ndarray, " firing"]
     gradient: Float64[np.ndarray, " firing"]
+    integrated: Float64[np.ndarray, " firing"]
     removed: Float64[np.ndarray, " firing"]
     of_direct: Shares | None
     of_gradient: Shares
+    n_steps: int
     why_no_direct: str | None
+
+    @property
+    def completeness_gap(self) -> float | None:
+        """What the measure falls by without any feature, less the sum of integrated gradients; None without these.
+
+        With steps enough it is nought; what is left is what so few steps miss.
+        """
+        return self.value - self.value_removed - float(self.integrated.sum()) if self.n_steps else None
 
     @property
     def index(self) -> int:

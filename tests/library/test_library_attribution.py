@@ -56,6 +56,27 @@ def test_those_taken_out_are_told(pushed: Attribution) -> None:
     assert {row.position for row in pushed.top(5, by="removed")} == {row.position for row in tried}
 
 
+def test_integrated_gradients_are_told_where_they_are_asked_for(client: Client, pushed: Attribution) -> None:
+    asked = client.features.attribute(TEXT, n_steps=8)
+    found = [row.integrated for row in asked.rows]
+    known = [value for value in found if value is not None]
+    assert len(known) == len(found)
+    assert sum(known) == pytest.approx(float(asked.record.integrated.sum()))
+    assert [abs(row.integrated or 0) for row in asked.top(9, by="integrated")] == sorted(map(abs, known))[::-1][:9]
+    (ship,) = [of for of in asked.by_feature(None, by="integrated") if of.feature.label == "ship"]
+    assert ship.integrated == pytest.approx(
+        sum(row.integrated or 0 for row in asked.rows if row.feature == ship.feature)
+    )
+    plain = json.loads(asked.to_json())
+    assert plain["n_steps"] == 8
+    assert plain["completeness_gap"] == pytest.approx(asked.fall_without_features - sum(known))
+    assert abs(plain["completeness_gap"]) < abs(asked.fall_without_features - asked.of_gradient.features)
+    assert "integrated" in repr(asked).splitlines()[1]
+    assert f"integrated by {sum(known):.3f} in 8 steps" in repr(asked)
+    assert (pushed.rows[0].integrated, json.loads(pushed.to_json())["completeness_gap"]) == (None, None)
+    assert "integrated" not in repr(pushed)
+
+
 def test_json_and_pandas_have_all_rows(pushed: Attribution) -> None:
     plain = json.loads(pushed.to_json())
     assert (plain["token"], plain["measure"], plain["index"]) == (" red", "log_prob", 13)
@@ -101,5 +122,9 @@ def test_what_makes_no_sense_is_an_error(client: Client, pushed: Attribution) ->
         client.features.attribute(TEXT, n_removed=-1)
     with pytest.raises(SearchError, match="k can't be 0"):
         pushed.top(0)
+    with pytest.raises(SearchError, match="n_steps can't be 1000"):
+        client.features.attribute(TEXT, n_steps=1000)
+    with pytest.raises(SearchError, match="there are no integrated gradients"):
+        pushed.top(3, by="integrated")
     with pytest.raises(SearchError, match="no firing was taken out"):
         client.features.attribute(TEXT).top(1, by="removed")

@@ -135,6 +135,36 @@ def test_a_small_push_moves_the_measure_by_the_gradient(
         )
 
 
+@pytest.mark.parametrize(
+    ("architecture", "settings"),
+    [("topk", {}), ("standard", {"normalize_activations": "layer_norm"})],
+)
+def test_integrated_gradients_add_up_to_what_all_features_do(
+    made: Callable[..., LiveSubject], architecture: str, settings: dict[str, str]
+) -> None:
+    live = made("llama", "blocks.1.hook_resid_post", architecture, **settings)
+    few, many = (
+        attribute(live, "m@s", TEXT, AskedToken(index=6, instead_of=7, n_steps=n_steps)) for n_steps in (2, 40)
+    )
+    assert many.completeness_gap == pytest.approx(0, abs=1e-3)
+    assert float(many.integrated.sum()) == pytest.approx(many.value - many.value_removed, abs=1e-3)
+    assert few.completeness_gap is not None
+    assert abs(few.completeness_gap) < abs(few.value - few.value_removed - few.gradient.sum())
+    assert np.abs(many.integrated - many.gradient).max() > 0.05, "else nothing is told by them"
+    plain = attribute(live, "m@s", TEXT, AskedToken(index=6, instead_of=7))
+    assert np.isnan(plain.integrated).all()
+    assert plain.completeness_gap is None
+    assert np.array_equal(plain.gradient, many.gradient)
+
+
+def test_one_firing_s_integrated_gradient_is_what_taking_it_out_does(live: LiveSubject) -> None:
+    found = attribute(live, "m@s", "ship and", AskedToken(index=1, instead_of="river", n_removed=5, n_steps=40))
+    assert len(found.integrated) == 1
+    assert abs(found.removed[0]) > 0.05
+    assert found.integrated[0] == pytest.approx(found.removed[0], rel=0.01)
+    assert found.gradient[0] != pytest.approx(found.removed[0], rel=0.05)
+
+
 def test_gradients_tell_what_taking_a_feature_out_does(live: LiveSubject) -> None:
     gradients, removed = [], []
     for index in (4, 6, 9, 11, 15):
