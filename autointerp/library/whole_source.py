@@ -1,8 +1,16 @@
 """What runs tell of all features of a source at once."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from autointerp.records.feature_table import DensityScores, FeatureTable, StateCounts, TableQuery
+from autointerp.records.feature_table import (
+    DensityScores,
+    FeatureTable,
+    SourceOverview,
+    StateCounts,
+    TableQuery,
+    TableState,
+)
 
 if TYPE_CHECKING:
     from autointerp.store.reader import Reader
@@ -53,3 +61,27 @@ class WholeSourceRun:
             FilterError: If there is no score by that scorer.
         """
         return self.reader.density_scores(scorer, source_id)
+
+    def source_overview(self, scorer: str | None = None, source_id: str | None = None) -> SourceOverview:
+        """What `state_counts` and `density_scores` tell, kept for as long as the store is as it was.
+
+        Args:
+            scorer: Of the plot; there is none where None.
+            source_id: The source; the run's only one where None.
+
+        Raises:
+            StoreError: If there is no such source, or several and none is named.
+            FilterError: If there is no score by that scorer.
+        """
+        with self.reader.session() as reader:
+            state, source = reader.table_state(), reader.source(source_id).source_id
+            kept = self._overviews.get((source, scorer))
+            if kept is None or kept[0] != state:
+                plot = None if scorer is None else reader.density_scores(scorer, source)
+                kept = state, SourceOverview(reader.state_counts(source), plot)
+                self._overviews[source, scorer] = kept
+        return kept[1]
+
+    @cached_property
+    def _overviews(self) -> dict[tuple[str, str | None], tuple[TableState, SourceOverview]]:
+        return {}

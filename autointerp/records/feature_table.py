@@ -204,3 +204,29 @@ class DensityScores:
     n: int
     is_binned: bool
     cells: tuple[PlotCell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOverview:
+    """What is told of a source besides its table.
+
+    Attributes:
+        counts: How many features are in each state.
+        plot: Density against score; None where no label has a score.
+    """
+
+    counts: StateCounts
+    plot: DensityScores | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """How far a store has come: in the same state tables of its sources are the same.
+
+    Attributes:
+        n_rows: Of the tables that they are read from.
+        fingerprints: Of each stage.
+    """
+
+    n_rows: tuple[int, ...]
+    fingerprints: tuple[tuple[str, str], ...]

@@ -27,13 +27,14 @@ from autointerp.records.feature_table import (
     ScoreValue,
     StateCounts,
     TableQuery,
+    TableState,
 )
 from autointerp.valid_text import valid_text
 
-MOST_POINTS = 2_000
+MOST_POINTS = 600
 """Features of which each is a cell of its own in a plot."""
-_BINS_PER_DECADE = 8
-_SCORE_BINS = 25
+_BINS_PER_DECADE = 6
+_SCORE_BINS = 20
 _ONE_LABEL_EACH = """
 SELECT count(*) = count(DISTINCT feature_index) FROM current_explanations
 WHERE source_id = $source AND label_from IS NULL
@@ -138,6 +139,16 @@ def select_names(connection: duckdb.DuckDBPyConnection, source: SourceRecord) ->
         [str(scorer) for (scorer,) in scorers],
         [str(explainer) for (explainer,) in explainers],
     )
+
+
+def read_table_state(connection: duckdb.DuckDBPyConnection) -> TableState:
+    """How far a store has come, as far as tables of its sources go: rows are added only, and never changed."""
+    counts = ", ".join(
+        f"(SELECT count(*) FROM {table})" for table in ("features", "explanations", "scores", "failures")
+    )
+    (n_rows,) = connection.execute(f"SELECT {counts}").fetchall()
+    stages = connection.execute("SELECT stage, fingerprint FROM stages ORDER BY stage").fetchall()
+    return TableState(tuple(map(int, n_rows)), tuple(stages))
 
 
 def select_table(

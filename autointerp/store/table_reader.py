@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from autointerp.errors import FilterError
-from autointerp.records.feature_table import DensityScores, FeatureTable, StateCounts, TableQuery
+from autointerp.records import KnownNames
+from autointerp.records.feature_table import DensityScores, FeatureTable, StateCounts, TableQuery, TableState
 from autointerp.store import feature_table
 from autointerp.store.known import check_name
 from autointerp.store.run_reader import RunReader
@@ -30,6 +31,20 @@ class TableReader(RunReader):
             for scorer in asked.asked_scorers:
                 check_name(scorer, known.scorers, "scorer", FilterError)
             return feature_table.select_table(connection, source, list(known.scorers), asked)
+
+    def table_state(self) -> TableState:
+        """How far the store has come, as far as tables of its sources go."""
+        with self._open() as connection:
+            return feature_table.read_table_state(connection)
+
+    def table_names(self, source_id: str | None = None) -> KnownNames:
+        """The names that the table of a source can be asked by.
+
+        Raises:
+            StoreError: As from `feature_table`.
+        """
+        with self.session(), self._open() as connection:
+            return feature_table.select_names(connection, self.source(source_id))
 
     def state_counts(self, source_id: str | None = None) -> StateCounts:
         """How many features of a source are in each state, and why labels and scores are missing.

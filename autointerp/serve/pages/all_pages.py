@@ -1,6 +1,6 @@
 """Which pages there are. Their order decides where the paths of two fit: those of features and sources come last."""
 
-from autointerp.serve.pages import around, finding, key
+from autointerp.serve.pages import around, finding, key, sources
 from autointerp.serve.pages.frame import Pages, add_page
 from autointerp.serve.serving import Serving
 from autointerp.serve.views.feature import feature
@@ -20,4 +20,5 @@ def make_pages(serving: Serving, server_key: str | None = None) -> Pages:
     finding.add(pages)
     around.add(pages)
     add_page(pages, "/{model}/{source}/{index}", "feature.html", feature)
+    sources.add(pages)
     return pages
