@@ -4,6 +4,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 GOODFIRE := .goodfire/.installed
+NEURONPEDIA := .neuronpedia/.installed
 
 # Two processes, each on one thread, which take whole files, since a file's fixtures are made in each that has part of it.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -20,6 +21,10 @@ $(STAMP): pyproject.toml constraints.txt
 $(GOODFIRE): | $(STAMP)
 	-$(BIN)/pip install --quiet --no-deps --target $(@D) goodfire==0.3.5 'httpx>=0.27.2,<0.28' && touch $@
 
+# Neuronpedia's client, likewise, with what it needs.
+$(NEURONPEDIA): | $(STAMP)
+	-$(BIN)/pip install --quiet --target $(@D) neuronpedia==1.2.1 && touch $@
+
 demo: $(STAMP)
 	$(BIN)/autointerp demo
 
@@ -31,7 +36,7 @@ notebook: $(STAMP)
 test-fast: $(STAMP)
 	$(PYTEST) -m 'not slow'
 
-test: $(STAMP) $(GOODFIRE)
+test: $(STAMP) $(GOODFIRE) $(NEURONPEDIA)
 	$(PYTEST)
 
 lint: $(STAMP)

@@ -9,15 +9,18 @@ A file without lines is not written: its importer can't read one.
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from autointerp.errors import ExportError
 from autointerp.export.options import ExportFormat, Order
-from autointerp.records import SourceRecord
+from autointerp.records import FeatureFilter, SourceRecord
 from autointerp.store.export_rows.columns import FEATURE_INDEX, SOURCE_ID, Column
 from autointerp.store.export_rows.neuronpedia import ACTIVATIONS, FEATURE, OWNER, explanation_column
+from autointerp.store.reader import Reader
+from autointerp.store.results import RunRecord
 
 FEATURES_A_FILE = 1024
 _FEATURES_AT_ONCE = 4 * FEATURES_A_FILE
@@ -41,6 +44,50 @@ def write_neuronpedia(order: Order) -> int:
         begun[source_id] += 1
         n_labels += len(explanations)
     return n_labels
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureLines:
+    """One feature as its lines in these files are read.
+
+    Attributes:
+        feature: The feature.
+        explanations: Its labels, best first.
+        activations: Contexts in which it fires, strongest first.
+        created_at: Of the run, in UTC.
+    """
+
+    feature: dict[str, Any]
+    explanations: list[dict[str, Any]]
+    activations: list[dict[str, Any]]
+    created_at: str
+
+
+def feature_lines(reader: Reader, source_id: str, feature_index: int) -> FeatureLines:
+    """One feature of a run as its lines in these files say it.
+
+    Args:
+        reader: Of the run's store.
+        source_id: Its source, which the run has.
+        feature_index: The feature, which the source has.
+    """
+    where = FeatureFilter(sources=[source_id], features=[feature_index])
+    rows = [
+        row
+        for table in reader.export_rows(_columns, where)
+        for row in zip(*(column.to_pylist() for column in table.columns), strict=True)
+    ]
+    feature, activations = rows[0][2], rows[0][4] or []
+    return FeatureLines(
+        json.loads(feature),
+        [json.loads(row[3]) for row in rows if row[3] is not None],
+        sorted(map(json.loads, activations), key=lambda of: -of["maxValue"]),
+        _created_at(reader.run()),
+    )
+
+
+def _created_at(run: RunRecord | None) -> str:
+    return (run.created_at if run else datetime.fromtimestamp(0, UTC)).isoformat()
 
 
 def _folder(source_id: str) -> Path:
@@ -91,7 +138,7 @@ def _write_about(order: Order, folder: Path, source: SourceRecord) -> None:
     """The four files about a source: its release, model, set and itself."""
     folder.mkdir(parents=True)
     run = order.reader.run()
-    moment = (run.created_at if run else datetime.fromtimestamp(0, UTC)).isoformat()
+    moment = _created_at(run)
     model, _, layer = source.source_id.partition("@")
     set_name, name = layer.partition("-")[2] or layer, run.name if run else source.source_id
     owner = {"creatorId": OWNER, "createdAt": moment}

@@ -13,6 +13,7 @@ from autointerp.records.dose import Dose
 from autointerp.records.live import EVERY_TOKEN, EditScope, SourceEdits
 
 if TYPE_CHECKING:
+    from autointerp.export.neuronpedia import FeatureLines
     from autointerp.library.feature_view import FeatureView
     from autointerp.live.read import Readable
     from autointerp.records.attribution import AskedToken, TokenAttribution
@@ -42,6 +43,8 @@ class Backend(Protocol):
         """What people have written about its features."""
 
     def sources(self) -> list[SourceRecord]: ...
+
+    def neuronpedia_lines(self, feature_index: int, source_id: str) -> "FeatureLines": ...
 
     def scorers(self) -> list[str]: ...
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import SearchError, UnknownNoteError
 from autointerp.library.chat.chat import Chat
-from autointerp.library.feature import FeatureGroup
+from autointerp.library.feature import Feature, FeatureGroup
 from autointerp.library.lists import Lists, starred
 from autointerp.library.run import Run
 from autointerp.library.steered import SteeredFeatures
 from autointerp.library.variant import Variant
 from autointerp.records import SourceRecord
+from autointerp.store.known import shown
 from autointerp.store.sql import Table
 
 if TYPE_CHECKING:
@@ -80,6 +81,21 @@ class Client:
               planted@0-res-12:1 'river' + 2 max
         """
         return Variant(self, source)
+
+    def feature_of_label(self, explanation_id: str) -> Feature:
+        """The feature that a label is of.
+
+        Raises:
+            UnknownNoteError: If there is no such label.
+
+        Example:
+            >>> client.feature_of_label(client.features.get(1).explanation_id).label
+            'river'
+        """
+        for run in self.runs:
+            if (named := run.feature_of_label(explanation_id)) is not None:
+                return self.features.get(named[1], named[0])
+        raise UnknownNoteError(f"there is no label {shown(explanation_id)} here", "look at a feature's labels")
 
     def starred(self) -> FeatureGroup:
         """The features with a star, the one that got it last first.

@@ -26,6 +26,7 @@ from autointerp.text_table import number, percent, shorten, table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from autointerp.export.neuronpedia import FeatureLines
     from autointerp.library.feature_view import FeatureView
 
 _SHOWN = 20
@@ -72,6 +73,15 @@ class Feature(FeatureFacts, Comparable, NotedFeature):
             ' river'
         """
         return self._asked().contexts(self.index, n, source_id=self.source_id)
+
+    def neuronpedia_lines(self) -> "FeatureLines":
+        """It as the lines of an export for Neuronpedia say it.
+
+        Example:
+            >>> client.features.get(1).neuronpedia_lines().explanations[0]["description"]
+            'river'
+        """
+        return self._asked().neuronpedia_lines(self.index, self.source_id)
 
     def trials(self, choice: TrialChoice = EVERY_TRIAL) -> Sequence[LabelTrials]:
         """What its labels were tried on: asked, answered and true.

@@ -103,10 +103,18 @@ class FeatureList:
             UnknownFeatureError: If there is no such feature.
             NoteError: If the list would have too many, or the run's folder can't be written.
         """
-        named = self._names.all(features, source)
-        for run, of, indices in by_source(named):
+        self._add([(of, note) for of in self._names.all(features, source)])
+
+    def add_with_notes(self, features: Iterable[tuple[AnyFeature, str]]) -> None:
+        """As `add`, each with a note of its own."""
+        named, notes = zip(*features, strict=True)
+        self._add(list(zip(self._names.all(list(named)), notes, strict=True)))
+
+    def _add(self, features: Sequence[tuple[tuple[Backend, str, int], str]]) -> None:
+        for run, of, indices in by_source(named for named, _ in features):
             run.describe(indices, of)  # tells of one that is not there
-        self._facts = self._home.add_to_list(self.id, [ListedFeature(of, index, note) for _, of, index in named])
+        items = [ListedFeature(of, index, note) for (_, of, index), note in features]
+        self._facts = self._home.add_to_list(self.id, items)
 
     def remove(self, features: AnyFeature | SomeFeatures, source: str | None = None) -> None:
         """Take features out, if they are in it; arguments and errors are those of `add`."""

@@ -11,6 +11,7 @@ from autointerp.serve import ember, openai
 from autointerp.serve.errors import add_handlers
 from autointerp.serve.guard import Guard
 from autointerp.serve.library import routes as library
+from autointerp.serve.neuronpedia import routes as neuronpedia
 from autointerp.serve.notes import routes as notes
 from autointerp.serve.pages.all_pages import make_pages
 from autointerp.serve.pages.errors import teller
@@ -59,6 +60,7 @@ def make_app(serving: Serving, access: Access | None = None) -> FastAPI:
     app.include_router(openai.router(serving))
     app.include_router(notes.router(serving))
     app.include_router(library.router(serving))
+    app.include_router(neuronpedia.router(serving))
     app.include_router(pages.programs)
     app.include_router(pages.routes)  # last: their paths have places for any names
     return app

@@ -53,6 +53,17 @@ class Names:
             raise UnknownModelError(problem, f"models are {', '.join(self.models) or 'none yet'}")
         return self._names[model]
 
+    def of_model(self, model: str) -> list[str]:
+        """The sources of a model.
+
+        Raises:
+            UnknownModelError: If there are none.
+        """
+        found = [source for source in self.sources if source.rpartition("@")[0] == model]
+        if not found:
+            raise UnknownModelError(f"there is no model {shown(model)} here", f"models are {', '.join(self.models)}")
+        return found
+
     def features(self, uuids: Iterable[str]) -> list[tuple[str, int]]:
         """Source and index of features, in order.
 

@@ -126,6 +126,12 @@ class RunReader(StoreFile):
         with self._open() as connection:
             return summary.label_authors(connection)
 
+    def feature_of_label(self, explanation_id: str) -> tuple[str, int] | None:
+        """The source and index of the feature that a current label is of; None where there is no such label."""
+        columns = ["source_id", "feature_index"]
+        found = self._fetch("current_explanations", columns, {"explanation_id": explanation_id})
+        return (found[0]["source_id"], int(found[0]["feature_index"])) if found else None
+
     def labelled_indices(self, source_id: str) -> frozenset[int]:
         """The features of a source that have a current true label."""
         with self._open() as connection:

@@ -12,9 +12,13 @@ from autointerp.serve.server import configured, listen
 
 
 @contextmanager
-def answering(app: FastAPI) -> Iterator[str]:
-    """The address at which an application answers."""
-    with closing(listen("127.0.0.1", 0)) as listener:
+def answering(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """The address at which an application answers; at any port that is free where it is 0.
+
+    Raises:
+        ServeError: If the port is taken.
+    """
+    with closing(listen("127.0.0.1", port)) as listener:
         server = uvicorn.Server(configured(app))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

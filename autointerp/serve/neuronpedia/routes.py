@@ -1,0 +1,14 @@
+"""All of Neuronpedia's paths that are answered here, a family a file."""
+
+from fastapi import APIRouter
+
+from autointerp.serve.neuronpedia import explanations, features, lists, texts
+from autointerp.serve.serving import Serving
+
+
+def router(serving: Serving) -> APIRouter:
+    """The routes, over what is served."""
+    routes = APIRouter(prefix="/api", tags=["Neuronpedia"])
+    for family in (features, explanations, texts, lists):
+        family.add_routes(routes, serving)
+    return routes
