@@ -46,6 +46,8 @@ def told_feature(feature: Feature, lines: FeatureLines, notes: FeatureNotes) -> 
         "activations": [
             {
                 **activation,
+                # The top group has -1 in the files, which that client refuses to read as a share.
+                "binContains": None if activation["binMin"] == -1 else activation["binContains"],
                 "source": name["layer"],
                 "createdAt": lines.created_at,
                 "qualifyingTokenIndex": None,
