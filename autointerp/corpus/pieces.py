@@ -67,6 +67,11 @@ class TokenPieces:
         """One token as it is shown in a list, told from others; see `Vocabulary.alone`."""
         return self._vocabulary.alone[token_id]
 
+    def data_of(self, token_id: int) -> bytes | None:
+        """A token's UTF-8, perhaps part of a character; None where it depends on the tokens around it."""
+        vocabulary = self._vocabulary
+        return None if vocabulary.data is None or vocabulary.joins_left is not None else vocabulary.data[token_id]
+
     def _with_spaces(self, token_ids: Iterable[int]) -> Iterator[tuple[int, str]]:
         """Each token with the space before it, or none."""
         joins_left, joins_right = self._vocabulary.joins_left, self._vocabulary.joins_right

@@ -175,7 +175,9 @@ def joined(chunks: Sequence[ChatCompletionChunk]) -> ChatCompletionChunk:
     said = "".join(chunk.choices[0].delta.content for chunk in chunks)
     events: list[HeldCondition] = [event for chunk in chunks for event in chunk.events]
     (choice,) = chunks[-1].choices
-    whole = replace(choice, delta=replace(choice.delta, content=said))
+    told = [one for chunk in chunks for one in chunk.choices[0].logprobs or ()]
+    logprobs = None if choice.logprobs is None else tuple(told)
+    whole = replace(choice, delta=replace(choice.delta, content=said), logprobs=logprobs)
     return replace(chunks[-1], choices=(whole,), events=tuple(events))
 
 

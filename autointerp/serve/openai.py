@@ -73,7 +73,7 @@ class _Stream:
         (choice,) = chunk.choices
         delta = ({} if piece.answer in self._begun else {"role": "assistant"}) | {"content": choice.delta.content}
         self._begun.add(piece.answer)
-        shape = {"delta": delta, "logprobs": None}
+        shape = {"delta": delta, "logprobs": _logprobs(chunk)}
         usage = {"usage": None} if self._with_usage else {}
         yield {**head, **_choices([(piece.answer, chunk, shape)], is_one=self._n == 1), **usage}
         if chunk.usage is not None:
@@ -110,11 +110,16 @@ def _choices(answers: Sequence[tuple[int, ChatCompletionChunk, dict[str, Any]]],
     return {"choices": choices} | (_besides(answers[0][1]) if is_one else {})
 
 
+def _logprobs(chunk: ChatCompletionChunk) -> dict[str, Any] | None:
+    told = chunk.choices[0].logprobs
+    return None if told is None else {"content": [asdict(of) for of in told], "refusal": None}
+
+
 def _whole(answers: Sequence[ChatCompletionChunk]) -> dict[str, Any]:
     shapes = [
         {
             "message": {"role": "assistant", "content": answer.choices[0].delta.content, "refusal": None},
-            "logprobs": None,
+            "logprobs": _logprobs(answer),
         }
         for answer in answers
     ]

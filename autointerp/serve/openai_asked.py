@@ -10,7 +10,10 @@ from typing import Any
 from pydantic import ConfigDict
 
 from autointerp.errors import ServeError
-from autointerp.serve.answers import ChatAsked
+from autointerp.library.chat.completions import ChatStream
+from autointerp.serve.answers import ChatAsked, conversation
+from autointerp.serve.controllers import variant_of
+from autointerp.serve.knows import Knows
 from autointerp.serve.shapes import Shape
 from autointerp.store.known import shown
 
@@ -69,6 +72,23 @@ class Completion(ChatAsked):
     frequency_penalty: float | None = 0.0
     presence_penalty: float | None = 0.0
 
+    def begin(self, knows: Knows, source: str, seed: int) -> ChatStream:
+        return knows.client.chat.completions.create(
+            conversation(self.messages),
+            variant_of(knows, source, self.controller),
+            stream=True,
+            max_completion_tokens=self.n_most(knows),
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=seed,
+            stop=self.stop,
+            logprobs=self.logprobs,
+            top_logprobs=self.top_logprobs,
+            frequency_penalty=self.frequency_penalty,
+            presence_penalty=self.presence_penalty,
+            logit_bias=self.logit_bias,
+        )
+
     @property
     def n_answers(self) -> int:
         """How many answers are wanted."""
@@ -86,8 +106,6 @@ class Completion(ChatAsked):
             ServeError: If it asks for what is not offered, or makes no sense.
         """
         besides = self.model_extra or {}
-        if self.logprobs or self.top_logprobs or self.logit_bias or self.frequency_penalty or self.presence_penalty:
-            raise ServeError("log-probabilities and penalties are not offered here", "leave them away")
         if wrong := next((name for name, usual in REFUSED.items() if besides.get(name) not in usual), None):
             raise ServeError(f"{wrong} {shown(besides[wrong])} is not offered here", "leave it away")
         if unknown := [name for name in besides if name not in REFUSED and name not in PASSED_OVER]:

@@ -26,6 +26,7 @@ from autointerp.live.generation.request import (
     GenerationLimits,
     GenerationRequest,
     Happening,
+    LogitShifts,
     Rule,
 )
 from autointerp.live.generation.stream import Stream
@@ -163,6 +164,7 @@ VARIED = (
     asked(rules=(Rule(**above((HIGH, 3), 0.8), then=ADDED),), temperature=1.5, top_p=1.0),
     asked(rules=(Rule(**above((HIGH, 3), 0.8), then=ADDED, lasting="token"),), edits=ADDED),
     asked(prompt=(*PROMPT, *PROMPT, *PROMPT), scope=EditScope("from", 20), edits=ADDED, temperature=0.6, top_p=0.9),
+    asked(shifts=LogitShifts({3: 2.0}, frequency=1.5, presence=-0.5), n_likeliest=3, temperature=0.8, seed=5),
 )
 
 
@@ -173,6 +175,7 @@ def test_tokens_are_the_same_alone_and_in_a_batch_with_a_cache_and_without(live:
     for one, other, third in zip(alone, together, without, strict=True):
         assert one.token_ids == other.token_ids == third.token_ids
         np.testing.assert_allclose(one.log_probs, other.log_probs, atol=1e-4)
+        assert [len(of) for of in other.likeliest] == [len(of) for of in one.likeliest]
         counts = [(of.n_edited_prompt, of.n_edited_generated, len(of.events)) for of in (one, other, third)]
         assert counts[0] == counts[1] == counts[2]
     assert len({answer.token_ids for answer in alone}) == len(VARIED), "else nothing is told apart"

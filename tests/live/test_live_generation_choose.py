@@ -1,11 +1,15 @@
 """The next token: drawn as it should be, and not decided by roundings."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autointerp.live.generation.choose import Choice, Chosen, choose, tolerance_of
+from autointerp.live.generation.request import LogitShifts
 
 GREEDY = Choice(0.0, 1.0, 0, 0, 0.0)
 
@@ -21,6 +25,24 @@ def test_the_likeliest_is_taken_and_ties_go_to_the_lower_token() -> None:
     (first, _) = choose(logits, [GREEDY, GREEDY])
     assert isinstance(first, Chosen)
     assert np.isclose(first.log_prob, float(logits[0].log_softmax(0)[1]))
+
+
+def test_shifts_move_the_choice_of_their_own_text_and_what_is_told_is_of_logits_as_they_are() -> None:
+    logits = torch.tensor([[0.0, 3.0, 1.0, 2.0]] * 3)
+    shifts = LogitShifts({2: 4.0}, frequency=0.5, presence=1.0)
+    assert shifts.behind([1, 1, 2]) == {1: -2.0, 2: 2.5}
+    assert LogitShifts({2: 4.0}).behind([1]) == {2: 4.0}
+    choices = [GREEDY, replace(GREEDY, shifts={1: -2.0, 2: 2.5}, n_likeliest=2), replace(GREEDY, n_likeliest=9)]
+    plain, shifted, told = choose(logits, choices)
+    assert plain is not None
+    assert shifted is not None
+    assert told is not None
+    assert (plain.token_id, shifted.token_id, told.token_id) == (1, 2, 1)
+    expected = logits[0].log_softmax(0).tolist()
+    assert shifted.log_prob == pytest.approx(expected[2])
+    assert dict(shifted.likeliest) == {1: pytest.approx(expected[1]), 3: pytest.approx(expected[3])}
+    assert [token_id for token_id, _ in told.likeliest] == [1, 3, 2, 0]
+    assert told.log_prob == plain.log_prob == told.likeliest[0][1]
 
 
 def test_what_is_too_close_to_call_is_not_called() -> None:

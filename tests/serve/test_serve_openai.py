@@ -1,6 +1,7 @@
 """What the unmodified client of OpenAI gets from a run that is served."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,52 @@ def test_several_answers_are_those_of_seeds_that_follow_and_their_usage_counts_t
     assert len({piece.id for piece in pieces}) == 1
 
 
+def test_log_probabilities_are_those_that_the_library_tells_whole_and_streamed(client: OpenAI, ours: Client) -> None:
+    settings: Any = {"model": "planted", "messages": RIVER, "max_tokens": 5, "seed": 3, "logprobs": True}
+    whole = client.chat.completions.create(**settings, top_logprobs=2).choices[0]
+    assert whole.logprobs is not None
+    content = whole.logprobs.content
+    assert content is not None
+    assert "".join(of.token for of in content) == whole.message.content
+    assert b"".join(bytes(of.bytes or ()) for of in content).decode() == whole.message.content
+    expected = ours.chat.logits(RIVER, top_k=2)
+    first = {of.token: of.logprob for of in content[0].top_logprobs}
+    assert first == {text: pytest.approx(math.log(value), abs=1e-4) for text, value in expected.probabilities.items()}
+    assert all(of.logprob <= of.top_logprobs[0].logprob <= 0 for of in content)
+    streamed = client.chat.completions.create(**settings, top_logprobs=2, stream=True)
+    pieces = [piece.choices[0].logprobs for piece in streamed]
+    together = [of for piece in pieces if piece is not None for of in piece.content or ()]
+    assert [of.token for of in together] == [of.token for of in content]
+    assert [of.logprob for of in together] == pytest.approx([of.logprob for of in content], abs=1e-4)
+    alone = client.chat.completions.create(**settings).choices[0].logprobs
+    assert alone is not None
+    assert [of.top_logprobs for of in alone.content or ()] == [[]] * 5
+
+
+def test_a_bias_and_penalties_move_logits_and_leave_what_is_told_of_them(client: OpenAI, piano: dict[str, Any]) -> None:
+    settings: Any = {"model": "planted", "messages": RIVER, "max_tokens": 6, "temperature": 0, "logprobs": True}
+    steered = client.chat.completions.create(**settings, top_logprobs=20, extra_body={"controller": piano})
+    assert steered.choices[0].message.content == " piano" * 6
+    told = steered.choices[0].logprobs
+    assert told is not None
+    assert told.content is not None
+    settings["extra_body"] = {"controller": piano}
+    most = client.chat.completions.create(**settings, presence_penalty=2, frequency_penalty=2).choices[0]
+    least = client.chat.completions.create(**settings, presence_penalty=-2, frequency_penalty=-2).choices[0]
+    assert least.message.content == " piano" * 6
+    leads = [of.top_logprobs[0].logprob - of.top_logprobs[1].logprob for of in told.content]
+    n = next(n for n, lead in enumerate(leads) if n and 2 * n + 2 > lead)  # said n times, it is taken 2 n + 2 off
+    assert most.logprobs is not None
+    assert most.logprobs.content is not None
+    assert [of.token == " piano" for of in most.logprobs.content][: n + 1] == [*[True] * n, False]
+    bias = client.chat.completions.create(**settings, logit_bias={"5": 100}).choices[0]
+    assert bias.message.content != steered.choices[0].message.content
+    assert bias.logprobs is not None
+    assert bias.logprobs.content is not None
+    assert bias.logprobs.content[0].logprob < told.content[0].logprob
+    assert len({of.token for of in bias.logprobs.content}) == 1
+
+
 def test_an_assistant_that_said_nothing_or_refused_stays_in_the_conversation(client: OpenAI) -> None:
     def n_prompt(said: dict[str, Any]) -> int:
         talk: Any = [*RIVER, said, *RIVER]
@@ -216,11 +263,16 @@ def nudge(index: int = 7, **changes: Any) -> dict[str, Any]:
         ({"reasoning_effort": "high"}, 400, "reasoning_effort"),
         ({"web_search_options": {}}, 400, "web_search_options"),
         ({"controler": {"interventions": [nudge()]}}, 400, "there is no setting 'controler'"),
-        ({"logprobs": True}, 400, "log-prob"),
+        ({"top_logprobs": 3}, 400, "top_logprobs are asked for without logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, 400, "top_logprobs can't be 21"),
+        ({"logit_bias": {"a": 1}}, 400, "'a' is no token"),
+        ({"logit_bias": {"99999": 1}}, 400, "the logit of the token 99999"),
+        ({"logit_bias": {"1": 101}}, 400, "logit_bias can't be 101"),
         ({"tools": [{"type": "function"}]}, 400, "tools"),
         ({"response_format": {"type": "json_object"}}, 400, "response_format"),
         ({"top_k": 5}, 400, "top_k 5 is not offered"),
-        ({"presence_penalty": 0.5}, 400, "penalties"),
+        ({"presence_penalty": 2.5}, 400, "presence_penalty can't be 2.5"),
+        ({"repetition_penalty": 1.5}, 400, "repetition_penalty 1.5 is not offered"),
         ({"controller": 5}, 400, "controller: "),
         ({"controller": {"interventions": [nudge(mode="mul")]}}, 400, "multiplying"),
         ({"controller": {"interventions": [nudge(value=1e9)]}}, 400, "absurd"),

@@ -13,7 +13,7 @@ from autointerp.library.backend import Backend
 from autointerp.library.chat.replies import HeldCondition
 from autointerp.library.chat.steering import Model, Steerer, Steering, rules
 from autointerp.library.when import ChatEvent, When
-from autointerp.live.generation.request import GenerationRequest, Happening
+from autointerp.live.generation.request import NO_SHIFTS, GenerationRequest, Happening, LogitShifts
 from autointerp.store.known import as_float, check_count, shown
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 Messages = Iterable[Mapping[str, Any]]
 LONGEST_ANSWER = 2048
 _MOST_STOPS = 16
+_MOST_BIASES = 1024
+_MOST_LIKELIEST = 20
 _SEEDS = 2**63
 
 
@@ -37,6 +39,8 @@ class Sampling:
         top_p: Tokens are drawn from the likeliest ones that together have this probability.
         seed: The same gives the same answer.
         stop: Texts that end it.
+        shifts: What is added to logits.
+        n_likeliest: Tokens that are told in the place of each; None where no log-probability is told.
     """
 
     max_new_tokens: int
@@ -44,6 +48,8 @@ class Sampling:
     top_p: float
     seed: int
     stop: tuple[str, ...]
+    shifts: LogitShifts = NO_SHIFTS
+    n_likeliest: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +162,8 @@ class Asker:
             top_p=sampling.top_p,
             seed=sampling.seed,
             stop=sampling.stop,
+            shifts=sampling.shifts,
+            n_likeliest=sampling.n_likeliest or 0,
         )
 
 
@@ -165,6 +173,8 @@ def read_sampling(
     top_p: float | None,
     seed: int | None,
     stop: str | Sequence[str] | None,
+    shifts: LogitShifts = NO_SHIFTS,
+    n_likeliest: int | None = None,
 ) -> Sampling:
     """See that an answer can be drawn so; None is what is usual, of a seed any.
 
@@ -187,7 +197,51 @@ def read_sampling(
         _number("top_p", 0.9 if top_p is None else top_p, 0.0, 1.0, without_low=True),
         secrets.randbelow(_SEEDS) if seed is None else int(seed),
         stops,
+        shifts,
+        n_likeliest,
     )
+
+
+def read_shifts(
+    frequency_penalty: float | None, presence_penalty: float | None, logit_bias: Mapping[Any, float] | None
+) -> LogitShifts:
+    """What is added to logits, as OpenAI's clients say it; None is nothing.
+
+    Raises:
+        GenerationError: If it makes no sense.
+    """
+    if not (logit_bias is None or isinstance(logit_bias, Mapping)) or len(logit_bias or {}) > _MOST_BIASES:
+        raise GenerationError(
+            f"logit_bias can't be {shown(logit_bias)}", f"give numbers by tokens, for up to {_MOST_BIASES:,}"
+        )
+    return LogitShifts(
+        {_token(token): _number("logit_bias", value, -100.0, 100.0) for token, value in (logit_bias or {}).items()},
+        _number("frequency_penalty", 0.0 if frequency_penalty is None else frequency_penalty, -2.0, 2.0),
+        _number("presence_penalty", 0.0 if presence_penalty is None else presence_penalty, -2.0, 2.0),
+    )
+
+
+def read_likeliest(logprobs: bool | None, top_logprobs: int | None) -> int | None:
+    """Tokens that are told with each; None where no log-probability is.
+
+    Raises:
+        GenerationError: If it makes no sense.
+    """
+    if not (logprobs is None or isinstance(logprobs, bool)):
+        raise GenerationError(f"logprobs can't be {shown(logprobs)}", "give True or False")
+    n = 0 if top_logprobs is None else top_logprobs
+    if isinstance(n, bool) or not isinstance(n, Integral) or not 0 <= n <= _MOST_LIKELIEST:
+        raise GenerationError(f"top_logprobs can't be {shown(n)}", f"give a number from 0 to {_MOST_LIKELIEST}")
+    if n and not logprobs:
+        raise GenerationError("top_logprobs are asked for without logprobs", "set logprobs to true as well")
+    return int(n) if logprobs else None
+
+
+def _token(token: object) -> int:
+    text = token if isinstance(token, str) else str(token)
+    if isinstance(token, bool) or not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise GenerationError(f"{shown(token)} is no token in logit_bias", "give a token's number")
+    return int(text)
 
 
 def _number(name: str, value: object, low: float, high: float, *, without_low: bool = False) -> float:

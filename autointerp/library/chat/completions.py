@@ -4,14 +4,23 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from numbers import Real
-from typing import TYPE_CHECKING, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from autointerp.errors import AbortError, GenerationError, TimeLimitError
-from autointerp.library.chat.asking import LONGEST_ANSWER, Asked, Asker, Messages, read_sampling
+from autointerp.library.chat.asking import (
+    LONGEST_ANSWER,
+    Asked,
+    Asker,
+    Messages,
+    read_likeliest,
+    read_sampling,
+    read_shifts,
+)
+from autointerp.library.chat.log_probs import LogProbTeller
 from autointerp.library.chat.replies import (
     ChatChoice,
     ChatCompletion,
@@ -23,7 +32,7 @@ from autointerp.library.chat.replies import (
     Usage,
 )
 from autointerp.library.chat.steering import Model
-from autointerp.live.generation.request import Generation
+from autointerp.live.generation.request import Generation, Likeliest
 from autointerp.store.known import shown
 
 if TYPE_CHECKING:
@@ -56,6 +65,11 @@ class Completions:
         stop: str | Sequence[str] | None = None,
         system_prompt: str | None = None,
         timeout: float | None = None,
+        logprobs: bool | None = False,
+        top_logprobs: int | None = None,
+        frequency_penalty: float | None = None,
+        presence_penalty: float | None = None,
+        logit_bias: Mapping[Any, float] | None = None,
     ) -> ChatCompletion: ...
     @overload
     def create(
@@ -71,6 +85,11 @@ class Completions:
         stop: str | Sequence[str] | None = None,
         system_prompt: str | None = None,
         timeout: float | None = None,
+        logprobs: bool | None = False,
+        top_logprobs: int | None = None,
+        frequency_penalty: float | None = None,
+        presence_penalty: float | None = None,
+        logit_bias: Mapping[Any, float] | None = None,
     ) -> "ChatStream": ...
     @overload
     def create(
@@ -86,6 +105,11 @@ class Completions:
         stop: str | Sequence[str] | None = None,
         system_prompt: str | None = None,
         timeout: float | None = None,
+        logprobs: bool | None = False,
+        top_logprobs: int | None = None,
+        frequency_penalty: float | None = None,
+        presence_penalty: float | None = None,
+        logit_bias: Mapping[Any, float] | None = None,
     ) -> "ChatCompletion | ChatStream": ...
     def create(
         self,
@@ -100,6 +124,11 @@ class Completions:
         stop: str | Sequence[str] | None = None,
         system_prompt: str | None = None,
         timeout: float | None = None,
+        logprobs: bool | None = False,
+        top_logprobs: int | None = None,
+        frequency_penalty: float | None = None,
+        presence_penalty: float | None = None,
+        logit_bias: Mapping[Any, float] | None = None,
     ) -> "ChatCompletion | ChatStream":
         """Answer a conversation; docs/steer.md goes on from here.
 
@@ -116,6 +145,11 @@ class Completions:
             stop: A text, or several, that end the answer and are not part of it.
             system_prompt: Stands first where the messages have no system message.
             timeout: Seconds, after which there is an error.
+            logprobs: Whether each token's log-probability is told: at temperature 1, by the model as it is edited.
+            top_logprobs: So many of the likeliest in its place as well, up to 20.
+            frequency_penalty: Taken off a token's logit for each time that it was generated, -2 to 2.
+            presence_penalty: Taken off it once it was generated, -2 to 2.
+            logit_bias: Added to the logits of tokens, by their numbers, -100 to 100.
 
         Returns:
             The answer, with usage, how many tokens were edited, and conditions that held; or a stream of pieces.
@@ -141,13 +175,16 @@ class Completions:
             >>> "".join(piece.choices[0].delta.content for piece in pieces)
             ' piano piano piano'
         """
-        sampling = read_sampling(max_completion_tokens, temperature, top_p, seed, stop)
+        shifts = read_shifts(frequency_penalty, presence_penalty, logit_bias)
+        n_likeliest = read_likeliest(logprobs, top_logprobs)
+        sampling = read_sampling(max_completion_tokens, temperature, top_p, seed, stop, shifts, n_likeliest)
         if timeout is not None and not (_is_number(timeout) and 0 < timeout <= _LONGEST_WAIT_S):
             raise GenerationError(f"timeout can't be {shown(timeout)}", "give seconds, or None for any time")
         asked = self._asker.ask(messages, model, system_prompt)
         generator = asked.steering.run.live.generator(asked.steering.source)
         started = generator.submit(self._asker.request(asked, sampling))
-        answer = ChatStream(started, asked, timeout)
+        teller = None if n_likeliest is None else LogProbTeller(asked.live, generator.ends)
+        answer = ChatStream(started, asked, timeout, teller)
         return answer if stream else answer.whole()
 
 
@@ -163,9 +200,13 @@ class ChatStream(Iterator[ChatCompletionChunk]):
         'length'
     """
 
-    def __init__(self, stream: "Stream", asked: Asked, timeout_s: float | None) -> None:
+    def __init__(
+        self, stream: "Stream", asked: Asked, timeout_s: float | None, teller: LogProbTeller | None = None
+    ) -> None:
         self._stream = stream
         self._asked = asked
+        self._teller = teller
+        self._untold: list[tuple[int, float, Likeliest]] = []
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._said = ""
@@ -190,6 +231,7 @@ class ChatStream(Iterator[ChatCompletionChunk]):
         try:
             for token in self._stream:
                 self._n += 1
+                self._untold.append((token.token_id, token.log_prob, token.likeliest))
                 self._said += token.text
                 self._n_events += len(token.events)
                 if token.text or token.events:
@@ -229,7 +271,7 @@ class ChatStream(Iterator[ChatCompletionChunk]):
             id=self._id,
             created=self._created,
             model=self._asked.steering.source.source_id,
-            choices=(ChatChoice(ChatMessage("assistant", answer.text), answer.finish_reason),),
+            choices=(self._choice(answer),),
             usage=_usage(answer),
             edited=self._edited(answer),
             events=events,
@@ -255,6 +297,11 @@ class ChatStream(Iterator[ChatCompletionChunk]):
                 f"the answer took longer than {self._timeout_s:g} s", "ask for fewer tokens, or give it more time"
             ) from error
 
+    def _choice(self, answer: Generation) -> ChatChoice:
+        tokens = zip(answer.token_ids, answer.log_probs, answer.likeliest, strict=True)
+        told = None if self._teller is None else self._teller.told(tokens)
+        return ChatChoice(ChatMessage("assistant", answer.text), answer.finish_reason, logprobs=told)
+
     def _edited(self, answer: Generation) -> Edited:
         steering = self._asked.steering
         return Edited(steering.scope, answer.n_edited_prompt, answer.n_edited_generated, steering.n_features)
@@ -268,11 +315,15 @@ class ChatStream(Iterator[ChatCompletionChunk]):
     def _piece(
         self, text: str, events: tuple[HeldCondition, ...], finish_reason: str | None = None
     ) -> ChatCompletionChunk:
+        said, place = ChatMessage("assistant", text), self._n - (finish_reason is None)
+        told = None if self._teller is None else self._teller.told(self._untold)
+        self._untold.clear()
+        choice = ChunkChoice(said, place, finish_reason, logprobs=told)
         return ChatCompletionChunk(
             id=self._id,
             created=self._created,
             model=self._asked.steering.source.source_id,
-            choices=(ChunkChoice(ChatMessage("assistant", text), self._n - (finish_reason is None), finish_reason),),
+            choices=(choice,),
             events=events,
             system_fingerprint=_fingerprint(),
         )

@@ -21,6 +21,38 @@ class ChatMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedToken:
+    """A token that might have come.
+
+    Attributes:
+        token: Its text; of a part of a character its bytes, as `<0xF0>`.
+        logprob: In nats, at temperature 1, by the model as it is edited.
+        bytes: Of UTF-8; None where they depend on the tokens around it.
+    """
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogProb:
+    """A token that came, and what might have come.
+
+    Attributes:
+        token: As of `ListedToken`.
+        logprob: Likewise.
+        bytes: Likewise.
+        top_logprobs: The likeliest in its place.
+    """
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None
+    top_logprobs: tuple[ListedToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ChatChoice:
     """The answer.
 
@@ -28,11 +60,13 @@ class ChatChoice:
         message: What was said.
         finish_reason: `stop` at an end token or a stop text, `length` where there was no more room.
         index: Always 0.
+        logprobs: Of each generated token but one that ended it; None where they were not asked for.
     """
 
     message: ChatMessage
     finish_reason: str
     index: int = 0
+    logprobs: tuple[TokenLogProb, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +164,14 @@ class ChunkChoice:
         gf_token_index: Of the last generated token in it, counted from 0.
         finish_reason: Of the last piece, as of `ChatChoice`, and `abort` where a condition ended the answer; else None.
         index: Always 0.
+        logprobs: Of the tokens since the piece before, as of `ChatChoice`.
     """
 
     delta: ChatMessage
     gf_token_index: int
     finish_reason: str | None = None
     index: int = 0
+    logprobs: tuple[TokenLogProb, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

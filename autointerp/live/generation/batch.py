@@ -243,6 +243,8 @@ class Batch:
                 row.request.seed,
                 len(row.log_probs),
                 0.0 if is_exact else tolerance_of(size, self._dtype),
+                row.request.shifts.behind(row.tokens[row.n_prompt :]),
+                row.request.n_likeliest,
             )
             for row, size in zip(rows, largest, strict=True)
         ]

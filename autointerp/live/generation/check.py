@@ -26,6 +26,11 @@ def check_request(request: GenerationRequest, live: LiveSubject, editors: Editor
         raise GenerationError(f"top_p is {request.top_p}", "give a probability above 0, at most 1")
     if request.max_new_tokens < 1:
         raise GenerationError(f"max_new_tokens is {request.max_new_tokens}", "ask for one token or more")
+    n_tokens = n_embedded(live.sources.subject)
+    if wrong := [token for token in request.shifts.by_token if not 0 <= token < n_tokens]:
+        raise GenerationError(
+            f"the logit of the token {wrong[0]} is shifted", f"the model has those from 0 to {n_tokens - 1:,}"
+        )
     if "" in request.stop:
         raise GenerationError("a stop text is empty", "leave it away")
     for rule in request.rules:

@@ -13,8 +13,8 @@ differ in their last bits. Tokens must not:
    lower token.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ class Choice:
         seed: Of the answer.
         place: Of the token in the answer.
         tolerance: Nats by which a log-probability may differ; 0 for logits that are taken as they are.
+        shifts: Added to logits, by token.
+        n_likeliest: Tokens that are told with the chosen one.
     """
 
     temperature: float
@@ -47,14 +49,17 @@ class Choice:
     seed: int
     place: int
     tolerance: float
+    shifts: Mapping[int, float] = field(default_factory=dict)
+    n_likeliest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A token with its log-probability at temperature 1, in nats."""
+    """A token with its log-probability at temperature 1, in nats, and the likeliest in its place; without shifts."""
 
     token_id: int
     log_prob: float
+    likeliest: tuple[tuple[int, float], ...] = ()
 
 
 def choose(logits: Float[Tensor, "text token"], choices: Sequence[Choice]) -> list[Chosen | None]:
@@ -68,15 +73,36 @@ def choose(logits: Float[Tensor, "text token"], choices: Sequence[Choice]) -> li
         None where the choice is within the tolerance.
     """
     of_plain = of_scaled = logits.logsumexp(dim=-1).tolist()
+    shifted = _shifted(logits, choices)
     temperatures = [choice.temperature or 1.0 for choice in choices]
-    if any(temperature != 1.0 for temperature in temperatures):
-        scaled = logits / torch.tensor(temperatures, device=logits.device)[:, None]
+    if shifted is not logits or any(temperature != 1.0 for temperature in temperatures):
+        scaled = shifted / torch.tensor(temperatures, device=logits.device)[:, None]
         of_scaled = scaled.logsumexp(dim=-1).tolist()
-    values, tokens = (found.cpu().numpy() for found in logits.topk(min(_FEW, logits.shape[1]), dim=-1))
-    return [
-        _choose(logits[row], values[row].astype(np.float64), tokens[row], (of_plain[row], of_scaled[row]), choice)
+    values, tokens = (found.cpu().numpy() for found in shifted.topk(min(_FEW, logits.shape[1]), dim=-1))
+    found = [
+        _choose(shifted[row], values[row].astype(np.float64), tokens[row], (of_plain[row], of_scaled[row]), choice)
         for row, choice in enumerate(choices)
     ]
+    rows = zip(found, logits, of_plain, choices, strict=True)
+    return [_told(one, of_row, total, choice) for one, of_row, total, choice in rows]
+
+
+def _shifted(logits: Float[Tensor, "text token"], choices: Sequence[Choice]) -> Float[Tensor, "text token"]:
+    """Logits with what is added to them; themselves, where that is nothing."""
+    at = [(row, token_id, shift) for row, choice in enumerate(choices) for token_id, shift in choice.shifts.items()]
+    if not at:
+        return logits
+    rows, token_ids, shifts = (torch.tensor(column, device=logits.device) for column in zip(*at, strict=True))
+    return logits.index_put((rows, token_ids), shifts.to(logits.dtype), accumulate=True)
+
+
+def _told(chosen: Chosen | None, logits: Float[Tensor, " token"], total: float, choice: Choice) -> Chosen | None:
+    """A chosen token with what is told of logits as they are."""
+    if chosen is None or not (choice.shifts or choice.n_likeliest):
+        return chosen
+    values, token_ids = logits.topk(min(choice.n_likeliest, len(logits)))
+    likeliest = zip(token_ids.tolist(), (value - total for value in values.tolist()), strict=True)
+    return Chosen(chosen.token_id, float(logits[chosen.token_id]) - total, tuple(likeliest))
 
 
 def _choose(

@@ -1,7 +1,8 @@
 """What is asked of a generator, and what it gives: requests with their edits and rules, tokens, answers."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float32
 
 from autointerp.records.live import EVERY_TOKEN, EditScope, FeatureName, SourceEdits
 
+Likeliest = tuple[tuple[int, float], ...]
 FinishReason = Literal["stop", "length", "abort"]
 Activations = Mapping[FeatureName, Float32[np.ndarray, " token"]]
 """What features do at some tokens in a row, in the coder's own units."""
@@ -76,6 +78,33 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class LogitShifts:
+    """What is added to logits before a token is chosen; log-probabilities are told without it.
+
+    Attributes:
+        by_token: To these tokens'.
+        frequency: Taken off a token's logit for each time that it was generated.
+        presence: Taken off once it was generated.
+    """
+
+    by_token: Mapping[int, float] = field(default_factory=dict)
+    frequency: float = 0.0
+    presence: float = 0.0
+
+    def behind(self, token_ids: Sequence[int]) -> Mapping[int, float]:
+        """What is added behind some generated tokens, by token; empty where nothing is."""
+        if not (self.frequency or self.presence):
+            return self.by_token
+        shifts = dict(self.by_token)
+        for token_id, n in Counter(token_ids).items():
+            shifts[token_id] = shifts.get(token_id, 0.0) - n * self.frequency - self.presence
+        return shifts
+
+
+NO_SHIFTS = LogitShifts()
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """One answer that is asked for.
 
@@ -90,6 +119,8 @@ class GenerationRequest:
         top_p: Tokens are drawn from the likeliest ones that together have this probability.
         seed: The same gives the same answer, whatever else is generated at the time.
         stop: Texts that end the answer; what ends it is not part of it.
+        shifts: What is added to logits.
+        n_likeliest: Tokens that are told with each that is chosen, the likeliest in its place.
         use_cache: Whether what was read is kept; without, each token reads all before it again, to the same result.
     """
 
@@ -103,6 +134,8 @@ class GenerationRequest:
     top_p: float = 0.9
     seed: int = 42
     stop: tuple[str, ...] = ()
+    shifts: LogitShifts = NO_SHIFTS
+    n_likeliest: int = 0
     use_cache: bool = True
 
 
@@ -138,12 +171,14 @@ class GeneratedToken:
             beginning of a stop text; may be empty. Special tokens have no text.
         log_prob: Its log-probability, in nats, by the model as it is edited, at temperature 1.
         events: What happened since the token before it was generated.
+        likeliest: The likeliest tokens in its place, falling, with their log-probabilities; as many as were asked for.
     """
 
     token_id: int
     text: str
     log_prob: float
     events: tuple[Happening, ...] = ()
+    likeliest: Likeliest = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +195,7 @@ class Generation:
         n_edited_prompt: How many of these were edited.
         n_edited_generated: How many generated tokens were edited, of those that the model read: all but the last.
         events: All that happened; the last is the abort's, if one ended it.
+        likeliest: Of each token, as of `GeneratedToken`.
     """
 
     token_ids: tuple[int, ...]
@@ -170,3 +206,4 @@ class Generation:
     n_edited_prompt: int
     n_edited_generated: int
     events: tuple[Happening, ...] = ()
+    likeliest: tuple[Likeliest, ...] = ()

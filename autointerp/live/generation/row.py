@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float32
 from autointerp.errors import GenerationError
 from autointerp.live.generation.cache import TextCache
 from autointerp.live.generation.changes import Compiled, Editors
-from autointerp.live.generation.request import Abort, Event, GenerationRequest, Happening, Rule
+from autointerp.live.generation.choose import Chosen
+from autointerp.live.generation.request import Abort, Event, GenerationRequest, Happening, Likeliest, Rule
 from autointerp.live.generation.text import AnswerText
 from autointerp.records.live import EditScope, FeatureName, SourceEdits
 
@@ -41,6 +42,7 @@ class Row:
         n_read: Tokens that were read as they are edited.
         n_judged: Tokens at which rules were evaluated.
         log_probs: Of generated tokens.
+        likeliest: In the place of each.
         events: All that happened.
         asked: Handlers whose answer is waited for.
         is_aborted: Whether a rule has ended it.
@@ -51,6 +53,7 @@ class Row:
         self.tokens = list(request.prompt)
         self.n_read = self.n_judged = 0
         self.log_probs: list[float] = []
+        self.likeliest: list[Likeliest] = []
         self.events: list[Happening] = []
         self.asked: tuple[Asked, ...] = ()
         self.is_aborted = False
@@ -105,10 +108,11 @@ class Row:
         if self.cache is not None:
             self.cache.cut(n_read)
 
-    def take(self, token_id: int, log_prob: float) -> None:
+    def take(self, chosen: Chosen) -> None:
         """Take a generated token."""
-        self.tokens.append(token_id)
-        self.log_probs.append(log_prob)
+        self.tokens.append(chosen.token_id)
+        self.log_probs.append(chosen.log_prob)
+        self.likeliest.append(chosen.likeliest)
 
     def untold(self) -> tuple[Happening, ...]:
         """What happened since this was asked last."""

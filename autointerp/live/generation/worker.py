@@ -266,7 +266,7 @@ class Worker:
 
     def _give(self, flight: Flight, row: Row, chosen: Chosen) -> bool:
         """Pass on a token; says whether it ends the answer, which is then passed on too."""
-        row.take(chosen.token_id, chosen.log_prob)
+        row.take(chosen)
         certain = "" if chosen.token_id in self._ends else row.text.add(chosen.token_id)
         is_full = len(row.log_probs) >= self._limit(row) or (
             self._window is not None and len(row.tokens) >= self._window
@@ -274,7 +274,7 @@ class Worker:
         is_stopped = chosen.token_id in self._ends or row.text.is_stopped
         if is_full or is_stopped:
             certain += row.text.end()
-        flight.give(GeneratedToken(chosen.token_id, certain, chosen.log_prob, row.untold()))
+        flight.give(GeneratedToken(chosen.token_id, certain, chosen.log_prob, row.untold(), chosen.likeliest))
         if is_stopped:
             self._end(flight, row, self._answer(row, "stop"))
         elif is_full:
@@ -297,6 +297,7 @@ class Worker:
             in_prompt,
             in_answer,
             tuple(row.events),
+            tuple(row.likeliest),
         )
 
     def _end_anywhere(self, flight: Flight, row: Row, given: Generation | BaseException) -> None:
