@@ -18,6 +18,7 @@ from autointerp.embedder import TextEmbedder
 from autointerp.errors import AutointerpError, FilterError, SearchError
 from autointerp.identity import FeatureKey
 from autointerp.library.feature_view import FeatureView
+from autointerp.library.kept_run import KeptRun
 from autointerp.library.noted_run import NotedRun
 from autointerp.library.search_settings import SearchSettings
 from autointerp.library.trials import EVERY_TRIAL, LabelTrials, TrialChoice, read_trials
@@ -52,10 +53,9 @@ if TYPE_CHECKING:
     from autointerp.live.read import Readable
     from autointerp.llm.journal import Paid
     from autointerp.records.live import ActivationHistograms, TextFirings
-    from autointerp.run.on_disk.kept import KeptWindows
 
 
-class Run(NotedRun, WholeSourceRun):
+class Run(NotedRun, WholeSourceRun, KeptRun):
     """One run folder; every method may be used while the run is going on.
 
     Attributes:
@@ -352,12 +352,6 @@ class Run(NotedRun, WholeSourceRun):
     def score_summary(self) -> list[ScorerSummary]:
         """Each scorer over all labels, beside shuffled labels."""
         return self.reader.score_summary()
-
-    @cached_property
-    def _kept(self) -> "KeptWindows":
-        from autointerp.run.on_disk.kept import KeptWindows  # looking a feature up needs no tokenizer
-
-        return KeptWindows(self.reader.path.parent)
 
     @cached_property
     def engine(self) -> SearchEngine:

@@ -39,3 +39,35 @@ class FiringNeighbors:
 
     upstream: tuple[FiringNeighbor, ...]
     downstream: tuple[FiringNeighbor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FiringTogether:
+    """Another feature that fires on the same tokens as a feature, of those that were counted.
+
+    Attributes:
+        feature_index: The other one.
+        n_both: Tokens on which both fire.
+        n_own: Tokens on which the feature fires.
+        n_other: Tokens on which the other one fires.
+    """
+
+    feature_index: int
+    n_both: int
+    n_own: int
+    n_other: int
+
+    @property
+    def recall(self) -> float:
+        """Share of the feature's firings on which the other one fires too."""
+        return self.n_both / self.n_own
+
+    @property
+    def precision(self) -> float:
+        """Share of the other one's firings on which the feature fires too."""
+        return self.n_both / self.n_other
+
+    @property
+    def jaccard(self) -> float:
+        """Of the tokens on which either fires, the share on which both do."""
+        return self.n_both / (self.n_own + self.n_other - self.n_both)

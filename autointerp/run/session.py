@@ -21,6 +21,7 @@ from autointerp.contexts.place import Places
 from autointerp.contexts.pool import PoolTiles
 from autointerp.contexts.pool_blocks import PoolBlocks
 from autointerp.contexts.pool_windows import draw_windows_of
+from autointerp.contexts.together import Together
 from autointerp.corpus.nature import Nature, nature_of
 from autointerp.corpus.pieces import TokenPieces
 from autointerp.corpus.reader import ShardReader
@@ -260,6 +261,14 @@ class SourceSession:
         return index_explain_firings(
             self._pool_blocks, pipeline.contexts, n_features=n_features, reach=reach, seed=pipeline.seed
         )
+
+    def together(self, n_features: int) -> Together:
+        """What fires on the same tokens, on the pool's blocks.
+
+        Args:
+            n_features: Of the source.
+        """
+        return Together(self.collected.pool, n_features)
 
     @cached_property
     def _places(self) -> Places:

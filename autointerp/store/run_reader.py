@@ -78,7 +78,13 @@ class RunReader(StoreFile):
 
     def sources(self) -> list[SourceRecord]:
         """Every source."""
-        return [SourceRecord(**row) for row in self._fetch("sources", columns_of(SourceRecord), order=("source_id",))]
+        known = self._known
+        if known is not None and "sources" in known:
+            return list(known["sources"])
+        found = [SourceRecord(**row) for row in self._fetch("sources", columns_of(SourceRecord), order=("source_id",))]
+        if known is not None:
+            known["sources"] = tuple(found)  # within a session nothing changes
+        return found
 
     def source(self, source_id: str | None = None) -> SourceRecord:
         """One source; the only one where none is named.

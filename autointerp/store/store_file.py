@@ -40,13 +40,19 @@ class StoreFile:
 
         A run that wants to write waits for as long: keep it short.
         """
-        outer = getattr(self._local, "connection", None)
+        outer, known = getattr(self._local, "connection", None), self._known
         with self._open() as connection:
-            self._local.connection = connection
+            self._local.connection, self._local.known = connection, known if outer is not None else {}
             try:
                 yield self
             finally:
-                self._local.connection = outer
+                self._local.connection, self._local.known = outer, known
+
+    @property
+    def _known(self) -> dict[str, Any] | None:
+        """What this thread has read within its session, where it is within one."""
+        known: dict[str, Any] | None = getattr(self._local, "known", None)
+        return known
 
     def _open(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         held: duckdb.DuckDBPyConnection | None = getattr(self._local, "connection", None)

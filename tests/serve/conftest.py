@@ -13,6 +13,7 @@ from autointerp.serve.serving import Serving
 from tests.browsers import CHROMIUM, WITHOUT
 from tests.serve.browser import Visitor, started, visiting
 from tests.serve.serving import answering
+from tests.serve.ugly import uglify
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +50,16 @@ def visitor(browser: Browser, address: str) -> Iterator[Visitor]:
     """Someone who looks at the planted run's pages."""
     with visiting(browser, address) as of:
         yield of
+
+
+@pytest.fixture(scope="session")
+def ugly_run(planted_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The planted run with ugly text everywhere."""
+    return uglify(planted_runs / "runs/demo", tmp_path_factory.mktemp("ugly"))
+
+
+@pytest.fixture(scope="module")
+def ugly_address(ugly_run: Path) -> Iterator[str]:
+    """Where it is served, not warmed: its model is never asked."""
+    with answering(make_app(Serving(autointerp.open(ugly_run), Limits()))) as at:
+        yield at

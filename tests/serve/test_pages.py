@@ -27,7 +27,7 @@ class Addresses(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         of = dict(attrs)
-        if tag in ("script", "img", "iframe") or (tag == "link" and of.get("rel") != "alternate"):
+        if tag in ("script", "img", "iframe") or (tag == "link" and of.get("rel") in ("stylesheet", "icon")):
             self.loaded.append(of.get("src") or of.get("href") or "inline")
         self.inline += [name for name in of if name == "style" or name.startswith("on")]
         self.inline += ["<style>"] if tag == "style" else []

@@ -12,8 +12,10 @@ import numpy as np
 
 from autointerp.collect.windows import join_rows, narrowed, rows_of, take_rows, window_starts
 from autointerp.contexts.choose import quantiles_among
+from autointerp.contexts.together import Together
 from autointerp.contexts.windows import cut_windows, window_context
-from autointerp.records import Context, ContextKind
+from autointerp.records import Context, ContextKind, SourceRecord
+from autointerp.records.firing import FiringTogether
 from autointerp.run.session import Session, SourceSession, open_session
 
 
@@ -27,6 +29,7 @@ class KeptWindows:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._sources: dict[str, SourceSession] = {}
+        self._together: dict[str, Together] = {}
 
     @cached_property
     def _session(self) -> Session:
@@ -44,7 +47,7 @@ class KeptWindows:
             ShardError: If a file is damaged.
             SubjectError: If the tokenizer can't be loaded.
         """
-        source = self._sources.setdefault(source_id, SourceSession(self._session, source_id))
+        source = self._source(source_id)
         samples = source.collected
         top, fired = (take_rows(kept, rows_of(kept, [feature_index])[0]) for kept in (samples.top, samples.fired))
         blocks = self._session.blocks.read(fired.block_index)
@@ -72,3 +75,21 @@ class KeptWindows:
             )
             for row, (kind, quantile) in enumerate(zip(kinds, quantiles.tolist(), strict=True))
         ]
+
+    def together(self, feature_index: int, source: SourceRecord, n: int) -> tuple[FiringTogether, ...]:
+        """The features that fire on the same tokens as one, counted on the pool's blocks; see `contexts.together`.
+
+        Args:
+            feature_index: The feature.
+            source: Its source.
+            n: At most so many.
+
+        Raises:
+            As `contexts`.
+        """
+        if source.source_id not in self._together:
+            self._together[source.source_id] = self._source(source.source_id).together(source.n_features)
+        return self._together[source.source_id].of(feature_index, n)
+
+    def _source(self, source_id: str) -> SourceSession:
+        return self._sources.setdefault(source_id, SourceSession(self._session, source_id))

@@ -1,9 +1,8 @@
 """Which pages there are. Their order decides where the paths of two fit: those of features and sources come last."""
 
-from autointerp.serve.pages import around, finding, key, sources
+from autointerp.serve.pages import around, feature, finding, key, sources
 from autointerp.serve.pages.frame import Pages, add_page
 from autointerp.serve.serving import Serving
-from autointerp.serve.views.feature import feature
 from autointerp.serve.views.home import home
 
 
@@ -19,6 +18,6 @@ def make_pages(serving: Serving, server_key: str | None = None) -> Pages:
     add_page(pages, "/", "home.html", home)
     finding.add(pages)
     around.add(pages)
-    add_page(pages, "/{model}/{source}/{index}", "feature.html", feature)
+    feature.add(pages)
     sources.add(pages)
     return pages

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import jinja2
 from starlette.requests import Request
@@ -48,10 +48,12 @@ class PageFacts:
         path = "/index" if self.path == "/" else self.path
         return f"{path}.json?{self.query}" if self.query else f"{path}.json"
 
+    def shows(self, section: str) -> bool:
+        """Whether a section is shown: all are, but those that an embed leaves out, as by `embedplots=false`."""
+        return not self.is_embed or dict(parse_qsl(self.query)).get(f"embed{section}") != "false"
+
     def with_query(self, **changed: Any) -> str:
         """The page with other values in its query; a value of None leaves the name out."""
-        from urllib.parse import parse_qsl
-
         kept = [(name, value) for name, value in parse_qsl(self.query, keep_blank_values=True) if name not in changed]
         asked = urlencode([*kept, *((name, value) for name, value in changed.items() if value is not None)])
         return f"{self.path}?{asked}" if asked else self.path

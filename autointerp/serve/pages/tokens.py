@@ -26,23 +26,32 @@ def step(activation: float, largest: float) -> int:
     return min(_STEPS, max(1, ceil(_STEPS * activation / largest)))
 
 
-def shaded(tokens: Sequence[str], activations: Sequence[float], largest: float, peak: int | None = None) -> Markup:
+def shaded(
+    tokens: Sequence[str],
+    activations: Sequence[float],
+    largest: float,
+    peak: int | None = None,
+    marked: Sequence[int] = (),
+) -> Markup:
     """Tokens, those that a feature fires on shaded by how much.
 
     Args:
         tokens: Their texts.
         activations: Of each; 0 leaves it plain.
         largest: What the highest step stands for.
-        peak: The token that is marked as the strongest; None for none.
+        peak: The token that is shown as the strongest; None for none.
+        marked: Tokens that stand between marks.
     """
     parts = []
+    between = frozenset(marked)
     for place, (token, activation) in enumerate(zip(tokens, activations, strict=True)):
         text = escape(token_text(token))
         word = text.lstrip(" ") or text
         space = text[: len(text) - len(word)]
         if of := step(activation, largest):
             name = f"a{of} peak" if place == peak else f"a{of}"
-            parts.append(f'{space}<span class="{name}" title="{activation:.3g}">{word}</span>')
-        else:
-            parts.append(str(text))
+            word = Markup(f'<span class="{name}" title="{activation:.3g}">{word}</span>')
+        if place in between:
+            word = Markup(f"<mark>{word}</mark>")
+        parts.append(space + word)
     return Markup("".join(parts))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from autointerp.contexts.render import shown_activations
 from autointerp.records import SCORER_KINDS, Context
 
-_N_BANDS = 5
+_FIFTHS = ("weakest", "second weakest", "middle", "second strongest", "strongest")
+_N_BANDS = len(_FIFTHS)
 SILENT_KINDS = {
     "silent_token": "has a token that the feature often fires on",
     "silent_similar": "resembles contexts in which it fires",
@@ -103,7 +104,7 @@ def active_bands(contexts: Sequence[Context], largest: float, by: str, n_each: i
         contexts: Of one feature.
         largest: Its largest activation in the corpus.
         by: `count`: fifths of the documents in which it fires, by their peaks; `value`: fifths of the largest.
-        n_each: Contexts shown of each band.
+        n_each: Contexts shown of each band; of the strongest twice as many.
     """
     active = sorted((c for c in contexts if c.is_active), key=lambda c: (-c.max_activation, c.context_id))
     taken: dict[int, list[Context]] = {}
@@ -111,11 +112,11 @@ def active_bands(contexts: Sequence[Context], largest: float, by: str, n_each: i
         taken.setdefault(_band(context, largest, by), []).append(context)
     return tuple(
         Band(
-            name=_name(band, by, largest),
+            name=_name(band, by),
             low=found[-1].max_activation,
             high=found[0].max_activation,
             n=len(found),
-            contexts=tuple(shown_context(c) for c in _spread(found, n_each, top=band == _N_BANDS - 1)),
+            contexts=tuple(map(shown_context, found[: 2 * n_each] if band == _N_BANDS - 1 else _spread(found, n_each))),
         )
         for band, found in sorted(taken.items(), reverse=True)
     )
@@ -139,19 +140,14 @@ def _band(context: Context, largest: float, by: str) -> int:
     return min(_N_BANDS - 1, int(share * _N_BANDS))
 
 
-def _name(band: int, by: str, largest: float) -> str:
-    low, high = 100 * band // _N_BANDS, 100 * (band + 1) // _N_BANDS
+def _name(band: int, by: str) -> str:
     if by == "value":
-        return f"{low} to {high} % of the largest activation"
-    if band == _N_BANDS - 1:
-        return f"strongest {100 // _N_BANDS} % of the texts it fires in"
-    if band == 0:
-        return f"weakest {100 // _N_BANDS} %"
-    return f"{low} to {high} % of the texts it fires in, weakest first"
+        return f"{100 * band // _N_BANDS} to {100 * (band + 1) // _N_BANDS} % of its largest activation"
+    return f"{_FIFTHS[band]} fifth of the texts it fires in"
 
 
-def _spread(found: Sequence[Context], n: int, *, top: bool) -> Sequence[Context]:
-    """The first of them, or as many evenly spread over all."""
-    if top or len(found) <= n:
-        return found[:n]
+def _spread(found: Sequence[Context], n: int) -> Sequence[Context]:
+    """So many, evenly spread over all."""
+    if len(found) <= n:
+        return found
     return [found[place * len(found) // n] for place in range(n)]

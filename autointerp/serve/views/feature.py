@@ -1,19 +1,27 @@
 """A feature: all that its run tells of it."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import Query
+from starlette.requests import Request
 
-from autointerp.library.feature_page import ContextChoice, read_page
+from autointerp.library.feature_page import ContextChoice, FeaturePage, read_page
+from autointerp.library.run import Run
 from autointerp.records import InputToken, NextToken, TokenLogit, input_tokens, next_tokens
+from autointerp.records.tokens import in_order
 from autointerp.serve.serving import Serving
 from autointerp.serve.views.contexts import Band, SilentGroup, active_bands, silent_groups
 from autointerp.serve.views.labels import ShownLabel, shown_labels
+from autointerp.serve.views.near import Near, count_near, near
 from autointerp.serve.views.served import named_source, run_of
+from autointerp.serve.views.statistics import Bin, filled_bins
+from autointerp.serve.views.tested import MOST_CHARACTERS, Tested, test_text
 
-_SHOWN_OF_A_BAND = 6
+_LOG = logging.getLogger(__name__)
+_SHOWN_OF_A_BAND = 5
 _SHOWN_SILENT = 4
 
 
@@ -30,15 +38,17 @@ class FeatureView:
         n_features: Of its source.
         label: Its first true label; None where it has none.
         labels: Its labels with their scores, true ones first, then nulls.
-        same_label: Other features of the source that carry its label, to the letter.
         why_no_label: Why it has none; None where it has one.
         n_active: Tokens on which it fires.
         n_tokens: Of the corpus.
         density: The share.
         mean_activation: Where it fires.
         max_activation: Largest.
-        input_tokens: What it fires on.
-        next_tokens: What follows its sampled peaks.
+        histogram: Its activations, in bins that double.
+        input_tokens: What it fires on, the most telling first.
+        n_missed: The most by which the count of one of these can be too low.
+        next_tokens: What follows its sampled peaks, the most telling first.
+        n_followed_peaks: Sampled peaks that something follows.
         top_logits: What it raises most.
         bottom_logits: What it lowers most.
         no_logits: Why there are none; None where there may be.
@@ -46,7 +56,9 @@ class FeatureView:
         bands: Contexts in which it fires.
         silent: Contexts in which it is silent.
         no_contexts: Why there are none; None where there are, or nothing is wrong.
+        near: Features near it.
         failures: What could not be done for it.
+        tested: What it does on a text that was asked for; None where none was.
     """
 
     id: str
@@ -57,15 +69,17 @@ class FeatureView:
     n_features: int
     label: str | None
     labels: tuple[ShownLabel, ...]
-    same_label: tuple[int, ...]
     why_no_label: str | None
     n_active: int
     n_tokens: int
     density: float
     mean_activation: float
     max_activation: float
+    histogram: tuple[Bin, ...]
     input_tokens: tuple[InputToken, ...]
+    n_missed: int
     next_tokens: tuple[NextToken, ...]
+    n_followed_peaks: int
     top_logits: tuple[TokenLogit, ...]
     bottom_logits: tuple[TokenLogit, ...]
     no_logits: str | None
@@ -73,47 +87,85 @@ class FeatureView:
     bands: tuple[Band, ...]
     silent: tuple[SilentGroup, ...]
     no_contexts: str | None
+    near: Near
     failures: tuple[str, ...]
+    tested: Tested | None = None
 
 
-def feature(
+Bands = Annotated[Literal["count", "value"], Query(description="how contexts are put into bands")]
+Text = Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="a text to try the feature on")]
+
+
+async def feature(
     serving: Serving,
+    request: Request,
     model: str,
     source: str,
     index: int,
-    bands: Annotated[Literal["count", "value"], Query(description="how contexts are put into bands")] = "count",
+    bands: Bands = "count",
+    text: Text = None,
+    defaulttesttext: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="the same as `text`")] = None,
 ) -> FeatureView:
-    """A feature with its labels, scores, tokens and contexts."""
+    """A feature with its labels, scores, tokens, contexts and what is near it."""
     of = named_source(serving, model, source)
-    run = run_of(serving, of)
-    page = read_page(run, f"{of}:{index}", ContextChoice())
+    view = await serving.store.answer(request, lambda: feature_view(run_of(serving, of), of, index, bands))
+    asked = text or defaulttesttext
+    if asked is None or not asked.strip():
+        return view
+    return replace(view, tested=await test_text(serving, request, of, index, asked))
+
+
+def feature_view(run: Run, source: str, index: int, bands: Literal["count", "value"] = "count") -> FeatureView:
+    """What a run tells of a feature.
+
+    Args:
+        run: The run.
+        source: `model@source`.
+        index: The feature.
+        bands: How contexts are put into bands.
+
+    Raises:
+        UnknownFeatureError: If there is no such feature.
+    """
+    counted = count_near(run, source, index)
+    with run.reader.session() as reader:
+        page = read_page(run, f"{source}:{index}", ContextChoice())
+        labels, around = shown_labels(page.labels, reader.stages()), near(run, page, counted)
     record = page.feature
-    labels = shown_labels(page.labels)
-    label = next((shown.label for shown in labels if shown.null is None), None)
     return FeatureView(
-        id=f"{of}:{index}",
-        source_id=of,
+        id=f"{source}:{index}",
+        source_id=source,
         index=index,
         run=Path(run.name).name,
         status=record.status,
         n_features=page.source.n_features,
-        label=label,
+        label=next((shown.label for shown in labels if shown.null is None), None),
         labels=labels,
-        same_label=page.same_label,
-        why_no_label=None if label is not None else page.why_no_label,
+        why_no_label=page.why_no_label,
         n_active=record.n_active,
         n_tokens=page.source.n_tokens,
         density=record.density,
         mean_activation=record.mean_activation,
         max_activation=record.max_activation,
-        input_tokens=input_tokens(record),
-        next_tokens=next_tokens(record),
+        histogram=filled_bins(page.histogram_edges, record.histogram),
+        input_tokens=tuple(in_order(input_tokens(record), "pmi")),
+        n_missed=record.top_tokens_n_missed,
+        next_tokens=tuple(in_order(next_tokens(record), "pmi")),
+        n_followed_peaks=record.n_followed_peaks,
         top_logits=record.top_logits,
         bottom_logits=record.bottom_logits,
         no_logits=page.source.no_logits,
         bands_by=bands,
         bands=active_bands(page.contexts, record.max_activation, bands, _SHOWN_OF_A_BAND),
         silent=silent_groups(page.contexts, _SHOWN_SILENT),
-        no_contexts=page.no_contexts,
+        no_contexts=_why_no_contexts(page),
+        near=around,
         failures=tuple(f"{f.stage}: {f.error_type}: {f.message}" for f in page.failures),
     )
+
+
+def _why_no_contexts(page: FeaturePage) -> str | None:
+    if page.no_contexts is None:
+        return None
+    _LOG.warning("%s", page.no_contexts)  # it may name the server's own files
+    return "what the pass over the corpus kept can't be read here: the server's log says why"

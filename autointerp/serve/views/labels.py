@@ -1,13 +1,13 @@
 """Labels and their scores as pages show them, each score beside what nothing gets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from autointerp.records import Explanation, Score
 from autointerp.score.dispute import refereed
 from autointerp.score.tier import CHANCE_OF
-from autointerp.store.results import ScoredLabel, shuffled_means
+from autointerp.store.results import ScoredLabel, StageRecord, shuffled_means
 from autointerp.text_table import number
 
 SIDES = {"input": "what it fires on", "output": "what it promotes"}
@@ -28,6 +28,7 @@ class ShownScore:
         chance: What a label that says nothing gets; None where it is unknown.
         n_trials: Contexts put to the judge.
         n_unanswered: Of these, without an answer.
+        scored_at: UTC, when its scoring last ended; None while it is under way.
         notes: What else has to be known of it.
     """
 
@@ -41,6 +42,7 @@ class ShownScore:
     chance: float | None
     n_trials: int
     n_unanswered: int
+    scored_at: datetime | None
     notes: tuple[str, ...]
 
 
@@ -79,13 +81,24 @@ class ShownLabel:
     scores: tuple[ShownScore, ...]
 
 
-def shown_labels(labels: Sequence[ScoredLabel]) -> tuple[ShownLabel, ...]:
-    """Labels of one feature, true ones first."""
+def shown_labels(labels: Sequence[ScoredLabel], stages: Iterable[StageRecord]) -> tuple[ShownLabel, ...]:
+    """Labels of one feature, true ones first.
+
+    Args:
+        labels: With their scores.
+        stages: Of the run.
+    """
+    ended = {of.stage.removeprefix("score:"): of.finished_at for of in stages if of.stage.startswith("score:")}
     shuffled = shuffled_means((scored.explanation, scored.scores) for scored in labels)
-    return tuple(_shown(scored.explanation, scored.scores, shuffled) for scored in labels)
+    return tuple(_shown(scored.explanation, scored.scores, shuffled, ended) for scored in labels)
 
 
-def _shown(of: Explanation, scores: Sequence[Score], shuffled: Mapping[str, float]) -> ShownLabel:
+def _shown(
+    of: Explanation,
+    scores: Sequence[Score],
+    shuffled: Mapping[str, float],
+    ended: Mapping[str, datetime | None],
+) -> ShownLabel:
     chosen, note = of.detail.get("chosen"), of.detail.get("note")
     return ShownLabel(
         id=of.explanation_id,
@@ -100,11 +113,14 @@ def _shown(of: Explanation, scores: Sequence[Score], shuffled: Mapping[str, floa
         notes=(str(note),) if note else (),
         null=of.explainer if of.is_baseline else None,
         label_from=of.label_from,
-        scores=tuple(_shown_score(score, None if of.is_baseline else shuffled.get(score.scorer)) for score in scores),
+        scores=tuple(
+            _shown_score(score, None if of.is_baseline else shuffled.get(score.scorer), ended.get(score.scorer))
+            for score in scores
+        ),
     )
 
 
-def _shown_score(score: Score, shuffled: float | None) -> ShownScore:
+def _shown_score(score: Score, shuffled: float | None, scored_at: datetime | None) -> ShownScore:
     chance = CHANCE_OF.get(score.metric, score.detail.get("chance"))
     return ShownScore(
         scorer=score.scorer,
@@ -117,6 +133,7 @@ def _shown_score(score: Score, shuffled: float | None) -> ShownScore:
         chance=chance,
         n_trials=score.n_trials,
         n_unanswered=score.n_unanswered,
+        scored_at=scored_at,
         notes=tuple(_notes(score)),
     )
 

@@ -1,0 +1,54 @@
+"""What a run's pass over the corpus kept beside its store, as runs give it."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from autointerp.identity import FeatureKey
+from autointerp.records.firing import FiringTogether
+from autointerp.store.known import check_count
+from autointerp.store.reader import Reader
+
+if TYPE_CHECKING:
+    from autointerp.run.on_disk.kept import KeptWindows
+
+
+class KeptRun:
+    """A run whose folder has more than its store.
+
+    Attributes:
+        reader: Of its store.
+    """
+
+    reader: Reader
+
+    def together(self, feature: FeatureKey, n: int = 10, source_id: str | None = None) -> tuple[FiringTogether, ...]:
+        """The features of the same source that fire on the same tokens as one, most alike first.
+
+        They are counted on the pool, a sample of the corpus of which every firing was kept; it is read once.
+
+        Args:
+            feature: Its index, or `model@source:index`.
+            n: At most so many.
+            source_id: Its source; the run's only one where nothing names it.
+
+        Raises:
+            UnknownFeatureError: If there is no such feature.
+            SearchError: If `n` is no whole number above 0.
+            RunError: If the run's folder is not whole.
+            ShardError: If a file is damaged.
+
+        Example:
+            >>> client.run.together(1)
+            ()
+        """
+        check_count("n", n)
+        with self.reader.session() as reader:
+            record = reader.feature(feature, source_id)
+            source = reader.source(record.source_id)
+        return self._kept.together(record.feature_index, source, n)
+
+    @cached_property
+    def _kept(self) -> "KeptWindows":
+        from autointerp.run.on_disk.kept import KeptWindows  # looking a feature up needs no tokenizer
+
+        return KeptWindows(self.reader.path.parent)
