@@ -1,13 +1,15 @@
 """Doses, as runs and clients give them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from autointerp.errors import SearchError
 from autointerp.identity import FeatureKey
 from autointerp.library.names import AnyFeature, Names, SomeFeatures, by_source
-from autointerp.records.dose import Dose
-from autointerp.store.known import feature_keys
+from autointerp.records.dose import Dose, DoseTexts
+from autointerp.store.known import check_name, feature_keys
 from autointerp.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -20,9 +22,18 @@ class DosedRun:
 
     Attributes:
         reader: Its store.
+        dose_texts: On which texts doses are found: its own `corpus`, or, of a chat model, `mixed` with prompts. To be
+            set before a dose is asked for: strengths in doses are of it.
+
+    Example:
+        >>> run = autointerp.open_run("runs/demo")
+        >>> run.dose_texts = "mixed"
+        >>> run.doses([7])[0].found_on
+        'mixed'
     """
 
     reader: Reader
+    dose_texts: DoseTexts = "corpus"
 
     @cached_property
     def live(self) -> "LiveRun":
@@ -43,19 +54,30 @@ class DosedRun:
 
         Raises:
             UnknownFeatureError: If there is no such feature.
+            SearchError: If `dose_texts` is none of the kinds that there are.
             RunError: If the run's folder is not whole.
             SubjectError: If the model or a coder can't be loaded any more or is another one, the model has no
-                language-model head, or its features can't be edited.
+                language-model head, its features can't be edited, or it has no chat template and doses are to be found
+                on prompts, too.
             ShardError: If the corpus is not there any more, or damaged.
         """
         records = {record.feature_index: record for record in self.reader.features(features, source)}
-        return self._doses.of([records[index] for index in feature_keys(features, source)[1]])
+        check_name(self.dose_texts, get_args(DoseTexts), "kind of text to find doses on", SearchError)
+        if self.dose_texts not in self._doses_on:
+            self._doses_on[self.dose_texts] = self._seek_on(self.dose_texts)
+        return self._doses_on[self.dose_texts].of([records[index] for index in feature_keys(features, source)[1]])
 
     @cached_property
-    def _doses(self) -> "Doses":
-        from autointerp.run.doses import Doses  # looking a feature up needs no torch
+    def _doses_on(self) -> "dict[DoseTexts, Doses]":
+        return {}
 
-        return Doses(self.reader, self.live)
+    def _seek_on(self, texts: DoseTexts) -> "Doses":
+        from autointerp.library.steer.material import shipped_instructions, shipped_questions
+        from autointerp.live.dose import USUAL_METHOD  # looking a feature up needs no torch
+        from autointerp.run.doses import Doses
+
+        said = [*shipped_instructions(), *(of.question for of in shipped_questions().questions)]
+        return Doses(self.reader, self.live, replace(USUAL_METHOD, texts=texts), said)
 
 
 class DosedFeatures:

@@ -26,6 +26,7 @@ from autointerp.identity import fingerprint
 from autointerp.live.divergence import DivergenceMeter, MeteredTexts
 from autointerp.live.edits import direction, divisor, writing_hook
 from autointerp.live.subject import LiveSubject
+from autointerp.records.dose import DoseTexts
 from autointerp.records.live import Edit
 from autointerp.subject.forward import read_hooks
 
@@ -57,6 +58,7 @@ class DoseMethod:
         most: Of the largest.
         least: Of the smallest.
         n_steps: At most, on few and on all tokens.
+        texts: On which: the run's `corpus`, or `mixed`, half of the tokens of it and half of prompts of a chat.
     """
 
     version: int = 1
@@ -71,11 +73,15 @@ class DoseMethod:
     most: float = 20.0
     least: float = 1e-4
     n_steps: int = 16
+    texts: DoseTexts = "corpus"
 
     @property
     def fingerprint(self) -> str:
         """Of all that is said here."""
-        return fingerprint("dose", asdict(self))
+        said = asdict(self)
+        if self.texts == "corpus":  # all that there was, where stores know doses from before
+            del said["texts"]
+        return fingerprint("dose", said)
 
 
 USUAL_METHOD = DoseMethod()

@@ -1,6 +1,10 @@
 """The unit in which steering is dosed."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+DoseTexts = Literal["corpus", "mixed"]
+"""On which texts doses are found: of the run's corpus, or half of it and half of prompts of a chat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Dose:
             those texts; where there is no unit, of the largest dose that was tried.
         n_tokens: Tokens at which the divergence was read.
         why: Where there is no unit, why not: a clause without its period.
+        found_on: The kind of texts on which it was found.
     """
 
     source_id: str
@@ -32,3 +37,4 @@ class Dose:
     of_stream_norm: float
     n_tokens: int
     why: str | None = None
+    found_on: DoseTexts = "corpus"

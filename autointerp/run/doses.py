@@ -1,13 +1,15 @@
 """The doses of a run's features: from its store, or found on texts of its own corpus.
 
 Texts are drawn from the corpus by a keyed hash, one a document as long as there are others, and cut to the length that
-the method says. So whoever asks finds the same doses, up to rounding.
+the method says. So whoever asks finds the same doses, up to rounding. By the method's `mixed`, they are half of the
+tokens; the other half are prompts of a chat (`run.dose_prompts`), where the subject has a chat template.
 """
 
 import hashlib
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -18,8 +20,10 @@ from autointerp.errors import DiskFullError, StoreError
 from autointerp.identity import hash_key, in_keyed_order
 from autointerp.live.divergence import MeteredTexts
 from autointerp.live.dose import USUAL_METHOD, DoseMethod, DoseSeeker, FoundDose
+from autointerp.live.subject import LiveSubject
 from autointerp.records import FeatureRecord
 from autointerp.records.dose import Dose
+from autointerp.run.dose_prompts import draw_prompts, mixed
 from autointerp.run.live import LiveRun
 from autointerp.store.doses import keep_doses, read_doses
 from autointerp.store.reader import Reader
@@ -53,12 +57,16 @@ class Doses:
         reader: The run's store.
         live: Its subject.
         method: How doses are found.
+        said: What users say, for the prompts of a chat.
     """
 
-    def __init__(self, reader: Reader, live: LiveRun, method: DoseMethod = USUAL_METHOD) -> None:
+    def __init__(
+        self, reader: Reader, live: LiveRun, method: DoseMethod = USUAL_METHOD, said: Sequence[str] = ()
+    ) -> None:
         self._reader = reader
         self._live = live
         self._method = method
+        self._said = tuple(said)
         self._seekers: dict[str, tuple[DoseSeeker, str]] = {}
         self._found: dict[tuple[str, int], Dose] = {}
         self._lock = threading.Lock()
@@ -78,7 +86,8 @@ class Doses:
         by_index = {feature.feature_index: feature for feature in features}
         known = {index: self._found[source_id, index] for index in by_index if (source_id, index) in self._found}
         if asked := sorted(by_index.keys() - known.keys()):
-            known |= read_doses(path, source_id, asked, self._method.fingerprint, _WAIT_TO_READ_S)
+            kept = read_doses(path, source_id, asked, self._method.fingerprint, _WAIT_TO_READ_S)
+            known |= {index: replace(dose, found_on=self._method.texts) for index, dose in kept.items()}
         missing = sorted(by_index.keys() - known.keys())
         for start in range(0, len(missing), _AT_ONCE):
             known |= self._find([by_index[index] for index in missing[start : start + _AT_ONCE]])
@@ -97,7 +106,7 @@ class Doses:
             logger.info("finding the doses of %d features of %s", len(missing), source_id)
             seeker, texts = self._seeker(source_id)
             found = seeker.find([feature.feature_index for feature in missing])
-            new = [_dose(*pair, seeker.meter.n_tokens) for pair in zip(missing, found, strict=True)]
+            new = [_dose(*pair, seeker.meter.n_tokens, self._method) for pair in zip(missing, found, strict=True)]
             self._found |= {(source_id, dose.feature_index): dose for dose in new}
         try:
             keep_doses(self._reader.path, new, method, texts, _WAIT_S)
@@ -108,9 +117,17 @@ class Doses:
     def _seeker(self, source_id: str) -> tuple[DoseSeeker, str]:
         if source_id not in self._seekers:
             live = self._live.of_source(self._reader.source(source_id))
-            texts = draw_texts(self._live.blocks, self._live.seed, self._method)
+            texts = self._texts(live)
             self._seekers[source_id] = DoseSeeker(live, source_id, texts, self._method), digest_of(texts)
         return self._seekers[source_id]
+
+    def _texts(self, live: LiveSubject) -> MeteredTexts:
+        method = self._method
+        if method.texts == "corpus":
+            return draw_texts(self._live.blocks, self._live.seed, method)
+        half = replace(method, n_tokens=method.n_tokens // 2)
+        prompts = draw_prompts(live, self._said, self._live.seed, half)
+        return mixed(draw_texts(self._live.blocks, self._live.seed, half), prompts)
 
 
 def draw_texts(blocks: CorpusBlocks, seed: int, method: DoseMethod, n_skipped: int = 0) -> MeteredTexts:
@@ -162,7 +179,7 @@ def digest_of(texts: MeteredTexts) -> str:
     return digest.hexdigest()
 
 
-def _dose(feature: FeatureRecord, found: FoundDose, n_tokens: int) -> Dose:
+def _dose(feature: FeatureRecord, found: FoundDose, n_tokens: int, method: DoseMethod) -> Dose:
     return Dose(
         source_id=feature.source_id,
         feature_index=feature.feature_index,
@@ -172,4 +189,5 @@ def _dose(feature: FeatureRecord, found: FoundDose, n_tokens: int) -> Dose:
         of_stream_norm=found.size,
         n_tokens=n_tokens,
         why=found.why,
+        found_on=method.texts,
     )

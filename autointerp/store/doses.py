@@ -8,7 +8,8 @@ from autointerp.records.dose import Dose
 from autointerp.store.connection import prepare, reading, writing
 from autointerp.store.query import fetch
 
-_COLUMNS = tuple(field.name for field in fields(Dose))
+# Which texts doses were found on is part of the method.
+_COLUMNS = tuple(field.name for field in fields(Dose) if field.name != "found_on")
 
 
 def read_doses(
@@ -32,7 +33,7 @@ def read_doses(
 
 
 def keep_doses(path: Path, doses: Sequence[Dose], method: str, texts: str, timeout_s: float) -> None:
-    """Keep doses, in place of earlier ones of the same features.
+    """Keep doses, in place of earlier ones of the same features by the same method.
 
     Args:
         path: The store's file.
@@ -50,7 +51,7 @@ def keep_doses(path: Path, doses: Sequence[Dose], method: str, texts: str, timeo
     prepare(path, timeout_s)
     with writing(path, timeout_s) as connection:
         connection.executemany(
-            "DELETE FROM doses WHERE source_id = ? AND feature_index = ?",
-            [[dose.source_id, dose.feature_index] for dose in doses],
+            "DELETE FROM doses WHERE source_id = ? AND feature_index = ? AND method = ?",
+            [[dose.source_id, dose.feature_index, method] for dose in doses],
         )
         connection.executemany(f"INSERT INTO doses ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", rows)

@@ -11,10 +11,11 @@ import pytest
 
 import autointerp
 from autointerp import Client
-from autointerp.errors import SubjectError, UnknownFeatureError
+from autointerp.errors import SearchError, SubjectError, UnknownFeatureError
 from autointerp.library.run import Run, open_run
 from autointerp.live.dose import USUAL_METHOD
 from autointerp.records.dose import Dose
+from autointerp.run.dose_prompts import draw_prompts, mixed
 from autointerp.run.doses import Doses, digest_of, draw_texts
 from autointerp.store.doses import read_doses
 from tests.run.planted import DEAD, RARE
@@ -67,7 +68,7 @@ def test_the_runs_digest_does_not_change_by_it(found: list[Dose], folder: Path, 
     assert open_run(folder).reader.content_digest() == open_run(planted_runs / "runs/demo").reader.content_digest()
 
 
-def test_another_method_finds_anew_and_takes_the_place(found: list[Dose], folder: Path, tmp_path: Path) -> None:
+def test_what_another_method_finds_stands_beside(found: list[Dose], folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "demo")
     other = replace(METHOD, nats=0.5)
     run = open_run(tmp_path / "demo")
@@ -76,8 +77,10 @@ def test_another_method_finds_anew_and_takes_the_place(found: list[Dose], folder
     assert half.unit is not None
     assert found[0].unit is not None
     assert half.unit < found[0].unit
-    kept = dict(run.reader.sql("SELECT feature_index, method FROM doses").rows)  # other tests have had theirs found
-    assert [kept[index] for index in FEATURES] == [other.fingerprint, METHOD.fingerprint, METHOD.fingerprint]
+    rows = run.reader.sql("SELECT feature_index, method FROM doses").rows  # other tests have had theirs found
+    assert {(7, other.fingerprint), *((index, METHOD.fingerprint) for index in FEATURES)} <= set(rows)
+    assert len(set(rows)) == len(rows)
+    assert doses_of(run, [7]) == found[:1]
 
 
 def test_where_the_store_is_held_by_another_doses_are_found_all_the_same(
@@ -120,6 +123,77 @@ def test_texts_are_of_different_documents_and_those_left_out_come_after(folder: 
     short = draw_texts(live.blocks, live.seed, replace(METHOD, longest_text=5))
     assert short.token_ids.shape[1] == 5
     assert np.array_equal(short.counted.sum(axis=1) > 0, np.ones(len(short.counted), dtype=bool))
+
+
+def test_doses_that_are_known_from_before_count_as_found_on_the_corpus() -> None:
+    assert USUAL_METHOD.fingerprint == "444649d26e8fd309e3d61be94aeba2afb4b251880cce79472c95561cf3a0ab1a"
+    assert replace(USUAL_METHOD, texts="mixed").fingerprint != USUAL_METHOD.fingerprint
+
+
+def test_doses_on_prompts_are_told_from_those_on_the_corpus(folder: Path, found: list[Dose]) -> None:
+    run = open_run(folder)
+    run.dose_texts = "corpus"
+    of_corpus = run.doses([7, 1])
+    run.dose_texts = "mixed"
+    of_both = run.doses([7, 1])
+    assert [dose.found_on for dose in (*of_corpus, *of_both)] == ["corpus"] * 2 + ["mixed"] * 2
+    for one, other in zip(of_corpus, of_both, strict=True):
+        assert one.unit is not None
+        assert other.unit is not None
+        assert abs(np.log(one.unit / other.unit)) > 0.01, "else it is of no matter"
+    again = open_run(folder)
+    assert again.doses([7, 1]) == of_corpus
+    again.dose_texts = "mixed"
+    assert again.doses([7, 1]) == of_both
+    assert "live_subject" not in vars(again.live._session), "both are kept"
+
+
+def test_prompts_are_half_of_the_tokens_also_of_the_first_few(folder: Path) -> None:
+    live_run = open_run(folder).live
+    live = live_run._session.live_subject
+    said = [
+        f"{word} river ship" for word in ("the", "a", "our", "some", "red", "blue", "green", "now", "up", "out")
+    ] * 6
+    half = replace(METHOD, n_tokens=120, longest_text=12)
+    prompts = draw_prompts(live, said, 0, half)
+    assert 120 <= prompts.counted.sum() < 125
+    for ids, mask, counted in zip(prompts.token_ids, prompts.mask, prompts.counted, strict=True):
+        pieces = live.pieces.pieces(ids[counted].tolist())
+        assert "".join(pieces[:-1]).strip().endswith("river ship")
+        assert counted[mask][-1], "what foretells the answer"
+    corpus = draw_texts(live_run.blocks, 0, half)
+    both = mixed(corpus, prompts)
+    rows = {
+        tuple(row[kept].tolist()) for of in (corpus, prompts) for row, kept in zip(of.token_ids, of.mask, strict=True)
+    }
+    assert {tuple(row[kept].tolist()) for row, kept in zip(both.token_ids, both.mask, strict=True)} == rows
+    assert both.counted.sum() == corpus.counted.sum() + prompts.counted.sum()
+    is_prompt = np.array(
+        [
+            tuple(row[kept].tolist())
+            in {tuple(r[k].tolist()) for r, k in zip(prompts.token_ids, prompts.mask, strict=True)}
+            for row, kept in zip(both.token_ids, both.mask, strict=True)
+        ]
+    )
+    counts, n_few = both.counted.sum(axis=1), 0
+    few = np.cumsum(counts) <= 100
+    n_few = int(counts[few & is_prompt].sum())
+    assert 30 <= n_few <= 70
+
+
+def test_a_model_without_a_chat_template_has_no_prompts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = open_run(folder)
+    run.dose_texts = "mixed"
+    monkeypatch.setattr(run.live._session.live_subject.sources.subject.tokenizer, "chat_template", None)
+    with pytest.raises(SubjectError, match="chat template"):
+        run.doses([3])
+
+
+def test_a_kind_of_text_that_there_is_not_is_an_error(folder: Path) -> None:
+    run = open_run(folder)
+    vars(run)["dose_texts"] = "prompts"
+    with pytest.raises(SearchError, match="there is no kind of text to find doses on 'prompts'"):
+        run.doses([7])
 
 
 def test_a_client_asks_for_doses_as_it_asks_for_features(planted_runs: Path) -> None:
