@@ -20,7 +20,7 @@ from autointerp.library.steer.output_score import output_scores
 from autointerp.library.steer.prompts import Prompts
 from autointerp.library.steer.question_set import QuestionAsker
 from autointerp.live.edits import direction
-from autointerp.live.generation.request import GenerationRequest
+from autointerp.live.generation.request import GenerationRequest, LogitShifts
 from autointerp.live.generation.stream import Stream
 from autointerp.live.next_token import find_head
 from autointerp.live.subject import LiveSubject
@@ -205,6 +205,7 @@ def test_a_known_answer_is_told_by_all_that_it_depends_on(source_id: str) -> Non
         replace(base, top_p=0.5),
         replace(base, seed=7),
         replace(base, stop=("x",)),
+        replace(base, shifts=LogitShifts({7: 1.0})),
     ]
     assert len({key_of(request) for request in [base, *others]}) == 1 + len(others)
     assert key_of(replace(base, edits=controls.source_edits(source_id, {SHIP: 1.5}))) == key_of(base)

@@ -8,7 +8,7 @@ drawn. Those that were not asked for longest go when all take more memory than t
 import hashlib
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 from autointerp.live.generation.generator import Generator
@@ -77,8 +77,7 @@ def key_of(request: GenerationRequest) -> bytes:
         for edit in of.edits:
             told = (edit.value, edit.vector.tobytes()) if isinstance(edit, Push) else edit
             digest.update(repr((of.source_id, told)).encode())
-    drawn = (request.max_new_tokens, request.temperature, request.top_p, request.seed, request.stop)
-    digest.update(repr((request.prompt, request.roles, request.scope, drawn)).encode())
+    digest.update(repr(replace(request, edits=())).encode())
     return digest.digest()
 
 
