@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autointerp.live.read import Readable
     from autointerp.records.attribution import AskedToken, TokenAttribution
     from autointerp.records.live import ActivationHistograms, TextFirings
+    from autointerp.records.notes import OwnLabel
     from autointerp.records.on_texts import OnTexts
     from autointerp.run.live import LiveRun
     from autointerp.store.notes.notes import Notes
@@ -43,6 +44,8 @@ class Backend(Protocol):
         """What people have written about its features."""
 
     def sources(self) -> list[SourceRecord]: ...
+
+    def write_label(self, feature: FeatureKey, label: str, author: str, source_id: str | None) -> "OwnLabel": ...
 
     def neuronpedia_lines(self, feature_index: int, source_id: str) -> "FeatureLines": ...
 

@@ -117,6 +117,17 @@ class Client:
         """
         self._of_any(lambda run: run.notes.delete_comment(comment_id))
 
+    def delete_label(self, explanation_id: str) -> None:
+        """Take a label of one's own away, beside whichever run it is kept.
+
+        Raises:
+            UnknownNoteError: If nobody wrote a label of this id here.
+
+        Example:
+            >>> client.delete_label(client.features.get(1).write_label("brooks").explanation_id)
+        """
+        self._of_any(lambda run: run.notes.delete_label(explanation_id))
+
     def _of_any(self, change: Callable[[Run], None]) -> None:
         """Change a note that one of the runs has.
 

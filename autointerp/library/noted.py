@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from autointerp.errors import UnknownNoteError
-from autointerp.records.notes import Comment, FeatureNotes
+from autointerp.records.notes import Comment, FeatureNotes, OwnLabel
 from autointerp.store.known import shown
 
 if TYPE_CHECKING:
@@ -99,6 +99,31 @@ class NotedFeature(ABC):
             told = "the feature has no label" if explanation_id is None else f"it has no label {shown(explanation_id)}"
             raise UnknownNoteError(told, "vote on one that it has")
         self._asked().notes.vote(self.names()[0], explanation_id, value, author)
+
+    def write_label(self, label: str, author: str = "") -> OwnLabel:
+        """Write a label of one's own, which is scored at once by the judges that need no key, and kept beside the run.
+
+        It then is a label of the feature like the others (`view().labels`, by the explainer `own`), with its trials.
+        Scoring takes seconds the first time, when what the run has collected is read.
+
+        Args:
+            label: One line.
+            author: Who writes it.
+
+        Raises:
+            NoteError: If the label is no line of some length, or the run's folder can't be written.
+            RunError: If the run's folder is not whole.
+
+        Example:
+            >>> own = client.features.get(1).write_label("rivers", author="Ada")
+            >>> {score.scorer: score.value > 0.9 for score in own.scores}["detection"]
+            True
+            >>> [scored.explanation.explainer for scored in client.features.get(1).view().labels[:2]]
+            ['outside', 'own']
+            >>> client.delete_label(own.explanation_id)
+        """
+        (name,) = self.names()
+        return self._asked().write_label(name[1], label, author, name[0])
 
     def notes(self) -> FeatureNotes:
         """What people have written about it.

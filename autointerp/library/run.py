@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, Self
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import AutointerpError, FilterError, SearchError
 from autointerp.identity import FeatureKey
-from autointerp.library.feature_view import FeatureView
 from autointerp.library.kept_run import KeptRun
 from autointerp.library.noted_run import NotedRun
 from autointerp.library.search_settings import SearchSettings
-from autointerp.library.trials import EVERY_TRIAL, LabelTrials, TrialChoice, read_trials
 from autointerp.library.whole_source import WholeSourceRun
 from autointerp.records import (
     EVERY_FEATURE,
@@ -44,7 +42,6 @@ from autointerp.store.reader import Reader
 from autointerp.store.results import (
     ScorerSummary,
     StageStatus,
-    with_scores,
 )
 
 if TYPE_CHECKING:
@@ -181,33 +178,6 @@ class Run(NotedRun, WholeSourceRun, KeptRun):
             for of in self.reader.feature_contexts(features, source_id)
         }
 
-    def feature(self, feature: FeatureKey, source_id: str | None = None) -> FeatureView:
-        """All that is known of one feature.
-
-        Args:
-            feature: Its index, or `model@source:index`.
-            source_id: Its source; the run's only one where nothing names it.
-
-        Raises:
-            UnknownFeatureError: If there is no such feature; the message states the range.
-        """
-        with self.reader.session() as reader:
-            record = reader.feature(feature, source_id)
-            own, source = [record.feature_index], record.source_id
-            return FeatureView(
-                feature=record,
-                neighbors=tuple(
-                    neighbor
-                    for space in reader.neighbor_spaces()
-                    for neighbor in reader.neighbors(record.feature_index, space, source_id=source)
-                ),
-                labels=tuple(
-                    with_scores(reader.explanations(own, source, baselines=True), reader.scores(own, source_id=source))
-                ),
-                contexts=tuple(reader.contexts(record.feature_index, source_id=source)),
-                failures=tuple(reader.failures(own, source_id=source)),
-            )
-
     def contexts(
         self,
         feature: FeatureKey,
@@ -291,12 +261,6 @@ class Run(NotedRun, WholeSourceRun, KeptRun):
     ) -> "ActivationHistograms":
         """How active features of one source are over the corpus; see `Reader.activation_histograms`."""
         return self.reader.activation_histograms(features, source_id)
-
-    def trials(
-        self, feature: FeatureKey, choice: TrialChoice = EVERY_TRIAL, source_id: str | None = None
-    ) -> tuple[LabelTrials, ...]:
-        """What each label of a feature was tried on: asked, answered and true; see `library.trials.read_trials`."""
-        return read_trials(self.reader, self.feature(feature, source_id).labels, choice)
 
     def to_pandas(self, where: FeatureFilter = EVERY_FEATURE) -> "pd.DataFrame":
         """Features with their labels and scores: a row a label, and one a feature without a label.

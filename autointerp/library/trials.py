@@ -1,6 +1,6 @@
 """What a feature's labels were tried on: each trial with its context, as the judge saw it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autointerp.contexts.render import marked_text
@@ -25,6 +25,7 @@ class TrialChoice:
 
 
 EVERY_TRIAL = TrialChoice()
+_NONE: Mapping[str, Sequence[Trial]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,16 @@ class LabelTrials:
     n_right: int | None
 
 
-def read_trials(store: Reader, labels: Sequence[ScoredLabel], choice: TrialChoice) -> tuple[LabelTrials, ...]:
+def read_trials(
+    store: Reader, labels: Sequence[ScoredLabel], choice: TrialChoice, own: Mapping[str, Sequence[Trial]] = _NONE
+) -> tuple[LabelTrials, ...]:
     """Read the trials of a feature's labels.
 
     Args:
         store: The run's.
         labels: Of one feature.
         choice: Which trials are asked for.
+        own: Those of labels that the store does not have, by their ids.
 
     Raises:
         FilterError: If no label has a score by that scorer.
@@ -89,7 +93,12 @@ def read_trials(store: Reader, labels: Sequence[ScoredLabel], choice: TrialChoic
         for scored in labels:
             for score in scored.scores:
                 if choice.scorer in (None, score.scorer):
-                    trials = reader.trials(scored.explanation.explanation_id, score.scorer)
+                    name = scored.explanation.explanation_id
+                    trials: Sequence[Trial] = (
+                        [trial for trial in own[name] if trial.scorer == score.scorer]
+                        if name in own
+                        else reader.trials(name, score.scorer)
+                    )
                     found.append(_label_trials(scored.explanation, score, trials, contexts, choice))
     return tuple(found)
 

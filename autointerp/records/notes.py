@@ -13,6 +13,8 @@ from autointerp.errors import NoteError
 from autointerp.records.labels import Failure, Score, Trial
 from autointerp.valid_text import valid_text
 
+OWN = "own"
+"""The explainer of labels that people write while they look."""
 LONGEST_AUTHOR = 80
 LONGEST_NAME = 200
 LONGEST_LABEL = 500

@@ -46,6 +46,17 @@ def test_stars_votes_and_comments_are_kept_and_read_back(at: str) -> None:
     assert ask(at, f"/api/notes?feature={RIVER}").json()["comments"] == []
 
 
+def test_a_label_of_ones_own_is_scored_and_told_with_the_notes(at: str) -> None:
+    response = ask(at, "/api/labels", {"feature": RIVER, "label": SCRIPT, "author": "Ada"})
+    assert response.status_code == 201
+    own = response.json()
+    assert (own["label"], own["problems"]) == (SCRIPT, {})
+    assert {of["judge"] for of in own["scores"]} == {"local"}
+    assert ask(at, f"/api/notes?feature={RIVER}").json()["labels"] == [own]
+    assert call("DELETE", at, f"/api/labels/{own['explanation_id']}").status_code == 204
+    assert ask(at, f"/api/notes?feature={RIVER}").json()["labels"] == []
+
+
 def test_a_list_is_made_filled_changed_put_in_order_and_deleted(at: str) -> None:
     response = ask(at, "/api/lists", {"name": "Water", "test_text": "a ship on the river"})
     assert response.status_code == 201
@@ -94,6 +105,8 @@ def test_a_list_keeps_features_of_a_source_that_is_not_served(at: str, run: Path
         ("/api/notes/comment", {"feature": RIVER, "text": "a" * 2**20}, 400, "has 1,048,576 characters"),
         ("/api/notes/comment", {"feature": RIVER, "text": "\x00"}, 400, "U+0000"),
         ("/api/notes/comment", {"feature": RIVER, "text": ["a"]}, 422, "text"),
+        ("/api/labels", {"feature": RIVER, "label": "a" * 501}, 400, "has 501 characters"),
+        ("/api/labels", {"feature": f"{SOURCE}:99", "label": "a"}, 404, "has no feature 99"),
         ("/api/lists", {"name": " "}, 400, "is empty"),
         ("/api/lists", {"name": "a" * 201}, 400, "has 201 characters"),
         ("/api/lists/none/features", {"features": [RIVER]}, 404, "there is no list"),

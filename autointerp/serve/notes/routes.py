@@ -1,22 +1,26 @@
-"""Routes for notes: `/api/notes` about one feature, `/api/stars`, and `/api/lists`.
+"""Routes for notes: `/api/notes` about one feature, `/api/labels` of one's own, `/api/stars`, and `/api/lists`.
 
 A feature is named `model@source:index` here: a model's name may have what a path may not.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
 from autointerp.library.feature import Feature
 from autointerp.library.lists import FeatureList
+from autointerp.serve.knows import Knows
 from autointerp.serve.notes.shapes import (
     ChangedList,
     Commenting,
+    Labelling,
     Listing,
     NewList,
     Starring,
     ToldComment,
+    ToldLabel,
     ToldList,
     ToldListed,
     ToldLists,
@@ -82,6 +86,16 @@ def router(serving: Serving) -> APIRouter:
     async def delete_comment(request: Request, comment_id: str) -> None:
         """Take a comment away."""
         await serving.store.answer(request, lambda: client.delete_comment(comment_id))
+
+    @routes.post("/labels", status_code=201)
+    async def write_label(request: Request, asked: Labelling) -> ToldLabel:
+        """Write a label of one's own: it is scored at once by the judges that need no key."""
+        return await serving.ask(request, partial(_written, asked=asked))
+
+    @routes.delete("/labels/{explanation_id}", status_code=204)
+    async def delete_label(request: Request, explanation_id: str) -> None:
+        """Take a label of one's own away."""
+        await serving.store.answer(request, lambda: client.delete_label(explanation_id))
 
     @routes.get("/stars")
     async def stars(request: Request) -> ToldStars:
@@ -153,6 +167,10 @@ def router(serving: Serving) -> APIRouter:
         return await changed(request, list_id, lambda of: of.order(asked.features))
 
     return routes
+
+
+def _written(knows: Knows, asked: Labelling) -> ToldLabel:
+    return ToldLabel.of(knows.client.features.get(asked.feature).write_label(asked.label, asked.author))
 
 
 def told_list(found: FeatureList, offset: int, limit: int) -> ToldListWithFeatures:

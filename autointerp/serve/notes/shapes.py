@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from autointerp.library.lists import FeatureList
-from autointerp.records.notes import MOST_LISTED, Comment, FeatureNotes, ListFacts
+from autointerp.records.notes import MOST_LISTED, Comment, FeatureNotes, ListFacts, OwnLabel
 from autointerp.serve.shapes import Shape, Text
 
 FeatureId = Annotated[Text, Field(description="model@source:index", examples=["all-minilm-l6-v2@3-res-2k:162"])]
@@ -34,6 +34,14 @@ class Commenting(Shape):
 
     feature: FeatureId
     text: Text
+    author: Author = ""
+
+
+class Labelling(Shape):
+    """A label of one's own."""
+
+    feature: FeatureId
+    label: Text
     author: Author = ""
 
 
@@ -79,6 +87,42 @@ class ToldComment(Told):
         """A comment, as it is told."""
         return cls(
             comment_id=comment.comment_id, text=comment.text, author=comment.author, created_at=comment.created_at
+        )
+
+
+class ToldScore(Told):
+    """What a scorer says of a label."""
+
+    scorer: str
+    judge: str
+    metric: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n_trials: int
+    n_unanswered: int
+
+
+class ToldLabel(Told):
+    """A label of somebody's own, with its scores; and why there are others not."""
+
+    explanation_id: str
+    label: str
+    author: str
+    created_at: datetime
+    scores: list[ToldScore]
+    problems: dict[str, str]
+
+    @classmethod
+    def of(cls, own: OwnLabel) -> "ToldLabel":
+        """A label, as it is told."""
+        return cls(
+            explanation_id=own.explanation_id,
+            label=own.label,
+            author=own.author,
+            created_at=own.created_at,
+            scores=[ToldScore(**{name: getattr(of, name) for name in ToldScore.model_fields}) for of in own.scores],
+            problems={of.stage: f"{of.error_type}: {of.message}" for of in own.failures},
         )
 
 
@@ -165,6 +209,7 @@ class ToldNotes(Told):
     is_starred: bool
     comments: list[ToldComment]
     votes: list[ToldVotes]
+    labels: list[ToldLabel]
     lists: list[ToldList]
 
     @classmethod
@@ -182,5 +227,6 @@ class ToldNotes(Told):
             is_starred=notes.is_starred,
             comments=[ToldComment.of(comment) for comment in notes.comments],
             votes=votes,
+            labels=[ToldLabel.of(own) for own in notes.labels],
             lists=[ToldList.of(facts) for facts in notes.lists],
         )

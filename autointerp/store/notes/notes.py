@@ -166,6 +166,14 @@ class Notes(ListNotes):
                 row,
             )
 
+    def feature_of_label(self, explanation_id: str) -> Named | None:
+        """The feature that a label of one's own is of; None where there is no such label."""
+        with self._reading() as file:
+            found = file.execute(
+                "SELECT source_id, feature_index FROM labels WHERE explanation_id = ?", (key(explanation_id),)
+            ).fetchone()
+        return None if found is None else (found[0], found[1])
+
     def delete_label(self, explanation_id: str) -> None:
         """Take a label of one's own away, and the votes on it.
 
