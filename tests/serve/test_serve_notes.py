@@ -51,7 +51,7 @@ def test_a_label_of_ones_own_is_scored_and_told_with_the_notes(at: str) -> None:
     assert response.status_code == 201
     own = response.json()
     assert (own["label"], own["problems"]) == (SCRIPT, {})
-    assert {of["judge"] for of in own["scores"]} == {"local"}
+    assert {of["scorer"]: of["judge"] for of in own["scores"]}["detection"] == "local"
     assert ask(at, f"/api/notes?feature={RIVER}").json()["labels"] == [own]
     assert call("DELETE", at, f"/api/labels/{own['explanation_id']}").status_code == 204
     assert ask(at, f"/api/notes?feature={RIVER}").json()["labels"] == []
