@@ -42,7 +42,7 @@ def test_the_text_of_the_runs_own_label_gets_its_scores_from_the_same_trials(cli
     assert client.feature_of_label(own.explanation_id) == feature
     feature.vote(1, "Bob", own.explanation_id)
     client.delete_label(own.explanation_id)
-    assert feature.notes().votes == feature.notes().labels == ()
+    assert (feature.notes().votes, feature.notes().labels) == ((), ())
     with pytest.raises(UnknownNoteError, match="nobody here wrote a label"):
         client.delete_label(own.explanation_id)
 
