@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autointerp.cli import on_texts, serving
+from autointerp.cli import mapping, on_texts, serving
 from autointerp.cli.printing import print_result
 from autointerp.errors import AutointerpError, FilterError, RunError
 
@@ -313,7 +313,20 @@ def mcp(
     serve(client)
 
 
-COMMANDS = (search, neighbors, show, *on_texts.COMMANDS, export, compare, agreement, report, status, mcp, serving.serve)
+COMMANDS = (
+    search,
+    neighbors,
+    show,
+    *on_texts.COMMANDS,
+    export,
+    compare,
+    agreement,
+    report,
+    status,
+    mapping.map,
+    mcp,
+    serving.serve,
+)
 
 
 def _filter(

@@ -1,8 +1,10 @@
 """What runs tell of all features of a source at once."""
 
+from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from autointerp.errors import FileError, file_error
 from autointerp.records.feature_table import (
     DensityScores,
     FeatureTable,
@@ -13,12 +15,13 @@ from autointerp.records.feature_table import (
 )
 
 if TYPE_CHECKING:
+    from autointerp.records.label_map import LabelMap
     from autointerp.store.reader import Reader
 
 EVERY_ROW = TableQuery()
 
 
-class WholeSourceRun:
+class WholeSourceRun(ABC):
     """A run whose sources are looked at as a whole."""
 
     reader: "Reader"
@@ -81,6 +84,52 @@ class WholeSourceRun:
                 kept = state, SourceOverview(reader.state_counts(source), plot)
                 self._overviews[source, scorer] = kept
         return kept[1]
+
+    def label_map(self, source_id: str | None = None) -> "LabelMap | None":
+        """The map of a source's labels that `make_label_map` made; None where none was made yet.
+
+        Labels that are not current any more are left out; `n_unplaced` says how many are not on it yet.
+
+        Args:
+            source_id: The source; the run's only one where None.
+
+        Raises:
+            StoreError: If there is no such source, or several and none is named.
+            SearchError: If the file of the map is damaged.
+        """
+        from autointerp.search.maps.make import current_map
+
+        with self.reader.session() as reader:
+            return current_map(reader, reader.source(source_id).source_id)
+
+    def make_label_map(self, source_id: str | None = None, seed: int = 0, *, fresh: bool = False) -> "LabelMap":
+        """Lay the labels of a source out in the plane by their meaning, and keep the map in the run's folder.
+
+        It takes seconds to minutes, and is made when it is asked for only. A map of the very same labels is left as it
+        is; made again after more labels came, it keeps its shape.
+
+        Args:
+            source_id: The source; the run's only one where None.
+            seed: Of the layout.
+            fresh: Take no account of an earlier map.
+
+        Raises:
+            StoreError: If there is no such source, or several and none is named.
+            SearchError: If no label of it is embedded yet.
+            FileError: If the map can't be written.
+        """
+        from autointerp.search.maps.make import make_map
+
+        source = self.reader.source(source_id).source_id
+        try:
+            return make_map(self.reader, self.embedder_name, source, seed, fresh=fresh)
+        except OSError as error:
+            raise file_error(error, self.reader.path.parent / "map", FileError) from error
+
+    @property
+    @abstractmethod
+    def embedder_name(self) -> str:
+        """The model that labels are embedded by."""
 
     @cached_property
     def _overviews(self) -> dict[tuple[str, str | None], tuple[TableState, SourceOverview]]:

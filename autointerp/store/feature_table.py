@@ -10,7 +10,7 @@ Of 131,072 features with four scores each this takes a tenth of a second (`bench
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -30,6 +30,9 @@ from autointerp.records.feature_table import (
     TableState,
 )
 from autointerp.valid_text import valid_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST_POINTS = 600
 """Features of which each is a cell of its own in a plot."""
@@ -162,14 +165,14 @@ def select_table(
         scorers: Those by which its labels have scores.
         asked: What is asked; its names are checked before.
     """
-    tables = _Tables(connection, source.source_id, asked.where.explainer)
+    tables = SourceTables(connection, source.source_id, asked.where.explainer)
     indices, n_passing = _page(tables, asked)
     return FeatureTable(source.source_id, tuple(scorers), source.n_features, n_passing, _rows(tables, indices))
 
 
 def count_states(connection: duckdb.DuckDBPyConnection, source_id: str) -> StateCounts:
     """How many features of a source are in each state, and why labels and scores are missing."""
-    tables = _Tables(connection, source_id)
+    tables = SourceTables(connection, source_id)
     n_of: Mapping[FeatureState, int] = dict(tables.ask(_COUNTED))
     reasons = tuple(ReasonCount(*row) for row in tables.ask(_REASONS))
     return StateCounts({state: n_of.get(state, 0) for state in STATES}, reasons)
@@ -186,14 +189,14 @@ def plot_cells(
         scorer: The scorer.
         most_points: So many features are a cell each; of more, those that are close to each other share one.
     """
-    tables = _Tables(connection, source_id)
+    tables = SourceTables(connection, source_id)
     bound = {"scored": valid_text(scorer)}
     ((n,),) = tables.ask(f"SELECT count(*) FROM ({_PLOTTED})", bound)
     found = tables.ask((_CELLS if n > most_points else _POINTS).format(plotted=_PLOTTED), bound)
     return DensityScores(scorer, int(n), n > most_points, tuple(PlotCell(*row) for row in found))
 
 
-class _Tables:
+class SourceTables:
     """The tables `labels`, `scored_labels`, `failed` and `failed_features` of one source, for SELECTs of theirs."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, source_id: str, explainer: str | None = None) -> None:
@@ -207,6 +210,16 @@ class _Tables:
 
     def ask(self, select: str, bound: Mapping[str, Any] | None = None, only: str = "") -> list[tuple[Any, ...]]:
         """The rows of a SELECT, with values bound, of features that pass a condition alone."""
+        return self._connection.execute(*self._whole(select, bound, only)).fetchall()
+
+    def arrow(self, select: str, bound: Mapping[str, Any] | None = None) -> "pa.Table":
+        """The same as a table of Arrow."""
+        text, values = self._whole(select, bound, "")
+        relation = self._connection.sql(text, params=values)
+        assert relation is not None, "a SELECT gives a relation"
+        return relation.to_arrow_table()
+
+    def _whole(self, select: str, bound: Mapping[str, Any] | None, only: str) -> tuple[str, dict[str, Any]]:
         of = {
             "labels": self._labels,
             "scored_labels": _SCORED_LABELS,
@@ -214,10 +227,10 @@ class _Tables:
             "failed_features": _FAILED_FEATURES,
         }
         tables = ", ".join(f"{name} AS ({text.format(only=only)})" for name, text in of.items())
-        return self._connection.execute(f"WITH {tables}\n{select}", self._bound | dict(bound or {})).fetchall()
+        return f"WITH {tables}\n{select}", self._bound | dict(bound or {})
 
 
-def _page(tables: _Tables, asked: TableQuery) -> tuple[list[int], int]:
+def _page(tables: SourceTables, asked: TableQuery) -> tuple[list[int], int]:
     """The features of the page that is asked for, in order, and how many pass in all."""
     conditions, bound = _conditions(asked)
     names = {scorer: f"score_{place}" for place, scorer in enumerate(asked.asked_scorers)}
@@ -272,7 +285,7 @@ def _conditions(asked: TableQuery) -> tuple[list[str], dict[str, Any]]:
     return conditions, bound
 
 
-def _rows(tables: _Tables, shown: Sequence[int]) -> tuple[FeatureRow, ...]:
+def _rows(tables: SourceTables, shown: Sequence[int]) -> tuple[FeatureRow, ...]:
     if not shown:
         return ()
     bound = {"shown": list(shown)}

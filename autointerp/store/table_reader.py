@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
+from jaxtyping import Float32, UInt64
+
 from autointerp.errors import FilterError
 from autointerp.records import KnownNames
 from autointerp.records.feature_table import DensityScores, FeatureTable, StateCounts, TableQuery, TableState
-from autointerp.store import feature_table
+from autointerp.records.label_map import LabelPoints, PointColumns
+from autointerp.store import feature_table, map_points
 from autointerp.store.known import check_name
 from autointerp.store.run_reader import RunReader
 
@@ -66,3 +70,19 @@ class TableReader(RunReader):
             source = self.source(source_id)
             check_name(scorer, feature_table.select_names(connection, source).scorers, "scorer", FilterError)
             return feature_table.plot_cells(connection, source.source_id, scorer)
+
+    def embedded_points(self, embedder: str, source_id: str) -> tuple[LabelPoints, Float32[np.ndarray, "point dim"]]:
+        """The labels of a source that an embedder has embedded, one a feature, with the unit vectors."""
+        with self._open() as connection:
+            return map_points.select_embedded(connection, embedder, source_id)
+
+    def label_digests(self, source_id: str) -> UInt64[np.ndarray, " label"]:
+        """What the current labels of a source, one a feature, are known again by."""
+        with self._open() as connection:
+            return map_points.select_digests(connection, source_id)
+
+    def point_columns(self, source_id: str) -> tuple[LabelPoints, PointColumns]:
+        """The labels of a source, one a feature, with what they can be coloured by."""
+        with self.session(), self._open() as connection:
+            scorers = feature_table.select_names(connection, self.source(source_id)).scorers
+            return map_points.select_columns(connection, source_id, list(scorers))

@@ -14,7 +14,7 @@ from autointerp.store.writer import Writer
 from tests.store.making import make
 
 STAGES = ("demo", "new", "run", "collect", "explain", "score", "index")
-LOOKS = ("search", "neighbors", "show", "export", "status", "mcp", "serve")
+LOOKS = ("search", "neighbors", "show", "export", "status", "map", "mcp", "serve")
 SLOW = ("torch", "transformers", "sentence_transformers", "sae_lens", "datasets", "sklearn", "scipy", "pandas", "ray")
 SLOW_FOR_A_MISTAKE = ("duckdb", "pyarrow", "numpy", *SLOW)
 SLOW_FOR_HELP = ("rich", "jinja2", *SLOW_FOR_A_MISTAKE)
@@ -68,6 +68,8 @@ def test_a_mistake_in_a_pipeline_is_told_before_anything_is_loaded(arguments: tu
         (("status", "RUN/nowhere"), "there is no store"),
         (("search", "RUN/nowhere", "error"), "there is no store"),
         (("mcp", "RUN/nowhere"), "there is no store"),
+        (("map", "RUN/nowhere"), "there is no store"),
+        (("map", "RUN", "--source", "nowhere"), "there is no source"),
         (("serve", "RUN/nowhere"), "there is no store"),
         (("show", "RUN", "99"), "0 to 1"),
         (("neighbors", "RUN", "99"), "0 to 1"),
