@@ -11,6 +11,7 @@ from autointerp.library.attributing import AttributingFeatures, AttributingRun
 from autointerp.library.backend import Backend
 from autointerp.library.feature import FeatureGroup
 from autointerp.records.on_texts import OnTexts
+from autointerp.store.known import check_seed
 
 if TYPE_CHECKING:
     from autointerp.library.contrast.result import Contrast
@@ -109,6 +110,7 @@ class ConditioningFeatures(AttributingFeatures, ABC):
         from autointerp.library.steer import conditional  # slow to import
 
         conditional.check_asked(specification, false_alarms, n_texts)
+        check_seed(seed)
         examples = conditional.split_examples(positives, negatives, seed)
         run, of, _ = self._names.one("0", source)
         by_contrast = FeatureGroup()

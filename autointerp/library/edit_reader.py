@@ -52,6 +52,8 @@ class EditReader:
         """
         if isinstance(features, FeatureEdits | Mapping) and value is not None:
             raise VariantError("strengths are given twice", "give a mapping alone, or features and one strength")
+        if isinstance(features, FeatureEdits) and (mode, unit) != ("add", "dose"):
+            raise VariantError("edits have their own modes and units", "give them alone, or {feature: strength}")
         if isinstance(features, FeatureEdits):
             for edit in features:
                 self.check_model(edit.source_id)
@@ -61,8 +63,14 @@ class EditReader:
             FeatureEdit(of.source_id, of.index, strength, mode, unit, of.label)
             for feature, strength in pairs
             if strength is not None
-            for of in self.named(feature)
+            for of in self._some(feature)
         ]
+
+    def _some(self, features: Any) -> list[NamedFeature]:
+        found = self.named(features)
+        if not found:
+            raise VariantError("no feature is named", "name one, or several")
+        return found
 
     def named(self, features: Any) -> list[NamedFeature]:
         """The features that a caller names, in order.
@@ -70,7 +78,7 @@ class EditReader:
         Raises:
             As `edits`.
         """
-        some = [features] if isinstance(features, str) or not isinstance(features, Iterable) else list(features)
+        some = [features] if isinstance(features, str | bytes) or not isinstance(features, Iterable) else list(features)
         if self._names is None:
             found = [self._unseen(feature) for feature in some]
             for of in found:

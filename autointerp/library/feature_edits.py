@@ -24,6 +24,7 @@ from autointerp.records.live import EditMode, FeatureName
 from autointerp.store.known import as_float, check_name, shown
 
 StrengthUnit = Literal["dose", "max", "activation"]
+_KEYS = frozenset({"feature_id", "feature_label", "index_in_sae", "value", "mode", "unit", "feature"})
 LARGEST: Mapping[str, float] = {"dose": 20.0, "max": 100.0, "activation": 1e6}
 """The largest strength in each unit, on either side of zero: beyond it nothing of the model is left."""
 
@@ -142,13 +143,16 @@ class FeatureEdits:
         """The same edits, scaled so that the larger of what is added and what is taken away is `total` together.
 
         Raises:
-            VariantError: If they are of several units, or one is a pin: a sum of these means nothing.
+            VariantError: If they are of several units, or one is a pin: a sum of these means nothing; or `total` is no
+                number.
 
         Example:
             >>> edits = client.variant().set({1: 3.0, 7: 1.0}, unit="max").edits
             >>> [edit.value for edit in edits.rescale()]
             [0.75, 0.25]
         """
+        if not isinstance(total, Real) or isinstance(total, bool):
+            raise VariantError(f"edits can't be rescaled to {shown(total)}", "give a number, such as 0.5")
         if len({edit.unit for edit in self}) > 1 or any(edit.mode == "pin" for edit in self):
             raise VariantError("edits of several units, or pins, have no sum", "rescale those of one unit that add")
         largest = max((abs(sum(v for v in self._values() if v * sign > 0)) for sign in (1, -1)), default=0.0)
@@ -190,10 +194,8 @@ class FeatureEdits:
         """
         edits = []
         for row in plain:
-            source, index = parse_feature_id(row["feature"] if "feature" in row else int(row["index_in_sae"])) or (
-                "",
-                -1,
-            )
+            known_keys(row, _KEYS)
+            source, index = parse_feature_id(row["feature"] if "feature" in row else row["index_in_sae"]) or ("", -1)
             if index < 0:
                 raise ValueError(f"{shown(row)} names no feature")
             edits.append(
@@ -209,6 +211,8 @@ class FeatureEdits:
         return cls(edits)
 
     def __mul__(self, factor: float) -> Self:
+        if not isinstance(factor, Real) or isinstance(factor, bool):
+            raise VariantError(f"edits can't be multiplied by {shown(factor)}", "give a number, such as 0.5")
         return type(self)(replace(edit, value=edit.value * factor) for edit in self)
 
     __rmul__ = __mul__
@@ -233,6 +237,16 @@ class FeatureEdits:
 
     def __repr__(self) -> str:
         return f"<FeatureEdits {'; '.join(map(repr, self)) or 'of no feature'}>"
+
+
+def known_keys(row: Mapping[str, Any], known: frozenset[str]) -> None:
+    """See that a row of JSON has no key that nobody reads: it may be a misspelt one.
+
+    Raises:
+        ValueError: If it has.
+    """
+    if unknown := [key for key in row if key not in known]:
+        raise ValueError(f"nobody knows {shown(unknown[0])}")
 
 
 def check_strength(value: object, mode: object, unit: object) -> float:

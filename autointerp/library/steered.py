@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from autointerp.errors import SearchError
 from autointerp.library.features import Features
-from autointerp.store.known import check_count
+from autointerp.store.known import check_count, check_seed
 
 if TYPE_CHECKING:
     from autointerp.library.steer.auto import Steering
@@ -65,7 +65,7 @@ class SteeredFeatures(Features):
         if not isinstance(run, Run):
             raise SearchError(f"the run {run.name} does not answer here", "open its folder where it lies")
         settings = Settings(n_prompts=n_prompts)
-        sampling = replace(settings.sampling, max_tokens=max_tokens, seed=seed)
+        sampling = replace(settings.sampling, max_tokens=max_tokens, seed=check_seed(seed))
         return auto_steer(
             self, run, source_id, specification, examples, replace(settings, sampling=sampling), on_progress
         )

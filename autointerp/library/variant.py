@@ -10,18 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol, Self
 
-from autointerp.errors import StoreError, VariantError
+from autointerp.errors import StoreError, VariantError, in_one_line
 from autointerp.identity import feature_id
 from autointerp.library.backend import Backend
 from autointerp.library.conditions import Condition
 from autointerp.library.edit_reader import EditReader
-from autointerp.library.feature_edits import FeatureEdits, StrengthUnit
+from autointerp.library.feature_edits import FeatureEdits, StrengthUnit, known_keys
 from autointerp.library.names import AnyFeature, Names, SomeFeatures
 from autointerp.library.variant_shapes import Lasting, checked_lasting, checked_scope, ember_interventions, told_scope
 from autointerp.library.when import Handler, When
 from autointerp.records.live import EVERY_TOKEN, EditMode, EditScope
 from autointerp.store.known import shown
 
+_KEYS = frozenset({"base_model", "edits", "scopes", "scope"})
 Strengths = Mapping[Any, float] | FeatureEdits
 
 
@@ -58,6 +59,8 @@ class Variant:
             if not base.strip() or source is not None:
                 raise StoreError(f"{shown(base)} names no model", "name a source as model@source, or give a client")
             self._reader = EditReader(base, None)
+        elif not hasattr(base, "runs"):
+            raise StoreError(f"{shown(base)} is neither a model's name nor a client", "give autointerp.open(run)")
         else:
             names = Names(base.runs)
             self._reader = EditReader(names.one("0", source)[1], names)
@@ -288,13 +291,20 @@ class Variant:
         """
         try:
             plain: Any = json.loads(text) if isinstance(text, str) else text
-            variant = cls(str(plain["base_model"]))
+            known_keys(plain, _KEYS)
+            if not isinstance(plain["base_model"], str):
+                raise TypeError("a base model is a text")
+            variant = cls(plain["base_model"])
             variant.edits = FeatureEdits.of_plain(plain["edits"], variant.base_model)
             for row in plain.get("scopes", ()):
                 variant.whens += When.of_plain(row, variant.base_model).apart()
-            variant.scope = EditScope(**plain.get("scope", {}))
+            variant._scope = checked_scope(EditScope(**plain.get("scope", {})))
+        except VariantError:
+            raise
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-            raise VariantError(f"{shown(text)} is no variant", "give what `json` gave") from error
+            raise VariantError(
+                f"{shown(text)} is no variant ({in_one_line(error)})", "give what `json` gave"
+            ) from error
         if client is not None:
             variant._reader = EditReader(variant.base_model, Names(client.runs))
         variant.edits = variant._seen(variant.edits)

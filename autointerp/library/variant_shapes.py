@@ -45,6 +45,10 @@ def checked_scope(scope: object) -> EditScope:
     check_name(scope.kind, get_args(ScopeKind), "scope", VariantError)
     if isinstance(scope.position, bool) or not isinstance(scope.position, int) or scope.position < 0:
         raise VariantError(f"{shown(scope.position)} is no position", "count from the prompt's first token, which is 0")
+    if scope.position and scope.kind != "from":
+        raise VariantError(f"a position is given with the scope {scope.kind}", 'give it with the scope "from"')
+    if not (scope.role is None or isinstance(scope.role, str)):
+        raise VariantError(f"{shown(scope.role)} is no role", 'give one, such as "user"')
     if (scope.kind == "role") != (scope.role is not None) or scope.role == "":
         raise VariantError("whose tokens are edited is not clear", 'give a role with the scope role, such as "user"')
     return scope

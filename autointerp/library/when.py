@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from autointerp.library.conditions import Condition
-from autointerp.library.feature_edits import FeatureEdits
+from autointerp.library.feature_edits import FeatureEdits, known_keys
 from autointerp.library.variant_shapes import (
     Lasting,
     checked_lasting,
@@ -36,6 +36,7 @@ class ChatEvent:
     response_so_far: str
 
 
+_KEYS = frozenset({"condition", "nested_variant", "lasting", "event_name", "aborts"})
 Handler = Callable[[ChatEvent], Any]
 """Is told of an event; gives edits to be made from there on (`FeatureEdits`, or strengths by features), or None."""
 
@@ -86,12 +87,16 @@ class When:
         name = plain.get("event_name")
         if not (name is None or isinstance(name, str)):
             raise TypeError("an event's name is a text")
+        aborts = plain.get("aborts", False)
+        if not isinstance(aborts, bool):
+            raise TypeError("whether it aborts is true or false")
+        known_keys(plain, _KEYS)
         return cls(
             Condition.from_json(json.dumps(plain["condition"])),
             FeatureEdits.of_plain(plain["nested_variant"]["edits"], base),
             checked_lasting(plain.get("lasting", "rest")),
             name,
-            bool(plain.get("aborts", False)),
+            aborts,
         )
 
     def apart(self) -> "list[Self]":

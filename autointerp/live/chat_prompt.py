@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from autointerp.corpus.counts import Unfit
 from autointerp.corpus.sources.chat import ChatTemplate, Message, read_messages
 from autointerp.errors import CorpusError, GenerationError, SubjectError
-from autointerp.live.read import read_any
+from autointerp.live.read import USUAL_ROLES, read_any
 from autointerp.valid_text import valid_text
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def read_prompt(live: LiveSubject, messages: object, template: str | None = None
             f"the conversation {found.detail}", 'give a list of messages such as {"role": "user", "content": "…"}'
         )
     taken, notes = _taken(live, found)
+    if strange := [role for role in dict.fromkeys(str(of["role"]) for of in found) if role not in USUAL_ROLES]:
+        notes += (f"the role {strange[0][:40]!r} is none of {', '.join(USUAL_ROLES)}: see how it is spelled",)
     read = read_any(live, taken, "the conversation", open_ended=True)
     before = live.special.before
     is_placed = live.sources.subject.tokenizer.is_fast

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Readable = str | Sequence[Mapping[str, Any]]
 """A text, or a conversation: a list of messages, `{"role": …, "content": …}`."""
+USUAL_ROLES = ("system", "user", "assistant", "developer", "tool")
 _MESSAGES = 'give a text, or a list of messages such as {"role": "user", "content": "…"}'
 
 
@@ -75,17 +76,31 @@ def read_any(live: LiveSubject, text: Readable, name: str, *, open_ended: bool =
         return _windows(live, rendered, turns, name)
 
 
+def check_role(role: str | None, roles: Sequence[str | None]) -> None:
+    """See that the role whose tokens are edited is one: of the conversation, or one that it might have.
+
+    Raises:
+        SubjectError: If it is neither.
+    """
+    known = dict.fromkeys([*(of for of in roles if of is not None), *USUAL_ROLES])
+    if role not in known:
+        told = f"the tokens of {str(role)[:40]!r} are to be edited, and nobody here has that role"
+        raise SubjectError(told, f"roles are {', '.join(known)}")
+
+
 def edited_tokens(live: LiveSubject, text: ReadText, scope: EditScope) -> list[Bool[np.ndarray, " position"]]:
     """Which positions of each window, with the special tokens around it, are edited.
 
     Raises:
-        SubjectError: If one role's tokens are to be edited, and the text tells no roles.
+        SubjectError: If one role's tokens are to be edited, and the text tells no roles, or there is no such role.
     """
     if scope.kind == "role" and text.roles is None:
         raise SubjectError(
             f"the tokens of {scope.role} are to be edited, and the text is no conversation",
             "give a list of messages, or edit other tokens",
         )
+    if scope.kind == "role" and text.roles is not None:
+        check_role(scope.role, text.roles)
     n_before, n_after = len(live.special.before), len(live.special.after)
     masks, start = [], 0
     for window in text.windows:

@@ -17,7 +17,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from autointerp.errors import VariantError
 from autointerp.identity import feature_id
@@ -32,6 +32,12 @@ _MOST = 1_024
 _DEEPEST = 32
 
 
+class Known(Shape):
+    """A shape all of whose keys are read: one that nobody knows may be a misspelt one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class ControlledFeature(Shape):
     """A feature, by its UUID."""
 
@@ -44,7 +50,7 @@ class ControlledGroup(Shape):
     features: Annotated[list[ControlledFeature], Field(min_length=1, max_length=_MOST)]
 
 
-class Intervention(Shape):
+class Intervention(Known):
     """What is done to features."""
 
     mode: Literal["nudge", "pin", "mul"]
@@ -53,7 +59,7 @@ class Intervention(Shape):
     unit: Literal["dose", "max", "activation"] = "dose"
 
 
-class Conditional(Shape):
+class Conditional(Known):
     """A feature, or the largest of several, held against a number."""
 
     left_hand: ControlledGroup
@@ -61,32 +67,37 @@ class Conditional(Shape):
     operator: Literal[">", ">=", "<", "<=", "==", "!="]
 
 
-class ConditionalGroup(Shape):
+class ConditionalGroup(Known):
     """Conditions that are joined."""
 
     conditionals: Annotated[list["Conditional | ConditionalGroup"], Field(min_length=1, max_length=_MOST)]
     operator: Literal["AND", "OR"] = "AND"
 
 
-class ScopedController(Shape):
+class ScopedController(Known):
     """What is done where a condition holds."""
 
     interventions: Annotated[list[Intervention], Field(default_factory=list, max_length=_MOST)]
     scopes: Annotated[list[dict[str, Any]], Field(default_factory=list, max_length=_MOST)]
+    name: Text | None = None
+    nonzero_strength_threshold: None = None
+    min_nudge_entropy: None = None
+    max_nudge_entropy: None = None
 
 
-class ControllerScope(Shape):
+class ControllerScope(Known):
     """A condition, and what is done where it holds."""
 
     conditionals: ConditionalGroup
     condition: dict[str, Any] | None = None
     controller: ScopedController = Field(default_factory=lambda: ScopedController(interventions=[], scopes=[]))
     event_name: Text | None = None
+    is_active: bool | None = None
     lasting: Literal["rest", "token"] = "rest"
     aborts: bool = False
 
 
-class TokenScope(Shape):
+class TokenScope(Known):
     """Which tokens are edited."""
 
     kind: Literal["all", "generated", "from", "role"] = "all"
@@ -94,12 +105,16 @@ class TokenScope(Shape):
     role: Text | None = None
 
 
-class Controller(Shape):
+class Controller(Known):
     """What is done to a model."""
 
     interventions: Annotated[list[Intervention], Field(default_factory=list, max_length=_MOST)]
     scopes: Annotated[list[ControllerScope], Field(default_factory=list, max_length=_MOST)]
     edit_scope: TokenScope = TokenScope()
+    name: Text | None = None
+    nonzero_strength_threshold: None = None
+    min_nudge_entropy: None = None
+    max_nudge_entropy: None = None
 
 
 def variant_of(knows: Knows, source: str, controller: Controller | None) -> Variant | str:

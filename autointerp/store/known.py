@@ -127,6 +127,28 @@ def check_context_names(split: str | None, kind: str | None) -> None:
             check_name(name, known, what, StoreError)
 
 
+def check_seed(seed: int) -> int:
+    """See that a seed is one.
+
+    Raises:
+        SearchError: If it is no whole number from 0 to 2^63 - 1.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+        raise SearchError(f"{shown(seed)} is no seed", "give a whole number from 0 on")
+    return int(seed)
+
+
+def check_flag(name: str, value: bool) -> bool:
+    """See that something is true or false, and nothing that Python takes for either.
+
+    Raises:
+        SearchError: If it is not.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise SearchError(f"{name} can't be {shown(value)}", "give True or False")
+    return bool(value)
+
+
 def check_count(name: str, count: int, largest: int | None = None) -> int:
     """See that so many results can be asked for.
 

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,13 @@ import pytest
 
 import autointerp
 from autointerp import EditScope, FeatureEdit, FeatureEdits, Variant
-from autointerp.errors import FilterError, StoreError, UnknownFeatureError, VariantError
+from autointerp.errors import AutointerpError, FilterError, StoreError, UnknownFeatureError, VariantError
 from autointerp.library.client import Client
 from autointerp.library.conditions import Condition
 
 SOURCE = "planted@0-res-12"
+TALK = [{"role": "user", "content": "the river"}]
+NO_ROLE: Any = 5
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +105,14 @@ def test_the_controller_is_as_ember_s_client_sends_it(full: Variant) -> None:
     json.dumps(controller)
 
 
-@pytest.mark.parametrize("scope", ["role", "user", EditScope("from", position=-1), EditScope("role"), 3, None])
+@pytest.mark.parametrize(
+    "scope",
+    [
+        *("role", "user", 3, None),
+        *(EditScope("from", position=-1), EditScope("role"), EditScope("all", position=3)),
+        *(EditScope("role", position=3, role="user"), EditScope("role", role=NO_ROLE)),
+    ],
+)
 def test_a_scope_that_makes_no_sense_is_refused(client: Client, scope: Any) -> None:
     with pytest.raises(VariantError):
         client.variant().scope = scope
@@ -137,6 +148,73 @@ def test_features_that_are_not_there_or_of_another_model_are_told(client: Client
         Variant("gpt2@5-res").set_when(river > 1, {3: 1.0})
     with pytest.raises(VariantError, match="is no condition"):
         client.variant().abort_when(river)
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda client: client.variant().set(b"1", 1), "b'1' is not a feature"),
+        (lambda client: client.variant().set([], 1), "no feature is named"),
+        (lambda client: client.variant().set(client.variant().set(1, 1).edits, unit="max"), "modes and units"),
+        (lambda client: client.variant().set(client.variant().set(1, 1).edits, mode="pin"), "modes and units"),
+        (lambda client: client.variant().set(1, 1).edits * "a", "can't be multiplied by 'a'"),
+        (lambda client: client.variant().set(1, 1).edits.rescale(True), "can't be rescaled to True"),
+        (lambda _: Variant(NO_ROLE), "5 is neither a model's name nor a client"),
+        (lambda client: client.chat.completions.create(TALK, stream="yes"), "stream can't be 'yes'"),
+        (lambda client: client.chat.completions.create(TALK, stop={"a": 1}), "can't be stop texts"),
+        (lambda client: client.chat.completions.create(TALK, logprobs=1), "logprobs can't be 1"),
+        (lambda client: client.chat.completions.create(TALK, logit_bias={True: 1.0}), "True is no token"),
+        (lambda client: client.chat.logits(TALK, filter_vocabulary=[]), "no word is given"),
+        (lambda client: client.chat.completions.create(TALK, of_role(client, "usr")), "the tokens of 'usr'"),
+        (lambda client: client.features.inspect(TALK, model=of_role(client, "User")), "the tokens of 'User'"),
+        (lambda client: client.features.contrast(["a"] * 2, ["b"] * 2, paired="no"), "paired can't be 'no'"),
+        (lambda client: client.features.contrast(["a"] * 2, ["b"] * 2, seed="a"), "'a' is no seed"),
+        (lambda client: client.features.AutoSteer("river", seed="a"), "'a' is no seed"),
+        (lambda client: client.features.AutoSteer("river", seed=True), "True is no seed"),
+        (lambda client: client.features.AutoConditional("river", seed=1.5), "1.5 is no seed"),
+        (lambda client: client.features.AutoConditional("river", ["a"] * 8, 5), "5 can't be negative examples"),
+    ],
+)
+def test_what_was_taken_without_a_word_is_told_in_one_line(
+    client: Client, ask: Callable[[Any], object], told: str
+) -> None:
+    with pytest.raises(AutointerpError, match=re.escape(told)) as raised:
+        ask(client)
+    assert "\n" not in str(raised.value)
+
+
+def of_role(client: Client, role: str) -> Variant:
+    variant = client.variant().set(7, 1, unit="max")
+    variant.scope = EditScope("role", role=role)
+    return variant
+
+
+def test_roles_that_a_conversation_might_have_may_be_edited_and_strange_ones_are_noted(client: Client) -> None:
+    reply = client.chat.completions.create(TALK, of_role(client, "system"), max_completion_tokens=1)
+    assert (reply.edited.n_prompt, reply.notes) == (0, ())
+    strange = [{"role": "usr", "content": "the river"}]
+    reply = client.chat.completions.create(strange, of_role(client, "usr"), max_completion_tokens=1)
+    assert reply.edited.n_prompt > 0
+    assert "'usr' is none of system, user" in reply.notes[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scopess": []},
+        {"base_model": 5},
+        {"edits": [{"feature": f"{SOURCE}:1", "value": 0.5, "units": "max"}]},
+        {"edits": [{"index_in_sae": 1.7, "value": 0.5}]},
+        {"edits": [{"index_in_sae": True, "value": 0.5}]},
+        {"scope": {"kind": "role", "role": 5}},
+        {"scope": {"kind": "everywhere"}},
+    ],
+)
+def test_json_that_nobody_would_read_is_no_variant(client: Client, change: dict[str, Any]) -> None:
+    plain = client.variant().set(1, 0.5).json()
+    assert Variant.from_json(plain).edits[0].value == 0.5
+    with pytest.raises(VariantError):
+        Variant.from_json({**plain, **change})
 
 
 def test_what_is_no_variant_is_told(client: Client) -> None:

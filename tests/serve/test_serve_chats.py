@@ -220,7 +220,7 @@ def test_bodies_that_are_no_requests_are_refused(address: str, body: bytes) -> N
 
 @contextmanager
 def held_up(serving: Serving, limits: Limits) -> Iterator[tuple[str, Serving, threading.Event]]:
-    """A server whose answers at `/slow` say one word, and go on when they are let."""
+    """A server whose answers at `/api/slow` say one word, and go on when they are let."""
     other, go_on = Serving(serving.client, limits), threading.Event()
     app = make_app(other)
     piano = serving.client.features.get(7)
@@ -231,11 +231,11 @@ def held_up(serving: Serving, limits: Limits) -> Iterator[tuple[str, Serving, th
     def begin(_: Any) -> Any:
         return serving.client.chat.completions.create(RIVER, variant, stream=True, max_completion_tokens=8)
 
-    @app.get("/slow")
+    @app.get("/api/slow")
     async def stream(request: Request) -> Any:
         return await streamed(other, request, [begin], lambda piece: [piece.chunk.as_plain()])
 
-    @app.get("/slow/whole")
+    @app.get("/api/slow/whole")
     async def whole(request: Request) -> Any:
         (answer,) = await other.chats.whole(request, [begin])
         return answer.as_plain()
@@ -258,23 +258,23 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 def test_a_client_that_goes_away_in_the_middle_frees_its_place_at_once(serving: Serving) -> None:
     with held_up(serving, Limits()) as (at, other, go_on):
-        with httpx.stream("GET", at + "/slow", timeout=60) as response:
+        with httpx.stream("GET", at + "/api/slow", timeout=60) as response:
             pieces = response.iter_raw()  # let go of, it would close the connection
             assert b"piano" in next(pieces)
             assert other.chats.n_taken == 1
         wait_until(lambda: other.chats.n_taken == 0)
         with pytest.raises(httpx.ReadTimeout):
-            httpx.get(at + "/slow/whole", timeout=0.5)
+            httpx.get(at + "/api/slow/whole", timeout=0.5)
         wait_until(lambda: other.chats.n_taken == 0)
         assert not go_on.is_set()
         go_on.set()
-        assert httpx.get(at + "/slow/whole", timeout=60).json()["choices"][0]["delta"]["content"] == " piano" * 8
+        assert httpx.get(at + "/api/slow/whole", timeout=60).json()["choices"][0]["delta"]["content"] == " piano" * 8
 
 
 def test_answers_that_take_too_long_end_with_an_error_before_and_amid_a_stream(serving: Serving) -> None:
     with held_up(serving, Limits(seconds=1.0)) as (at, other, _):
-        assert "no whole answer in 1 s" in told(httpx.get(at + "/slow/whole", timeout=60), 504)
-        *_, last = httpx.get(at + "/slow", timeout=60).text.strip().split("\n\n")
+        assert "no whole answer in 1 s" in told(httpx.get(at + "/api/slow/whole", timeout=60), 504)
+        *_, last = httpx.get(at + "/api/slow", timeout=60).text.strip().split("\n\n")
         assert json.loads(last.removeprefix("data: "))["error"]["code"] == 504
         wait_until(lambda: other.chats.n_taken == 0)
 
@@ -283,7 +283,8 @@ def test_more_chats_than_places_wait_and_more_than_may_wait_are_refused(serving:
     with held_up(serving, Limits(n_chats=1, n_waiting=1)) as (at, other, go_on):
         replies: list[httpx.Response] = []
         askers = [
-            threading.Thread(target=lambda: replies.append(httpx.get(at + "/slow/whole", timeout=60))) for _ in range(2)
+            threading.Thread(target=lambda: replies.append(httpx.get(at + "/api/slow/whole", timeout=60)))
+            for _ in range(2)
         ]
         for asker in askers:
             asker.start()

@@ -282,6 +282,11 @@ def nudge(index: int = 7, **changes: Any) -> dict[str, Any]:
         ({"controller": {"interventions": [nudge(3)]}}, 400, "fires nowhere in the corpus"),
         ({"controller": {"interventions": [nudge()], "edit_scope": {"kind": "role"}}}, 400, "role"),
         ({"controller": {"scopes": [{}]}}, 400, "conditionals: Field required"),
+        ({"controller": {"intervention": [nudge()]}}, 400, "controller.intervention: Extra inputs"),
+        ({"controller": {"interventions": [nudge(units="max")]}}, 400, "interventions.0.units: Extra inputs"),
+        ({"controller": {"interventions": [nudge()], "min_nudge_entropy": 0.5}}, 400, "min_nudge_entropy: "),
+        ({"controller": {"interventions": [nudge()], "edit_scope": {"kind": "role", "role": "usr"}}}, 400, "'usr'"),
+        ({"controller": {"interventions": [nudge()], "edit_scope": {"position": 3}}}, 400, "a position is given"),
     ],
 )
 def test_what_makes_no_sense_or_is_not_offered_is_told_in_one_line(

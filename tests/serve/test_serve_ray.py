@@ -40,7 +40,7 @@ def client(planted_runs: Path) -> Client:
 
 @pytest.fixture(scope="module")
 def address(planted_runs: Path, client: Client) -> Iterator[str]:
-    """Where two replicas answer; `/process` tells the id of that of one."""
+    """Where two replicas answer; `/api/process` tells the id of that of one."""
     limits = Limits()
     served = Served((str(planted_runs / "runs/demo"),), str(planted_runs), limits, {})
     with deployed(served, 2) as replicas:
@@ -48,7 +48,7 @@ def address(planted_runs: Path, client: Client) -> Iterator[str]:
         serving = SpreadServing(client, limits, {}, replicas)
         app = make_app(serving)
 
-        @app.get("/process")
+        @app.get("/api/process")
         async def of_one(request: Request) -> int:
             return await serving.ask(request, process)
 
@@ -101,13 +101,13 @@ def test_a_replica_that_is_killed_loses_no_answer_not_even_those_that_it_streame
 
     with ThreadPoolExecutor(48) as pool:
         asked = [pool.submit(streamed if seed % 2 else whole, seed) for seed in range(48)]
-        killed = httpx.get(address + "/process", timeout=60).json()
+        killed = httpx.get(address + "/api/process", timeout=60).json()
         os.kill(killed, signal.SIGKILL)
         for one in asked:
             one.result()
     assert said == expected
     assert "another is asked" in caplog.text
-    assert httpx.get(address + "/process", timeout=60).json() != killed
+    assert httpx.get(address + "/api/process", timeout=60).json() != killed
 
 
 def test_a_client_that_goes_away_frees_its_place(address: str, client: Client) -> None:

@@ -124,7 +124,8 @@ class Asker:
             SubjectError: If the model can't be loaded, or reads no conversations.
             StoreError: If there is no such model.
         """
-        from autointerp.live.chat_prompt import read_prompt, with_system  # looking features up needs no torch
+        from autointerp.live.chat_prompt import read_prompt, with_system
+        from autointerp.live.read import check_role  # looking features up needs no torch
 
         if isinstance(messages, str | Mapping) or not isinstance(messages, Iterable):
             raise GenerationError(
@@ -143,6 +144,8 @@ class Asker:
                 f"whose words a token is of is not known with the tokenizer of {steering.source.source_id}",
                 "edit all tokens, those generated, or those from a position on",
             )
+        if steering.scope.kind == "role" and prompt.roles is not None:
+            check_role(steering.scope.role, prompt.roles)
         for note in prompt.notes:
             if note not in self._noted:
                 self._noted.add(note)
@@ -182,7 +185,7 @@ def read_sampling(
         GenerationError: If it can't.
         SearchError: If `max_completion_tokens` is no whole number above 0.
     """
-    if not (stop is None or isinstance(stop, Iterable)):
+    if not (stop is None or (isinstance(stop, Iterable) and not isinstance(stop, Mapping))):
         raise GenerationError(f"{shown(stop)} can't be stop texts", f"give up to {_MOST_STOPS} texts")
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if len(stops) > _MOST_STOPS or not all(isinstance(text, str) and text for text in stops):

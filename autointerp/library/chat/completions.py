@@ -178,6 +178,8 @@ class Completions:
         shifts = read_shifts(frequency_penalty, presence_penalty, logit_bias)
         n_likeliest = read_likeliest(logprobs, top_logprobs)
         sampling = read_sampling(max_completion_tokens, temperature, top_p, seed, stop, shifts, n_likeliest)
+        if not isinstance(stream, bool):
+            raise GenerationError(f"stream can't be {shown(stream)}", "give True or False")
         if timeout is not None and not (_is_number(timeout) and 0 < timeout <= _LONGEST_WAIT_S):
             raise GenerationError(f"timeout can't be {shown(timeout)}", "give seconds, or None for any time")
         asked = self._asker.ask(messages, model, system_prompt)

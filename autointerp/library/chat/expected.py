@@ -81,6 +81,9 @@ def _tokens(live: "LiveSubject", vocabulary: Iterable[str]) -> dict[int, str]:
     """The tokens that words are."""
     if isinstance(vocabulary, str) or not isinstance(vocabulary, Iterable):
         raise GenerationError(f"{shown(vocabulary)} is no list of words", "give the words in a list")
+    vocabulary = list(vocabulary)
+    if not vocabulary:
+        raise GenerationError("no word is given in filter_vocabulary", "give some, or None for all")
     found: dict[int, str] = {}
     tokenizer = live.sources.subject.tokenizer
     for word in vocabulary:

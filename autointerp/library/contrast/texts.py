@@ -17,7 +17,7 @@ from autointerp.library.contrast.matrices import N_DIVISIONS, Lookup, contrast_m
 from autointerp.library.contrast.result import Contrast
 from autointerp.library.on_texts import several
 from autointerp.score import metrics
-from autointerp.store.known import check_count
+from autointerp.store.known import check_count, check_flag, check_seed
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -66,12 +66,14 @@ def contrast_texts(
 
     Raises:
         CompareError: If a set is empty, pairs are not as many on both sides, or groups don't fit.
-        SearchError: If a set is one text and no collection, there is no such aggregate, or `top_k` is no number.
+        SearchError: If a set is one text and no collection, there is no such aggregate, or `top_k`, `paired` or `seed`
+            makes no sense.
         SubjectError: If the run's model can't be loaded, or it can't read a text.
     """
     aggregate = check_aggregate(aggregate_by)
     if top_k is not None:
         check_count("top_k", top_k)
+    paired, seed = check_flag("paired", paired), check_seed(seed)
     sets = [list(several(dataset)) for dataset in (dataset_1, dataset_2)]
     names = [[_name(text) for text in of_set] for of_set in sets]
     by_text = tuple([(place, name) for name in of_set] for place, of_set in enumerate(names))

@@ -97,6 +97,8 @@ def split_examples(positives: "Sequence[Readable]", negatives: "Sequence[Readabl
     if not positives and not negatives:
         return None
     for name, some in (("positive", positives), ("negative", negatives)):
+        if not isinstance(some, Sequence):
+            raise SearchError(f"{shown(some)} can't be {name} examples", "give texts in a list")
         if isinstance(some, str) or ((some or name == "positive") and len(some) < _LEAST_EXAMPLES):
             raise SearchError(
                 f"{len(some)} {name} examples are too few to choose by one half and report on the other",
