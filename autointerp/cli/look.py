@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autointerp.cli import mapping, on_texts, serving
+from autointerp.cli.page import page
 from autointerp.cli.printing import print_result
 from autointerp.errors import AutointerpError, FilterError, RunError
 
@@ -324,6 +325,7 @@ COMMANDS = (
     report,
     status,
     mapping.map,
+    page,
     mcp,
     serving.serve,
 )

@@ -29,6 +29,7 @@ class PageFacts:
         origin: Scheme, host and port by which it was asked.
         is_embed: Whether it stands in a frame of another page: without header and footer.
         has_json: Whether its view can be had as JSON.
+        in_file: The features that stand in the same file, where the page is one; None for a page of a server.
     """
 
     path: str
@@ -36,6 +37,12 @@ class PageFacts:
     origin: str
     is_embed: bool = False
     has_json: bool = False
+    in_file: frozenset[int] | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file: it leads to nothing outside, and asks for nothing."""
+        return self.in_file is not None
 
     @property
     def url(self) -> str:
@@ -49,7 +56,9 @@ class PageFacts:
         return f"{path}.json?{self.query}" if self.query else f"{path}.json"
 
     def shows(self, section: str) -> bool:
-        """Whether a section is shown: all are, but those that an embed leaves out, as by `embedplots=false`."""
+        """Whether a section is shown: all that can be, but those that an embed leaves out, as by `embedplots=false`."""
+        if self.is_file:
+            return section != "test"
         return not self.is_embed or dict(parse_qsl(self.query)).get(f"embed{section}") != "false"
 
     def with_query(self, **changed: Any) -> str:
@@ -97,15 +106,17 @@ class Frame:
             "shorten": shorten,
         }
 
-    def text(self, template: str, facts: PageFacts, view: Any) -> str:
+    def text(self, template: str, facts: PageFacts, view: Any, **more: Any) -> str:
         """A page as HTML.
 
         Args:
             template: Its file in `templates/`.
             facts: What it knows besides.
             view: What it says.
+            more: What else it knows, by name.
         """
-        return self._environment.get_template(template).render(view=view, page=facts, navigation=self.links(facts))
+        known = {"view": view, "page": facts, "navigation": self.links(facts), **more}
+        return self._environment.get_template(template).render(known)
 
     def links(self, facts: PageFacts) -> Sequence[tuple[NavigationLink, bool]]:
         """What the header leads to, each with whether it is this page."""
