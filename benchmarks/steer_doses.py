@@ -1,27 +1,29 @@
 """Whether a dose of 1 is one nat, on texts on which it was not found.
 
-    python -m benchmarks.steer_doses RUN [--features 50] [--tokens 6144] [--few 512] [--of 12288]
+    python -m benchmarks.steer_doses RUN [--features 50] [--others 50] [--of 12288] [--out FILE]
     python -m benchmarks.steer_doses --small
 
 RUN is a finished run of a causal model; it is only read, and nothing is kept in its store. `--small` makes a small
 random model (Llama's shape, three layers, width 64) with a random coder of 256 features, and random tokens for texts.
+`--out` takes each feature as a line of JSON when it is done; those that stand there are not measured again.
 
 1. Features are drawn by a keyed hash from those that fire. The dose of each is found as `Run.doses` finds it.
-2. Each feature is turned up by .25, .5, 1, 2 and -1 doses on *held-out* texts: those that come next in the same draw,
-   of other documents (strengths other than 1 of a RUN's features on the first quarter of them). The 95th percentile
-   over tokens of KL(steered || plain) is what it achieved. Conversations among them are also told apart.
-3. The same on *prompts* where the model has a chat template: the shipped instructions, each as a user says it; read at
+2. Each feature is turned up by one dose on *held-out* texts: those that come next in the same draw, of other documents.
+   The 95th percentile over tokens of KL(steered || plain) is what it achieved. Conversations are also told apart.
+3. The first `--others` features are turned up by .25, .5, 2 and -1 doses, too, on the first eighth of these texts; and by
+   one dose on *prompts* where the model has a chat template: the shipped instructions, each as a user says it; read at
    the user's words and where the answer begins.
 4. What texts alone do to the figure: the held-out percentile at a dose of 1, drawn anew from whole texts with
    repetition, 200 times; the median over features of its relative standard deviation.
 """
 
 import argparse
+import json
 import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,9 @@ from autointerp.corpus.special import SpecialTokens
 from autointerp.errors import SubjectError
 from autointerp.identity import hash_key, in_keyed_order
 from autointerp.library.steer.material import shipped_instructions
+from autointerp.library.steer.thresholds import Share
 from autointerp.live.divergence import DivergenceMeter, MeteredTexts
-from autointerp.live.dose import USUAL_METHOD, DoseMethod, DoseSeeker, FoundDose, percentile
+from autointerp.live.dose import USUAL_METHOD, DoseMethod, DoseSeeker, percentile
 from autointerp.live.read import read_any
 from autointerp.live.subject import LiveSubject
 from autointerp.records.live import Edit
@@ -45,7 +48,10 @@ from autointerp.subject.source import load_sources
 
 _STRENGTHS = (0.25, 0.5, 1.0, 2.0, -1.0)
 _CLOSE = 0.1
+HELD_OUT = "held out"
 _N_DRAWS = 200
+# Features that are sought together, and then written down.
+_AT_ONCE = 8
 
 
 def prompts_of(live: LiveSubject) -> MeteredTexts:
@@ -101,76 +107,116 @@ def small(folder: Path, method: DoseMethod) -> tuple[LiveSubject, MeteredTexts, 
     return live, own, held_out
 
 
-def achieved(
-    live: LiveSubject, source_id: str, texts: MeteredTexts, units: Mapping[int, float], n_others: int | None
-) -> dict[float, dict[int, np.ndarray]]:
-    """Divergences at each token, by strength and feature; of other strengths than 1 on the first `n_others` tokens."""
-    meter = DivergenceMeter(live, source_id, texts)
-    found: dict[float, dict[int, np.ndarray]] = {}
-    for strength in _STRENGTHS:
-        edits = [(Edit(index, "add", strength * unit),) for index, unit in units.items()]
-        found[strength] = dict(zip(units, meter.measure(edits, None if strength == 1 else n_others), strict=True))
-    return found
-
-
-def by_texts_alone(texts: MeteredTexts, divergences: Sequence[np.ndarray], wanted: float) -> float:
-    """The median over features of the percentile's relative standard deviation, by drawing texts anew."""
+def by_texts_alone(texts: MeteredTexts, divergences: np.ndarray, wanted: float) -> float:
+    """The percentile's relative standard deviation, by drawing texts anew."""
     draw = np.random.default_rng(0)
-    ends = np.cumsum(texts.counted.sum(axis=1))[:-1]
-    found = []
-    for of_feature in divergences:
-        parts = np.split(of_feature, ends)
-        again = [
-            percentile(np.concatenate([parts[i] for i in draw.integers(0, len(parts), len(parts))]), wanted)
-            for _ in range(_N_DRAWS)
-        ]
-        found.append(float(np.std(again) / np.mean(again)))
-    return float(np.median(found))
+    parts = np.split(divergences, np.cumsum(texts.counted.sum(axis=1))[:-1])
+    again = [
+        percentile(np.concatenate([parts[i] for i in draw.integers(0, len(parts), len(parts))]), wanted)
+        for _ in range(_N_DRAWS)
+    ]
+    return float(np.std(again) / np.mean(again))
 
 
-def told_apart(live: LiveSubject, texts: MeteredTexts, at_one: Mapping[int, np.ndarray], wanted: float) -> None:
-    """Print the same of conversations, which hold the template's markers, and of other texts."""
+def are_talk(live: LiveSubject, texts: MeteredTexts) -> np.ndarray:
+    """Which of the counted tokens are of conversations, which hold the template's markers."""
     marked = np.isin(texts.token_ids, sorted(live.special.uncounted)) & texts.mask
     marked[:, : len(live.special.before)] = False
-    is_talk = np.repeat(marked.any(axis=1), texts.counted.sum(axis=1))
-    for name, kept in (("conversations", is_talk), ("other texts", ~is_talk)):
-        if kept.any():
-            nats = np.array([percentile(kl[kept], wanted) for kl in at_one.values()])
-            low, middle, high = np.percentile(nats, [10, 50, 90])
-            print(f"  at strength 1 on {name}, {kept.sum()} tokens: {middle:.3f}  [{low:.3f}, {high:.3f}]")
+    return np.repeat(marked.any(axis=1), texts.counted.sum(axis=1))
 
 
-def told(name: str, texts: MeteredTexts, found: dict[float, dict[int, np.ndarray]], wanted: float) -> None:
-    """Print what was achieved on some texts."""
-    print(f"{name}: {len(texts.counted)} texts, {int(texts.counted.sum())} tokens")
-    print("  strength  p95 of KL, nats: median over features  [10 %, 90 %]")
-    for strength, of in found.items():
-        nats = np.array([percentile(kl, wanted) for kl in of.values()])
-        low, middle, high = np.percentile(nats, [10, 50, 90])
-        print(f"  {strength:8g}  {middle:.3f}  [{low:.3f}, {high:.3f}]")
-    at_one = np.array([percentile(kl, wanted) for kl in found[1.0].values()])
-    close = np.abs(at_one - 1) <= _CLOSE
-    alone = by_texts_alone(texts, list(found[1.0].values()), wanted)
-    print(
-        f"  at strength 1, within 10 % of a nat: {close.sum()} of {len(close)}; all in {at_one.min():.3f} to", end=" "
-    )
-    print(f"{at_one.max():.3f}; relative standard deviation by the draw of texts {alone:.3f}")
+class Measuring:
+    """Finds doses and measures what they achieve.
+
+    Args:
+        live: The subject.
+        source_id: The source.
+        own: Texts on which doses are found.
+        others: Texts on which they are measured, by what they are called: the held-out ones first.
+        method: How doses are found.
+    """
+
+    def __init__(
+        self, live: LiveSubject, source_id: str, own: MeteredTexts, others: dict[str, MeteredTexts], method: DoseMethod
+    ) -> None:
+        self._seeker, self._others, self._percentile = (
+            DoseSeeker(live, source_id, own, method),
+            others,
+            method.percentile,
+        )
+        self._meters = {name: DivergenceMeter(live, source_id, texts) for name, texts in others.items()}
+        self._is_talk = are_talk(live, others[HELD_OUT]) if live.special.uncounted else None
+
+    def rows(self, features: Sequence[int], n_others: int | None, *, is_whole: bool) -> list[dict[str, Any]]:
+        """What is found of some features.
+
+        Args:
+            features: The features.
+            n_others: Tokens on which strengths other than 1 are measured; all where None.
+            is_whole: Whether these strengths, and the prompts, are measured at all.
+        """
+        start = time.process_time()
+        doses = dict(zip(features, self._seeker.find(features), strict=True))
+        seconds = (time.process_time() - start) / len(features)
+        rows = {
+            index: asdict(dose) | {"feature": index, "seconds": seconds, "nats": {}} for index, dose in doses.items()
+        }
+        units = {index: dose.unit for index, dose in doses.items() if dose.unit is not None}
+        for name, meter in self._meters.items() if units else ():
+            if name != HELD_OUT and not is_whole:
+                continue
+            for strength in _STRENGTHS if is_whole and name == HELD_OUT else (1.0,):
+                edits = [(Edit(index, "add", strength * unit),) for index, unit in units.items()]
+                found = meter.measure(edits, None if strength == 1 else n_others)
+                for index, kl in zip(units, found, strict=True):
+                    rows[index]["nats"].setdefault(name, {})[f"{strength:g}"] = percentile(kl, self._percentile)
+                    if strength == 1 and name == HELD_OUT:
+                        rows[index] |= self._of_texts(kl)
+        return list(rows.values())
+
+    def _of_texts(self, kl: np.ndarray) -> dict[str, float]:
+        found = {"alone": by_texts_alone(self._others[HELD_OUT], kl, self._percentile)}
+        if self._is_talk is not None:
+            for name, kept in (("conversations", self._is_talk), ("other texts", ~self._is_talk)):
+                if kept.any():
+                    found[name] = percentile(kl[kept], self._percentile)
+        return found
 
 
-def costs(found: Sequence[FoundDose], seconds: float, n_tokens: int) -> None:
-    """Print what finding them took, and the doses in their scales."""
-    few, every = np.array([dose.n_trials for dose in found]).T
-    sizes = np.array([dose.size for dose in found if dose.unit is not None])
-    print(
-        f"{len(found)} features, {sum(dose.unit is None for dose in found)} of them without a dose, {n_tokens} tokens"
-    )
+def tell(rows: Sequence[dict[str, Any]], n_tokens: Mapping[str, int]) -> None:
+    """Print what was found of all features."""
+    dosed = [row for row in rows if row["unit"] is not None]
+    few, every = np.array([row["n_trials"] for row in rows]).T
+    sizes = np.array([row["size"] for row in dosed])
+    print(f"{len(rows)} features, {len(rows) - len(dosed)} of them without a dose")
+    for why in sorted({row["why"] for row in rows if row["why"]}):
+        print(f"  without: {why}")
     print(
         f"  runs on few tokens {few.mean():.1f} a feature (most {few.max()}), on all {every.mean():.1f} ({every.max()})"
     )
-    print(f"  {seconds / len(found):.1f} s of the processor a feature")
+    print(f"  {np.mean([row['seconds'] for row in rows]):.1f} s of the processor a feature")
     print(f"  a dose is {np.median(sizes):.2f} of the stream's length [{sizes.min():.2f}, {sizes.max():.2f}]")
-    for why in sorted({dose.why for dose in found if dose.why}):
-        print(f"  without: {why}")
+    for name, n in n_tokens.items():
+        print(f"{name}, {n} tokens\n  strength  p95 of KL, nats: median over features  [10 %, 90 %]  features")
+        for strength in _STRENGTHS:
+            spread(f"{strength:8g}", [row["nats"].get(name, {}).get(f"{strength:g}") for row in dosed])
+    for name in ("conversations", "other texts"):
+        spread(f"at strength 1 on {name}", [row.get(name) for row in dosed])
+    at_one = np.array([row["nats"][HELD_OUT]["1"] for row in dosed])
+    close = Share(int((np.abs(at_one - 1) <= _CLOSE).sum()), len(at_one))
+    print(
+        f"at strength 1, within 10 % of a nat: {close.n_yes} of {close.n}, {close.value:.0%}"
+        f" [{close.interval[0]:.0%} {close.interval[1]:.0%}]; all in {at_one.min():.3f} to {at_one.max():.3f}; relative"
+        f" standard deviation by the draw of texts {np.median([row['alone'] for row in dosed]):.3f}"
+    )
+
+
+def spread(name: str, values: Sequence[float | None]) -> None:
+    """Print the median and spread of what there is."""
+    known = [value for value in values if value is not None]
+    if known:
+        low, middle, high = np.percentile(known, [10, 50, 90])
+        print(f"  {name}  {middle:.3f}  [{low:.3f}, {high:.3f}]  {len(known)}")
 
 
 def main() -> None:
@@ -182,12 +228,14 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=USUAL_METHOD.n_tokens, help="on which doses are found")
     parser.add_argument("--few", type=int, default=USUAL_METHOD.n_few)
     parser.add_argument("--of", type=int, default=2 * USUAL_METHOD.n_tokens, help="held-out tokens")
+    parser.add_argument("--others", type=int, default=50, help="features that are measured at other strengths, too")
+    parser.add_argument("--out", type=Path, help="a line of JSON for each feature; what stands there is kept")
     args = parser.parse_args()
     method = replace(USUAL_METHOD, n_tokens=args.tokens, n_few=args.few)
     texts: dict[str, MeteredTexts] = {}
     if args.small:
         folder = tempfile.TemporaryDirectory()
-        live, own, texts["held out"] = small(Path(folder.name), method)
+        live, own, texts[HELD_OUT] = small(Path(folder.name), method)
         source = live.sources.sources[0]
         candidates = np.arange(source.n_features)
     else:
@@ -196,7 +244,7 @@ def main() -> None:
         source = live.sources.sources[0]
         own = draw_texts(session.blocks, session.pipeline.seed, method)
         others = replace(method, n_tokens=args.of)
-        texts["held out"] = draw_texts(session.blocks, session.pipeline.seed, others, n_skipped=args.tokens)
+        texts[HELD_OUT] = draw_texts(session.blocks, session.pipeline.seed, others, n_skipped=args.tokens)
         try:
             texts["prompts"] = prompts_of(live)
         except SubjectError as error:
@@ -204,16 +252,21 @@ def main() -> None:
         records = session.reader.features(source_id=source.source_id)
         candidates = np.array([record.feature_index for record in records if record.n_active])
     features = in_keyed_order(hash_key(0, "doses"), candidates)[: args.features].tolist()
-    seeker = DoseSeeker(live, source.source_id, own, method)
-    start = time.process_time()
-    found = seeker.find(features)
-    costs(found, time.process_time() - start, seeker.meter.n_tokens)
-    units = {index: dose.unit for index, dose in zip(features, found, strict=True) if dose.unit is not None}
-    for name, some in texts.items():
-        moved = achieved(live, source.source_id, some, units, None if args.small else args.of // 4)
-        told(name, some, moved, method.percentile)
-        if live.special.uncounted and name == "held out":
-            told_apart(live, some, moved[1.0], method.percentile)
+    lines = args.out.read_text(encoding="utf-8").splitlines() if args.out and args.out.exists() else []
+    rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    known = {row["feature"] for row in rows}
+    measuring = Measuring(live, source.source_id, own, texts, method) if known != set(features) else None
+    missing = [(place < args.others, index) for place, index in enumerate(features) if index not in known]
+    for is_whole in (True, False):
+        of = [index for whole, index in missing if whole == is_whole]
+        for start in range(0, len(of), _AT_ONCE):
+            assert measuring is not None
+            new = measuring.rows(of[start : start + _AT_ONCE], None if args.small else args.of // 8, is_whole=is_whole)
+            rows += new
+            if args.out:
+                with args.out.open("a", encoding="utf-8") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in new)
+    tell(rows, {name: int(of.counted.sum()) for name, of in texts.items()})
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from autointerp.subject.limits import readable_tokens
 from autointerp.subject.logits import find_final_norm
 
 # Hidden states whose logits are held at once.
-_N_POSITIONS = 256
+_N_POSITIONS = 128
 # Tokens that are read at once with one edit: few, so that several edits share the plain logits.
 _N_TOKENS = 512
 # Of the hidden states' mean size: above rounding in half precision, and far below what a wrong layer does.
