@@ -8,11 +8,12 @@ random model (Llama's shape, three layers, width 64) with a random coder of 256 
 `--out` takes each feature as a line of JSON when it is done; those that stand there are not measured again.
 
 1. Features are drawn by a keyed hash from those that fire. The dose of each is found as `Run.doses` finds it.
-2. Each feature is turned up by one dose on *held-out* texts: those that come next in the same draw, of other documents.
-   The 95th percentile over tokens of KL(steered || plain) is what it achieved. Conversations are also told apart.
-3. The first `--others` features are turned up by .25, .5, 2 and -1 doses, too, on the first eighth of these texts; and by
-   one dose on *prompts* where the model has a chat template: the shipped instructions, each as a user says it; read at
-   the user's words and where the answer begins.
+2. Each feature is turned up by one dose on *held-out* texts: those that come next in the same draw, of other
+   documents. The 95th percentile over tokens of KL(steered || plain) is what it achieved.
+   Conversations are also told apart.
+3. The first `--others` features are turned up by .25, .5, 2 and -1 doses, too, on the first eighth of these texts, and
+   by one dose on *prompts* where the model has a chat template: the shipped instructions, each as a user says it; read
+   at the user's words and where the answer begins.
 4. What texts alone do to the figure: the held-out percentile at a dose of 1, drawn anew from whole texts with
    repetition, 200 times; the median over features of its relative standard deviation.
 """

@@ -143,15 +143,19 @@ class DoseSeeker:
         self._source = live.source(source_id)
         self._stream, self._written = self._lengths(live, texts)
 
-    def find(self, feature_indices: Sequence[int]) -> list[FoundDose]:
+    def find(self, feature_indices: Sequence[int], *, roughly: bool = False) -> list[FoundDose]:
         """The doses of some features, in their order.
+
+        Args:
+            feature_indices: The features.
+            roughly: Be content with few tokens, where a dose is found on them: a tenth of the time.
 
         Raises:
             SubjectError: If the run of the subject fails.
         """
         per_unit = [self._length(index) / self._stream for index in feature_indices]
         found: list[FoundDose | None] = [_impossible(length) for length in per_unit]
-        searches = {place: search(self.method) for place, given in enumerate(found) if given is None}
+        searches = {place: search(self.method, roughly=roughly) for place, given in enumerate(found) if given is None}
         n_trials = {place: [0, 0] for place in searches}
         pending = {place: next(of) for place, of in searches.items()}
         while pending:
@@ -204,8 +208,13 @@ def percentile(divergences: np.ndarray, wanted: float) -> float:
     return float(np.percentile(divergences, wanted)) if np.isfinite(divergences).all() else math.nan
 
 
-def search(method: DoseMethod) -> Search:
-    """Seek the size at which the percentile is `nats`; see the module."""
+def search(method: DoseMethod, *, roughly: bool = False) -> Search:
+    """Seek the size at which the percentile is `nats`; see the module.
+
+    Args:
+        method: How.
+        roughly: End with what few tokens say.
+    """
     size, slope = method.start, _SLOPE
     found: tuple[float | None, float, str | None] = (None, math.nan, None)
     for on_all in (False, True):
@@ -215,6 +224,8 @@ def search(method: DoseMethod) -> Search:
             if on_all or not math.isfinite(found[1]):
                 return found
             found, slope = yield from _approach(method, method.most, _SLOPE, method.tolerance, on_all=True)
+            return found
+        if roughly:
             return found
         size = found[0]
     return found

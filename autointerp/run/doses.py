@@ -69,10 +69,15 @@ class Doses:
         self._said = tuple(said)
         self._seekers: dict[str, tuple[DoseSeeker, str]] = {}
         self._found: dict[tuple[str, int], Dose] = {}
+        self._rough: dict[tuple[str, int], Dose] = {}
         self._lock = threading.Lock()
 
-    def of(self, features: Sequence[FeatureRecord]) -> list[Dose]:
+    def of(self, features: Sequence[FeatureRecord], *, roughly: bool = False) -> list[Dose]:
         """The doses of features of one source, in their order.
+
+        Args:
+            features: The features.
+            roughly: Find what is not known yet on few tokens; it is not kept in the store.
 
         Raises:
             RunError: If the run's folder is not whole.
@@ -90,8 +95,10 @@ class Doses:
             known |= {index: replace(dose, found_on=self._method.texts) for index, dose in kept.items()}
         missing = sorted(by_index.keys() - known.keys())
         for start in range(0, len(missing), _AT_ONCE):
-            known |= self._find([by_index[index] for index in missing[start : start + _AT_ONCE]])
-        self._found |= {(source_id, index): dose for index, dose in known.items()}
+            some = [by_index[index] for index in missing[start : start + _AT_ONCE]]
+            known |= self._find_roughly(some) if roughly else self._find(some)
+        if not roughly:
+            self._found |= {(source_id, index): dose for index, dose in known.items()}
         return [known[feature.feature_index] for feature in features]
 
     def _find(self, features: Sequence[FeatureRecord]) -> dict[int, Dose]:
@@ -113,6 +120,18 @@ class Doses:
         except (StoreError, DiskFullError) as error:
             logger.info("doses are not kept: %s", error.problem)
         return known | {dose.feature_index: dose for dose in new}
+
+    def _find_roughly(self, features: Sequence[FeatureRecord]) -> dict[int, Dose]:
+        """What few tokens say of features of one source; remembered as long as this is."""
+        source_id = features[0].source_id
+        with self._lock:
+            missing = [feature for feature in features if (source_id, feature.feature_index) not in self._rough]
+            if missing:
+                seeker, _ = self._seeker(source_id)
+                found = seeker.find([feature.feature_index for feature in missing], roughly=True)
+                for pair in zip(missing, found, strict=True):
+                    self._rough[source_id, pair[0].feature_index] = _dose(*pair, self._method.n_few)
+            return {of.feature_index: self._rough[source_id, of.feature_index] for of in features}
 
     def _seeker(self, source_id: str) -> tuple[DoseSeeker, str]:
         if source_id not in self._seekers:

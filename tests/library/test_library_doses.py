@@ -213,3 +213,18 @@ def test_a_run_whose_model_has_no_head_says_so(
     run = open_run(planted_runs / "runs/demo")
     with pytest.raises(SubjectError, match="a model of type gpt2 has no language-model head"):
         doses_of(run, [0])
+
+
+def test_a_rough_dose_is_close_and_not_kept(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "demo")
+    run = open_run(tmp_path / "demo")
+    other = replace(METHOD, nats=0.7)  # of which the store has none
+    doses = Doses(run.reader, run.live, other)
+    records = [run.reader.feature(7), run.reader.feature(RARE)]
+    rough = doses.of(records, roughly=True)
+    assert [dose.n_tokens for dose in rough] == [METHOD.n_few] * 2
+    assert doses.of(records, roughly=True) == rough
+    assert not read_doses(run.reader.path, rough[0].source_id, [7, RARE], other.fingerprint, 5.0)
+    exact = doses.of(records)
+    assert [dose.unit for dose in rough] == pytest.approx([dose.unit for dose in exact], rel=0.3)
+    assert doses.of(records, roughly=True) == exact, "what is known is not found again"

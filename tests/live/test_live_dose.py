@@ -127,3 +127,19 @@ def test_a_direction_of_no_length_or_of_no_number_has_none(make_live: Callable[.
 def test_a_percentile_over_what_is_no_number_is_none() -> None:
     assert math.isnan(percentile(np.array([0.1, math.inf]), 95))
     assert percentile(np.arange(101.0), 95) == 95
+
+
+def test_a_rough_dose_goes_by_few_tokens_alone() -> None:
+    searching = search(METHOD, roughly=True)
+    trial, tried = next(searching), 0
+    found: Found = (None, 0.0, None)
+    while tried < METHOD.n_steps:
+        assert not trial.on_all
+        tried += 1
+        try:
+            trial = searching.send(20 * trial.size**1.8)
+        except StopIteration as ended:
+            found = ended.value
+            break
+    assert found[0] == pytest.approx(20 ** (-1 / 1.8), rel=METHOD.tolerance_few)
+    assert tried == 2

@@ -99,6 +99,7 @@ def auto_steer(
     if found.able:
         tell(f"trying {len(found.able)} of {len(found.candidates)} candidates")
         swept = sweep(bench, found)
+        found = swept.found
         if swept.chosen is not None:
             tell("reporting what was chosen")
             reported = report(bench, swept.chosen)

@@ -1,7 +1,7 @@
 """Candidates that could steer at all: found in three ways, dosed, and dropped where they bring about nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autointerp.errors import SearchError
 from autointerp.library.feature import FeatureGroup
@@ -18,7 +18,7 @@ class Found:
 
     Attributes:
         candidates: All, by index.
-        doses: Of each.
+        doses: Of each; found on few tokens, but for those that are tried at every dose.
         scores: Output score of each that has a dose.
         able: Those that can steer at all, best output score first.
         dropped: The others, with why.
@@ -29,6 +29,10 @@ class Found:
     scores: dict[int, OutputScore]
     able: tuple[int, ...]
     dropped: tuple[Dropped, ...]
+
+    def dosed(self, doses: Sequence[Dose]) -> "Found":
+        """With other doses of some candidates."""
+        return replace(self, doses=self.doses | {dose.feature_index: dose for dose in doses})
 
     def drop(self, index: int, why: str) -> Dropped:
         """A candidate as it is told that it is dropped."""
@@ -43,7 +47,8 @@ def find(bench: Bench) -> Found:
         SubjectError: If the source's features can't be edited, or don't reach the logits.
     """
     candidates = {of.index: of for of in _candidates(bench)}
-    doses = {of.feature_index: of for of in bench.run.doses(list(candidates), bench.source_id)} if candidates else {}
+    rough = bench.run.doses(list(candidates), bench.source_id, roughly=True) if candidates else []
+    doses = {of.feature_index: of for of in rough}
     dosed = {index: unit for index, of in doses.items() if (unit := of.unit) is not None}
     scores = output_scores(bench.lens, bench.head, dosed)
     found = Found(candidates, doses, scores, (), ())

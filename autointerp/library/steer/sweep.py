@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from autointerp.library.steer.answers import Answers
 from autointerp.library.steer.bench import Bench
-from autointerp.library.steer.choice import best_tries, over_limits, questions_kept
+from autointerp.library.steer.choice import best_tries, loss_change, over_limits, questions_kept
 from autointerp.library.steer.controls import source_edits
 from autointerp.library.steer.finding import Found
 from autointerp.library.steer.receipt import Dropped, Tried
@@ -21,12 +21,14 @@ class Swept:
     """What was tried.
 
     Attributes:
+        found: The candidates; those that were tried at every dose with doses of usual exactness.
         chosen: The features and their dose; None where nothing is worth reporting.
         reasons: Why nothing is.
         tried: All tries.
         dropped: Candidates that were not tried at every dose.
     """
 
+    found: Found
     chosen: Try | None
     reasons: tuple[str, ...]
     tried: tuple[Tried, ...]
@@ -41,8 +43,10 @@ def sweep(bench: Bench, found: Found) -> Swept:
         GenerationError: If the subject can't answer.
     """
     best, dropped = _screened(bench, found)
-    tries = [_try(found, (index,), dose) for index in best for dose in bench.settings.doses]
-    answers = _answers(bench, tries)
+    found = found.dosed(bench.run.doses(best, bench.source_id))
+    dropped += [found.drop(i, f"it has no dose: {why}") for i in best if (why := found.doses[i].why) is not None]
+    best = [index for index in best if found.doses[index].unit is not None]
+    tries, answers = _climb(bench, found, best)
     helping = []
     for index in best:
         of_feature = [place for place, of in enumerate(tries) if of.features == (index,)]
@@ -59,12 +63,12 @@ def sweep(bench: Bench, found: Found) -> Swept:
     told = tuple(_told(of, its) for of, its in zip(tries, answers, strict=True))
     able = best_tries(answers, bench.plain, bench.settings.limits)
     if not able:
-        return Swept(None, _why_none(bench, tries, answers), told, tuple(dropped))
+        return Swept(found, None, _why_none(bench, tries, answers), told, tuple(dropped))
     chosen = _with_questions(bench, [tries[place] for place in able])
     dropped += [
         found.drop(index, "others do more, alone or without it") for index in best if index not in chosen.features
     ]
-    return Swept(chosen, (), told, tuple(dropped))
+    return Swept(found, chosen, (), told, tuple(dropped))
 
 
 def _screened(bench: Bench, found: Found) -> tuple[list[int], list[Dropped]]:
@@ -84,6 +88,19 @@ def _screened(bench: Bench, found: Found) -> tuple[list[int], list[Dropped]]:
     best = sorted((index for index in found.candidates if index in gains), key=lambda index: -gains[index])
     least = f"{n_kept} others score higher at a dose of {dose:g}, on {n} prompts"
     return best[:n_kept], [found.drop(index, f"{least} ({gains[index]:+.3f})") for index in best[n_kept:]]
+
+
+def _climb(bench: Bench, found: Found, best: Sequence[int]) -> tuple[list[Try], list[Answers]]:
+    """Features at every dose, from the lowest up to the first at which answers lose more fluency than they may."""
+    tries, answers = list[Try](), list[Answers]()
+    going = list(best)
+    for dose in sorted(bench.settings.doses):
+        at_dose = [_try(found, (index,), dose) for index in going]
+        of_dose = _answers(bench, at_dose)
+        tries, answers = [*tries, *at_dose], [*answers, *of_dose]
+        losses = [loss_change(its, bench.plain).value for its in of_dose]
+        going = [index for index, loss in zip(going, losses, strict=True) if loss <= bench.settings.limits.loss]
+    return tries, answers
 
 
 def _near(doses: Sequence[float], dose: float) -> Sequence[float]:
@@ -130,6 +147,8 @@ def _told(of: Try, answers: Answers) -> Tried:
 
 
 def _why_none(bench: Bench, tries: list[Try], answers: list[Answers]) -> tuple[str, ...]:
+    if not tries:
+        return ("none of the candidates has a dose",)
     gains = [_gain(its, bench.plain) for its in answers]
     best = max(range(len(tries)), key=lambda place: gains[place])
     what = f"feature{'s' * (len(tries[best].features) > 1)} {', '.join(map(str, tries[best].features))}"
