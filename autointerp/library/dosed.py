@@ -51,7 +51,7 @@ class DosedRun:
         Args:
             features: Indices, or `model@source:index`.
             source: Their source; the run's only one where nothing names it.
-            roughly: Find what the store has not on few tokens, in a tenth of the time, and don't keep it.
+            roughly: Find them on few tokens, in a tenth of the time, and don't keep them.
 
         Raises:
             UnknownFeatureError: If there is no such feature.

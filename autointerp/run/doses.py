@@ -77,7 +77,8 @@ class Doses:
 
         Args:
             features: The features.
-            roughly: Find what is not known yet on few tokens; it is not kept in the store.
+            roughly: Find them on few tokens, whatever is known, so that whoever asks when finds the same; they are
+                remembered as long as this is.
 
         Raises:
             RunError: If the run's folder is not whole.
@@ -89,16 +90,17 @@ class Doses:
             return []
         source_id, path = features[0].source_id, self._reader.path
         by_index = {feature.feature_index: feature for feature in features}
+        if roughly:
+            known = self._find_roughly(list(by_index.values()))
+            return [known[feature.feature_index] for feature in features]
         known = {index: self._found[source_id, index] for index in by_index if (source_id, index) in self._found}
         if asked := sorted(by_index.keys() - known.keys()):
             kept = read_doses(path, source_id, asked, self._method.fingerprint, _WAIT_TO_READ_S)
             known |= {index: replace(dose, found_on=self._method.texts) for index, dose in kept.items()}
         missing = sorted(by_index.keys() - known.keys())
         for start in range(0, len(missing), _AT_ONCE):
-            some = [by_index[index] for index in missing[start : start + _AT_ONCE]]
-            known |= self._find_roughly(some) if roughly else self._find(some)
-        if not roughly:
-            self._found |= {(source_id, index): dose for index, dose in known.items()}
+            known |= self._find([by_index[index] for index in missing[start : start + _AT_ONCE]])
+        self._found |= {(source_id, index): dose for index, dose in known.items()}
         return [known[feature.feature_index] for feature in features]
 
     def _find(self, features: Sequence[FeatureRecord]) -> dict[int, Dose]:
@@ -122,7 +124,7 @@ class Doses:
         return known | {dose.feature_index: dose for dose in new}
 
     def _find_roughly(self, features: Sequence[FeatureRecord]) -> dict[int, Dose]:
-        """What few tokens say of features of one source; remembered as long as this is."""
+        """What few tokens say of features of one source."""
         source_id = features[0].source_id
         with self._lock:
             missing = [feature for feature in features if (source_id, feature.feature_index) not in self._rough]

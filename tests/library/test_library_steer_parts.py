@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import autointerp
 from autointerp import Client
@@ -18,8 +19,9 @@ from autointerp.library.steer.material import shipped_questions
 from autointerp.library.steer.measures import Concept
 from autointerp.library.steer.output_score import output_scores
 from autointerp.library.steer.prompts import Prompts
+from autointerp.library.steer.pushing import Pushing
 from autointerp.library.steer.question_set import QuestionAsker
-from autointerp.live.edits import direction
+from autointerp.live.edits import direction, directions
 from autointerp.live.generation.request import GenerationRequest, LogitShifts
 from autointerp.live.generation.stream import Stream
 from autointerp.live.next_token import find_head
@@ -77,6 +79,30 @@ def test_the_output_score_is_high_where_what_a_feature_points_to_comes(live: Liv
     )
     assert strong[RIVER].tokens[0] == "river"
     assert output_scores(lens, head, {}) == {}
+
+
+def test_what_features_do_to_words_is_what_the_gradient_says_of_small_edits(live: LiveSubject, source_id: str) -> None:
+    pushing = Pushing(Lens(live, source_id), find_head(live.sources.subject), ("ships", "zantle", "river"))
+    assert list(pushing.tokens) == ["ships", "river"], "no token is a made-up word"
+    products, some, small = pushing.products(), [SHIP, RIVER, COLOUR], 0.01
+    lengths = directions(live.source(source_id).coder, torch.tensor(some)).norm(dim=1).tolist()
+    gains = pushing.gains({index: small / length for index, length in zip(some, lengths, strict=True)})
+    for index in some:
+        assert gains[index] / small == pytest.approx(products[:, index], rel=0.1, abs=0.02)
+    assert np.abs(products[:, some]).max() > 0.1, "else nothing is compared"
+    assert np.isfinite(products[:, DEAD]).all()
+
+
+def test_features_are_found_by_what_they_do_to_words(live: LiveSubject, source_id: str) -> None:
+    pushing = Pushing(Lens(live, source_id), find_head(live.sources.subject), ("ships", "river"))
+    gains = pushing.gains({SHIP: 3.0, RIVER: 3.0})
+    assert gains[SHIP][0] > 1 > gains[SHIP][1]
+    assert gains[RIVER][1] > 1 > gains[RIVER][0]
+    found = pushing.strongest(1, -np.inf)
+    assert len(found) <= 2
+    assert sorted(facet for facets in found.values() for facet in facets) == ["river", "ships"]
+    assert pushing.strongest(1, 50.0) == {}
+    assert Pushing(pushing.lens, pushing.head, ("zantle",)).strongest(1, -np.inf) == {}
 
 
 def test_candidates_that_several_ways_find_come_first(client: Client) -> None:

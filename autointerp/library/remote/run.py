@@ -200,8 +200,8 @@ class RemoteRun(Run):
         source, indices = (source_id, None) if features is None else feature_keys(features, source_id)
         return self._ask(calls.HISTOGRAMS, features=indices, source=source).record()
 
-    def doses(self, features: Sequence[FeatureKey], source: str | None = None) -> list[Dose]:
-        """What strength 1 is for features of one source, in their order; see `DosedRun.doses`."""
+    def doses(self, features: Sequence[FeatureKey], source: str | None = None, *, roughly: bool = False) -> list[Dose]:
+        """What strength 1 is for features of one source, in their order; see `DosedRun.doses`. Never rough ones."""
         of, indices = feature_keys(features, source)
         return self._ask(calls.DOSES, features=indices, source=of) if indices else []
 

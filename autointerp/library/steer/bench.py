@@ -12,6 +12,7 @@ from autointerp.library.steer.lens import Lens
 from autointerp.library.steer.material import halves, shipped_instructions
 from autointerp.library.steer.measures import Concept
 from autointerp.library.steer.prompts import Prompts, with_request
+from autointerp.library.steer.pushing import Pushing
 from autointerp.library.steer.question_set import QuestionAsker
 from autointerp.library.steer.settings import Settings
 from autointerp.live.next_token import find_head
@@ -40,6 +41,7 @@ class Bench:
         head: Its head.
         prompts: Puts texts to it.
         lens: Of the source.
+        pushing: What its features do to the words of the specification.
         questions: Asks the shipped questions.
         choose: Prompts by which is chosen.
         report: Prompts that are reported.
@@ -69,6 +71,7 @@ class Bench:
         self.head = find_head(self.live.sources.subject)
         self.prompts = Prompts(self.live)
         self.lens = Lens(self.live, source_id)
+        self.pushing = Pushing(self.lens, self.head, self.concept.facets)
         self.questions = QuestionAsker(self.live, self.head, self.prompts, settings.seed)
         self._window = window_of(self.live.sources.subject)
         able = [text for text in shipped_instructions() if self._fits(self.prompts.instruction(text))]

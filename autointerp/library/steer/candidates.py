@@ -4,7 +4,7 @@
 |---|---|
 | `labels` | whose labels are about it, by the run's search, which finds none where none is |
 | `contrast` | that are stronger in instructions that ask for it than in those that ask for something; or in examples |
-| `output` | that have a word of it among the 20 tokens that they point to |
+| `output` | that make a word of it likelier (`pushing`), or have it among the 20 tokens that they point to |
 """
 
 from collections.abc import Callable, Sequence

@@ -20,13 +20,15 @@ class Found:
         candidates: All, by index.
         doses: Of each; found on few tokens, but for those that are tried at every dose.
         scores: Output score of each that has a dose.
-        able: Those that can steer at all, best output score first.
+        gains: By how many nats each of these makes the word that it helps most likelier; 0 where there is no word.
+        able: Those that can steer at all, those that make words likeliest first.
         dropped: The others, with why.
     """
 
     candidates: dict[int, Candidate]
     doses: dict[int, Dose]
     scores: dict[int, OutputScore]
+    gains: dict[int, float]
     able: tuple[int, ...]
     dropped: tuple[Dropped, ...]
 
@@ -51,20 +53,23 @@ def find(bench: Bench) -> Found:
     doses = {of.feature_index: of for of in rough}
     dosed = {index: unit for index, of in doses.items() if (unit := of.unit) is not None}
     scores = output_scores(bench.lens, bench.head, dosed)
-    found = Found(candidates, doses, scores, (), ())
+    gains = dict.fromkeys(dosed, 0.0)
+    if bench.pushing.tokens:
+        gains = {index: float(of_words.max()) for index, of_words in bench.pushing.gains(dosed).items()}
+    found = Found(candidates, doses, scores, gains, (), ())
     able, dropped = [], []
     for index in candidates:
         least, score = bench.settings.least_output_score, scores.get(index)
         if score is None:
             dropped.append(found.drop(index, f"it has no dose: {doses[index].why}"))
-        elif score.score < least:
-            dropped.append(found.drop(index, f"its output score is {score.score:.4f}, below {least:g}"))
-        elif score.gain <= 0:
-            dropped.append(found.drop(index, "it makes the tokens that it points to no likelier"))
+        elif gains[index] < bench.settings.least_word_gain and score.gain < least:
+            dropped.append(
+                found.drop(index, f"it makes what it points to likelier by {score.gain:.4f}, below {least:g}")
+            )
         else:
             able.append(index)
-    able.sort(key=lambda index: -scores[index].score)
-    return Found(candidates, doses, scores, tuple(able), tuple(dropped))
+    able.sort(key=lambda index: (-gains[index], -scores[index].score))
+    return replace(found, able=tuple(able), dropped=tuple(dropped))
 
 
 def _candidates(bench: Bench) -> list[Candidate]:
@@ -73,7 +78,9 @@ def _candidates(bench: Bench) -> list[Candidate]:
         labels = bench.features.search(bench.specification, settings.n_of_each, source=source_id)
     except SearchError:  # no feature has a label yet
         labels = FeatureGroup()
-    output = by_output(bench.lens, bench.concept.facets, settings.n_of_each)
+    output = bench.pushing.strongest(settings.n_of_each, settings.least_word_gain)
+    for index, facets in by_output(bench.lens, bench.concept.facets, settings.n_of_each).items():
+        output.setdefault(index, facets)
     return gather(labels, _by_contrast(bench), output, bench.lookup, settings.n_candidates)
 
 

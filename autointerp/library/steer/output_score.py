@@ -7,7 +7,8 @@ It is the output score of Arad, Mueller and Belinkov (2505.20063), which tells w
 3. The score is (1 - r / |V|) p: r the rank, from 0, of the highest of these tokens among all in what the subject
    expects next, and p their probability together.
 
-Here the probability that they have *without* the edit stands beside, since a feature may point to what comes anyway.
+Here the probability that they have *without* the edit stands beside, since a feature may point to what comes anyway:
+of the 4,067 features of SmolLM2's coder that fire, 16 % score .01 or more, and 9 % raise the probability by as much.
 """
 
 from collections.abc import Mapping, Sequence

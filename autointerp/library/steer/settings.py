@@ -22,7 +22,9 @@ class Settings:
         n_questions: Questions by which is chosen.
         n_questions_reported: Others that are reported, at most.
         doses: Those tried.
-        least_output_score: Candidates below it are dropped.
+        least_output_score: Candidates that bring about what they point to by less, and the words asked for by less than
+            the next, are dropped.
+        least_word_gain: Nats by which a candidate makes a word likelier.
         limits: What steering may cost.
         sampling: How answers are drawn; its seed is that of all that is drawn.
     """
@@ -38,6 +40,7 @@ class Settings:
     n_questions_reported: int = 200
     doses: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
     least_output_score: float = 0.01
+    least_word_gain: float = 0.7
     limits: Limits = field(default_factory=Limits)
     sampling: Sampling = field(default_factory=Sampling)
 
