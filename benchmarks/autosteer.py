@@ -4,15 +4,16 @@
     python -m benchmarks.autosteer words RUN             # is each planted feature chosen for its own word?
     python -m benchmarks.autosteer nonsense RUN          # how many of 20 nonsense specifications are declined?
     python -m benchmarks.autosteer honest RUN            # a dozen that make sense, with their receipts
-    python -m benchmarks.autosteer output RUN            # by output score against as labelled, at the same dose
+    python -m benchmarks.autosteer output RUN            # by what they do against as labelled, at the same dose
     python -m benchmarks.autosteer limits MODEL          # plain answers and prompted ones, by which limits are chosen
 
-`--prompts` and `--tokens` are AutoSteer's; `--out` takes every receipt as a line of JSON. The result stands in
-`autosteer.md`.
+`--prompts`, `--tokens` and `--candidates` are AutoSteer's; `--only` takes specifications of one's own, `--out` every
+receipt, or row, as a line of JSON. The result stands in `autosteer.md`.
 """
 
 import argparse
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -181,11 +182,11 @@ def words(client: Client, settings: Settings, out: Path | None) -> None:
     print(f"{sum(right)} of {len(right)} by the feature of that word, and by it alone")
 
 
-def output(client: Client, settings: Settings) -> None:
-    """The concept score of features by output score, and as labelled, at a dose of 1, over plain answers."""
+def output(client: Client, settings: Settings, specifications: Sequence[str], out: Path | None) -> None:
+    """The concept score of features by what they do, and as labelled, at a dose of 1, over plain answers."""
     source_id = client.sources()[0].source_id
-    rows, gains = [], []
-    for specification in (*HONEST, *MORE):
+    rows, gains = list[list[str]](), list[list[float]]()
+    for specification in specifications:
         bench = Bench(client.features, client.run, source_id, specification, None, settings)
         labelled = client.features.search(specification, 1, source=source_id, min_relevance=0)
         found = find(bench)
@@ -193,7 +194,7 @@ def output(client: Client, settings: Settings) -> None:
             print(f"{specification}: {len(labelled)} labelled, {len(found.able)} able", flush=True)
             continue
         chosen = [labelled[0].index, found.able[0]]
-        units = [dose.unit for dose in client.run.doses(chosen, source_id)]
+        units = [dose.unit for dose in client.run.doses(chosen, source_id, roughly=True)]
         if None in units:
             continue
         arms = [bench.arm("plain", bench.report)]
@@ -202,16 +203,28 @@ def output(client: Client, settings: Settings) -> None:
             arms.append(bench.arm("steered", bench.report, source_edits(source_id, {index: unit})))
         plain, *answers = bench.asker.ask(bench.report, arms)
         gains.append([float((of.concept - plain.concept).mean()) for of in answers])
-        rows.append([specification, str(chosen[0]), f"{gains[-1][0]:+.3f}", str(chosen[1]), f"{gains[-1][1]:+.3f}"])
-        print("\t".join(rows[-1]), flush=True)
-    print("\n".join(table(["specification", "as labelled", "gain", "by output score", "gain"], rows)))
+        row = {
+            "specification": specification,
+            "label": labelled[0].label,
+            "features": chosen,
+            "plain": float(plain.concept.mean()),
+            "gains": gains[-1],
+            "losses": [float(np.nanmean(of.loss) - np.nanmean(plain.loss)) for of in answers],
+        }
+        told = [f"{cell}" for pair in zip(chosen, gains[-1], strict=True) for cell in (pair[0], f"{pair[1]:+.3f}")]
+        rows.append([specification, f"{plain.concept.mean():.3f}", *told])
+        print(json.dumps(row), flush=True)
+        if out is not None:
+            with out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+    print("\n".join(table(["specification", "plain", "as labelled", "gain", "by what it does", "gain"], rows)))
     values = np.array(gains)
     drawn = np.random.default_rng(0).integers(0, len(values), (N_RESAMPLED, len(values)))
     means = values[drawn].mean(axis=1)
     low, high = np.quantile(means[:, 1] - means[:, 0], [0.025, 0.975])
     labelled_gain, output_gain = values.mean(axis=0)
     print(
-        f"{len(values)} specifications: as labelled {labelled_gain:+.3f}, by output score {output_gain:+.3f};"
+        f"{len(values)} specifications: as labelled {labelled_gain:+.3f}, by what they do {output_gain:+.3f};"
         f" the difference {output_gain - labelled_gain:+.3f} [{low:+.3f} {high:+.3f}];"
         f" {percent(float((values[:, 1] > values[:, 0]).mean()))} better"
     )
@@ -249,6 +262,8 @@ def main() -> None:
     parser.add_argument("run", help="a run folder; of `plant` where it is made, of `limits` a model")
     parser.add_argument("--prompts", type=int, default=40)
     parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--candidates", type=int, default=12)
+    parser.add_argument("--only", nargs="+", help="specifications")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.what == "plant":
@@ -258,14 +273,15 @@ def main() -> None:
         limits(given.run, given.prompts, given.tokens)
         return
     client = autointerp.open(given.run)
-    settings = Settings(n_prompts=given.prompts)
+    settings = Settings(n_prompts=given.prompts, n_candidates=given.candidates)
     settings = replace(settings, sampling=replace(settings.sampling, max_tokens=given.tokens))
     if given.what == "output":
-        output(client, settings)
+        output(client, settings, given.only or [*HONEST, *(f"talk about {topic}" for topic in MORE)], given.out)
     elif given.what == "words":
         words(client, settings, given.out)
     else:
-        show(list(steered(client, NONSENSE if given.what == "nonsense" else HONEST, settings, given.out)))
+        specifications = given.only or (NONSENSE if given.what == "nonsense" else HONEST)
+        show(list(steered(client, specifications, settings, given.out)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The end of `autointerp demo --chat`: an inspected conversation, and an answer that a feature was turned up for."""
+"""The end of `autointerp demo --chat`: an inspected conversation, and answers that are steered, with a receipt."""
 
 from typing import TYPE_CHECKING
 
@@ -10,19 +10,24 @@ if TYPE_CHECKING:
     from autointerp.library.chat.replies import ChatCompletion
     from autointerp.records.dose import Dose
 
+SPECIFICATION = "talk about programming"
 QUESTIONS = ("How do I open a file in Python and read what is in it?", "Tell me about your day.")
 STRENGTHS = (1.0, 2.0)
 _ANSWER_TOKENS = 48
+# AutoSteer's: as many and as long as let it end in some minutes on two cores.
+_N_PROMPTS = 24
+_PROMPT_TOKENS = 24
 _N_SHOWN = 8
 _N_TRIED = 4  # of the best labels' features, until one has a dose
 
 
-def chat_lines(client: Client, questions: tuple[str, str] = QUESTIONS) -> list[str]:
-    """What the model answers, what is at work in it, and what it answers with a feature turned up.
+def chat_lines(client: Client, questions: tuple[str, str] = QUESTIONS, specification: str = SPECIFICATION) -> list[str]:
+    """What the model answers, what is at work in it, what it answers with a feature turned up, and steered to order.
 
     Args:
         client: Of a finished run with labels, whose subject has a chat template and a language-model head.
         questions: Whose answer is inspected, and whose is steered.
+        specification: What it is steered towards.
     """
     question = {"role": "user", "content": questions[0]}
     answer = _answer(client, questions[0])
@@ -40,6 +45,7 @@ def chat_lines(client: Client, questions: tuple[str, str] = QUESTIONS) -> list[s
         "",
         *table(["feature", "label", "at", "activation", "pct", "surprise"], rows, left=(1, 2)),
         *steered_lines(client, questions[1]),
+        *ordered_lines(client, questions[1], specification),
     ]
 
 
@@ -61,6 +67,18 @@ def steered_lines(client: Client, question: str) -> list[str]:
         )
         counted = f"{answer.edited.n_prompt} + {answer.edited.n_generated} tokens"
         lines += _said(f"strength {strength:g} at {counted}", str(answer))
+    return lines
+
+
+def ordered_lines(client: Client, question: str, specification: str) -> list[str]:
+    """What steering to order comes to: its receipt, and an answer where features steer this."""
+    steering = client.features.AutoSteer(specification, n_prompts=_N_PROMPTS, max_tokens=_PROMPT_TOKENS)
+    lines = ["", f"AutoSteer, asked to {specification!r}, and its receipt:", *repr(steering).splitlines()]
+    if steering.steers:
+        answer = client.chat.completions.create(
+            [{"role": "user", "content": question}], model=steering.variant, max_completion_tokens=_ANSWER_TOKENS
+        )
+        lines += ["", *_said("user", question), *_said("steered", str(answer))]
     return lines
 
 

@@ -131,8 +131,9 @@ class Doses:
             if missing:
                 seeker, _ = self._seeker(source_id)
                 found = seeker.find([feature.feature_index for feature in missing], roughly=True)
-                for pair in zip(missing, found, strict=True):
-                    self._rough[source_id, pair[0].feature_index] = _dose(*pair, self._method.n_few)
+                for feature, dose in zip(missing, found, strict=True):
+                    rough = _dose(feature, dose, self._method.n_few, self._method)
+                    self._rough[source_id, feature.feature_index] = rough
             return {of.feature_index: self._rough[source_id, of.feature_index] for of in features}
 
     def _seeker(self, source_id: str) -> tuple[DoseSeeker, str]:

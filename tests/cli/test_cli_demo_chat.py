@@ -37,7 +37,7 @@ def test_its_weights_are_called_what_they_are() -> None:
 
 def test_it_ends_with_an_inspected_conversation_and_a_steered_answer(planted_runs: Path) -> None:
     client = autointerp.open(planted_runs / "runs/demo")
-    lines = chat_lines(client, ("we saw a ship on the river", "the river"))
+    lines = chat_lines(client, ("we saw a ship on the river", "the river"), "talk about ships")
     at_work = next(number for number, line in enumerate(lines) if line.split()[:2] == ["feature", "label"])
     steered = next(number for number, line in enumerate(lines) if "turned up" in line)
     shown = {line.split()[0] for line in lines[at_work + 1 : steered] if line.strip()}
@@ -48,6 +48,11 @@ def test_it_ends_with_an_inspected_conversation_and_a_steered_answer(planted_run
     assert lines[steered].startswith(f"Feature {best.feature_index}, {best.label!r}")
     dose = client.features.doses(best.feature_index)[0]
     assert f"adds {dose.unit:.3g}" in lines[steered]
-    plain, once, twice = (line for line in lines[steered:] if line.startswith(("  plain", "  strength")))
+    ordered = next(number for number, line in enumerate(lines) if line.startswith("AutoSteer"))
+    plain, once, twice = (line for line in lines[steered:ordered] if line.startswith(("  plain", "  strength")))
     assert plain.partition(": ")[2] != twice.partition(": ")[2]
     assert once.startswith("  strength 1 at ")
+    assert lines[ordered + 1] in ("steers: talk about ships", "declined: no feature here steers this: talk about ships")
+    assert any(line.startswith("noise of the same norm") for line in lines[ordered:])
+    has_answer = any(line.startswith("  steered: ") for line in lines[ordered:])
+    assert has_answer == lines[ordered + 1].startswith("steers")
