@@ -6,6 +6,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from autointerp.embedder import TextEmbedder
 from autointerp.identity import FeatureKey
 from autointerp.library.trials import LabelTrials, TrialChoice
 from autointerp.records import Context, FeatureFilter, SearchHit, SourceRecord
@@ -88,3 +89,11 @@ class Backend(Protocol):
     def activation_histograms(
         self, features: Sequence[FeatureKey] | None, source_id: str | None
     ) -> "ActivationHistograms": ...
+
+
+class LocalBackend(Backend, Protocol):
+    """A run that answers here: its models can be had."""
+
+    @property
+    def embedder(self) -> TextEmbedder:
+        """The model that its labels are embedded by."""

@@ -37,6 +37,7 @@ class Client:
 
     Args:
         runs: One or more.
+        chat: Asks their models, where that is done elsewhere.
 
     Example:
         >>> client = autointerp.open("runs/demo")
@@ -44,10 +45,10 @@ class Client:
         'river'
     """
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[Run], chat: Chat | None = None) -> None:
         self.runs = tuple(runs)
         self.features = SteeredFeatures(self.runs)
-        self.chat = Chat(self.runs)
+        self.chat = chat or Chat(self.runs)
         self.lists = Lists(self.runs, self.features.lookup)
 
     @property
@@ -166,7 +167,7 @@ class Client:
             >>> client.sql("SELECT status FROM features WHERE feature_index = ?", [1]).rows
             [('ok',)]
         """
-        return self.run.reader.sql(query, parameters)
+        return self.run.sql(query, parameters)
 
     def to_pandas(self) -> "pd.DataFrame":
         """All features with their labels and scores, a row a label, of all runs; see `Run.to_pandas`.
@@ -225,8 +226,10 @@ def is_address(run: str) -> bool:
 
 
 def _remote(address: str, embedder: TextEmbedder | None, key: str | None) -> Client:
-    from autointerp.library.remote.run import open_runs  # a run folder needs no HTTP
+    from autointerp.library.remote.chat import RemoteChat  # a run folder needs no HTTP
+    from autointerp.library.remote.run import open_runs
 
     if embedder is not None:
         raise SearchError("an embedder is given, and queries are embedded at the server", "leave it out")
-    return Client(open_runs(address, key))
+    connection, runs = open_runs(address, key)
+    return Client(runs, RemoteChat(connection, runs))

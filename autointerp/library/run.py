@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import AutointerpError, FilterError, SearchError
 from autointerp.identity import FeatureKey
+from autointerp.library.answering_run import AnsweringRun
 from autointerp.library.kept_run import KeptRun
 from autointerp.library.noted_run import NotedRun
 from autointerp.library.search_settings import SearchSettings
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from autointerp.records.live import ActivationHistograms, TextFirings
 
 
-class Run(NotedRun, WholeSourceRun, KeptRun):
+class Run(AnsweringRun, NotedRun, WholeSourceRun, KeptRun):
     """One run folder; every method may be used while the run is going on.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from autointerp.errors import SearchError
 from autointerp.library.features import Features
@@ -10,6 +10,23 @@ from autointerp.store.known import check_count, check_seed
 
 if TYPE_CHECKING:
     from autointerp.library.steer.auto import Steering
+    from autointerp.library.steer.bench import Examples
+    from autointerp.library.steer.settings import Settings
+
+
+@runtime_checkable
+class SteeringBackend(Protocol):
+    """A run that steers to order."""
+
+    def auto_steer(
+        self,
+        features: Features,
+        source_id: str,
+        specification: str,
+        examples: "Examples | None",
+        settings: "Settings",
+        tell: Callable[[str], None] | None = None,
+    ) -> "Steering": ...
 
 
 class SteeredFeatures(Features):
@@ -56,16 +73,12 @@ class SteeredFeatures(Features):
             >>> steering.receipt.reasons[0]
             'no label is about it, no feature fires for it, and none points to a word of it'
         """
-        from autointerp.library.run import Run
-        from autointerp.library.steer.auto import auto_steer  # finding features needs no torch
-        from autointerp.library.steer.settings import Settings
+        from autointerp.library.steer.settings import Settings  # finding features needs no torch
 
         n_prompts, max_tokens = check_count("n_prompts", n_prompts), check_count("max_tokens", max_tokens)
         run, source_id, _ = self._names.one("0", source)
-        if not isinstance(run, Run):
-            raise SearchError(f"the run {run.name} does not answer here", "open its folder where it lies")
         settings = Settings(n_prompts=n_prompts)
-        sampling = replace(settings.sampling, max_tokens=max_tokens, seed=check_seed(seed))
-        return auto_steer(
-            self, run, source_id, specification, examples, replace(settings, sampling=sampling), on_progress
-        )
+        settings = replace(settings, sampling=replace(settings.sampling, max_tokens=max_tokens, seed=check_seed(seed)))
+        if not isinstance(run, SteeringBackend):
+            raise SearchError(f"the run {run.name} does not answer here", "open its folder where it lies")
+        return run.auto_steer(self, source_id, specification, examples, settings, on_progress)

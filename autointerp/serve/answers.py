@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 
 from autointerp.errors import AutointerpError, ServeError
 from autointerp.library.chat.completions import ChatStream
+from autointerp.library.remote.shapes import PATH
 from autointerp.serve.chats import Piece
 from autointerp.serve.controllers import Controller, variant_of
 from autointerp.serve.errors import as_http, error_shape
@@ -144,7 +145,7 @@ async def streamed(
             except ClientGoneError:
                 return
             except AutointerpError as error:
-                yield event(error_shape(as_http(error)))
+                yield event(error_shape(as_http(error, whole=request.url.path.startswith(PATH))))
                 return
             yield DONE
 

@@ -1,13 +1,14 @@
 """A client over HTTP is asked the same as one of the folder, and answers the same."""
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import autointerp
-from autointerp import Client, FeatureFilter
+from autointerp import Client, FeatureFilter, Variant
 from autointerp.errors import AutointerpError
 from autointerp.library.trials import TrialChoice
 from autointerp.serve.serving import Serving
@@ -47,7 +48,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _fields(record: Any) -> list[str]:
-    return list(record.__dataclass_fields__)
+    return [of.name for of in fields(record) if of.compare]
 
 
 SCENARIO: dict[str, Ask] = {
@@ -85,6 +86,73 @@ def test_a_server_answers_as_the_folder_does(local: Client, remote: Client, aske
 
 
 NONE_SUCH: Any = "x"
+TALK = [{"role": "system", "content": "the piano"}, {"role": "user", "content": "the river and the ship"}]
+RIVERS = [
+    f"river {of}" for of in ["down", "out", "up", "back", "now", "also", "more", "some", "then", "well", "way", "years"]
+]
+BREADS = [
+    f"bread {of}" for of in ["down", "out", "up", "back", "now", "also", "more", "some", "then", "well", "way", "years"]
+]
+
+
+def piano(client: Client) -> Variant:
+    return client.variant().set(7, 4.0, unit="max")
+
+
+def reacting(client: Client) -> Variant:
+    """A variant that is edited where a condition holds, and tells of another."""
+    river, ship = client.features.get(1), client.features.get(0)
+    variant = client.variant().set_when((river > 0) & ~(ship > 100), {7: 4.0}, unit="max")
+    return variant.handle_when(ship > 0, None, name="a ship")
+
+
+def reply(client: Client, model: Any = None, **settings: Any) -> Any:
+    settings = {"max_completion_tokens": 4, "temperature": 0, **settings}
+    return replace(client.chat.completions.create(TALK, model, **settings), id="", created=0)
+
+
+def pieces(client: Client, model: Any = None, **settings: Any) -> list[Any]:
+    settings = {"max_completion_tokens": 4, "seed": 3, "stream": True, **settings}
+    return [replace(piece, id="", created=0) for piece in client.chat.completions.create(TALK, model, **settings)]
+
+
+def inspected(client: Client, *asked: Any, **how: Any) -> list[Any]:
+    text = client.features.inspect(*asked, **how)
+    top = [of for rank in ("surprise", "activation") for of in text.top(4, aggregate_by="max", rank_by=rank)]
+    return [text.firings, text.matrix().toarray(), top, text.lookup(), text.tokens[1].inspect(2), repr(text)]
+
+
+def told(found: Any) -> Any:
+    return [found.receipt, list(found.edits)]
+
+
+SCENARIO |= {
+    "inspect": lambda client: inspected(client, "a ship on the river"),
+    "inspect a conversation": lambda client: inspected(client, TALK, [1, 7, 0], aggregate_by="mean"),
+    "inspect as edited": lambda client: inspected(client, "a ship", [7], model=piano(client)),
+    "activations": lambda client: client.features.activations(["a ship", TALK, ""], aggregate_by="max").toarray(),
+    "activations by token": lambda client: client.features.activations(RIVERS, [1, 7], aggregate_by=None).toarray(),
+    "contrast": lambda client: list(client.features.contrast(RIVERS, BREADS, top_k=3)),
+    "doses": lambda client: client.features.doses([7, 1]),
+    "attribute": lambda client: client.features.attribute("we saw the ship on the river", n_removed=2).record,
+    "attribute against another": lambda client: client.features.attribute("the ship on", 1, instead_of=" river").record,
+    "a condition to order": lambda client: [
+        client.features.AutoConditional("river", false_alarms=0.2, n_texts=100).receipt,
+        repr(client.features.AutoConditional("river", false_alarms=0.2, n_texts=100).condition),
+    ],
+    "no condition to order": lambda client: client.features.AutoConditional("zzgrk").receipt,
+    "nothing to steer by": lambda client: told(client.features.AutoSteer("flumbric zantle")),
+    "chat": lambda client: reply(client),
+    "chat by name": lambda client: reply(client, "planted", seed=5, temperature=1, stop=["."], top_p=0.5),
+    "chat steered": lambda client: reply(client, piano(client)),
+    "chat with conditions": lambda client: reply(client, reacting(client)),
+    "chat with log-probabilities": lambda client: reply(
+        client, logprobs=True, top_logprobs=3, frequency_penalty=1, presence_penalty=-0.5, logit_bias={5: 2.5}
+    ),
+    "chat in pieces": lambda client: pieces(client, reacting(client)),
+    "logits": lambda client: client.chat.logits(TALK, top_k=3),
+    "logits of words": lambda client: client.chat.logits(TALK, piano(client), filter_vocabulary=["ship", "piano"]),
+}
 WRONG: dict[str, Ask] = {
     "no such feature": lambda client: client.features.get(12),
     "a feature below zero": lambda client: client.features.get(-1),
@@ -104,6 +172,23 @@ WRONG: dict[str, Ask] = {
     "no trials at all": lambda client: client.features.get(3).trials(),
     "no such kind": lambda client: client.run.contexts(1, kind=NONE_SUCH),
     "an empty query for a closer look": lambda client: client.features.rerank([1], ""),
+    "an empty text": lambda client: client.features.inspect(""),
+    "no conversation": lambda client: client.features.inspect([{"role": "user"}]),
+    "no such token": lambda client: client.features.attribute("a ship", 50),
+    "no single token": lambda client: client.features.attribute("a ship on", 1, instead_of="a river"),
+    "nothing to steer to": lambda client: client.features.AutoSteer(" "),
+    "too few prompts": lambda client: client.features.AutoSteer("ships", n_prompts=2),
+    "no such model": lambda client: reply(client, "gpt2"),
+    "no conversation to answer": lambda client: client.chat.completions.create([]),
+    "half a conversation": lambda client: client.chat.completions.create([{"content": "a"}]),
+    "too long a conversation": lambda client: client.chat.completions.create(
+        [{"role": "user", "content": "river " * 200}]
+    ),
+    "an answer that is aborted": lambda client: reply(client, client.variant().abort_when(client.features.get(1) > 0)),
+    "an answer that is late": lambda client: reply(client, timeout=1e-4, max_completion_tokens=40),
+    "no largest activation": lambda client: reply(client, client.variant().set(3, 1.0, unit="max")),
+    "no single word": lambda client: client.chat.logits(TALK, filter_vocabulary=["a ship"]),
+    "a variant of another model": lambda client: reply(client, Variant("gpt2@5-res").set(3, 1)),
 }
 
 
@@ -116,3 +201,4 @@ def test_an_error_is_the_same_wherever_it_was_raised(local: Client, remote: Clie
         errors.append(raised.value)
     one, other = errors
     assert (type(one), one.problem, one.remedy) == (type(other), other.problem, other.remedy)
+    assert one.__dict__ == other.__dict__

@@ -16,6 +16,7 @@ from autointerp.library.chat.asking import (
     Asked,
     Asker,
     Messages,
+    Sampling,
     read_likeliest,
     read_sampling,
     read_shifts,
@@ -182,12 +183,22 @@ class Completions:
             raise GenerationError(f"stream can't be {shown(stream)}", "give True or False")
         if timeout is not None and not (_is_number(timeout) and 0 < timeout <= _LONGEST_WAIT_S):
             raise GenerationError(f"timeout can't be {shown(timeout)}", "give seconds, or None for any time")
+        answer = self._begin(messages, model, system_prompt, sampling, timeout)
+        return answer if stream else answer.whole()
+
+    def _begin(
+        self,
+        messages: Messages,
+        model: Model,
+        system_prompt: str | None,
+        sampling: Sampling,
+        timeout_s: float | None,
+    ) -> "ChatStream":
         asked = self._asker.ask(messages, model, system_prompt)
         generator = asked.steering.run.live.generator(asked.steering.source)
         started = generator.submit(self._asker.request(asked, sampling))
-        teller = None if n_likeliest is None else LogProbTeller(asked.live, generator.ends)
-        answer = ChatStream(started, asked, timeout, teller)
-        return answer if stream else answer.whole()
+        teller = None if sampling.n_likeliest is None else LogProbTeller(asked.live, generator.ends)
+        return ChatStream(started, asked, timeout_s, teller)
 
 
 class ChatStream(Iterator[ChatCompletionChunk]):
@@ -261,14 +272,7 @@ class ChatStream(Iterator[ChatCompletionChunk]):
             self.close()
         events = tuple(map(self._asked.held, answer.events))
         if answer.finish_reason == "abort":
-            (*_, last) = events
-            raise AbortError(
-                f"{last.condition} held at token {last.position}, which ends the answer",
-                "catch AbortError, whose text has what was said up to there, or take the condition out",
-                text=answer.text,
-                condition=last.condition,
-                position=last.position,
-            )
+            raise aborted(events[-1], answer.text)
         return ChatCompletion(
             id=self._id,
             created=self._created,
@@ -329,6 +333,22 @@ class ChatStream(Iterator[ChatCompletionChunk]):
             events=events,
             system_fingerprint=_fingerprint(),
         )
+
+
+def aborted(held: HeldCondition, text: str) -> AbortError:
+    """The error of an answer that a condition ended.
+
+    Args:
+        held: The condition.
+        text: What was said up to there.
+    """
+    return AbortError(
+        f"{held.condition} held at token {held.position}, which ends the answer",
+        "catch AbortError, whose text has what was said up to there, or take the condition out",
+        text=text,
+        condition=held.condition,
+        position=held.position,
+    )
 
 
 def _too_late(is_late: threading.Event, stream: "weakref.ref[Stream]") -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from autointerp.errors import StoreError, UnknownFeatureError, VariantError
+from autointerp.errors import UnknownFeatureError, UnknownSourceError, VariantError
 from autointerp.identity import feature_id
 from autointerp.library.backend import Backend
 from autointerp.library.edit_reader import EditReader
@@ -127,7 +127,7 @@ class Steerer:
         if source is None:
             told = "no model is named" if name is None else f"there is no model {shown(name)} here"
             models = dict.fromkeys(map(model_of, self._known))
-            raise StoreError(told, f"models are {', '.join([*models, *self._known]) or 'none yet'}")
+            raise UnknownSourceError(told, f"models are {', '.join([*models, *self._known]) or 'none yet'}")
         return self._known[source]
 
     def _source(self, name: str | None) -> str | None:

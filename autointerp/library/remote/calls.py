@@ -1,22 +1,27 @@
 """What can be asked of a run over HTTP: of each question its path, what is sent, and what comes back.
 
-Each is a POST to `/api/library/v1/runs/RUN/PATH`: questions are as long as texts are, and a text is no part of an
-address, which logs keep.
+Each is a POST to `/api/library/v1/runs/RUN/PATH`, or to `/api/library/v1/PATH` where it is asked of all runs. Questions
+are as long as texts are, and a text is no part of an address, which logs keep.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from types import GenericAlias
 from typing import Any, Generic, TypeVar
 
 from pydantic import create_model
 
 from autointerp.library.chat.expected import NextLogits
+from autointerp.library.chat.replies import ChatCompletionChunk
 from autointerp.library.feature_view import FeatureView
 from autointerp.library.remote import shapes
 from autointerp.library.remote.shapes import Answer, Asked
 from autointerp.library.trials import LabelTrials
 from autointerp.records import Context, SearchHit
+from autointerp.records.attribution import TokenAttribution
 from autointerp.records.dose import Dose
+from autointerp.records.live import ActivationHistograms, TextFirings
+from autointerp.records.on_texts import OnTexts
 from autointerp.store.results import ScorerSummary, StageStatus
 
 A = TypeVar("A", bound=Asked)
@@ -33,12 +38,17 @@ class Call(Generic[A, R]):
         asked: What is sent.
         answer: What comes back, as JSON's `answer`.
         told: What it is, for the description of the API.
+        of_run: Whether it is asked of one run.
     """
 
     path: str
     asked: type[A]
     answer: Any
     told: str
+    of_run: bool = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _named, (self.path,)  # a model that is made as the program runs can't be pickled
 
     @cached_property
     def model(self) -> type[Answer]:
@@ -78,17 +88,29 @@ STRONGEST = Call[shapes.Strongest, dict[int, list[Context]]](
 )
 STATUS = Call[Asked, list[StageStatus]]("status", Asked, list[StageStatus], "How far each stage is")
 SUMMARY = Call[Asked, list[ScorerSummary]]("score-summary", Asked, list[ScorerSummary], "Each scorer over all labels")
-HISTOGRAMS = Call[shapes.Some, shapes.WireHistograms](
+HISTOGRAMS = Call[shapes.Some, shapes.WireRecord[ActivationHistograms]](
     "activation-histograms", shapes.Some, shapes.WireHistograms, "How active features are over the corpus"
 )
 DOSES = Call[shapes.Some, list[Dose]]("doses", shapes.Some, list[Dose], "What strength 1 is for features")
-FIRINGS = Call[shapes.Read, list[shapes.WireFirings]](
-    "firings", shapes.Read, list[shapes.WireFirings], "What features do on texts"
+FIRINGS = Call[shapes.Read, list[shapes.WireRecord[TextFirings]]](
+    "firings", shapes.Read, GenericAlias(list, shapes.WireFirings), "What features do on texts"
 )
-ON_OWN_TEXTS = Call[shapes.OwnTexts, shapes.WireOnTexts](
+ON_OWN_TEXTS = Call[shapes.OwnTexts, shapes.WireRecord[OnTexts]](
     "on-own-texts", shapes.OwnTexts, shapes.WireOnTexts, "What features do on texts of the run's corpus"
 )
-ATTRIBUTION = Call[shapes.Attributed, shapes.WireAttribution](
+ATTRIBUTION = Call[shapes.Attributed, shapes.WireRecord[TokenAttribution]](
     "attribution", shapes.Attributed, shapes.WireAttribution, "What pushes a token"
 )
-LOGITS = Call[shapes.Expected, NextLogits]("logits", shapes.Expected, NextLogits, "What is expected to come next")
+LOGITS = Call[shapes.Expected, NextLogits](
+    "logits", shapes.Expected, NextLogits, "What is expected to come next", of_run=False
+)
+CHAT = Call[shapes.Completed, ChatCompletionChunk](
+    "chat", shapes.Completed, ChatCompletionChunk, "An answer, piece by piece", of_run=False
+)
+AUTO_STEER = Call[shapes.Steered, shapes.WireSteering](
+    "auto-steer", shapes.Steered, shapes.WireSteering, "Features that steer to what is said in words", of_run=False
+)
+
+
+def _named(path: str) -> Call[Any, Any]:
+    return next(of for of in globals().values() if isinstance(of, Call) and of.path == path)

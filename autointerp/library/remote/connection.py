@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx2
 
-from autointerp.errors import AutointerpError, BusyError, RemoteError, in_one_line
+from autointerp.errors import AutointerpError, BusyError, RemoteError, SearchError, in_one_line
 from autointerp.library.remote.calls import Call
 from autointerp.library.remote.shapes import PATH, PROGRAM, PROTOCOL, Asked, Served
 from autointerp.library.remote.told import read_error
@@ -83,10 +83,7 @@ class Connection:
             RemoteError: If nothing does, another program, or one of another protocol.
         """
         text = self._whole("GET", PATH, None)
-        try:
-            plain = json.loads(text)
-        except ValueError:
-            plain = None
+        plain = _json(text)
         if not isinstance(plain, dict) or plain.get("program") != PROGRAM:
             raise self._another_program()
         if plain.get("protocol") != PROTOCOL:
@@ -100,24 +97,20 @@ class Connection:
         except ValueError as error:
             raise self._unreadable(error) from error
 
-    def ask(self, call: Call[Any, R], run: str, asked: Asked) -> R:
-        """Ask a question about a run.
+    def ask(self, call: Call[Any, R], asked: Asked, run: str | None = None) -> R:
+        """Ask a question, about a run where it is of one.
 
         Raises:
             AutointerpError: What the server answers in place of an answer; RemoteError if it can't be reached.
         """
-        text = self.whole(run, call.path, asked)
-        try:
-            return call.read(text)
-        except ValueError as error:
-            raise self._unreadable(error) from error
+        return self._read(call, self.whole(call.path, asked, run))
 
-    def whole(self, run: str, path: str, asked: Asked) -> bytes:
+    def whole(self, path: str, asked: Asked, run: str | None = None) -> bytes:
         """The body of an answer; raises as `ask`."""
-        return self._whole("POST", _path(run, path), _body(asked))
+        return self._whole("POST", _path(path, run), _body(asked))
 
-    def events(self, run: str, path: str, asked: Asked) -> Iterator[dict[str, Any]]:
-        """An answer that comes piece by piece, each a JSON object; ends the request where it is closed.
+    def pieces(self, call: Call[Any, R], asked: Asked) -> Iterator[R]:
+        """An answer that comes piece by piece; ends the request where it is closed.
 
         Raises:
             As `ask`, also amid the answer.
@@ -125,7 +118,9 @@ class Connection:
         is_over = False
         with (
             self._telling(),
-            self._http.stream("POST", self.address + _path(run, path), content=_body(asked), headers=_JSON) as response,
+            self._http.stream(
+                "POST", self.address + _path(call.path, None), content=_body(asked), headers=_JSON
+            ) as response,
         ):
             if response.status_code != 200:
                 raise self._refused(response, response.read())
@@ -135,10 +130,10 @@ class Connection:
                 if line == "data: [DONE]":
                     is_over = True
                     break
-                event = self._event(line.removeprefix("data: "))
-                if "error" in event:
-                    raise self._told(event) or self._unreadable(ValueError("an error of another shape"))
-                yield event
+                text = line.removeprefix("data: ")
+                if text.startswith('{"error"'):
+                    raise self._told(_json(text)) or self._unreadable(ValueError("an error of another shape"))
+                yield self._read(call, text.encode())
         if not is_over:
             raise self._cut()
 
@@ -146,14 +141,11 @@ class Connection:
         """Let go of the server."""
         self._close()
 
-    def _event(self, text: str) -> dict[str, Any]:
+    def _read(self, call: Call[Any, R], text: bytes) -> R:
         try:
-            event = json.loads(text)
+            return call.read(text)
         except ValueError as error:
             raise self._unreadable(error) from error
-        if not isinstance(event, dict):
-            raise self._unreadable(ValueError("an event that is no object"))
-        return event
 
     def _whole(self, method: str, path: str, body: bytes | None) -> bytes:
         with self._telling():
@@ -194,10 +186,7 @@ class Connection:
 
     def _refused(self, response: httpx2.Response, body: bytes) -> AutointerpError:
         """The error of a response that is none of what was asked for."""
-        try:
-            plain = json.loads(body)
-        except (ValueError, RecursionError):
-            plain = None
+        plain = _json(body)
         if (told := self._told(plain)) is not None:
             return told
         status, line = response.status_code, _line(plain)
@@ -223,12 +212,26 @@ class Connection:
 _JSON = {"Content-Type": "application/json"}
 
 
-def _path(run: str, path: str) -> str:
-    return f"{PATH}/v{PROTOCOL}/runs/{quote(run, safe='')}/{path}"
+def _path(path: str, run: str | None) -> str:
+    of_run = "" if run is None else f"runs/{quote(run, safe='')}/"
+    return f"{PATH}/v{PROTOCOL}/{of_run}{path}"
 
 
 def _body(asked: Asked) -> bytes:
-    return json.dumps(asked.model_dump(), separators=(",", ":")).encode("ascii")
+    """As JSON; a number that is none goes as Python's JSON has it, and the library at the other end says so."""
+    try:
+        return json.dumps(asked.model_dump(), separators=(",", ":")).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        told = in_one_line(error)
+        raise SearchError(f"what is asked can't be sent as JSON ({told})", "give texts, numbers and lists") from error
+
+
+def _json(text: bytes | str) -> Any:
+    """What JSON holds; None of what is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _line(plain: Any) -> str | None:

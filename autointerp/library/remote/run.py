@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeVar
+from dataclasses import asdict, fields
+from operator import index
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from autointerp.errors import AutointerpError, FilterError, SearchError, SubjectError, VariantError
 from autointerp.identity import FeatureKey
+from autointerp.library.feature_edits import FeatureEdits
 from autointerp.library.feature_view import FeatureView
 from autointerp.library.remote import calls, shapes
 from autointerp.library.remote.asking import asked_as
@@ -23,6 +25,10 @@ from autointerp.store.neighbors import LABEL_SPACE
 from autointerp.store.results import ScorerSummary, StageStatus
 
 if TYPE_CHECKING:
+    from autointerp.library.features import Features
+    from autointerp.library.steer.auto import Steering
+    from autointerp.library.steer.bench import Examples
+    from autointerp.library.steer.settings import Settings
     from autointerp.live.read import Readable
     from autointerp.records.attribution import AskedToken, TokenAttribution
     from autointerp.records.live import ActivationHistograms, TextFirings
@@ -80,7 +86,7 @@ class RemoteRun(Run):
         return self._served.told
 
     def _ask(self, call: Call[Any, R], error: type[AutointerpError] = SearchError, /, **asked: Any) -> R:
-        return self.connection.ask(call, self._served.name, asked_as(call.asked, error, **asked))
+        return self.connection.ask(call, asked_as(call.asked, error, **asked), self._served.name)
 
     @property
     def _facts(self) -> shapes.RunFacts:
@@ -167,8 +173,8 @@ class RemoteRun(Run):
 
     def feature(self, feature: FeatureKey, source_id: str | None = None) -> FeatureView:
         """All that is known of one feature; see `Run.feature`."""
-        source, (index,) = feature_keys(feature, source_id)
-        return self._ask(calls.FEATURE, feature=index, source=source)
+        source, (one,) = feature_keys(feature, source_id)
+        return self._ask(calls.FEATURE, feature=one, source=source)
 
     def contexts(
         self,
@@ -183,15 +189,15 @@ class RemoteRun(Run):
         """A feature's contexts with their tokens and activations, strongest first; see `Run.contexts`."""
         n = None if n is None else check_count("n", n)
         check_context_names(split, kind)
-        source, (index,) = feature_keys(feature, source_id)
-        return self._ask(calls.CONTEXTS, feature=index, n=n, kind=kind, split=split, quantile=quantile, source=source)
+        source, (one,) = feature_keys(feature, source_id)
+        return self._ask(calls.CONTEXTS, feature=one, n=n, kind=kind, split=split, quantile=quantile, source=source)
 
     def trials(
         self, feature: FeatureKey, choice: TrialChoice = EVERY_TRIAL, source_id: str | None = None
     ) -> tuple[LabelTrials, ...]:
         """What each label of a feature was tried on: asked, answered and true."""
-        source, (index,) = feature_keys(feature, source_id)
-        return self._ask(calls.TRIALS, feature=index, scorer=choice.scorer, errors=choice.errors, source=source)
+        source, (one,) = feature_keys(feature, source_id)
+        return self._ask(calls.TRIALS, feature=one, scorer=choice.scorer, errors=choice.errors, source=source)
 
     def activation_histograms(
         self, features: Sequence[FeatureKey] | None = None, source_id: str | None = None
@@ -216,11 +222,9 @@ class RemoteRun(Run):
             calls.ATTRIBUTION,
             SubjectError,
             text=_as_list(text),
-            index=asked.index if isinstance(asked.index, str) else _index(asked.index),
-            instead_of=asked.instead_of,
-            measure=asked.measure,
-            n_removed=asked.n_removed,
             source=source_id,
+            index=asked.index if isinstance(asked.index, str) else index(asked.index),
+            **{of.name: getattr(asked, of.name) for of in fields(asked) if of.name != "index"},
         ).record()
 
     def firings(
@@ -246,6 +250,34 @@ class RemoteRun(Run):
                 if on_progress is not None:
                     on_progress(n_done)
                 yield firings.record()
+
+    def auto_steer(
+        self,
+        features: "Features",
+        source_id: str,
+        specification: str,
+        examples: "Examples | None",
+        settings: "Settings",
+        tell: Callable[[str], None] | None = None,
+    ) -> "Steering":
+        """Features that steer to a specification, with a receipt; see `AnsweringRun.auto_steer`."""
+        from autointerp.library.steer.auto import Steering, check_asked
+
+        check_asked(specification, examples, settings)
+        if tell is not None:
+            tell(f"asking {self.connection.address}")
+        asked = asked_as(
+            calls.AUTO_STEER.asked,
+            SearchError,
+            specification=specification,
+            examples=None if examples is None else tuple(map(list, examples)),
+            source=source_id,
+            n_prompts=settings.n_prompts,
+            max_tokens=settings.sampling.max_tokens,
+            seed=settings.seed,
+        )
+        found = self.connection.ask(calls.AUTO_STEER, asked)
+        return Steering(found.receipt, FeatureEdits(found.edits))
 
 
 def _again(address: str, name: str) -> RemoteRun:
@@ -282,10 +314,6 @@ def _as_list(text: object) -> object:
     return [dict(message) if isinstance(message, Mapping) else message for message in text]
 
 
-def _index(index: SupportsIndex) -> int:
-    return index.__index__()
-
-
 def _batches(texts: "Iterable[Readable]") -> "Iterator[list[Readable]]":
     """Texts as many at once as make a request of moderate size."""
     some: list[Readable] = []
@@ -300,8 +328,8 @@ def _batches(texts: "Iterable[Readable]") -> "Iterator[list[Readable]]":
         yield some
 
 
-def open_runs(address: str, key: str | None = None) -> list[RemoteRun]:
-    """The runs of a server.
+def open_runs(address: str, key: str | None = None) -> tuple[Connection, list[RemoteRun]]:
+    """A server, and its runs.
 
     Args:
         address: Such as `http://127.0.0.1:8000`.
@@ -311,4 +339,4 @@ def open_runs(address: str, key: str | None = None) -> list[RemoteRun]:
         RemoteError: If nothing answers there, or something else.
     """
     connection = Connection(address, key)
-    return [RemoteRun(connection, run) for run in connection.served().runs]
+    return connection, [RemoteRun(connection, run) for run in connection.served().runs]

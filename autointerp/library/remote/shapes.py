@@ -5,18 +5,22 @@ or `"Infinity"`, since JSON has no word for it. Arrays are packed (`arrays`), an
 """
 
 from dataclasses import fields
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from jaxtyping import AbstractArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
+from autointerp.library.feature_edits import FeatureEdit
 from autointerp.library.remote.arrays import Array
+from autointerp.library.steer.receipt import Receipt
 from autointerp.library.steer.settings import Settings
 from autointerp.records import ContextKind, FeatureFilter, SourceRecord, Split
-from autointerp.records.attribution import AskedToken, Measure, Shares, TokenAttribution
+from autointerp.records.attribution import AskedToken, TokenAttribution
 from autointerp.records.live import ActivationHistograms, Edit, EditMode, EditScope, ScopeKind, SourceEdits, TextFirings
 from autointerp.records.on_texts import OnTexts
 from autointerp.valid_text import valid_text
 
+T = TypeVar("T")
 PROTOCOL = 1
 PATH = "/api/library"
 PROGRAM = "autointerp"
@@ -24,6 +28,7 @@ MOST_TEXTS = 256
 MOST_FEATURES = 1_000_000
 MOST_MESSAGES = 1_000
 MOST_EDITS = 1_024
+MOST_BIASES = 1_024
 MOST_PROMPTS = 1_000
 
 
@@ -254,11 +259,12 @@ class Attributed(Asked):
     instead_of: Whole | Text | None = None
     measure: Literal["log_prob", "logit"] = "log_prob"
     n_removed: Annotated[int, Field(ge=0, le=10_000)] = 0
+    n_steps: Annotated[int, Field(ge=0, le=1_000)] = 0
     source: Text | None = None
 
     def token(self) -> AskedToken:
         """The token."""
-        return AskedToken(self.index, self.instead_of, self.measure, self.n_removed)
+        return AskedToken(**{of.name: getattr(self, of.name) for of in fields(AskedToken)})
 
 
 class Steered(Asked):
@@ -294,6 +300,11 @@ class Completed(Chatted):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     stop: Annotated[list[Text], Field(max_length=16)] = Field(default_factory=list)
     timeout_s: Annotated[float, Field(gt=0)] | None = None
+    logprobs: bool = False
+    top_logprobs: Whole | None = None
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: Annotated[dict[Text, float], Field(max_length=MOST_BIASES)] = Field(default_factory=dict)
 
 
 class Expected(Chatted):
@@ -310,85 +321,48 @@ class Query(Asked):
     parameters: list[Any] | dict[Text, Any] = Field(default_factory=list)
 
 
-class WireFirings(Answer):
-    """A `TextFirings`."""
+class WireRecord(Answer, Generic[T]):
+    """A record with arrays; `wire_of` makes its class, so that a record that grows travels whole."""
 
-    source_id: str
-    n_features: int
-    token_ids: Array
-    tokens: tuple[str, ...]
-    counted: Array
-    windows: tuple[int, ...]
-    token: Array
-    feature: Array
-    activation: Array
-    roles: tuple[str | None, ...] | None
+    kind: ClassVar[type[Any]]
 
-    def record(self) -> TextFirings:
+    @classmethod
+    def of(cls, record: T) -> Self:
+        """As it is sent."""
+        construct: Any = cls.model_construct  # what the server found itself is not checked again
+        made: Self = construct(None, **{of.name: getattr(record, of.name) for of in fields(cls.kind)})
+        return made
+
+    def record(self) -> T:
         """It."""
-        return TextFirings(**_values(self))
+        found: T = self.kind(**{of.name: getattr(self, of.name) for of in fields(self.kind)})
+        return found
 
 
-class WireHistograms(Answer):
-    """`ActivationHistograms`."""
-
-    n_tokens: int
-    feature_index: Array
-    n_active: Array
-    max_activation: Array
-    counts: Array
-    edges: Array
-
-    def record(self) -> ActivationHistograms:
-        """They."""
-        return ActivationHistograms(**_values(self))
+def wire_of(kind: type[T]) -> type[WireRecord[T]]:
+    """How a record travels whose arrays pydantic knows nothing of."""
+    record: Any = kind
+    hints = get_type_hints(record)
+    shape: Any = {of.name: (Array if _is_array(hints[of.name]) else hints[of.name], ...) for of in fields(record)}
+    create: Any = create_model
+    made: Any = create(f"Wire{kind.__name__}", __base__=WireRecord, __doc__=kind.__doc__, **shape)
+    made.kind = kind
+    wire: type[WireRecord[T]] = made
+    return wire
 
 
-class WireOnTexts(Answer):
-    """An `OnTexts`."""
-
-    n_texts: int
-    text: Array
-    features: tuple[int, ...]
-    values: Array
-
-    def record(self) -> OnTexts:
-        """It."""
-        return OnTexts(**_values(self))
+def _is_array(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, AbstractArray)
 
 
-class WireAttribution(Answer):
-    """A `TokenAttribution`."""
-
-    source_id: str
-    token_ids: tuple[int, ...]
-    tokens: tuple[str, ...]
-    roles: tuple[str | None, ...] | None
-    instead_of: int | None
-    instead_of_text: str | None
-    measure: Measure
-    value: float
-    value_removed: float
-    log_prob: float
-    token: Array
-    feature: Array
-    activation: Array
-    direct: Array
-    gradient: Array
-    removed: Array
-    of_direct: Shares | None
-    of_gradient: Shares
-    why_no_direct: str | None
-
-    def record(self) -> TokenAttribution:
-        """It."""
-        return TokenAttribution(**_values(self))
+WireFirings = wire_of(TextFirings)
+WireHistograms = wire_of(ActivationHistograms)
+WireOnTexts = wire_of(OnTexts)
+WireAttribution = wire_of(TokenAttribution)
 
 
-def values_of(record: Any) -> dict[str, Any]:
-    """The attributes of a record, by name."""
-    return {of.name: getattr(record, of.name) for of in fields(record)}
+class WireSteering(Answer):
+    """A `Steering`."""
 
-
-def _values(model: BaseModel) -> dict[str, Any]:
-    return {name: getattr(model, name) for name in type(model).model_fields}
+    receipt: Receipt
+    edits: list[FeatureEdit]

@@ -28,8 +28,8 @@ from autointerp.library.variant import Variant
 from autointerp.store.known import shown
 
 if TYPE_CHECKING:
+    from autointerp.library.backend import LocalBackend
     from autointerp.library.features import Features
-    from autointerp.library.run import Run
 
 Tell = Callable[[str], None]
 _FEWEST_PROMPTS = 12
@@ -66,7 +66,7 @@ class Steering:
 
 def auto_steer(
     features: "Features",
-    run: "Run",
+    run: "LocalBackend",
     source_id: str,
     specification: str,
     examples: Examples | None = None,
@@ -90,7 +90,7 @@ def auto_steer(
         GenerationError: If it can't answer.
     """
     settings, tell = settings or Settings(), tell or (lambda _: None)
-    _check(specification, examples, settings)
+    check_asked(specification, examples, settings)
     began = time.monotonic()
     bench = Bench(features, run, source_id, specification, examples, settings)
     tell("finding candidates")
@@ -125,7 +125,12 @@ def _are_texts(given: Any) -> bool:
     )
 
 
-def _check(specification: object, examples: Examples | None, settings: Settings) -> None:
+def check_asked(specification: object, examples: Examples | None, settings: Settings) -> None:
+    """See that it makes sense.
+
+    Raises:
+        SearchError: If it does not.
+    """
     if not isinstance(specification, str) or not specification.strip():
         raise SearchError("nothing is said to steer towards", "say it in words: AutoSteer('talk about the sea')")
     if not (examples is None or _are_examples(examples)):

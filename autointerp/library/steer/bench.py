@@ -20,8 +20,8 @@ from autointerp.records.live import SourceEdits
 from autointerp.subject.limits import window_of
 
 if TYPE_CHECKING:
+    from autointerp.library.backend import LocalBackend
     from autointerp.library.features import Features
-    from autointerp.library.run import Run
 
 Examples = tuple[Sequence[str], Sequence[str]]
 
@@ -54,7 +54,7 @@ class Bench:
     def __init__(
         self,
         features: "Features",
-        run: "Run",
+        run: "LocalBackend",
         source_id: str,
         specification: str,
         examples: Examples | None,

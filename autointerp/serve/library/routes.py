@@ -9,15 +9,16 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
 from autointerp.errors import UnknownRunError
 from autointerp.library.remote import calls
 from autointerp.library.remote.calls import Call
-from autointerp.library.remote.shapes import PATH, PROGRAM, PROTOCOL, Asked, Served, ServedRun
+from autointerp.library.remote.shapes import PATH, PROGRAM, PROTOCOL, Asked, Completed, Served, ServedRun
 from autointerp.library.run import Run
+from autointerp.serve.answers import streamed
 from autointerp.serve.knows import Knows, Question
-from autointerp.serve.library import reading, stored
+from autointerp.serve.library import chatting, reading, stored
 from autointerp.serve.serving import Serving
 from autointerp.serve.views.runs import named_runs
 from autointerp.store.known import shown
@@ -67,6 +68,24 @@ def router(serving: Serving) -> APIRouter:
         add(routes, of, names, partial(_asked, serving.ask, ask, of))
     for of, ask in _FOR_MINUTES.items():
         add(routes, of, names, partial(_asked, serving.ask_for_minutes, ask, of))
+    add(routes, calls.LOGITS, names, partial(_of_all, serving.ask, chatting.logits, calls.LOGITS))
+    add(
+        routes,
+        calls.AUTO_STEER,
+        names,
+        partial(_of_all, serving.ask_for_minutes, chatting.auto_steer, calls.AUTO_STEER),
+    )
+
+    @routes.post(
+        f"/v{PROTOCOL}/{calls.CHAT.path}",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        summary=calls.CHAT.told,
+        operation_id="library-chat",
+    )
+    async def chat(request: Request, asked: Completed) -> Response:
+        return await streamed(serving, request, [chatting.Beginning(asked)], chatting.shapes_of)
+
     return routes
 
 
@@ -77,15 +96,19 @@ def add(routes: APIRouter, call: Call[Any, Any], names: Mapping[str, int], answe
         routes: To which.
         call: The question.
         names: Places of the runs by their names.
-        answer: Gives its answer as JSON, of a request, a run's place and what is asked.
+        answer: Gives its answer as JSON, of a request, a run's place where it is of one, and what is asked.
     """
 
-    async def endpoint(request: Request, run: str, asked: Any) -> Response:
+    async def of_run(request: Request, run: str, asked: Any) -> Response:
         return Response(await answer(request, place_of(names, run), asked), media_type=JSON)
 
+    async def of_all(request: Request, asked: Any) -> Response:
+        return Response(await answer(request, asked), media_type=JSON)
+
+    endpoint = of_run if call.of_run else of_all
     endpoint.__annotations__["asked"] = call.asked
     routes.post(
-        f"/v{PROTOCOL}/runs/{{run}}/{call.path}",
+        f"/v{PROTOCOL}/runs/{{run}}/{call.path}" if call.of_run else f"/v{PROTOCOL}/{call.path}",
         response_model=call.model,
         summary=call.told,
         name=call.path,
@@ -132,3 +155,17 @@ async def _asked(
 def _written(ask: Ask, call: Call[Any, Any], run: int, asked: Asked, knows: Knows) -> bytes:
     """An answer as JSON; it is written where it is found, since the event loop has others to serve."""
     return call.write(ask(knows.client.runs[run], asked))
+
+
+async def _of_all(
+    line: Callable[[Request, Question[bytes]], Any],
+    ask: Callable[[Knows, Any], Any],
+    call: Call[Any, Any],
+    request: Request,
+    asked: Asked,
+) -> Any:
+    return await line(request, partial(_written_of_all, ask, call, asked))
+
+
+def _written_of_all(ask: Callable[[Knows, Any], Any], call: Call[Any, Any], asked: Asked, knows: Knows) -> bytes:
+    return call.write(ask(knows, asked))

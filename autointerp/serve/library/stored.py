@@ -7,6 +7,7 @@ from autointerp.library.remote import shapes
 from autointerp.library.run import Run
 from autointerp.library.trials import LabelTrials, TrialChoice
 from autointerp.records import Context, SearchHit
+from autointerp.records.live import ActivationHistograms
 from autointerp.store.results import ScorerSummary, StageStatus
 
 
@@ -72,10 +73,10 @@ def score_summary(run: Run, asked: shapes.Asked) -> list[ScorerSummary]:
     return run.score_summary()
 
 
-def histograms(run: Run, asked: shapes.Some) -> shapes.WireHistograms:
+def histograms(run: Run, asked: shapes.Some) -> shapes.WireRecord[ActivationHistograms]:
     """How active features are over the corpus."""
     found = run.activation_histograms(asked.features, asked.source)
-    return shapes.WireHistograms.model_construct(None, **shapes.values_of(found))
+    return shapes.WireHistograms.of(found)
 
 
 def _named(run: Run, asked: shapes.Some) -> Sequence[int]:
