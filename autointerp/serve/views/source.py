@@ -61,7 +61,7 @@ def source_view(serving: Serving, model: str, source: str, asked: SourceAsked) -
         is_filtered=query != TableQuery(sort=query.sort, descending=query.descending, first=query.first, n=query.n),
         n_passing=table.n_passing,
         n_pages=max(1, -(-table.n_passing // asked.n)),
-        rows=tuple(_row(of, row) for row in table.rows),
+        rows=tuple(shown_row(of, row) for row in table.rows),
     )
 
 
@@ -140,7 +140,8 @@ def _plot(plot: DensityScores) -> Plot:
     )
 
 
-def _row(source_id: str, row: FeatureRow) -> Row:
+def shown_row(source_id: str, row: FeatureRow) -> Row:
+    """A feature of a table, as pages show it."""
     return Row(
         index=row.feature_index,
         path=feature_path(source_id, row.feature_index),
