@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from autointerp.serve.pages.headers import page_headers
 from autointerp.serve.pages.static_files import StaticFiles
-from autointerp.serve.pages.tokens import shaded, step, token_text
+from autointerp.serve.pages.tokens import as_chat, has_turns, shaded, step, token_text
 from autointerp.text_table import number, percent, shorten
 from autointerp.valid_text import visible
 
@@ -61,6 +61,11 @@ class PageFacts:
             return section != "test"
         return not self.is_embed or dict(parse_qsl(self.query)).get(f"embed{section}") != "false"
 
+    @property
+    def as_chat(self) -> bool:
+        """Whether texts are shown as conversations, where they are some."""
+        return dict(parse_qsl(self.query)).get("chat") == "true"
+
     def with_query(self, **changed: Any) -> str:
         """The page with other values in its query; a value of None leaves the name out."""
         kept = [(name, value) for name, value in parse_qsl(self.query, keep_blank_values=True) if name not in changed]
@@ -92,6 +97,8 @@ class Frame:
         self._environment.globals |= {
             "static": self.static.url,
             "shaded": shaded,
+            "as_chat": as_chat,
+            "has_turns": has_turns,
             "step": step,
             "feature_url": feature_url,
             "source_url": source_url,

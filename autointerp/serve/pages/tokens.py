@@ -12,6 +12,10 @@ from markupsafe import Markup, escape
 from autointerp.valid_text import visible
 
 _STEPS = 9
+# Marks of ChatML (SmolLM2, Qwen), Llama 3 and Gemma.
+_BEGINS = frozenset({"<|im_start|>", "<|start_header_id|>", "<start_of_turn>"})
+_ENDS = frozenset({"<|im_end|>", "<|eot_id|>", "<end_of_turn>"})
+_ROLE_ENDS = frozenset({"\n", "\n\n", "<|end_header_id|>"})
 
 
 def token_text(token: str) -> str:
@@ -24,6 +28,53 @@ def step(activation: float, largest: float) -> int:
     if not (activation > 0 and largest > 0):
         return 0
     return min(_STEPS, max(1, ceil(_STEPS * activation / largest)))
+
+
+def has_turns(tokens: Sequence[str]) -> bool:
+    """Whether a text holds the beginning of a message, by the marks of a chat template that is known here."""
+    return any(token in _BEGINS for token in tokens)
+
+
+def as_chat(tokens: Sequence[str], activations: Sequence[float], largest: float, peak: int | None = None) -> Markup:
+    """Tokens as `shaded`, a message a block behind its role; marks of the template go, unless the feature fires there.
+
+    Args:
+        tokens: Their texts.
+        activations: Of each.
+        largest: What the highest step stands for.
+        peak: The token that is shown as the strongest; None for none.
+    """
+    parts: list[Markup] = []
+    role: list[str] | None = None
+    begun, is_first = 0, False
+    for place, token in enumerate([*tokens, ""]):
+        is_end = place == len(tokens)
+        is_mark = token in _BEGINS or token in _ENDS
+        if role is not None and not (token in _ROLE_ENDS or is_mark or is_end):
+            role.append(token)
+            continue
+        if role is not None:
+            parts.append(Markup('<b class="role">{}</b>').format(token_text("".join(role).strip()) or "…"))
+            if any(activation > 0 for activation in activations[begun:place]):
+                parts.append(shaded(tokens[begun:place], activations[begun:place], largest))
+            role = None
+        if is_end:
+            break
+        if token in _BEGINS:
+            role, begun, is_first = [], place + 1, True
+        elif token in _ENDS:
+            is_first = True
+        elif not (is_first and token in _ROLE_ENDS):
+            of = slice(place, place + 1)
+            parts.append(shaded(tokens[of], activations[of], largest, 0 if place == peak else None))
+            is_first = False
+            continue
+        else:
+            is_first = False
+        if activations[place] > 0:
+            of = slice(place, place + 1)
+            parts.append(shaded(tokens[of], activations[of], largest, 0 if place == peak else None))
+    return Markup("").join(parts)
 
 
 def shaded(
