@@ -14,7 +14,6 @@ from autointerp.library.inspector import ContextInspector
 from autointerp.library.names import AnyFeature, Names, SomeFeatures, by_source
 from autointerp.library.on_texts import Groups, Progress, activations, inspect
 from autointerp.records import FeatureFilter, SearchHit
-from autointerp.records.live import EVERY_TOKEN
 from autointerp.store.known import check_count
 from autointerp.store.neighbors import LABEL_SPACE
 
@@ -209,10 +208,11 @@ class Features(ConditioningFeatures):
             features: Only these, of one source; all of the source where None.
             source: The source; that of the features, or the only one, where None.
             aggregate_by: What `.top` goes by: `frequency`, `mean`, `max` or `sum` over the tokens.
-            model: A variant, whose edits are made while the text is read: what features do is what they do as edited.
+            model: A variant, whose edits are made while the text is read, those where conditions hold too: what
+                features do is what they do as edited. Conditions that end an answer, or are told of, do nothing here.
 
         Raises:
-            VariantError: If the variant is of another model, or has conditions, which hold for answers only.
+            VariantError: If the variant is of another model.
             SubjectError: If the model or a coder can't be loaded any more, or the text can't be read.
             SearchError: If there is no such aggregate, or features are of several sources.
             UnknownFeatureError: If there is no such feature.
@@ -229,12 +229,14 @@ class Features(ConditioningFeatures):
             >>> client.features.inspect("a ship", [7], model=pinned).matrix().nnz
             2
         """
-        steering = None if model is None else self._steerer.read(model)
+        steering = None if model is None else self._steerer.read(model, tells_events=False)
         if source is None and features is None and steering is not None:
             source = steering.source.source_id
         run, of, indices = self._columns(features, source)
-        edits, scope = ((), EVERY_TOKEN) if steering is None else steering.on_text(of)
-        return inspect(run, of, text, indices, aggregate_by, lambda some: self._described(run, of, some), edits, scope)
+        if steering is not None:
+            steering.check_text(of)
+        steered = None if steering is None else (self._steerer, steering)
+        return inspect(run, of, text, indices, aggregate_by, lambda some: self._described(run, of, some), steered)
 
     def activations(
         self,

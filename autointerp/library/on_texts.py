@@ -8,15 +8,18 @@ import numpy as np
 from autointerp.errors import SearchError
 from autointerp.library.activations import text_matrix, token_matrix
 from autointerp.library.backend import Backend
+from autointerp.library.chat.steering import Steerer, Steering, rules
 from autointerp.library.feature import FeatureGroup
 from autointerp.library.inspector import ContextInspector
 from autointerp.library.scales import Scales
-from autointerp.records.live import EVERY_TOKEN, EditScope, SourceEdits
+from autointerp.library.when import ChatEvent, When
+from autointerp.live.generation.request import Happening
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from autointerp.live.read import Readable
+    from autointerp.records.live import TextFirings
 
 Progress = Callable[[int], None]
 Groups = tuple[Sequence[Hashable], Sequence[Hashable]]
@@ -30,13 +33,30 @@ def inspect(
     features: Sequence[int] | None,
     aggregate_by: str,
     lookup: Lookup,
-    edits: Sequence[SourceEdits] = (),
-    scope: EditScope = EVERY_TOKEN,
+    steered: tuple[Steerer, Steering] | None = None,
 ) -> ContextInspector:
     """What the features of one source do on one text; see `Features.inspect`."""
-    (firings,) = run.firings([text], source, None, edits, scope)
+    if steered is None:
+        (firings,) = run.firings([text], source)
+    elif not steered[1].ruled:
+        (firings,) = run.firings([text], source, None, steered[1].edits, steered[1].scope)
+    else:
+        firings = _under_rules(run, source, text, *steered)
     fired = np.unique(firings.feature).tolist()
     return ContextInspector(firings, Scales(run.activation_histograms(fired, source)), lookup, features, aggregate_by)
+
+
+def _under_rules(run: Backend, source: str, text: "Readable", steerer: Steerer, steering: Steering) -> "TextFirings":
+    from autointerp.live.held import read_held  # looking a feature up needs no torch
+
+    live = run.live.of_source(steering.source)
+    rules_of = rules(steerer, steering, _nobody)
+    generator = run.live.generator(steering.source)
+    return read_held(live, generator, text, source, steering.edits, steering.scope, rules_of)
+
+
+def _nobody(when: When, happening: Happening) -> ChatEvent:
+    raise AssertionError(f"{when} asks nobody at token {happening.position}")
 
 
 def activations(

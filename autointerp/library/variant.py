@@ -171,7 +171,7 @@ class Variant:
     def set_when(
         self,
         condition: Condition,
-        values: Strengths | AnyFeature | SomeFeatures,
+        values: "Strengths | AnyFeature | SomeFeatures | Variant",
         value: float | None = None,
         *,
         mode: EditMode = "add",
@@ -184,7 +184,8 @@ class Variant:
 
         Args:
             condition: Such as `feature > 0.5`; joined by `&`, `|` and `~`.
-            values: Edits, `{feature: strength}`, or a feature or group whose strength is `value`.
+            values: Edits, `{feature: strength}`, or a feature or group whose strength is `value`; or a variant, whose
+                edits are made and whose own conditions are held from there on.
             value: That strength.
             mode: As of `set`.
             unit: As of `set`.
@@ -202,11 +203,17 @@ class Variant:
             Variant of planted@0-res-12, at all tokens
               nothing is edited
               when planted@0-res-12:1 > 0.5, to the end: planted@0-res-12:7 'piano' + 2 max
+            >>> then = client.variant().set_when(piano > 1, {0: 1.0})
+            >>> client.variant().set_when(river > 0.5, then).whens[0].inner
+            (when planted@0-res-12:7 > 1, to the end: planted@0-res-12:0 'ship' + 1 dose,)
         """
+        inner: tuple[When, ...] = ()
+        if isinstance(values, Variant):
+            inner, values = self._nested(values), values.edits
         edits = FeatureEdits(self._reader.edits(values, value, mode, unit))
-        if not edits:
+        if not edits and not inner:
             raise VariantError("a condition is given, and no edit", "give {feature: strength}")
-        return self._when(When(self._checked(condition), edits, checked_lasting(lasting)))
+        return self._when(When(self._checked(condition), edits, checked_lasting(lasting), inner=inner))
 
     def abort_when(self, condition: Condition, *, name: str | None = None) -> Self:
         """End the answer where a condition holds: `create` raises `AbortError`, and a stream ends.
@@ -308,10 +315,7 @@ class Variant:
         if client is not None:
             variant._reader = EditReader(variant.base_model, Names(client.runs))
         variant.edits = variant._seen(variant.edits)
-        variant.whens = [
-            replace(when, condition=variant._checked(when.condition), edits=variant._seen(when.edits))
-            for when in variant.whens
-        ]
+        variant.whens = [variant._seen_when(when) for when in variant.whens]
         return variant
 
     @property
@@ -336,6 +340,16 @@ class Variant:
             "edit_scope": asdict(self._scope),
         }
 
+    def _nested(self, variant: "Variant") -> tuple[When, ...]:
+        """What another variant does where conditions hold."""
+        if variant._scope != EVERY_TOKEN:
+            raise VariantError(
+                "a variant that is edited where a condition holds has a scope of its own", "let its scope be all tokens"
+            )
+        for when in (of for top in variant.whens for of in top.all()):
+            self._checked(when.condition)
+        return tuple(variant.whens)
+
     def _when(self, when: When) -> Self:
         self.whens.append(when)
         return self
@@ -347,6 +361,10 @@ class Variant:
             replace(edit, source_id=of.source_id, label=of.label or edit.label)
             for edit, of in zip(edits, found, strict=True)
         )
+
+    def _seen_when(self, when: When) -> When:
+        inner = tuple(map(self._seen_when, when.inner))
+        return replace(when, condition=self._checked(when.condition), edits=self._seen(when.edits), inner=inner)
 
     def _checked(self, condition: Condition) -> Condition:
         if not isinstance(condition, Condition):

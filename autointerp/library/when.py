@@ -1,10 +1,11 @@
 """What a variant does where a condition holds: edits, an end, or an event."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from autointerp.errors import VariantError
 from autointerp.library.conditions import Condition
 from autointerp.library.feature_edits import FeatureEdits, known_keys
 from autointerp.library.variant_shapes import (
@@ -36,6 +37,8 @@ class ChatEvent:
     response_so_far: str
 
 
+_MOST_LEVELS = 32
+_NESTED_KEYS = frozenset({"base_model", "edits", "scopes", "scope"})
 _KEYS = frozenset({"condition", "nested_variant", "lasting", "event_name", "aborts"})
 Handler = Callable[[ChatEvent], Any]
 """Is told of an event; gives edits to be made from there on (`FeatureEdits`, or strengths by features), or None."""
@@ -52,6 +55,8 @@ class When:
         event_name: What the event is called; None where only edits are made.
         aborts: Whether it ends the answer.
         handler: Is told of the event; None where nobody is.
+        inner: Done from the first token where the condition holds on, where conditions of their own hold; where
+            `lasting` is `token`, at such tokens where both do.
     """
 
     condition: Condition
@@ -60,6 +65,42 @@ class When:
     event_name: str | None = None
     aborts: bool = False
     handler: Handler | None = field(default=None, compare=False)
+    inner: "tuple[When, ...]" = ()
+
+    def __post_init__(self) -> None:
+        if self.n_levels > _MOST_LEVELS:
+            raise VariantError(f"scopes are nested more than {_MOST_LEVELS} deep", "join their conditions by &")
+
+    @property
+    def n_levels(self) -> int:
+        """Levels of scopes in scopes."""
+        return 1 + max((when.n_levels for when in self.inner), default=0)
+
+    def all(self) -> "Iterator[When]":
+        """It, and those in it."""
+        yield self
+        for when in self.inner:
+            yield from when.all()
+
+    def sequential(self) -> "Iterator[When]":
+        """The same, where only what lasts to the end has others in it.
+
+        What holds at single tokens, with something else in it, holds where both conditions do.
+        """
+        if self.lasting == "rest":
+            yield replace(self, inner=tuple(each for when in self.inner for each in when.sequential()))
+            return
+        if self.edits or self.event_name is not None:
+            yield replace(self, inner=())
+        for when in self.inner:
+            yield from replace(when, condition=self.condition & when.condition).sequential()
+
+    def without_events(self) -> "When | None":
+        """It, without what only tells of an event; None where nothing remains."""
+        if self.event_name is not None:
+            return None
+        kept = tuple(of for when in self.inner if (of := when.without_events()) is not None)
+        return replace(self, inner=kept) if self.edits or kept else None
 
     def as_plain(self, base: str) -> dict[str, Any]:
         """What JSON can hold of it.
@@ -69,7 +110,11 @@ class When:
         """
         return {
             "condition": self.condition.as_plain(),
-            "nested_variant": {"base_model": base, "edits": self.edits.as_plain(), "scopes": []},
+            "nested_variant": {
+                "base_model": base,
+                "edits": self.edits.as_plain(),
+                "scopes": [when.as_plain(base) for when in self.inner],
+            },
             "lasting": self.lasting,
             "event_name": self.event_name,
             "aborts": self.aborts,
@@ -97,20 +142,31 @@ class When:
             checked_lasting(plain.get("lasting", "rest")),
             name,
             aborts,
+            inner=cls._nested(plain["nested_variant"], base),
         )
+
+    @classmethod
+    def _nested(cls, plain: Mapping[str, Any], base: str) -> "tuple[Self, ...]":
+        known_keys(plain, _NESTED_KEYS)
+        if plain.get("scope", {}).get("kind", "all") != "all":
+            raise ValueError("what is done where a condition holds has no other scope")
+        return tuple(each for row in plain.get("scopes", ()) for each in cls.of_plain(row, base).apart())
 
     def apart(self) -> "list[Self]":
         """It, its edits apart from its event: in Ember's shape one scope can have both."""
-        if not self.edits or self.event_name is None:
+        if not (self.edits or self.inner) or self.event_name is None:
             return [self]
-        return [replace(self, edits=FeatureEdits()), replace(self, event_name=None, aborts=False)]
+        return [replace(self, edits=FeatureEdits(), inner=()), replace(self, event_name=None, aborts=False)]
 
     def as_ember(self) -> dict[str, Any]:
         """It as a scope of Ember's controller."""
         return {
             "conditionals": ember_conditional(self.condition),
             "condition": self.condition.as_plain(),
-            "controller": {"interventions": ember_interventions(self.edits), "scopes": []},
+            "controller": {
+                "interventions": ember_interventions(self.edits),
+                "scopes": [when.as_ember() for when in self.inner],
+            },
             "is_active": False,
             "event_name": self.event_name,
             "lasting": self.lasting,
@@ -123,4 +179,5 @@ class When:
         if self.event_name is not None:
             return f"when {self.condition}, event {self.event_name!r}"
         lasting = "to the end" if self.lasting == "rest" else "there"
-        return f"when {self.condition}, {lasting}: {'; '.join(map(repr, self.edits))}"
+        inner = [f"({when!r})" for when in self.inner]
+        return f"when {self.condition}, {lasting}: {'; '.join([*map(repr, self.edits), *inner])}"

@@ -196,14 +196,14 @@ def _run_texts(
     for text in texts:
         last = first + len(text.windows)
         yield tuple(
-            _joined(live, source, text, [of[number] for of in found[first:last]])
+            joined(live, source, text, [of[number] for of in found[first:last]])
             for number, source in enumerate(sources)
         )
         found[first:last] = [[]] * (last - first)  # held by who asked for them from now on
         first = last
 
 
-def _joined(live: LiveSubject, source: Source, text: ReadText, windows: Sequence[WindowFirings]) -> TextFirings:
+def joined(live: LiveSubject, source: Source, text: ReadText, windows: Sequence[WindowFirings]) -> TextFirings:
     """The firings of a text's windows, at their places in the text."""
     token_ids = text.token_ids
     starts = np.cumsum([0, *map(len, text.windows)])[:-1]

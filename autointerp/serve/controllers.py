@@ -6,6 +6,7 @@
 | intervention `pin` | pinned; of several the last counts |
 | `value` | in doses, or in the `unit` that stands beside it |
 | scope with conditionals and interventions | `set_when`; to the end from where it holds, or as its `lasting` says |
+| scope in a scope | held from where the outer one holds on |
 | scope with an `event_name` | `handle_when`: the answer tells of it, and goes on; `aborts` ends it |
 | `edit_scope` | which tokens are edited |
 
@@ -78,7 +79,7 @@ class ScopedController(Known):
     """What is done where a condition holds."""
 
     interventions: Annotated[list[Intervention], Field(default_factory=list, max_length=_MOST)]
-    scopes: Annotated[list[dict[str, Any]], Field(default_factory=list, max_length=_MOST)]
+    scopes: Annotated[list["ControllerScope"], Field(default_factory=list, max_length=_MOST)]
     name: Text | None = None
     nonzero_strength_threshold: None = None
     min_nudge_entropy: None = None
@@ -132,26 +133,28 @@ def variant_of(knows: Knows, source: str, controller: Controller | None) -> Vari
     """
     if controller is None or not (controller.interventions or controller.scopes):
         return source
-    variant = Variant(knows.client, source)
-    variant.set(_edits(knows, controller.interventions))
-    for scope in controller.scopes:
-        _add(knows, variant, scope)
+    variant = _filled(knows, source, controller, _DEEPEST)
     of = controller.edit_scope
     variant.scope = EditScope(of.kind, of.position, of.role)
     return variant
 
 
-def _add(knows: Knows, variant: Variant, scope: ControllerScope) -> None:
-    if scope.controller.scopes:
-        raise VariantError("scopes in a scope are not offered", "join their conditions by &")
-    condition = _condition(knows, scope)
-    edits = _edits(knows, scope.controller.interventions)
-    if scope.aborts:
-        variant.abort_when(condition, name=scope.event_name or None)
-    elif scope.event_name is not None:
-        variant.handle_when(condition, None, name=scope.event_name or None, lasting=scope.lasting)
-    if edits:
-        variant.set_when(condition, edits, lasting=scope.lasting)
+def _filled(knows: Knows, source: str, controller: Controller | ScopedController, room: int) -> Variant:
+    """A variant with what a controller says of it."""
+    if not room:
+        raise VariantError(f"scopes are nested more than {_DEEPEST} deep", "join their conditions")
+    variant = Variant(knows.client, source)
+    variant.set(_edits(knows, controller.interventions))
+    for scope in controller.scopes:
+        condition = _condition(knows, scope)
+        if scope.aborts:
+            variant.abort_when(condition, name=scope.event_name or None)
+        elif scope.event_name is not None:
+            variant.handle_when(condition, None, name=scope.event_name or None, lasting=scope.lasting)
+        inner = _filled(knows, source, scope.controller, room - 1)
+        if inner.edits or inner.whens:
+            variant.set_when(condition, inner, lasting=scope.lasting)
+    return variant
 
 
 def _edits(knows: Knows, interventions: Sequence[Intervention]) -> FeatureEdits:

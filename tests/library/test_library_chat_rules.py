@@ -48,6 +48,54 @@ def test_edits_are_made_from_where_a_condition_holds(ask: Ask, client: Client) -
     assert ask(there).edited.n_prompt == 1
 
 
+def test_a_condition_in_a_condition_is_held_from_where_the_outer_one_holds(ask: Ask, client: Client) -> None:
+    river, ship = client.features.lookup([RIVER, SHIP])
+    inner = client.variant().set_when(ship > 0.1, {PIANO: 4.0}, unit="max")
+    after, before = ([{"role": "user", "content": text}] for text in ("the river the ship", "the ship the river"))
+    alone, nested = ask(inner, after), ask(client.variant().set_when(river > 0.1, inner), after)
+    assert str(nested) == str(alone) == " piano" * 4
+    assert nested.edited == alone.edited
+    plain = ask(None, before)
+    assert str(ask(inner, before)) != str(plain)
+    assert str(ask(client.variant().set_when(river > 0.1, inner), before)) == str(plain)
+    assert str(ask(client.variant().set_when(river > 0.1, inner, lasting="token"), after)) == str(ask(None, after))
+    both = client.variant().set_when(ship > 0.1, inner, lasting="token")
+    assert ask(both, after).edited == alone.edited
+    events = client.variant().handle_when(ship > 0.1, None, name="a ship")
+    told = ask(client.variant().handle_when(ship > 0, None, name="first").set_when(river > 0.1, events), after).events
+    assert [of.name for of in told] == ["first", "a ship"]
+    assert ask(client.variant().set_when(river > 0.1, events), before).events == ()
+    again = Variant.from_json(client.variant().set_when(river > 0.1, inner).json(), client)
+    assert str(ask(again, after)) == " piano" * 4
+    deep = inner
+    for _ in range(31):
+        deep = client.variant().set_when(river > 0.1, deep)
+    with pytest.raises(VariantError, match="more than 32 deep"):
+        client.variant().set_when(river > 0.1, deep)
+    inner.scope = "generated"
+    with pytest.raises(VariantError, match="a scope of its own"):
+        client.variant().set_when(river > 0.1, inner)
+
+
+def test_a_text_is_read_under_edits_where_conditions_hold_as_it_is_in_a_chat(client: Client) -> None:
+    river = client.features.get(RIVER)
+    text = "a ship on the river with a piano"
+    plain = client.features.inspect(text, [PIANO]).matrix().toarray()[:, 0]
+    for lasting, at in (("rest", range(4, 8)), ("token", range(4, 5))):
+        pins = client.variant().set_when(
+            river > 0.1, {PIANO: 3.0}, mode="pin", unit="activation", lasting="rest" if lasting == "rest" else "token"
+        )
+        found = client.features.inspect(text, [PIANO], model=pins).matrix().toarray()[:, 0]
+        assert np.flatnonzero(found > 2).tolist() == list(at)
+        assert found[:4].tolist() == pytest.approx(plain[:4].tolist(), abs=1e-5)
+    never = client.variant().set_when(river > 1e6, {PIANO: 3.0}, mode="pin", unit="activation")
+    assert client.features.inspect(text, [PIANO], model=never).matrix().toarray()[:, 0] == pytest.approx(
+        plain, abs=1e-5
+    )
+    with pytest.raises(SubjectError, match="in several pieces or has no token"):
+        client.features.inspect("ship " * 5_000, model=never)
+
+
 @pytest.mark.parametrize(
     ("scope", "edited"),
     [
@@ -164,8 +212,6 @@ def test_a_text_is_read_as_a_variant_edits_it(client: Client) -> None:
     variant.scope = EditScope("role", role="user")
     with pytest.raises(SubjectError, match="is no conversation"):
         client.features.inspect("the river", model=variant)
-    with pytest.raises(VariantError, match="made while an answer is generated"):
-        read(variant.set_when(client.features.get(RIVER) > 0.1, {PIANO: 1.0}))
 
 
 def test_a_percentile_that_is_none_is_told(client: Client) -> None:

@@ -164,6 +164,11 @@ VARIED = (
     asked(rules=(Rule(**above((HIGH, 3), 0.8), then=ADDED),), temperature=1.5, top_p=1.0),
     asked(rules=(Rule(**above((HIGH, 3), 0.8), then=ADDED, lasting="token"),), edits=ADDED),
     asked(prompt=(*PROMPT, *PROMPT, *PROMPT), scope=EditScope("from", 20), edits=ADDED, temperature=0.6, top_p=0.9),
+    asked(
+        rules=(Rule(**above((HIGH, 3), 0.8), then=(), inner=(Rule(**above((HIGH, 4), 0.0), then=ADDED),)),),
+        temperature=1.2,
+        seed=9,
+    ),
     asked(shifts=LogitShifts({3: 2.0}, frequency=1.5, presence=-0.5), n_likeliest=3, temperature=0.8, seed=5),
 )
 

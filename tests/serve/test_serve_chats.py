@@ -16,6 +16,7 @@ import autointerp
 from autointerp.library.client import Client
 from autointerp.library.feature_edits import FeatureEdit, FeatureEdits
 from autointerp.library.variant import Variant
+from autointerp.library.when import When
 from autointerp.serve.answers import event, streamed
 from autointerp.serve.app import make_app
 from autointerp.serve.controllers import Controller, variant_of
@@ -132,7 +133,7 @@ def test_edits_and_conditions_are_found_for_a_specification_or_declined(address:
     assert "specification: " in told(ask(address, path + "edits", {"specification": ""}), 422)
 
 
-def test_a_variant_is_inspected_as_it_is_edited_unless_it_edits_on_conditions(address: str, client: Client) -> None:
+def test_a_variant_is_inspected_as_it_is_edited_where_conditions_hold_too(address: str, client: Client) -> None:
     path, variant = EMBER + "/chat-attribution/compute-features", client.variant()
     plain = reply(address, path, include_feature_indexes=[7])
     assert reply(address, path, include_feature_indexes=[7], controller=variant.controller) == plain
@@ -141,8 +142,18 @@ def test_a_variant_is_inspected_as_it_is_edited_unless_it_edits_on_conditions(ad
     for token, before in zip(pinned["tokens"], plain["tokens"], strict=True):
         assert before["attributions"][0]["activation_strength"] == 0
         assert token["attributions"][0]["activation_strength"] > 2.5
-    variant.set_when(client.features.get(7) > 1, {1: 1.0}, unit="max")
-    told(ask(address, path, {"messages": RIVER, "controller": variant.controller}), 400)
+    conditional = client.variant().set_when(client.features.get(1) > 0.1, {7: 3.0}, mode="pin", unit="activation")
+    conditional.abort_when(client.features.get(1) > 0.1)
+    held = reply(address, path, include_feature_indexes=[7, 1], controller=conditional.controller)["tokens"]
+    found = [{of["index_in_sae"]: of["activation_strength"] for of in token["attributions"]} for token in held]
+    n = next(n for n, of in enumerate(found) if of[1] > 0.1)
+    assert [of[7] > 2.5 for of in found] == [place >= n for place in range(len(found))]
+    assert 0 < n < len(found)
+
+
+def as_said(when: When) -> tuple[object, ...]:
+    inner = list(map(as_said, when.inner))
+    return when.condition, without_labels(when.edits), when.lasting, when.event_name, when.aborts, inner
 
 
 def without_labels(edits: FeatureEdits) -> list[FeatureEdit]:
@@ -155,6 +166,9 @@ def without_labels(edits: FeatureEdits) -> list[FeatureEdit]:
         lambda variant, a, b: variant.set(a, 0.5, unit="max").set(b, -2, mode="pin", unit="activation"),
         lambda variant, a, b: variant.set_when((a > 1) & ((b > 2) | ~((a | b) < 1)), {b: 0.5}, unit="max"),
         lambda variant, a, b: variant.set_when(a > 0, {a: 1.0, b: 2.0}, unit="max", lasting="token"),
+        lambda variant, a, b: variant.set_when(
+            a > 1, Variant(SOURCE).set(7, 1.0).set_when(b > 1, {1: 0.5}).abort_when(b > 2, name="b"), lasting="token"
+        ),
         lambda variant, a, b: variant.abort_when(a == 1).handle_when((b != 0) | (a <= 3), None, name="b"),
     ],
 )
@@ -165,9 +179,7 @@ def test_a_variant_comes_back_from_its_controller(serving: Serving, make: Callab
     again = variant_of(serving, SOURCE, controller)
     assert isinstance(again, Variant)
     assert without_labels(again.edits) == without_labels(variant.edits)
-    assert [(of.condition, without_labels(of.edits), of.lasting, of.aborts) for of in again.whens] == [
-        (of.condition, without_labels(of.edits), of.lasting, of.aborts) for of in variant.whens
-    ]
+    assert list(map(as_said, again.whens)) == list(map(as_said, variant.whens))
     assert again.scope == variant.scope
 
 

@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ class Asked:
 
     def held(self, happening: Happening) -> HeldCondition:
         """What is told of a condition that held."""
-        when = self.steering.whens[int(happening.name)][0]
+        when = self.steering.flat[int(happening.name)].when
         return HeldCondition(
             when.event_name or "",
             repr(when.condition),
@@ -133,9 +133,7 @@ class Asker:
             )
         if not (system_prompt is None or isinstance(system_prompt, str)):
             raise GenerationError(f"{shown(system_prompt)} is no system prompt", "give a text")
-        steering = self._steerer.read(model)
-        if not tells_events:
-            steering = replace(steering, whens=tuple(of for of in steering.whens if of[0].event_name is None))
+        steering = self._steerer.read(model, tells_events=tells_events)
         conversation = with_system(messages, system_prompt)
         live = steering.run.live.of_source(steering.source)
         prompt = read_prompt(live, conversation, self.template)

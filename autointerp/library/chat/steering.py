@@ -1,7 +1,8 @@
 """A variant in the generator's terms: edits in the coder's own units, and rules."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 from autointerp.errors import UnknownFeatureError, UnknownSourceError, VariantError
 from autointerp.identity import feature_id
@@ -23,6 +24,27 @@ Tell = Callable[[When, Happening], ChatEvent]
 
 
 @dataclass(frozen=True)
+class Ruled:
+    """What is done where a condition holds, in the generator's terms.
+
+    Attributes:
+        when: That.
+        edits: What edits are made there.
+        inner: What is done from there on, where other conditions hold.
+    """
+
+    when: When
+    edits: tuple[SourceEdits, ...]
+    inner: "tuple[Ruled, ...]" = ()
+
+    def all(self) -> "Iterator[Ruled]":
+        """It, and those in it."""
+        yield self
+        for of in self.inner:
+            yield from of.all()
+
+
+@dataclass(frozen=True)
 class Steering:
     """Which model answers, and what is done to it.
 
@@ -31,7 +53,7 @@ class Steering:
         source: One of its sources: the one that is meant where features are named by index.
         edits: At the tokens of the scope.
         scope: Those tokens.
-        whens: What is done where conditions hold, with what edits are made.
+        ruled: What is done where conditions hold.
         n_features: Features that are edited at the tokens of the scope.
     """
 
@@ -39,29 +61,28 @@ class Steering:
     source: SourceRecord
     edits: tuple[SourceEdits, ...] = ()
     scope: EditScope = EVERY_TOKEN
-    whens: tuple[tuple[When, tuple[SourceEdits, ...]], ...] = ()
+    ruled: tuple[Ruled, ...] = ()
     n_features: int = 0
 
-    def on_text(self, source: str) -> tuple[tuple[SourceEdits, ...], EditScope]:
-        """The edits that are made while a text is read, and where.
+    @property
+    def flat(self) -> list[Ruled]:
+        """What is done where conditions hold, each before those in it: by their places rules are named."""
+        return [of for top in self.ruled for of in top.all()]
+
+    def check_text(self, source: str) -> None:
+        """See that a text can be read so.
 
         Args:
             source: Whose features are read.
 
         Raises:
-            VariantError: If that is of another model, or there are conditions.
+            VariantError: If that is of another model.
         """
         if model_of(source) != model_of(self.source.source_id):
             raise VariantError(
                 f"features of {source} are read, and the variant is of {self.source.source_id}",
                 "give a variant of the model that is read",
             )
-        if any(when.event_name is None for when, _ in self.whens):
-            raise VariantError(
-                "edits where a condition holds are made while an answer is generated, not while a text is read",
-                "read it with a variant that has none",
-            )
-        return self.edits, self.scope
 
 
 class Steerer:
@@ -77,11 +98,12 @@ class Steerer:
         self._known: Mapping[str, tuple[Backend, SourceRecord]] = {}
         self._units: dict[tuple[FeatureName, str], float] = {}
 
-    def read(self, model: Model) -> Steering:
+    def read(self, model: Model, *, tells_events: bool = True) -> Steering:
         """What a caller means by a model.
 
         Args:
             model: A variant; or the name of a source or of a model; None for the only one.
+            tells_events: Whether conditions that end an answer, or are told of, are read.
 
         Raises:
             StoreError: If there is no such model, or several and none is named.
@@ -92,19 +114,21 @@ class Steerer:
             return Steering(*self._home(model))
         run, source = self._home(model.base_model)
         edits = self._checked(source.source_id, model.edits)
-        for when in model.whens:
+        tops = [of for when in model.whens for of in when.sequential()]
+        if not tells_events:
+            tops = [of for top in tops if (of := top.without_events()) is not None]
+        flat = [of for top in tops for of in top.all()]
+        for when in flat:
             for name in when.condition.names():
                 self._check(source.source_id, name)
-        of_whens = [self._checked(source.source_id, when.edits) for when in model.whens]
+        of_whens = [self._checked(source.source_id, when.edits) for when in flat]
         activations = self._in_activations([edits, *of_whens])
-        return Steering(
-            run,
-            source,
-            _by_source(edits, activations),
-            model.scope,
-            tuple((when, _by_source(of, activations)) for when, of in zip(model.whens, of_whens, strict=True)),
-            len(edits),
-        )
+        made = iter([_by_source(of, activations) for of in of_whens])
+
+        def ruled(when: When) -> Ruled:
+            return Ruled(when, next(made), tuple(map(ruled, when.inner)))
+
+        return Steering(run, source, _by_source(edits, activations), model.scope, tuple(map(ruled, tops)), len(edits))
 
     def given(self, source: SourceRecord, edits: object) -> tuple[SourceEdits, ...] | None:
         """What a handler gave, in the generator's terms.
@@ -188,26 +212,31 @@ def rules(steerer: Steerer, steering: Steering, tell: Tell) -> tuple[Rule, ...]:
         steering: What is done.
         tell: Makes what handlers are told.
     """
-    return tuple(
-        Rule(when.condition.names(), when.condition.holds, _then(steerer, steering, place, tell), when.lasting)
-        for place, (when, _) in enumerate(steering.whens)
-    )
+    places = count()
+
+    def rule(of: Ruled) -> Rule:
+        condition, then = of.when.condition, _then(steerer, steering, of, str(next(places)), tell)
+        return Rule(condition.names(), condition.holds, then, of.when.lasting, tuple(map(rule, of.inner)))
+
+    return tuple(map(rule, steering.ruled))
 
 
-def _then(steerer: Steerer, steering: Steering, place: int, tell: Tell) -> tuple[SourceEdits, ...] | Abort | Event:
-    when, edits = steering.whens[place]
+def _then(
+    steerer: Steerer, steering: Steering, of: Ruled, name: str, tell: Tell
+) -> tuple[SourceEdits, ...] | Abort | Event:
+    when, edits = of.when, of.edits
     if when.aborts:
-        return Abort(str(place))
+        return Abort(name)
     if when.event_name is None:
         return edits
     handler = when.handler
     if handler is None:
-        return Event(str(place))
+        return Event(name)
 
     def ask(happening: Happening) -> tuple[SourceEdits, ...] | None:
         return steerer.given(steering.source, handler(tell(when, happening)))
 
-    return Event(str(place), ask)
+    return Event(name, ask)
 
 
 def _by_source(edits: FeatureEdits, units: Mapping[tuple[FeatureName, str], float]) -> tuple[SourceEdits, ...]:

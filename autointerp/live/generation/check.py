@@ -33,7 +33,9 @@ def check_request(request: GenerationRequest, live: LiveSubject, editors: Editor
         )
     if "" in request.stop:
         raise GenerationError("a stop text is empty", "leave it away")
-    for rule in request.rules:
+    for rule in (rule for outer in request.rules for rule in outer.all()):
+        if rule.inner and rule.lasting != "rest":
+            raise GenerationError("a rule that holds at single tokens has others in it", "join their conditions")
         if not rule.features:
             raise GenerationError("a rule reads no feature", "give the features that its condition needs")
         _check_features(rule.features, live)

@@ -1,7 +1,8 @@
 """Answers from the live subject: requests in flight are generated in one batch, each as if it were alone."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,26 @@ class Generator:
             check_request(request, self.live, self._editors, self.limits)
         return [self._next_logits(request) for request in requests]
 
+    @contextmanager
+    def held(self, request: GenerationRequest) -> Iterator[None]:
+        """Have this thread's passes over a prompt edited, as it is edited when it is read to be answered.
+
+        Its rules are evaluated before, as of `next_logits`. The prompt is read alone, without padding.
+
+        Raises:
+            As `next_logits`.
+        """
+        check_request(request, self.live, self._editors, self.limits)
+        row, _ = self._read(request)
+        at_tokens = [row.compiled(position) for position in range(len(request.prompt))]
+        with self._reader.under(self._editors.changes(at_tokens)):
+            yield
+
     def _next_logits(self, request: GenerationRequest) -> Float32[np.ndarray, " token"]:
+        return self._read(request)[1].cpu().numpy()
+
+    def _read(self, request: GenerationRequest) -> tuple[Row, torch.Tensor]:
+        """A prompt that was read to its end, and what comes then."""
         row = Row(request, self._texts.begin(request), self._editors, None)
         logits: torch.Tensor | None = None
         while logits is None:
@@ -102,7 +122,7 @@ class Generator:
                 check_edits(edits, self.live, self._editors)
                 row.add(edits, asked.rule.lasting == "rest", asked.happening.position)
             row.asked = ()
-        return logits.cpu().numpy()
+        return row, logits
 
 
 class _Texts:

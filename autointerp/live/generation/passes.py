@@ -1,8 +1,8 @@
 """One forward pass of the subject under edits: what is read next in some texts, and what features do there."""
 
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -120,6 +120,17 @@ class Reader:
             at(self._editors.reader(source_id).source.hook, partial(look, source_id))
         for editor, change in changes:
             self._edit(at, editor, change)
+
+    @contextmanager
+    def under(self, changes: Sequence[tuple[SourceEditor, Change]]) -> Iterator[None]:
+        """Have this thread's passes edited, while the `with` block lasts.
+
+        Args:
+            changes: Edits of the tokens of each pass.
+        """
+        with ExitStack() as stack:
+            self._listen(stack, changes, {}, {})
+            yield
 
     def _edit(self, at: Any, editor: SourceEditor, change: Change) -> None:
         source, kept = editor.source, list[Tensor]()

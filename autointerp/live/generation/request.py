@@ -1,7 +1,7 @@
 """What is asked of a generator, and what it gives: requests with their edits and rules, tokens, answers."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -69,12 +69,20 @@ class Rule:
         then: Edits, an end, or an event.
         lasting: Whether edits are made from the first token where it holds to the end (`rest`), whatever the request's
             scope, or only where it holds (`token`); an event's handler is asked once, or wherever it holds.
+        inner: Evaluated from the first token where it holds on, that token included; of rules that last (`rest`) only.
     """
 
     features: tuple[FeatureName, ...]
     holds: Callable[[Activations], Bool[np.ndarray, " token"]]
     then: tuple[SourceEdits, ...] | Abort | Event
     lasting: Literal["rest", "token"] = "rest"
+    inner: tuple["Rule", ...] = ()
+
+    def all(self) -> Iterator["Rule"]:
+        """It, and those in it."""
+        yield self
+        for rule in self.inner:
+            yield from rule.all()
 
 
 @dataclass(frozen=True, slots=True)

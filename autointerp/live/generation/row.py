@@ -66,6 +66,7 @@ class Row:
         self._at_token: dict[int, list[int]] = {}
         self._compiled: dict[tuple[int, ...], Compiled] = {(): {}}
         self._rules = dict(enumerate(request.rules))
+        self._n_rules = len(self._rules)
         self.features = self._needed()
 
     @property
@@ -141,15 +142,23 @@ class Row:
         """
         n = len(next(iter(activations.values())))
         held = {number: _held(rule, activations, n) for number, rule in self._rules.items()}
-        for place in np.flatnonzero(np.logical_or.reduce(list(held.values()))).tolist():
+        after = -1
+        while (place := self._next_place(held, after)) is not None:
+            after = place
             position = first + place
             self.n_judged = position + 1
             asked: list[Asked] = []
             is_changed = False
-            for number in [number for number, where in held.items() if where[place] and number in self._rules]:
+            due = [number for number, where in held.items() if where[place] and number in self._rules]
+            for number in due:  # grows by the rules in those that hold
                 rule = self._rules[number]
                 if rule.lasting == "rest":
                     del self._rules[number]
+                for inner in rule.inner:
+                    self._n_rules += 1
+                    self._rules[self._n_rules] = inner
+                    held[self._n_rules] = _held(inner, activations, n)
+                    due += [self._n_rules] if held[self._n_rules][place] else []
                 if isinstance(rule.then, tuple):
                     is_changed |= self.add(rule.then, rule.lasting == "rest", position)
                     continue
@@ -166,6 +175,12 @@ class Row:
                 return position
         self.n_judged = max(self.n_judged, first + n)
         return None
+
+    def _next_place(self, held: Mapping[int, Bool[np.ndarray, " token"]], after: int) -> int | None:
+        """The next place at which a rule holds that is still there."""
+        still = [where[after + 1 :] for number, where in held.items() if number in self._rules]
+        places = np.flatnonzero(np.logical_or.reduce(still)) if still else np.zeros(0, dtype=np.int64)
+        return after + 1 + int(places[0]) if len(places) else None
 
     def add(self, edits: tuple[SourceEdits, ...], is_lasting: bool, position: int) -> bool:
         """Edit a token, and all after it where that is so; says whether there is anything to edit."""
@@ -203,7 +218,7 @@ class Row:
 
     def _needed(self) -> dict[str, tuple[int, ...]]:
         """Features that the rules need, by source."""
-        names = sorted({name for rule in self._rules.values() for name in rule.features})
+        names = sorted({name for rule in self._rules.values() for each in rule.all() for name in each.features})
         by_source: dict[str, list[int]] = {}
         for source_id, feature in names:
             by_source.setdefault(source_id, []).append(feature)
