@@ -121,8 +121,8 @@ def compare_runs(
     first: str | Path,
     second: str | Path | None = None,
     *,
-    explainer: str | Sequence[str] = (),
-    judge: str | Sequence[str] = (),
+    explainer: str | Sequence[str | None] = (),
+    judge: str | Sequence[str | None] = (),
     scorers: Sequence[str] | None = None,
 ) -> RunComparison:
     """Compare two runs, or two explainers or judges within one.
@@ -133,7 +133,7 @@ def compare_runs(
         first: A run folder.
         second: Another one; the same where None, and then two explainers or two judges are named.
         explainer: Whose labels: an explainer's name, its model's, or the beginning of the labels' fingerprint. Of two
-            the first is the first run's. By default each run's current labels.
+            the first is the first run's, and None what counts there now. By default each run's current labels.
         judge: Whose scores: the judge's name, or the beginning of the scores' fingerprint. Of two the first is the
             first run's. By default each run's current scores. One name of either kind, where one run is given, is
             compared with what is current.

@@ -44,6 +44,7 @@ from autointerp.store.results import (
     ScorerSummary,
     StageStatus,
 )
+from autointerp.store.strongest import StrongestReader
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,10 +175,7 @@ class Run(AnsweringRun, NotedRun, WholeSourceRun, KeptRun):
 
     def strongest(self, features: Sequence[int], source_id: str, n: int) -> dict[int, list[Context]]:
         """Of features of one source, the `n` contexts in which each fires most, as far as any were built."""
-        return {
-            of.feature_index: sorted((c for c in of.contexts if c.is_active), key=lambda c: -c.max_activation)[:n]
-            for of in self.reader.feature_contexts(features, source_id)
-        }
+        return StrongestReader(self.reader.path).strongest(features, source_id, n) if len(features) else {}
 
     def contexts(
         self,

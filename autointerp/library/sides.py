@@ -51,7 +51,10 @@ class Side:
 
 
 def choose_sides(
-    first: str | Path, second: str | Path | None, explainer: str | Sequence[str], judge: str | Sequence[str]
+    first: str | Path,
+    second: str | Path | None,
+    explainer: str | Sequence[str | None],
+    judge: str | Sequence[str | None],
 ) -> tuple[Side, Side]:
     """The two sides that a caller names; see `compare_runs`.
 
@@ -59,7 +62,8 @@ def choose_sides(
         CompareError: If there are no such labels or scores, several kinds, or the two are the same.
     """
     explainers, judges = _named("explainers", explainer), _named("judges", judge)
-    if second is None and sum(name is not None for name in (*explainers, *judges)) == 1:
+    is_one_name = len(explainers) == len(judges) == 1 and (explainers[0] is None) != (judges[0] is None)
+    if second is None and is_one_name:
         # Of one run and one name: what counts now against what is named.
         explainers, judges = [None, *explainers], [None, *judges]
     of_first, of_second = (
@@ -164,7 +168,7 @@ def _same(first: str | Path, second: str | Path | None) -> bool:
     return second is None or ComparedStore(first).path.resolve() == ComparedStore(second).path.resolve()
 
 
-def _named(what: str, names: str | Sequence[str]) -> list[str | None]:
+def _named(what: str, names: str | Sequence[str | None]) -> list[str | None]:
     """One name or two; None for whatever counts now."""
     given: list[str | None] = [names] if isinstance(names, str) else list(names)
     if len(given) > 2:

@@ -16,7 +16,6 @@ from tests.serve.asking import SOURCE
 
 SHIP, RIVER, COLOUR = FEATURES.index(("ship",)), FEATURES.index(("river",)), FEATURES.index(COLOURS)
 TEXT = "the ship is red and the river is blue"
-KEPT = KeptTexts()
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,7 @@ def serving(planted_runs: Path) -> Serving:
 
 
 def read(serving: Serving, asked: TextAsked) -> TextRead:
-    found = text_view(serving, KEPT, asked).read
+    found = text_view(asked, serving).read
     assert found is not None
     return found
 
@@ -88,7 +87,7 @@ def test_line_breaks_are_those_that_were_written(serving: Serving) -> None:
 
 
 def test_no_text_is_no_trouble(serving: Serving) -> None:
-    assert text_view(serving, KEPT, TextAsked(text=" \n")).read is None
+    assert text_view(TextAsked(text=" \n"), serving).read is None
 
 
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", "\ud83d", "a\0b ship", "مرحبا بالعالم", "🎹 ship", "ﷺ"])
@@ -109,7 +108,7 @@ def test_any_text_is_read(serving: Serving, text: str) -> None:
 )
 def test_what_makes_no_sense_is_told_in_one_line(serving: Serving, asked: TextAsked, line: str) -> None:
     with pytest.raises(AutointerpError) as error:
-        text_view(serving, KEPT, asked)
+        text_view(asked, serving)
     assert line in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -1,10 +1,10 @@
-"""The pages that find: search, a text, comparisons, runs."""
+"""The pages that find: search, a text, steering, comparisons, runs."""
 
 from typing import Annotated
 
 from fastapi import Query
 
-from autointerp.serve.pages import texts
+from autointerp.serve.pages import steering, texts
 from autointerp.serve.pages.frame import Pages, add_page
 from autointerp.serve.serving import Serving
 from autointerp.serve.views.compare import compare_view
@@ -18,6 +18,7 @@ def add(pages: Pages) -> None:
     """Add them."""
     add_page(pages, "/search", "search.html", search, "Search")
     texts.add(pages)
+    steering.add(pages)
     add_page(pages, "/compare", "compare.html", compare, "Compare")
     add_page(pages, "/runs", "runs.html", runs, "Runs")
     add_page(pages, "/runs/{name}", "run.html", run)

@@ -3,45 +3,43 @@
 The text stands in the page's address, so that it can be shared; one that is too long for that comes by POST.
 """
 
+from functools import partial
 from typing import Annotated
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from fastapi import Query
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from autointerp.serve.guard import need_key
+from autointerp.serve.pages.forms import fields_of, read_as
 from autointerp.serve.pages.frame import Pages, add_page, see_other
 from autointerp.serve.serving import Serving
-from autointerp.serve.views.text import KeptTexts, TextAsked, TextView, text_view
+from autointerp.serve.views.text import TextAsked, TextView, text_view
 
 _LONGEST_LINK = 2_000
-_MOST_FIELDS = 2_000
 _SEVERAL = ("role", "content")
 _ELSEWHERE = HTTPException(403, "pages of other sites may lead here, and have nothing read by the way")
 
 
 def add(pages: Pages) -> None:
     """Add the page."""
-    kept = KeptTexts()
 
     async def text(serving: Serving, request: Request, asked: Annotated[TextAsked, Query()]) -> TextView:
         """Which features fire on which tokens of a text or a conversation."""
         if not asked.is_any:
-            return text_view(serving, kept, asked)
+            return text_view(asked, serving)
         need_key(request)
         if (
             request.headers.get("sec-fetch-site") == "cross-site"
             and request.headers.get("sec-fetch-mode") != "navigate"
         ):
             raise _ELSEWHERE
-        return await serving.model.answer(request, lambda: text_view(serving, kept, asked))
+        return await serving.ask(request, partial(text_view, asked))
 
     async def sent(request: Request) -> Response:
-        asked = asked_by_form(await request.body())
+        asked = read_as(TextAsked, fields_of(await request.body()), _SEVERAL)
         link = link_of(asked)
         if len(link) <= _LONGEST_LINK:
             return see_other(link)
@@ -60,27 +58,12 @@ def add(pages: Pages) -> None:
 def link_of(asked: TextAsked) -> str:
     """The page's address that asks for this, without what goes without saying."""
     said = asked.model_dump(exclude_defaults=True)
+    if messages := asked.messages:
+        said = {**said, "role": tuple(m["role"] for m in messages), "content": tuple(m["content"] for m in messages)}
+    elif asked.content:
+        said = {name: value for name, value in said.items() if name not in _SEVERAL}
     fields = [(name, value) for name, values in said.items() for value in _each(values)]
     return f"/text?{urlencode(fields)}" if fields else "/text"
-
-
-def asked_by_form(body: bytes) -> TextAsked:
-    """What a form asks for; of a field that comes several times the last counts.
-
-    Raises:
-        HTTPException: If the body is no form.
-        RequestValidationError: If it asks for what makes no sense.
-    """
-    try:
-        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
-    except ValueError as error:
-        raise HTTPException(400, "the form can't be read: send it from its page") from error
-    said = {name: tuple(values) if name in _SEVERAL else values[-1] for name, values in fields.items()}
-    try:
-        return TextAsked.model_validate(said)
-    except ValidationError as error:
-        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]
-        raise RequestValidationError(faults) from error
 
 
 def _each(values: object) -> list[object]:

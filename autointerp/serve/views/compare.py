@@ -36,6 +36,7 @@ from autointerp.store.results import ScoredLabel
 _TOKENS = 12
 _SNIPPETS = 5
 _TRIALS = 40
+_FURTHEST = 12
 _CHANGES = 20
 _PREFIX = 8
 _NEIGHBORS = 50
@@ -56,7 +57,10 @@ def compare_view(serving: Serving, asked: CompareAsked) -> CompareView:
         case "labels" if asked.feature is not None:
             return view.model_copy(update={"labels": _labels(serving, asked.feature, asked.label)})
         case "runs":
-            update: dict[str, object] = {"label_sets": tuple(_label_sets(serving))}
+            update: dict[str, object] = {
+                "label_sets": tuple(_label_sets(serving)),
+                "explainers": tuple(name or "" for name in _of_sides(asked.explainer)),
+            }
             if any(name.strip() for name in (*asked.run, *asked.explainer, *asked.judge)):
                 update["compared_runs"] = _runs(serving, asked)
             return view.model_copy(update=update)
@@ -147,7 +151,9 @@ def _labels(serving: Serving, name: str, wanted: Sequence[str]) -> LabelsCompare
     tried = run.trials(feature.index, source_id=feature.source_id) if any(of.scores for of in scored) else ()
     pairs = list(_pairs(tried, first, second))
     said = [of for pair in pairs for of in _said_twice(*pair)]
-    other = [of for of in said if of.first != of.second]
+    verdicts = [of for of in said if isinstance(of.first, bool) and isinstance(of.second, bool)]
+    other = [of for of in verdicts if of.first != of.second]
+    set_apart = [of for of in said if _change_of(of) < 0]
     explained = {of.explanation.explanation_id: of.explanation for of in scored}
     compared = compare_labels(run, explained[first.id], explained[second.id])
     return LabelsCompared(
@@ -158,8 +164,8 @@ def _labels(serving: Serving, name: str, wanted: Sequence[str]) -> LabelsCompare
         differences=tuple(
             _difference(*pair, compared[pair[0].score.scorer]) for pair in pairs if pair[0].score.scorer in compared
         ),
-        trials=tuple(other[:_TRIALS]),
-        n_same=len(said) - len(other),
+        trials=(*other[:_TRIALS], *sorted(set_apart, key=_change_of)[:_FURTHEST]),
+        n_same=len(verdicts) - len(other),
     )
 
 
@@ -219,6 +225,13 @@ def _said_twice(first: LabelTrials, second: LabelTrials) -> Iterator[SaidTwice]:
             )
 
 
+def _change_of(of: SaidTwice) -> float:
+    """How far apart two probabilities are, the further the less; 0 of verdicts, and where one is missing."""
+    if isinstance(of.first, bool) or isinstance(of.second, bool) or of.first is None or of.second is None:
+        return 0.0
+    return -abs(of.first - of.second)
+
+
 def _key(of: ShownTrial) -> tuple[str, tuple[int, ...], bool]:
     return of.trial.context_id, of.trial.marked, of.trial.truth
 
@@ -251,12 +264,19 @@ def _runs(serving: Serving, asked: CompareAsked) -> RunsCompared:
         names = names[:1]
     folders = {name: str(run_named(serving, name).reader.path.parent) for name in names}
     second = folders[names[1]] if len(names) == 2 else None
-    explainer, judge = ([one for one in some if one.strip()] for some in (asked.explainer, asked.judge))
     try:
-        found = compare_runs(folders[names[0]], second, explainer=explainer, judge=judge)
+        found = compare_runs(
+            folders[names[0]], second, explainer=_of_sides(asked.explainer), judge=_of_sides(asked.judge)
+        )
     except CompareError as error:
         raise CompareError(_by_name(error.problem, folders), _by_name(error.remedy, folders)) from error
     return _compared_runs(found, folders)
+
+
+def _of_sides(names: Sequence[str]) -> list[str | None]:
+    """Who is named for either side; None for what counts now."""
+    named = [name.strip() or None for name in names]
+    return [None] * (2 - len(named)) + named
 
 
 def _by_name(text: str, folders: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ class CompareAsked(Asked):
         feature: The feature whose labels are compared.
         label: Two explanations' ids, or their beginnings; its first two where there are none.
         run: Two runs by name; of one, two explainers or judges.
-        explainer: Whose labels: of two the first run's first.
+        explainer: Whose labels: of two the first side's first, an empty one for what counts now; of one the second's.
         judge: Whose scores, likewise.
     """
 
@@ -162,8 +162,9 @@ class LabelsCompared(View):
         first: The first.
         second: The second.
         differences: By scorer, as far as both have scores by it.
-        trials: Trials of both on which the judge said something else with the second.
-        n_same: Trials of both on which it said the same.
+        trials: Trials of both on which the judge's verdict is another with the second; and where it gives probabilities
+            or similarities, those where these are furthest apart.
+        n_same: Trials of both on which its verdict is the same.
     """
 
     line: FeatureLine
@@ -294,6 +295,7 @@ class CompareView(View):
         asked: What is compared.
         runs: The runs that are served, by name.
         label_sets: Whose labels they hold.
+        explainers: Whose labels are compared, of either side; empty for what counts now.
         features: Two features, where two are named.
         labels: Two labels, where a feature is named.
         compared_runs: Two runs, where they are named.
@@ -302,6 +304,7 @@ class CompareView(View):
     asked: CompareAsked
     runs: tuple[str, ...]
     label_sets: tuple[LabelSetLine, ...] = ()
+    explainers: tuple[str, str] = ("", "")
     features: FeaturesCompared | None = None
     labels: LabelsCompared | None = None
     compared_runs: RunsCompared | None = None

@@ -10,12 +10,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Annotated, Any, Literal
+from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
 from autointerp.errors import ServeError
+from autointerp.library.client import Client
 from autointerp.library.inspector import ContextInspector, FeatureActivation
-from autointerp.serve.serving import Serving
+from autointerp.serve.knows import Knows
 from autointerp.serve.views.asked import Asked, OneOf, Place, Written
 from autointerp.serve.views.shown import FeatureLine, View, feature_line
 
@@ -220,13 +222,15 @@ class KeptTexts:
         return found
 
 
-def text_view(serving: Serving, kept: KeptTexts, asked: TextAsked) -> TextView:
+_KEPT_OF: WeakKeyDictionary[Client, KeptTexts] = WeakKeyDictionary()
+
+
+def text_view(asked: TextAsked, knows: Knows) -> TextView:
     """Read a text.
 
     Args:
-        serving: Whose model reads it.
-        kept: What was read before.
         asked: The text, and what is asked of it.
+        knows: Whose model reads it.
 
     Raises:
         ServeError: If it is longer than a page can show.
@@ -239,20 +243,21 @@ def text_view(serving: Serving, kept: KeptTexts, asked: TextAsked) -> TextView:
     n_characters = sum(len(message["content"]) for message in messages) or len(asked.text)
     if n_characters > LONGEST_TEXT:
         raise ServeError(f"the text has {n_characters:,} characters", f"give at most {LONGEST_TEXT:,}")
-    view = TextView(asked=asked, sources=tuple(serving.names.sources), read=None)
+    view = TextView(asked=asked, sources=tuple(knows.names.sources), read=None)
     if not asked.is_any:
         return view
-    source = serving.names.source(asked.source)
+    source = knows.names.source(asked.source)
+    kept = _KEPT_OF.setdefault(knows.client, KeptTexts())
     name = repr(messages) if messages else asked.text
-    found = kept.get(source, name, lambda: serving.client.features.inspect(messages or asked.text, source=source))
-    return view.model_copy(update={"read": _read(serving, found, source, asked)})
+    found = kept.get(source, name, lambda: knows.client.features.inspect(messages or asked.text, source=source))
+    return view.model_copy(update={"read": _read(knows, found, source, asked)})
 
 
-def _read(serving: Serving, found: ContextInspector, source: str, asked: TextAsked) -> TextRead:
+def _read(knows: Knows, found: ContextInspector, source: str, asked: TextAsked) -> TextRead:
     texts, roles = found.firings.tokens, found.firings.roles or (None,) * len(found.firings.tokens)
     token = asked.token if asked.token is not None and asked.token < len(texts) else None
     top = found.top(asked.n, asked.over, asked.by)
-    shading = None if asked.feature is None else serving.client.features.get(asked.feature, source)
+    shading = None if asked.feature is None else knows.client.features.get(asked.feature, source)
     values = found.on_tokens(asked.by, asked.feature).tolist()
     passages, first = [], 0
     for role, several in groupby(zip(roles, texts, values, strict=True), key=lambda of: of[0]):

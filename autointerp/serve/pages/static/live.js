@@ -53,10 +53,10 @@ async function ask(url, options) {
   }
 }
 
-/** What a form says, without fields that are empty. */
-function said(form, submitter) {
-  const fields = new FormData(form, submitter);
-  return new URLSearchParams([...fields].filter(([, value]) => typeof value === "string" && value !== ""));
+/** What a form says; in an address without fields that are empty, elsewhere with them: they keep others in their places. */
+export function said(form, submitter) {
+  const fields = [...new FormData(form, submitter)].filter(([, value]) => typeof value === "string");
+  return new URLSearchParams(form.method === "post" ? fields : fields.filter(([, value]) => value !== ""));
 }
 
 /** Send a form, and show what comes; the address follows. */
