@@ -15,6 +15,7 @@ PAGES = (
     "/text",
     "/text?text=the+ship+is+red&token=1&feature=2",
     "/text?chat=true",
+    "/steer",
     "/compare",
     "/compare?a=1&b=7",
     "/compare?of=labels&feature=1",
