@@ -47,8 +47,9 @@ def steer_view(serving: Serving, asked: SteerAsked) -> SteerView:
     """
     able = {name: of.no_logits for name, of in serving.names.sources.items()}
     sources = tuple(name for name, why in able.items() if why is None)
-    source = serving.names.source(asked.source) if asked.source is not None else next(iter(sources), None)
-    why_none = None
+    source, why_none = next(iter(sources), None), None
+    if asked.source is not None:
+        source = serving.names.source(asked.source)
     if source is None:
         why_none = next(iter(able.values()), None) or "nothing is collected yet"
     elif able[source] is not None:
