@@ -107,3 +107,17 @@ def test_what_was_found_elsewhere_or_before_is_told_to_be_gone(address: str) -> 
     page = get(address, "/steer?wanted=talk+about+%3Cscript%3E")
     assert "no longer kept here" in page.text
     assert "<script>" not in page.text.split("<main", 1)[1]
+
+
+def test_features_that_are_found_come_with_their_receipt_which_the_page_keeps(address: str) -> None:
+    found = httpx.post(f"{address}/api/steer/find", json={"wanted": "talk about ships"}, timeout=120).json()
+    receipt = found["receipt"]
+    assert receipt["wanted"] == "talk about ships"
+    assert receipt["steers"] == bool(found["edits"])
+    assert receipt["steers"] or receipt["reasons"]
+    assert receipt["n_choose"] + receipt["n_report"] == 12
+    page = get(address, found["path"])
+    assert "What “talk about ships” is worth" in page.text
+    kept = httpx.post(f"{address}/steer", data={"wanted": "talk about ships", "do": "find"}, timeout=5)
+    assert kept.status_code == 200
+    assert f"in {receipt['seconds']:,.0f} s" in kept.text

@@ -47,13 +47,14 @@ def steer_view(serving: Serving, asked: SteerAsked) -> SteerView:
     """
     able = {name: of.no_logits for name, of in serving.names.sources.items()}
     sources = tuple(name for name, why in able.items() if why is None)
-    source, why_none = next(iter(sources), None), None
-    if asked.source is not None:
-        source = serving.names.source(asked.source)
+    source = serving.names.source(asked.source) if asked.source is not None else None
+    why_none: str | None = None
     if source is None:
-        why_none = next(iter(able.values()), None) or "nothing is collected yet"
+        source = next(iter(sources), None)
+        why_none = None if sources else next(iter(able.values()), None) or "nothing is collected yet"
     elif able[source] is not None:
-        source, why_none = None, able[source]
+        why_none = able[source]
+        source = None
     return SteerView(
         asked=asked,
         sources=sources,
