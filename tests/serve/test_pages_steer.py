@@ -38,7 +38,7 @@ def test_an_address_holds_how_a_model_is_steered_and_runs_nothing(address: str) 
     assert (edit["feature"]["label"], edit["strength"], edit["unit"], edit["mode"]) == ("river", 2.0, "max", "add")
     assert said["source"] == SOURCE
     assert said["answered"] == []
-    assert {preset["name"] for preset in said["presets"]} >= {"river"}
+    assert len(said["presets"]) == 8
     again = httpx.get(f"{address}{said['path'].replace('/steer', '/steer.json')}").json()
     assert again["path"] == said["path"]
     assert again["asked"] == said["asked"]
@@ -53,7 +53,8 @@ def test_both_answers_come_as_they_are_written_with_the_tokens_that_were_edited(
     assert isinstance(edited, dict)
     assert (edited["scope"], edited["n_prompt"]) == ("all", answers["steered"]["n_prompt"])
     assert edited["n_features"] == 1
-    assert reply.headers["Content-Location"].startswith("/steer?n_tokens=4&seed=3")
+    link = reply.headers["Content-Location"]
+    assert link == "/steer?say=a+ship&feature=1&strength=2&unit=max&n_tokens=4&seed=3&mode=add"
     assert answered(httpx.post(f"{address}/api/steer", json=TURN, timeout=60)) == answers, "by the same seed"
 
 
@@ -109,6 +110,7 @@ def test_what_was_found_elsewhere_or_before_is_told_to_be_gone(address: str) -> 
     assert "<script>" not in page.text.split("<main", 1)[1]
 
 
+@pytest.mark.slow
 def test_features_that_are_found_come_with_their_receipt_which_the_page_keeps(address: str) -> None:
     found = httpx.post(f"{address}/api/steer/find", json={"wanted": "talk about ships"}, timeout=120).json()
     receipt = found["receipt"]
