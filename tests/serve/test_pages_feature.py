@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+import autointerp
 from autointerp.serve.app import Access, make_app
 from autointerp.serve.limits import Limits
 from autointerp.serve.serving import Serving
@@ -236,6 +238,45 @@ def test_a_feature_is_found_by_its_index_or_its_whole_name(address: str) -> None
         sent = httpx.get(f"{address}{AT}/go", params={"index": asked}, timeout=60)
         assert (sent.status_code, sent.headers["Location"]) == (303, f"{AT}/7")
     assert httpx.get(f"{address}{AT}/go?index=river", headers=BROWSER).status_code == 404
+
+
+def test_people_star_vote_and_comment_by_forms_that_lead_back(planted_runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(planted_runs / "runs/demo", tmp_path / "run")
+    with answering(make_app(Serving(autointerp.open(tmp_path / "run"), Limits()))) as at:
+        before, _ = read(at, f"{AT}/1")
+        label = before["labels"][0]["id"]
+        for sent in (
+            {"do": "star"},
+            {"do": "vote-for", "explanation": label, "author": "Ada"},
+            {"do": "vote-against", "explanation": label, "author": "Bob"},
+            {"do": "comment", "text": f"two\nlines {SCRIPT}", "author": "Ada"},
+        ):
+            reply = httpx.post(f"{at}{AT}/1/notes", data=sent, headers=BROWSER, timeout=60)
+            assert (reply.status_code, reply.headers["Location"]) == (303, f"{AT}/1#notes-1")
+        said, page = read(at, f"{AT}/1")
+        assert said["notes"]["is_starred"]
+        assert said["notes"]["votes"] == [{"explanation_id": label, "n_for": 1, "n_against": 1}]
+        assert said["notes"]["comments"][0]["text"].startswith("two")
+        assert "img" not in [tag for tag, _ in page.elements]
+        httpx.post(f"{at}{AT}/1/notes", data={"do": "unstar"}, timeout=60)
+        assert not read(at, f"{AT}/1")[0]["notes"]["is_starred"]
+        for wrong in ({"do": "nothing"}, {}, {"do": "comment", "text": ""}):
+            assert httpx.post(f"{at}{AT}/1/notes", data=wrong, headers=BROWSER, timeout=60).status_code == 400
+        evil = {**BROWSER, "Origin": "https://evil.example"}
+        assert httpx.post(f"{at}{AT}/1/notes", data={"do": "star"}, headers=evil, timeout=60).status_code == 403
+
+
+def test_a_label_of_ones_own_stands_scored_beside_the_others(planted_runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(planted_runs / "runs/demo", tmp_path / "run")
+    with answering(make_app(Serving(autointerp.open(tmp_path / "run"), Limits()))) as at:
+        sent = {"do": "label", "text": "the word river", "author": "Ada"}
+        reply = httpx.post(f"{at}{AT}/1/notes", data=sent, headers=BROWSER, timeout=120)
+        assert (reply.status_code, reply.headers["Location"]) == (303, f"{AT}/1")
+        said, page = read(at, f"{AT}/1")
+        (own,) = (of for of in said["labels"] if of["label"] == "the word river")
+        assert own["scores"]
+        assert said["label"] == "river"
+        assert "the word river" in page.said
 
 
 def test_previews_name_the_label_and_its_scores(ugly_address: str) -> None:

@@ -110,6 +110,7 @@ class Frame:
             "figure": _figure,
             "visible": visible,
             "token": token_text,
+            "visible_lines": _visible_lines,
             "shorten": shorten,
         }
 
@@ -160,6 +161,11 @@ def source_url(source_id: str) -> str:
 def feature_url(source_id: str, index: int) -> str:
     """The page of a feature."""
     return f"{source_url(source_id)}/{index}"
+
+
+def _visible_lines(text: str) -> str:
+    """A text of several lines, each as `visible` shows it."""
+    return "\n".join(map(visible, text.splitlines()))
 
 
 def _count(value: float) -> str:

@@ -16,6 +16,7 @@ from autointerp.serve.serving import Serving
 from autointerp.serve.views.contexts import Band, SilentGroup, active_bands, silent_groups
 from autointerp.serve.views.labels import ShownLabel, shown_labels
 from autointerp.serve.views.near import Near, count_near, near
+from autointerp.serve.views.noted import ShownNotes, shown_notes
 from autointerp.serve.views.served import named_source, run_of
 from autointerp.serve.views.statistics import Bin, filled_bins
 from autointerp.serve.views.tested import MOST_CHARACTERS, Tested, test_text
@@ -58,6 +59,7 @@ class FeatureView:
         no_contexts: Why there are none; None where there are, or nothing is wrong.
         near: Features near it.
         failures: What could not be done for it.
+        notes: What people have written about it.
         tested: What it does on a text that was asked for; None where none was.
     """
 
@@ -89,6 +91,7 @@ class FeatureView:
     no_contexts: str | None
     near: Near
     failures: tuple[str, ...]
+    notes: ShownNotes
     tested: Tested | None = None
 
 
@@ -160,6 +163,7 @@ def feature_view(run: Run, source: str, index: int, bands: Literal["count", "val
         silent=silent_groups(page.contexts, _SHOWN_SILENT),
         no_contexts=_why_no_contexts(page),
         near=around,
+        notes=shown_notes(run.notes.of_feature((source, index))),
         failures=tuple(f"{f.stage}: {f.error_type}: {f.message}" for f in page.failures),
     )
 

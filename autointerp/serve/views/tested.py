@@ -1,6 +1,7 @@
 """What a feature does on a text of one's own, read by the model now."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from starlette.requests import Request
@@ -8,6 +9,7 @@ from starlette.requests import Request
 from autointerp.errors import AutointerpError
 from autointerp.serve.errors import as_http, error_line
 from autointerp.serve.guard import need_key
+from autointerp.serve.knows import Knows
 from autointerp.serve.serving import Serving
 
 MOST_CHARACTERS = 20_000
@@ -42,12 +44,12 @@ async def test_text(serving: Serving, request: Request, source: str, index: int,
         BusyError, TimeLimitError, ClientGoneError: As of `Line.answer`.
     """
     need_key(request)
-    return await serving.model.answer(request, lambda: _tested(serving, source, index, text))
+    return await serving.ask(request, partial(_tested, source=source, index=index, text=text))
 
 
-def _tested(serving: Serving, source: str, index: int, text: str) -> Tested:
+def _tested(knows: Knows, source: str, index: int, text: str) -> Tested:
     try:
-        inspected = serving.client.features.inspect(text, [index], source=source)
+        inspected = knows.client.features.inspect(text, [index], source=source)
     except AutointerpError as error:
         return Tested(text, problem=error_line(as_http(error)))
     activations = inspected.matrix().toarray()[:, 0].astype(np.float64)
