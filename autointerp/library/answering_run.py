@@ -22,6 +22,16 @@ class AnsweringRun:
         """Ask the run's store a query in DuckDB's SQL; see `Client.sql`."""
         return self.reader.sql(query, parameters)
 
+    def sql_confined(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> bytes:
+        """A stranger's query, in a process that sees nothing but the store; see `store.confined`.
+
+        Returns:
+            A table in Arrow's stream format.
+        """
+        from autointerp.store.confined import ask_confined
+
+        return ask_confined(self.reader.path, query, parameters)
+
     def auto_steer(
         self: "LocalBackend",
         features: "Features",

@@ -85,16 +85,22 @@ def _told(value: Any) -> str:
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…"
 
 
-def ask(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Table:
+def ask(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    parameters: Sequence[Any] | Mapping[str, Any],
+    n_most: int | None = None,
+) -> Table:
     """Answer a user's query.
 
     Args:
         connection: Open for reading. That alone does not do: what copies a table into a file only reads the store.
         query: One SELECT, which may begin with FROM, WITH, VALUES, DESCRIBE, SUMMARIZE or SHOW.
         parameters: In the places of its `?`, or of its `$name`.
+        n_most: Rows at most; any number where None.
 
     Raises:
-        SearchError: If it is another statement, or DuckDB can't answer it.
+        SearchError: If it is another statement, DuckDB can't answer it, or it finds more rows.
     """
     if not isinstance(query, str):
         raise SearchError(f"{query!r} is no query", "give SQL as text")
@@ -111,7 +117,12 @@ def ask(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[
         params = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
         found = connection.sql(query, params=params or None)
         assert found is not None, "a SELECT gives a relation"
-        return Table(_plain(found.to_arrow_table()))
+        if n_most is None:
+            return Table(_plain(found.to_arrow_table()))
+        rows = found.limit(n_most + 1).to_arrow_table()
+        if rows.num_rows > n_most:
+            raise SearchError(f"the query finds more than {n_most:,} rows", "end it with a LIMIT, or count them there")
+        return Table(_plain(rows))
     except duckdb.Error as error:
         raise SearchError(f"the store can't answer the query ({in_one_line(error)})", "mend it") from error
 

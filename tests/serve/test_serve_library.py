@@ -122,6 +122,19 @@ def inspected(client: Client, *asked: Any, **how: Any) -> list[Any]:
     return [text.firings, text.matrix().toarray(), top, text.lookup(), text.tokens[1].inspect(2), repr(text)]
 
 
+def table(client: Client) -> Any:
+    query = """
+        SELECT e.feature_index, label, value, created_at, [value] AS list, 1.5::DECIMAL(4, 2) AS share, NULL AS none
+        FROM current_explanations e JOIN current_scores USING (explanation_id) WHERE e.feature_index > ? ORDER BY ALL
+    """
+    return client.sql(query, [1])
+
+
+def framed(frame: Any) -> list[Any]:
+    """A data frame, as far as it can be compared."""
+    return [list(frame.columns), list(map(str, frame.dtypes)), frame.to_csv(), type(frame)]
+
+
 def told(found: Any) -> Any:
     return [found.receipt, list(found.edits)]
 
@@ -142,6 +155,9 @@ SCENARIO |= {
     ],
     "no condition to order": lambda client: client.features.AutoConditional("zzgrk").receipt,
     "nothing to steer by": lambda client: told(client.features.AutoSteer("flumbric zantle")),
+    "a query": lambda client: [table(client).rows, table(client).columns, framed(table(client).to_pandas())],
+    "a data frame": lambda client: framed(client.to_pandas()),
+    "a data frame of some": lambda client: framed(client.run.to_pandas(FeatureFilter(features=[1], labelled=True))),
     "chat": lambda client: reply(client),
     "chat by name": lambda client: reply(client, "planted", seed=5, temperature=1, stop=["."], top_p=0.5),
     "chat steered": lambda client: reply(client, piano(client)),
@@ -187,6 +203,9 @@ WRONG: dict[str, Ask] = {
     "an answer that is aborted": lambda client: reply(client, client.variant().abort_when(client.features.get(1) > 0)),
     "an answer that is late": lambda client: reply(client, timeout=1e-4, max_completion_tokens=40),
     "no largest activation": lambda client: reply(client, client.variant().set(3, 1.0, unit="max")),
+    "no query": lambda client: client.sql("SELEC 1"),
+    "a query that writes": lambda client: client.sql("DELETE FROM scores"),
+    "a frame of no such source": lambda client: client.run.to_pandas(FeatureFilter(sources=["x"])),
     "no single word": lambda client: client.chat.logits(TALK, filter_vocabulary=["a ship"]),
     "a variant of another model": lambda client: reply(client, Variant("gpt2@5-res").set(3, 1)),
 }

@@ -103,11 +103,18 @@ class Connection:
         Raises:
             AutointerpError: What the server answers in place of an answer; RemoteError if it can't be reached.
         """
-        return self._read(call, self.whole(call.path, asked, run))
+        return self._read(call, self._whole("POST", _path(call.path, run), _body(asked)))
 
-    def whole(self, path: str, asked: Asked, run: str | None = None) -> bytes:
-        """The body of an answer; raises as `ask`."""
-        return self._whole("POST", _path(path, run), _body(asked))
+    def table(self, path: str, asked: Asked, run: str) -> Any:
+        """A table of Arrow about a run; raises as `ask`."""
+        import pyarrow as pa  # slow to import
+
+        data = self._whole("POST", _path(path, run), _body(asked))
+        try:
+            with pa.ipc.open_stream(data) as stream:
+                return stream.read_all()
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(ValueError(in_one_line(error))) from error
 
     def pieces(self, call: Call[Any, R], asked: Asked) -> Iterator[R]:
         """An answer that comes piece by piece; ends the request where it is closed.

@@ -23,8 +23,11 @@ from autointerp.records.live import EVERY_TOKEN, Edit, EditScope, SourceEdits
 from autointerp.store.known import check_context_names, check_count, feature_keys, shown
 from autointerp.store.neighbors import LABEL_SPACE
 from autointerp.store.results import ScorerSummary, StageStatus
+from autointerp.store.sql import Table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from autointerp.library.features import Features
     from autointerp.library.steer.auto import Steering
     from autointerp.library.steer.bench import Examples
@@ -250,6 +253,27 @@ class RemoteRun(Run):
                 if on_progress is not None:
                     on_progress(n_done)
                 yield firings.record()
+
+    def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Table:
+        """Ask the run's store a query in DuckDB's SQL: one that reads nothing else, within the server's bounds.
+
+        Raises:
+            SearchError: As of `Client.sql`, and if it finds too many rows or takes too much memory.
+            TimeLimitError: If it takes too long.
+        """
+        if not isinstance(query, str):
+            raise SearchError(f"{query!r} is no query", "give SQL as text")
+        if isinstance(parameters, str) or not isinstance(parameters, Mapping | Sequence):
+            raise SearchError(f"{parameters!r} are no parameters", "give them in a list, or by name")
+        given = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
+        return Table(self._table(shapes.SQL, asked_as(shapes.Query, SearchError, query=query, parameters=given)))
+
+    def to_pandas(self, where: FeatureFilter = EVERY_FEATURE) -> "pd.DataFrame":
+        """Features with their labels and scores: a row a label, and one a feature without a label."""
+        return self._table(shapes.FRAME, shapes.Frame(where=_filter(where))).to_pandas()
+
+    def _table(self, path: str, asked: shapes.Asked) -> Any:
+        return self.connection.table(path, asked, self._served.name)
 
     def auto_steer(
         self,

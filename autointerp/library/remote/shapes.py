@@ -24,6 +24,8 @@ T = TypeVar("T")
 PROTOCOL = 1
 PATH = "/api/library"
 PROGRAM = "autointerp"
+ARROW = "application/vnd.apache.arrow.stream"
+SQL, FRAME = "sql", "frame"
 MOST_TEXTS = 256
 MOST_FEATURES = 1_000_000
 MOST_MESSAGES = 1_000
@@ -319,6 +321,12 @@ class Query(Asked):
 
     query: Annotated[Text, Field(max_length=100_000)]
     parameters: list[Any] | dict[Text, Any] = Field(default_factory=list)
+
+
+class Frame(Asked):
+    """Which features a data frame has."""
+
+    where: Filter = Filter()
 
 
 class WireRecord(Answer, Generic[T]):

@@ -11,17 +11,16 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from autointerp.errors import UnknownRunError
 from autointerp.library.remote import calls
 from autointerp.library.remote.calls import Call
 from autointerp.library.remote.shapes import PATH, PROGRAM, PROTOCOL, Asked, Completed, Served, ServedRun
 from autointerp.library.run import Run
 from autointerp.serve.answers import streamed
 from autointerp.serve.knows import Knows, Question
-from autointerp.serve.library import chatting, reading, stored
+from autointerp.serve.library import chatting, reading, stored, tables
+from autointerp.serve.library.names import place_of, served_names
 from autointerp.serve.serving import Serving
 from autointerp.serve.views.runs import named_runs
-from autointerp.store.known import shown
 
 A = TypeVar("A", bound=Asked)
 R = TypeVar("R")
@@ -76,6 +75,8 @@ def router(serving: Serving) -> APIRouter:
         partial(_of_all, serving.ask_for_minutes, chatting.auto_steer, calls.AUTO_STEER),
     )
 
+    tables.add_routes(routes, serving, names)
+
     @routes.post(
         f"/v{PROTOCOL}/{calls.CHAT.path}",
         response_class=StreamingResponse,
@@ -114,22 +115,6 @@ def add(routes: APIRouter, call: Call[Any, Any], names: Mapping[str, int], answe
         name=call.path,
         operation_id=f"library-{call.path}",
     )(endpoint)
-
-
-def served_names(serving: Serving) -> dict[str, int]:
-    """Places of the runs by what the pages call them."""
-    return {name: place for place, name in enumerate(named_runs(serving))}
-
-
-def place_of(names: Mapping[str, int], name: str) -> int:
-    """The place of a run.
-
-    Raises:
-        UnknownRunError: If none has this name.
-    """
-    if name not in names:
-        raise UnknownRunError(f"there is no run {shown(name)} here", f"runs are {', '.join(names) or 'none'}")
-    return names[name]
 
 
 def _served(serving: Serving) -> Served:
