@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -11,7 +12,9 @@ from autointerp.library.run import Run
 from autointerp.serve.library.names import place_of
 from autointerp.serve.serving import Serving
 
-_RESPONSES = {200: {"content": {ARROW: {"schema": {"type": "string", "format": "binary"}}}, "description": "A table"}}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {ARROW: {"schema": {"type": "string", "format": "binary"}}}, "description": "A table"}
+}
 
 
 class ArrowResponse(Response):
@@ -26,7 +29,7 @@ def add_routes(routes: APIRouter, serving: Serving, names: Mapping[str, int]) ->
     @routes.post(
         f"/v{PROTOCOL}/runs/{{run}}/{SQL}",
         response_class=ArrowResponse,
-        responses={**_RESPONSES},
+        responses=_RESPONSES,
         summary="A query in DuckDB's SQL, which reads the run's store and nothing else",
         operation_id="library-sql",
     )
@@ -38,7 +41,7 @@ def add_routes(routes: APIRouter, serving: Serving, names: Mapping[str, int]) ->
     @routes.post(
         f"/v{PROTOCOL}/runs/{{run}}/{FRAME}",
         response_class=ArrowResponse,
-        responses={**_RESPONSES},
+        responses=_RESPONSES,
         summary="Features with their labels and scores as one table",
         operation_id="library-frame",
     )
