@@ -41,6 +41,10 @@ class Backend(Protocol):
         """Its model, loaded when it is first asked."""
 
     @property
+    def can_run(self) -> bool:
+        """Whether there is a model to be run: not where features were uploaded."""
+
+    @property
     def notes(self) -> "Notes":
         """What people have written about its features."""
 

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autointerp.embedder import TextEmbedder
-from autointerp.errors import SearchError, UnknownNoteError
+from autointerp.errors import NoteError, SearchError, UnknownNoteError
 from autointerp.library.chat.chat import Chat
 from autointerp.library.feature import Feature, FeatureGroup
 from autointerp.library.lists import Lists, starred
 from autointerp.library.run import Run
 from autointerp.library.steered import SteeredFeatures
+from autointerp.library.uploaded_run import UploadedRun, uploaded_beside
 from autointerp.library.variant import Variant
 from autointerp.records import SourceRecord
+from autointerp.records.uploads import UploadedFeature
 from autointerp.store.known import shown
 from autointerp.store.sql import Table
 
@@ -30,7 +32,6 @@ class Client:
     """What is asked of runs: `client.features`, `client.chat`, `client.sql`, `client.to_pandas`.
 
     Attributes:
-        runs: The runs, each with its status, its typed queries and more.
         features: Search, neighbors, look-ups, and what features do on texts.
         chat: Answers of the runs' models, plain or as variants.
         lists: Lists of features that people have made.
@@ -46,10 +47,15 @@ class Client:
     """
 
     def __init__(self, runs: Sequence[Run], chat: Chat | None = None) -> None:
-        self.runs = tuple(runs)
-        self.features = SteeredFeatures(self.runs)
-        self.chat = chat or Chat(self.runs)
-        self.lists = Lists(self.runs, self.features.lookup)
+        self._runs = list(runs)  # what is uploaded comes to it
+        self.features = SteeredFeatures(self._runs)
+        self.chat = chat or Chat(self._runs)
+        self.lists = Lists(self._runs, self.features.lookup)
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs, each with its status, its typed queries and more; what was uploaded beside them is one too."""
+        return tuple(self._runs)
 
     @property
     def run(self) -> Run:
@@ -62,10 +68,11 @@ class Client:
             >>> client.run.status()[0].stage
             'collect'
         """
-        if len(self.runs) != 1:
-            names = ", ".join(run.name for run in self.runs)
+        runs = [run for run in self._runs if not isinstance(run, UploadedRun)]
+        if len(runs) != 1:
+            names = ", ".join(run.name for run in runs)
             raise SearchError(f"the client has several runs: {names}", "take one of client.runs")
-        return self.runs[0]
+        return runs[0]
 
     def variant(self, source: str | None = None) -> Variant:
         """A variant of a model, of which nothing is edited yet.
@@ -82,6 +89,43 @@ class Client:
               planted@0-res-12:1 'river' + 2 max
         """
         return Variant(self, source)
+
+    def upload(self, source_id: str, features: Sequence[UploadedFeature]) -> int:
+        """Keep features that somebody brings along beside the first run, where they are found like any others.
+
+        What the same features were before is replaced. There is no coder to run on a text.
+
+        Args:
+            source_id: `model@source`; none of a run's.
+            features: Of this source.
+
+        Returns:
+            How many features the source has then.
+
+        Raises:
+            NoteError: If the source is of a run, or a feature, a label or a context makes no sense.
+            StoreError: If the run's folder can't be written.
+
+        Example:
+            >>> import shutil, tempfile
+            >>> from autointerp.records.uploads import UploadedFeature, UploadedLabel
+            >>> client = autointerp.open(shutil.copytree("runs/demo", tempfile.mkdtemp(), dirs_exist_ok=True))
+            >>> said = UploadedLabel("birds", "by-hand", "nobody")
+            >>> client.upload("mine@0-res", [UploadedFeature(0, 0.01, (), (), (said,), ())])
+            1
+            >>> client.features.search("birds", source="mine@0-res")[0].id
+            'mine@0-res:0'
+        """
+        from autointerp.run.uploads import keep_uploaded
+
+        given = [run for run in self._runs if not isinstance(run, UploadedRun)]
+        if any(of.source_id == source_id for run in given for of in run.sources()):
+            raise NoteError(f"{shown(source_id)} is a source of a run", "upload to another source")
+        home = given[0]
+        n_features = keep_uploaded(home.reader.path.parent, source_id, features, home.embedder)
+        if not any(isinstance(run, UploadedRun) and run.home is home for run in self._runs):
+            self._runs += filter(None, [uploaded_beside(home)])
+        return n_features
 
     def feature_of_label(self, explanation_id: str) -> Feature:
         """The feature that a label is of.
@@ -217,7 +261,8 @@ def open(
         raise SearchError(f"{remote[0]} is an address, and stands in a list", "open it alone")
     if api_key is not None:
         raise SearchError("a key is given, and run folders want none", "leave api_key out, or give an address")
-    return Client([Run(folder, embedder) for folder in folders])
+    opened = [Run(folder, embedder) for folder in folders]
+    return Client([*opened, *filter(None, map(uploaded_beside, opened))])
 
 
 def is_address(run: str) -> bool:

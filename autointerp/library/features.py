@@ -318,7 +318,9 @@ class Features(ConditioningFeatures):
         from autointerp.library.contrast.texts import contrast_texts  # scipy is slow to import
 
         return contrast_texts(
-            self._names.homes if source is None else {source: self._names.one("0", source)[0]},
+            {of: run for of, run in self._names.homes.items() if run.can_run}
+            if source is None
+            else {source: self._names.one("0", source)[0]},
             dataset_1,
             dataset_2,
             top_k,

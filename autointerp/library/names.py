@@ -74,12 +74,13 @@ class Names:
 
 
 def _only(homes: Mapping[str, Backend]) -> str:
-    if len(homes) != 1:
+    own = [source for source, run in homes.items() if run.can_run] or list(homes)
+    if len(own) != 1:
         some = ", ".join(homes) or "none yet"
         raise UnknownSourceError(
             f"there are several sources: {some}", "name one by source=, or the feature as model@source:index"
         )
-    return next(iter(homes))
+    return own[0]
 
 
 def by_source(named: Iterable[tuple[Backend, str, int]]) -> list[tuple[Backend, str, list[int]]]:

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 class NotedRun(ConditioningRun):
-    """A run beside which notes are kept."""
+    """A run beside which notes are kept.
+
+    Attributes:
+        can_run: Whether there is a model to be run: not where features were uploaded.
+    """
+
+    can_run = True
 
     @cached_property
     def notes(self) -> Notes:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any
 
 from autointerp.embedder import TextEmbedder
 from autointerp.errors import AutointerpError, FilterError, SearchError
@@ -83,7 +83,7 @@ class Run(AnsweringRun, NotedRun, WholeSourceRun, KeptRun):
     def __repr__(self) -> str:
         return f"<Run {self.name}: {self.told}>"
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Path, TextEmbedder | None]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # A copy in another process reads the run for itself.
         return type(self), (self.reader.path, self._embedder)
 

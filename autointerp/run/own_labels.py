@@ -77,10 +77,12 @@ class OwnLabels:
         )
 
     async def _score(self, own: OwnLabel) -> Sequence[ScoreWithTrials | Failure]:
+        if not (self._folder / "run.json").is_file():
+            return [_without_contexts(own, "there is no coder here that could tell where the feature is silent")]
         source, explanation = self._source_of(own.source_id), as_explanation(own)
         of_feature = self._session.reader.feature_contexts([own.feature_index], own.source_id)
         if not of_feature:
-            return [_without_contexts(own)]
+            return [_without_contexts(own, "the run has no contexts of the feature to score a label on")]
         statistics = source.collected.statistics
         contexts = ScoreContexts(
             of_feature[0],
@@ -146,13 +148,13 @@ def _no_model(stage: str, config: ModelConfig) -> NoReturn:
     raise NoKeyError(f"{stage} asks for {config.model}, and labels of one's own are scored without", "leave it out")
 
 
-def _without_contexts(own: OwnLabel) -> Failure:
+def _without_contexts(own: OwnLabel, message: str) -> Failure:
     return Failure(
         stage="score",
         source_id=own.source_id,
         feature_index=own.feature_index,
         error_type="TooFewContexts",
-        message="the run has no contexts of the feature to score a label on",
+        message=message,
         raw=None,
         retry=False,
         created_at=own.created_at,

@@ -27,13 +27,27 @@ class Names:
     """
 
     def __init__(self, client: Client, aliases: Mapping[str, str] | None = None) -> None:
-        self.sources = {source.source_id: source for source in client.sources()}
-        names = {source: source for source in self.sources}
-        models = [source.rpartition("@")[0] for source in self.sources]
-        names |= {model: source for model, source in zip(models, self.sources, strict=True) if models.count(model) == 1}
-        self._names = names
-        self._names = names | {alias: self.source(source) for alias, source in (aliases or {}).items()}
+        self._client, self._aliases = client, dict(aliases or {})
         self._uuids: dict[str, Uuids] = {}
+        self.reread()
+
+    def reread(self) -> None:
+        """Take up sources that came meanwhile.
+
+        Raises:
+            UnknownModelError: If an alias is of none.
+        """
+        self.sources = {source.source_id: source for source in self._client.sources()}
+        own = [of.source_id for run in self._client.runs if run.can_run for of in run.sources()]
+        self._own = sorted(set(own)) or list(self.sources)
+        names = {source: source for source in self.sources}
+        models = [source.rpartition("@")[0] for source in self._own]
+        names |= {model: source for model, source in zip(models, self._own, strict=True) if models.count(model) == 1}
+        self._names = names
+        self._names = names | {alias: self.source(source) for alias, source in self._aliases.items()}
+        self._uuids = {
+            source: of for source, of in self._uuids.items() if of.n_features == self.sources[source].n_features
+        }
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -46,8 +60,8 @@ class Names:
         Raises:
             UnknownModelError: If there is none of this name, or several and none is named.
         """
-        if model is None and len(self.sources) == 1:
-            return next(iter(self.sources))
+        if model is None and len(self._own) == 1:
+            return self._own[0]
         if model is None or model not in self._names:
             problem = "no model is named" if model is None else f"there is no model {shown(model)} here"
             raise UnknownModelError(problem, f"models are {', '.join(self.models) or 'none yet'}")
@@ -98,6 +112,7 @@ class Uuids:
 
     def __init__(self, source_id: str, n_features: int) -> None:
         self._source_id = source_id
+        self.n_features = n_features
         keys: UInt64[np.ndarray, " feature"] = np.fromiter(
             (_key(UUID(self.text(index))) for index in range(n_features)), np.uint64, n_features
         )

@@ -179,3 +179,78 @@ def test_what_makes_no_sense_is_refused_in_one_line(at: str, path: str, body: An
 @pytest.mark.parametrize("path", ["feature/planted/0-res-12/99", "feature/other/0-res-12/1", "feature/a/b/c/1"])
 def test_a_feature_that_is_not_there_is_told(at: str, path: str) -> None:
     assert "no " in told(ask(at, f"/api/{path}"), 404)
+
+
+def test_an_uploaded_feature_is_found_read_listed_and_replaced_like_any_other(at: str, run: Path) -> None:
+    assert post(at, "model/new", {"id": "m", "layers": 2, "displayName": None, "url": None})["displayName"] == "m"
+    made = post(at, "source-set/new", {"name": "my-res", "modelId": "m", "description": None, "url": "https://a.b"})
+    assert [of["id"] for of in made["sources"]] == ["0-my-res", "1-my-res"]
+    assert ask(at, "/api/source-set/m/my-res").json() == made
+    feature = {
+        "index": 3,
+        "density": 0.01,
+        "topLogits": [{"token": " sky", "value": 1.5}],
+        "bottomLogits": None,
+        "explanations": [{"text": "<script> \n birds", "methodName": "by-hand", "modelName": None}],
+        "activations": [
+            {"tokens": ["an", " eagle"], "values": [0.0, 2.5]},
+            {"tokens": ["a", " wren"], "values": [0.0, 1], "quantileMin": 0.5, "quantileMax": 1.5},
+        ],
+    }
+    batch = {"modelId": "m", "source": "1-my-res", "features": [feature]}
+    assert post(at, "feature/upload-batch", batch)["featuresInSource"] == 4
+    found = ask(at, "/api/feature/m/1-my-res/3").json()
+    assert [of["description"] for of in found["explanations"]] == ["<script> birds"]
+    assert [(of["maxValue"], of["binMin"]) for of in found["activations"]] == [(2.5, -1), (1, 1)]
+    assert (found["pos_str"], found["frac_nonzero"], found["maxActApprox"]) == ([" sky"], 0.01, 2.5)
+    results = post(at, "explanation/search", {"modelId": "m", "layers": ["1-my-res"], "query": "birds"})["results"]
+    assert [of["index"] for of in results] == ["3"]
+    other = feature | {"index": 0, "explanations": [{"text": "ships"}], "activations": []}
+    again = feature | {"explanations": [{"text": "eagles"}]}
+    assert post(at, "feature/upload-batch", batch | {"features": [again, other]})["featuresInSource"] == 4
+    found = ask(at, "/api/feature/m/1-my-res/3").json()
+    assert [of["description"] for of in found["explanations"]] == ["eagles"]
+    assert ask(at, "/api/feature/m/1-my-res/1").json()["explanations"] == []
+    client = autointerp.open(run)  # a process that opens the run later finds them too
+    assert client.features.get("m@1-my-res:3").label == "eagles"
+    assert client.features.get(1).label == "river"  # and the only source of a model that can be run is meant as before
+    own = client.features.get("m@1-my-res:3").write_label("raptors")
+    assert [of.error_type for of in own.failures] == ["TooFewContexts"]
+    assert client.features.search("raptors or rivers", 3)
+    told_of = ask(at, "/api/activation/new", {"feature": found | {"index": "3"}, "customText": "a"})
+    assert "without a coder" in told(told_of, 400)
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "message"),
+    [
+        ({"modelId": "nobodys"}, 404, "nobody has named a source set"),
+        ({"source": "1-none"}, 404, "nobody has named a source set"),
+        ({"source": "2-set"}, 404, "has no source"),
+        ({"source": "../../etc"}, 404, "nobody has named a source set"),
+        ({"source": "01-set"}, 404, "has no source"),
+        ({"features": []}, 422, "features"),
+        ({"features": [{"index": 0}] * 129}, 422, "features"),
+        ({"features": [{"index": 0}, {"index": 0}]}, 400, "named twice"),
+        ({"features": [{"index": 65_536}]}, 400, "indices from 0 to 65,535"),
+        ({"features": [{"index": 0, "density": 1.5}]}, 422, "density"),
+        ({"features": [{"index": 0, "activations": [{"tokens": ["a"], "values": [1, 2]}]}]}, 400, "values than tokens"),
+        ({"features": [{"index": 0, "activations": [{"tokens": [7], "values": [1]}]}]}, 422, "tokens"),
+        ({"features": [{"index": 0, "explanations": [{"text": "a" * 501}]}]}, 400, "has 501 characters"),
+        ({"features": [{"index": 0, "explanations": [{"text": "\x00"}]}]}, 400, "control character"),
+    ],
+)
+def test_an_upload_that_makes_no_sense_leaves_nothing(
+    at: str, changed: dict[str, Any], status: int, message: str
+) -> None:
+    post(at, "model/new", {"id": "strict", "layers": 2})
+    post(at, "source-set/new", {"name": "set", "modelId": "strict"})
+    batch = {"modelId": "strict", "source": "1-set", "features": [{"index": 0}]}
+    assert message in told(ask(at, "/api/feature/upload-batch", batch | changed), status)
+    assert told(ask(at, "/api/feature/strict/1-set/0"), 404)
+
+
+def test_names_that_a_path_can_not_hold_are_refused(at: str) -> None:
+    for name in ("", "a/b", "../a", "a b", "a@b", "<script>", "a" * 81):
+        assert "can't be called" in told(ask(at, "/api/model/new", {"id": name, "layers": 1}), 400)
+    assert "layers" in told(ask(at, "/api/model/new", {"id": "m", "layers": 10**9}), 400)

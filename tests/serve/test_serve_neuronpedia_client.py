@@ -49,6 +49,7 @@ def test_neuronpedias_client_does_all_that_the_page_shows(planted_runs: Path, tm
     with served_at_its_port(tmp_path / "run") as client:
         said = printed_by_neuronpedia(program, tmp_path)
         (kept,) = client.lists
+        uploaded = client.features.search("an eagle", 1, source="my-model@1-my-res")
     printed = [line for line in said.splitlines() if not line.startswith(("Sending ", "Got a successful"))]
     assert printed[0].startswith("piano 0.")
     found = dict(ast.literal_eval(printed[1]))
@@ -59,6 +60,8 @@ def test_neuronpedias_client_does_all_that_the_page_shows(planted_runs: Path, tm
     assert [place for place, value in enumerate(values) if value > 0] == [1]
     assert "index='7'" in printed[4]
     assert printed[4].endswith("['Errors']")
+    assert printed[5] == "birds of prey"
+    assert [of.id for of in uploaded] == ["my-model@1-my-res:0"]
     assert (kept.name, [of.label for of in kept.features], kept.items[0].note) == (
         "Errors",
         ["piano"],

@@ -206,9 +206,23 @@ def test_a_file_that_is_no_notes_is_left_as_it_is(tmp_path: Path, content: bytes
     assert path.read_bytes()[100:] == content[100:]
 
 
+def test_a_file_of_the_first_version_is_read_as_it_is_and_brought_up_to_date_by_a_change(tmp_path: Path) -> None:
+    Notes(tmp_path).star(RIVER)
+    with sqlite3.connect(tmp_path / "notes.sqlite") as file:
+        for table in ("models", "source_sets"):
+            file.execute(f"DROP TABLE {table}")
+        file.execute("PRAGMA user_version = 1")
+    with pytest.raises(UnknownNoteError, match="nobody has named a model"):
+        Notes(tmp_path).model("m")
+    assert len(Notes(tmp_path).stars()) == 1
+    Notes(tmp_path).new_model("m", 2)
+    assert Notes(tmp_path).model("m").layers == 2
+    assert len(Notes(tmp_path).stars()) == 1
+
+
 def test_a_file_of_a_newer_version_is_told(tmp_path: Path) -> None:
     Notes(tmp_path).star(RIVER)
     with sqlite3.connect(tmp_path / "notes.sqlite") as file:
         file.execute("PRAGMA user_version = 99")
-    with pytest.raises(NotesFileError, match="has version 99, this program knows up to 1"):
+    with pytest.raises(NotesFileError, match="has version 99, this program knows up to 2"):
         Notes(tmp_path).stars()

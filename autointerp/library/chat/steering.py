@@ -196,9 +196,9 @@ class Steerer:
 
 
 def _sources(runs: Sequence[Backend]) -> dict[str, tuple[Backend, SourceRecord]]:
-    """The sources with the run that tells of each: of several the first."""
+    """The sources whose model can be run, with the run that tells of each: of several the first."""
     found: dict[str, tuple[Backend, SourceRecord]] = {}
-    for run in runs:
+    for run in (run for run in runs if run.can_run):
         for source in run.sources():
             found.setdefault(source.source_id, (run, source))
     return found

@@ -55,6 +55,8 @@ class RemoteRun(Run):
         served: The run, as it is served.
     """
 
+    can_run = True
+
     def __init__(self, connection: Connection, served: shapes.ServedRun) -> None:
         self.connection = connection
         self._served = served

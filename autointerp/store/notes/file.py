@@ -37,6 +37,12 @@ _STEPS = (
         " graded TEXT NOT NULL)",
         "CREATE INDEX labels_of_a_feature ON labels (source_id, feature_index)",
     ),
+    (
+        "CREATE TABLE models (model_id TEXT PRIMARY KEY, layers INTEGER NOT NULL, name TEXT NOT NULL,"
+        " url TEXT NOT NULL, created_at TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE source_sets (model_id TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,"
+        " url TEXT NOT NULL, created_at TEXT NOT NULL, PRIMARY KEY (model_id, name)) WITHOUT ROWID",
+    ),
 )
 # SQLite's own numbers for what went wrong, without what it adds in higher bits.
 _OF_THE_FILE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}

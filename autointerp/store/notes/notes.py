@@ -32,9 +32,10 @@ from autointerp.store.notes.base import (
     text_of,
 )
 from autointerp.store.notes.lists import ListNotes
+from autointerp.store.notes.uploads import UploadNotes
 
 
-class Notes(ListNotes):
+class Notes(ListNotes, UploadNotes):
     """The notes beside one run.
 
     Whether the features, labels and sources that are named exist is for the caller to see to.
