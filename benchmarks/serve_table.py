@@ -4,9 +4,10 @@
 
 The store is that of `benchmarks.export` (`--tokens 22`): each feature with a label of six words and four scores. It is
 served as `autointerp serve` does, in a thread, and asked over HTTP, one request after another; each kind of request
-with a different page or word each time. Then the same while another process writes: a transaction of 200 scores each
-fifth of a second. `--map` gives the labels embeddings drawn like those of `benchmarks.search`, makes the map and
-fetches its points. A store in `--folder` is kept, and found again.
+with a different page or word each time. Processor time is that of the server and of who asks, in one process. Then the
+same while another process writes: a transaction of 200 scores each fifth of a second. `--map` gives the labels
+embeddings drawn like those of `benchmarks.search`, makes the map where there is none, and fetches its points. A store
+in `--folder` is kept, and found again.
 """
 
 import argparse
@@ -29,6 +30,8 @@ import uvicorn
 import autointerp
 from autointerp.errors import StoreBusyError
 from autointerp.records import Score, ScoreWithTrials
+from autointerp.search.maps.file import map_path
+from autointerp.search.maps.make import make_map
 from autointerp.serve.app import make_app
 from autointerp.serve.limits import Limits
 from autointerp.serve.server import configured, listen
@@ -62,15 +65,16 @@ def served(folder: Path) -> Iterator[str]:
 
 def timed(client: httpx.Client, what: str, path: Callable[[int], str], n: int) -> None:
     """Ask for one path after another, and print how long each took and how much came."""
-    took, size = [], 0
+    took, cpu, size = [], [], 0
     for number in range(n):
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         reply = client.get(path(number))
         took.append(1000 * (time.perf_counter() - began))
+        cpu.append(1000 * (time.process_time() - began_cpu))
         reply.raise_for_status()
         size = len(reply.content)
-    p99 = float(np.quantile(took, 0.99))
-    print(f"| {what} | {statistics.median(took):.0f} | {p99:.0f} | {size / 1000:,.0f} |", flush=True)
+    p50, p99, p50_cpu = statistics.median(took), float(np.quantile(took, 0.99)), statistics.median(cpu)
+    print(f"| {what} | {p50:.0f} | {p99:.0f} | {p50_cpu:.0f} | {size / 1000:,.0f} |", flush=True)
 
 
 def ask(address: str, n: int, when: str) -> None:
@@ -94,7 +98,7 @@ def ask(address: str, n: int, when: str) -> None:
         ),
         ("one state, sorted by state (JSON)", lambda i: f"{PAGE}.json?state=scored&sort=state&page={i + 1}"),
     )
-    print(f"\n{when}\n\n| what | p50 ms | p99 ms | kB |\n|---|---|---|---|")
+    print(f"\n{when}\n\n| what | p50 ms | p99 ms | processor p50 ms | kB |\n|---|---|---|---|---|")
     with httpx.Client(base_url=address, timeout=60) as client:
         for what, path in kinds:
             timed(client, what, path, n)
@@ -133,8 +137,6 @@ def embed(folder: Path, n: int) -> str:
 
 def make_the_map(folder: Path, n: int) -> None:
     """Make the map, and print how long it took."""
-    from autointerp.search.maps.make import make_map
-
     name = embed(folder, n)
     began, began_cpu = time.perf_counter(), time.process_time()
     made = make_map(Reader(folder), name, SOURCE, fresh=True)
@@ -159,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = chosen.folder or Path(temporary) / "made"
         if not (folder / "store.duckdb").exists():
             make_store(folder, n, _TOKENS)
-        if chosen.map:
+        if chosen.map and not map_path(folder / "store.duckdb", SOURCE).exists():
             make_the_map(folder, n)
         with served(folder) as address:
             began = time.perf_counter()

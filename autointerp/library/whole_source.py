@@ -1,5 +1,6 @@
 """What runs tell of all features of a source at once."""
 
+import time
 from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from autointerp.store.reader import Reader
 
 EVERY_ROW = TableQuery()
+_TOLD_AGAIN = 20
 
 
 class WholeSourceRun(ABC):
@@ -68,6 +70,8 @@ class WholeSourceRun(ABC):
     def source_overview(self, scorer: str | None = None, source_id: str | None = None) -> SourceOverview:
         """What `state_counts` and `density_scores` tell, kept for as long as the store is as it was.
 
+        While a run writes, what was told is told again for twenty times as long as it took to find.
+
         Args:
             scorer: Of the plot; there is none where None.
             source_id: The source; the run's only one where None.
@@ -79,9 +83,12 @@ class WholeSourceRun(ABC):
         with self.reader.session() as reader:
             state, source = reader.table_state(), reader.source(source_id).source_id
             kept = self._overviews.get((source, scorer))
-            if kept is None or kept[0] != state:
+            began = time.monotonic()
+            if kept is None or (kept[0] != state and began > kept[2]):
                 plot = None if scorer is None else reader.density_scores(scorer, source)
-                kept = state, SourceOverview(reader.state_counts(source), plot)
+                overview = SourceOverview(reader.state_counts(source), plot)
+                now = time.monotonic()
+                kept = state, overview, now + _TOLD_AGAIN * (now - began)
                 self._overviews[source, scorer] = kept
         return kept[1]
 
@@ -132,5 +139,5 @@ class WholeSourceRun(ABC):
         """The model that labels are embedded by."""
 
     @cached_property
-    def _overviews(self) -> dict[tuple[str, str | None], tuple[TableState, SourceOverview]]:
+    def _overviews(self) -> dict[tuple[str, str | None], tuple[TableState, SourceOverview, float]]:
         return {}
