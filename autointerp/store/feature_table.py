@@ -4,7 +4,8 @@
    the scorers that are asked for.
 2. Of those on the page alone the rest is read: labels, all scores with their intervals, failures.
 
-Of 131,072 features with four scores each this takes a tenth of a second (`benchmarks/serve.md`), and nothing is kept.
+Of 131,072 features with four scores each this takes a tenth to a fifth of a second of processor time
+(`benchmarks/serve_table.md`), and nothing is kept.
 """
 
 import math

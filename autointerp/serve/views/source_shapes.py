@@ -1,6 +1,7 @@
 """What the page of a source is asked, and what it says."""
 
 import math
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -113,7 +114,7 @@ class Plot(View):
     is_binned: bool
     cells: tuple[Cell, ...]
 
-    @property
+    @cached_property
     def decades(self) -> range:
         """Powers of ten between which the densities lie; one at least on either side."""
         low = min((of.density_from for of in self.cells), default=0.001)
@@ -134,7 +135,7 @@ class Plot(View):
         """Where a cell lies, across and up, from 0 to 1 each."""
         return self.across(math.sqrt(cell.density_from * cell.density_to)), (cell.score_from + cell.score_to) / 2
 
-    @property
+    @cached_property
     def largest_n(self) -> int:
         """Features of the fullest cell."""
         return max((of.n for of in self.cells), default=1)
