@@ -163,6 +163,18 @@ def test_a_source_is_filtered_sorted_and_paged_by_keyboard_and_without_scripts(b
         assert "page 2 of 14" in page.locator(".status").inner_text()
 
 
+def test_the_table_follows_as_one_types_and_the_address_with_it(browser: Browser, ugly: str) -> None:
+    with visiting(browser, ugly) as of:
+        page = of.open(f"{UGLY}?sort=score:detection&order=desc")
+        page.get_by_label("words in the label").press_sequentially("label 69")
+        page.wait_for_url("**q=label+69**")
+        page.locator(".of-features tbody tr:nth-child(17)").wait_for()
+        assert page.locator(".of-features tbody tr").count() == 17  # 69, 169, … 669, and 690 to 699
+        assert page.locator(".status").inner_text() == "17 of 700 features."
+        assert "sort=score%3Adetection" in page.url
+        assert of.faults() == []
+
+
 def test_the_page_of_a_source_reads_for_everyone(browser: Browser, ugly: str) -> None:
     for width, scheme in ((1200, "light"), (375, "dark")):
         with visiting(browser, ugly, width, "dark" if scheme == "dark" else "light") as of:

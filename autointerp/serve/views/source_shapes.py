@@ -124,7 +124,7 @@ class Plot(View):
 
     def told(self, decade: int) -> str:
         """A power of ten as a share of tokens."""
-        return f"{10.0 ** (decade + 2):g} %"
+        return f"{10.0 ** (decade + 2):.{max(0, -decade - 2)}f} %"
 
     def across(self, density: float) -> float:
         """Where a density lies between the first and the last of `decades`, from 0 to 1."""
