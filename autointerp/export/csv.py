@@ -3,6 +3,8 @@
 A text cell that a spreadsheet would run as a formula (it begins with =, +, -, @, a tab or a carriage return) gets an
 apostrophe in front, as OWASP advises ("CSV Injection"); so does one that begins with apostrophes and then one of these,
 so that whoever takes one apostrophe off has every text back (`explain.label_files` does).
+
+Where people wrote anything about the run's features, there are columns for it (`export.notes`).
 """
 
 import csv
@@ -13,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from autointerp.export.notes import NOTE_COLUMNS, flat_notes, read_notes
 from autointerp.export.options import ExportFormat, Order
 from autointerp.store.export_rows.columns import Column, flat_columns
 from autointerp.store.export_rows.expressions import moment
@@ -22,12 +25,19 @@ _FORMULA = r"^'*[=+\-@\t\r]"
 
 def write_csv(order: Order) -> int:
     """Write the lines to a new file, and return their number."""
-    options, n_rows = order.options, 0
+    options, n_rows, notes = order.options, 0, read_notes(order.reader)
     with order.path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(_columns(order.reader.scorers()))
+        writer.writerow([*_columns(order.reader.scorers()), *(NOTE_COLUMNS if notes else ())])
         for table in order.reader.export_rows(_columns, options.where, baselines=options.baselines):
-            writer.writerows(zip(*map(_cells, table.columns), strict=True))
+            cells = [_cells(column) for column in table.columns]
+            if notes:
+                keys = [table[name].to_pylist() for name in ("source_id", "feature_index", "explanation_id")]
+                told = [
+                    flat_notes(notes.get((source, index)), label) for source, index, label in zip(*keys, strict=True)
+                ]
+                cells += [[no_formula(cell) for cell in column] for column in zip(*told, strict=True)]
+            writer.writerows(zip(*cells, strict=True))
             n_rows += table.num_rows
     return n_rows
 

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.errors import ExportError
+from autointerp.export.notes import read_notes
 from autointerp.export.options import ExportFormat, Order
 from autointerp.records import FeatureFilter, SourceRecord
+from autointerp.records.notes import OWN, FeatureNotes, OwnLabel
 from autointerp.store.export_rows.columns import FEATURE_INDEX, SOURCE_ID, Column
-from autointerp.store.export_rows.neuronpedia import ACTIVATIONS, FEATURE, OWNER, explanation_column
+from autointerp.store.export_rows.neuronpedia import ACTIVATIONS, FEATURE, OWNER, SCORE, explanation_column
 from autointerp.store.reader import Reader
 from autointerp.store.results import RunRecord
 
@@ -44,6 +46,29 @@ def write_neuronpedia(order: Order) -> int:
         begun[source_id] += 1
         n_labels += len(explanations)
     return n_labels
+
+
+def _own(notes: Mapping[tuple[str, int], FeatureNotes], source_id: str, index: int) -> tuple[OwnLabel, ...]:
+    of = notes.get((source_id, index))
+    return () if of is None else of.labels
+
+
+def _own_line(own: OwnLabel) -> str:
+    """A label that somebody wrote, as a line among the explanations."""
+    model, _, layer = own.source_id.partition("@")
+    line = {
+        "id": own.explanation_id,
+        "modelId": model,
+        "layer": layer,
+        "index": str(own.feature_index),
+        "authorId": OWNER,
+        "description": own.label,
+        "embedding": None,
+        "typeName": OWN,
+        "explanationModelName": own.author or OWN,
+        "autointerpScores": [{name: getattr(of, name) for name in ("scorer", *SCORE)} for of in own.scores],
+    }
+    return json.dumps(line, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +125,15 @@ def _folder(source_id: str) -> Path:
 
 def _batches(order: Order) -> Iterator[tuple[str, list[str], list[str], list[str]]]:
     """Lines of features, explanations and activations, of at most so many features of one source as a file has."""
+    notes = read_notes(order.reader)
     tables = order.reader.export_rows(_columns, order.options.where, n_features=_FEATURES_AT_ONCE)
     for table in tables:
         rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
         seen: dict[int, tuple[str, list[str], list[str]]] = {}
-        for _, index, feature, explanation, activations in rows:
-            _, explanations, _ = seen.setdefault(index, (feature, [], activations or []))
+        for source_id, index, feature, explanation, activations in rows:
+            if index not in seen:
+                seen[index] = (feature, [_own_line(of) for of in _own(notes, source_id, index)], activations or [])
+            _, explanations, _ = seen[index]
             if explanation is not None:
                 explanations.append(explanation)
         found = list(seen.values())

@@ -23,7 +23,8 @@ _LOGITS = {
     for short, end in (("pos", "top"), ("neg", "bottom"))
     for kind, field in (("str", "token"), ("values", "logit"))
 }
-_SCORE = ("judge", "metric", "value", "ci_low", "ci_high", "n_trials", "n_unanswered")
+SCORE = ("judge", "metric", "value", "ci_low", "ci_high", "n_trials", "n_unanswered")
+"""What stands of a score beside its scorer."""
 
 FEATURE = Column(
     pa.string(),
@@ -100,7 +101,7 @@ def explanation_column(scorers: Sequence[str]) -> Column:
     """One explanation, NULL where the feature has none; its scores stand in a field of our own, `autointerpScores`."""
     scores = ", ".join(
         f"if({score_column(scorers, scorer, 'value')} IS NULL, NULL, "
-        + struct({"scorer": sql_text(scorer)} | {name: score_column(scorers, scorer, name) for name in _SCORE})
+        + struct({"scorer": sql_text(scorer)} | {name: score_column(scorers, scorer, name) for name in SCORE})
         + ")"
         for scorer in scorers
     )
