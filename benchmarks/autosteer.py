@@ -5,6 +5,8 @@
     python -m benchmarks.autosteer nonsense RUN          # how many of 20 nonsense specifications are declined?
     python -m benchmarks.autosteer honest RUN            # a dozen that make sense, with their receipts
     python -m benchmarks.autosteer output RUN            # by what they do against as labelled, at the same dose
+    python -m benchmarks.autosteer scores RUN            # output scores of all features, by which the least is chosen
+    python -m benchmarks.autosteer pushes RUN            # features by what they do to words, and by the logit lens
     python -m benchmarks.autosteer limits MODEL          # plain answers and prompted ones, by which limits are chosen
 
 `--prompts`, `--tokens` and `--candidates` are AutoSteer's; `--only` takes specifications of one's own, `--out` every
@@ -29,10 +31,12 @@ from autointerp.embedder import Embedder
 from autointerp.library.steer.answers import Arm, Asker, Sampling
 from autointerp.library.steer.auto import Steering, auto_steer
 from autointerp.library.steer.bench import Bench
+from autointerp.library.steer.candidates import by_output
 from autointerp.library.steer.controls import source_edits
 from autointerp.library.steer.finding import find
 from autointerp.library.steer.material import shipped_instructions
 from autointerp.library.steer.measures import Concept
+from autointerp.library.steer.output_score import output_scores
 from autointerp.library.steer.prompts import Prompts, with_request
 from autointerp.library.steer.receipt import Receipt
 from autointerp.library.steer.settings import Settings
@@ -230,6 +234,35 @@ def output(client: Client, settings: Settings, specifications: Sequence[str], ou
     )
 
 
+def scores(client: Client, settings: Settings) -> None:
+    """The output scores of all features that fire, each turned up to about a dose of 1."""
+    record = client.sources()[0]
+    bench = Bench(client.features, client.run, record.source_id, HONEST[0], None, settings)
+    firing = [of.feature_index for of in client.run.reader.features(source_id=record.source_id) if of.n_active]
+    values = {index: value for index in firing if (value := bench.pushing.typical(index))}
+    found = output_scores(bench.lens, bench.head, values)
+    both = np.array([(of.score, of.gain) for of in found.values()])
+    print(f"{len(both)} features; above   by score   by what it gains")
+    for least in (0.001, 0.003, 0.01, 0.03, 0.1):
+        of_score, of_gain = (both >= least).mean(axis=0)
+        print(f"{least:6g}   {of_score:.1%}   {of_gain:.1%}")
+
+
+def pushes(client: Client, settings: Settings, specifications: Sequence[str]) -> None:
+    """Features that make the words of specifications likelier, and those that the logit lens finds for them."""
+    source_id = client.sources()[0].source_id
+    rows = []
+    for specification in specifications:
+        bench = Bench(client.features, client.run, source_id, specification, None, settings)
+        strongest = list(bench.pushing.strongest(3, 0.0))[:3]
+        of_lens = list(by_output(bench.lens, bench.concept.facets, 3))[:3]
+        gains = bench.pushing.gains({index: bench.pushing.typical(index) for index in {*strongest, *of_lens}})
+        told = [", ".join(f"{i} ({np.exp(gains[i].max()):.1f})" for i in of) or "-" for of in (strongest, of_lens)]
+        rows.append([specification, *told])
+        print("\t".join(rows[-1]), flush=True)
+    print("\n".join(table(["specification", "by what they do (times as likely)", "by the lens"], rows, left=(0, 1, 2))))
+
+
 def limits(model: str, n_prompts: int, n_tokens: int) -> None:
     """What plain answers and prompted ones of a model are like: its loss, repetition and concept scores."""
     subject = load_subject(SubjectConfig(model=model, name="m", device="cpu"))
@@ -258,7 +291,9 @@ def limits(model: str, n_prompts: int, n_tokens: int) -> None:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["plant", "words", "nonsense", "honest", "output", "limits"])
+    parser.add_argument(
+        "what", choices=["plant", "words", "nonsense", "honest", "output", "scores", "pushes", "limits"]
+    )
     parser.add_argument("run", help="a run folder; of `plant` where it is made, of `limits` a model")
     parser.add_argument("--prompts", type=int, default=40)
     parser.add_argument("--tokens", type=int, default=32)
@@ -277,6 +312,10 @@ def main() -> None:
     settings = replace(settings, sampling=replace(settings.sampling, max_tokens=given.tokens))
     if given.what == "output":
         output(client, settings, given.only or [*HONEST, *(f"talk about {topic}" for topic in MORE)], given.out)
+    elif given.what == "scores":
+        scores(client, settings)
+    elif given.what == "pushes":
+        pushes(client, settings, given.only or [*HONEST, *(f"talk about {topic}" for topic in MORE)])
     elif given.what == "words":
         words(client, settings, given.out)
     else:

@@ -70,7 +70,7 @@ class Pushing:
             return {}
         pushes = self.products()
         tried = sorted({int(i) for row in pushes for i in np.argsort(-row, kind="stable")[:_N_TRIED]})
-        gains = self.gains({index: self._typical(index) for index in tried})
+        gains = self.gains({index: self.typical(index) for index in tried})
         found: dict[int, tuple[str, ...]] = {}
         for place, facet in enumerate(self.tokens):
             order = sorted(tried, key=lambda index: -gains[index][place])
@@ -167,6 +167,7 @@ class Pushing:
             scale = torch.as_tensor(divisor(source.coder, read[at])).flatten().float()
             return float(write[at].float().norm(dim=-1).median() / scale.median())
 
-    def _typical(self, index: int) -> float:
+    def typical(self, index: int) -> float:
+        """About what a dose of 1 of a feature is, in the coder's own units; 0 of one without a direction."""
         length = float(direction(self.lens.live.source(self.lens.source_id).coder, index).norm())
         return _TYPICAL * self._stream / length if length > 0 else 0.0
