@@ -13,7 +13,7 @@ from autointerp.library.steer.receipt import Dropped, Tried
 from autointerp.library.steer.settings import Try
 
 # Tries of which it is asked how many questions they lose, best first.
-_N_QUESTIONED = 4
+_N_QUESTIONED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +130,16 @@ def _gain(answers: Answers, plain: Answers) -> float:
 
 
 def _with_questions(bench: Bench, tries: list[Try]) -> Try:
-    """The best of the tries that loses no more questions than it may; of the first few, else, which loses fewest."""
+    """The best of the tries that loses no question; of the first few, else, which loses fewest.
+
+    So few questions tell a loss of some points from none by chance alone; what may be lost is for the report.
+    """
     places = bench.questions.order[: bench.settings.n_questions].tolist()
     lost: list[tuple[float, Try]] = []
     for of in tries[:_N_QUESTIONED]:
         right = bench.questions.right(places, source_edits(bench.source_id, of.values))
         kept = questions_kept(bench.questions.plain(places), right, bench.questions.chance(places))
-        if not kept.can_tell or -kept.change.value <= bench.settings.limits.questions:
+        if not kept.can_tell or kept.change.value >= 0:
             return of
         lost.append((-kept.change.value, of))
     return min(lost, key=lambda pair: pair[0])[1]
