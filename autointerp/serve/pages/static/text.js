@@ -1,3 +1,6 @@
+// The buttons of the list are of the same name as the field.
+const chosen = () => document.querySelector('#read input[name="token"]');
+
 // A click on a token of the text chooses it, and another one lets it go.
 const choose = (event) => {
   const token = event.target.closest(".passage > span");
@@ -5,13 +8,13 @@ const choose = (event) => {
   if (!token || !form || getSelection()?.toString()) return;
   const passage = token.parentElement;
   const place = Number(passage.dataset.first) + [...passage.children].indexOf(token);
-  form.elements.namedItem("token").value = token.classList.contains("here") ? "" : String(place);
+  chosen().value = token.classList.contains("here") ? "" : String(place);
   form.requestSubmit();
 };
 document.addEventListener("click", choose);
 
 // Another text has other tokens.
 document.getElementById("read")?.addEventListener("input", (event) => {
-  if (event.target.matches("textarea")) document.getElementById("read").elements.namedItem("token").value = "";
+  if (event.target.matches("textarea")) chosen().value = "";
   if (event.target.matches("select")) event.target.form.requestSubmit();
 });
