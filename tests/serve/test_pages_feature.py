@@ -137,7 +137,11 @@ def test_where_there_is_a_key_a_text_needs_it_and_reading_does_not(serving: Serv
         told(httpx.get(f"{at}{AT}/1.json?text=a ship", timeout=60), 401)
         refused = httpx.get(f"{at}{AT}/1?text=a ship", headers=BROWSER, timeout=60)
         assert refused.status_code == 401
-        assert f'href="/key?back={AT}/1%3Ftext%3Da' in refused.text
+        assert 'href="/key?back=%2Fplanted%2F0-res-12%2F1%3Ftext%3Da' in refused.text
+        sent = {**BROWSER, "Referer": f"{at}{AT}/1"}
+        refused = httpx.post(f"{at}{AT}/1/notes", data={"do": "star"}, headers=sent, timeout=60)
+        assert refused.status_code == 401
+        assert 'href="/key?back=%2Fplanted%2F0-res-12%2F1"' in refused.text
         allowed = httpx.get(f"{at}{AT}/1.json?text=a ship", headers={"Authorization": "Bearer right key"}, timeout=60)
         assert allowed.json()["tested"]["tokens"]
 

@@ -1,7 +1,9 @@
 """Errors where a page was asked for: a page with the same line that programs are told."""
 
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
+from starlette.datastructures import URL
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,7 +35,7 @@ class ErrorView:
         status: Of HTTP.
         title: In a few words.
         line: What is wrong, and what to do.
-        key_form: Where the server's key can be given; None where it is not what is missing.
+        key_form: Where the server's key can be given, and where that leads; None where it is not what is missing.
     """
 
     status: int
@@ -50,13 +52,25 @@ def teller(frame: Frame) -> Told:
             return refused(error)
         status = error.status_code
         title = _TITLES.get(status, "The server can't answer this" if status >= 500 else "That can't be answered")
-        view = ErrorView(status, title, error_line(error), KEY_PATH if status == 401 else None)
+        key_form = f"{KEY_PATH}?{urlencode({'back': _back(request)})}" if status == 401 else None
+        view = ErrorView(status, title, error_line(error), key_form)
         reply = frame.reply("error.html", request, view, status)
         reply.headers.update(error.headers or {})
         reply.headers["Cache-Control"] = "no-store"
         return reply
 
     return told
+
+
+def _back(request: Request) -> str:
+    """The page that was asked for, or whose form was sent."""
+    url = request.url
+    if request.method not in ("GET", "HEAD"):
+        referer = URL(request.headers.get("referer", ""))
+        if referer.netloc != url.netloc:
+            return "/"
+        url = referer
+    return f"{url.path}?{url.query}" if url.query else url.path
 
 
 def wants_page(request: Request) -> bool:
