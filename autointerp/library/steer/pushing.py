@@ -29,7 +29,7 @@ from autointerp.subject.forward import read_hooks
 from autointerp.subject.limits import readable_tokens
 
 OPENINGS = (OPENING, "Today I want to talk about", "Here is something about", "I like")
-# Of the stream's length: what a dose of SmolLM2's features is (`benchmarks/steer.md`); the median over them.
+# Of the stream's length: what a dose of SmolLM2's features is at most (`benchmarks/steer.md`).
 _TYPICAL = 0.27
 # Features that are tried for each word.
 _N_TRIED = 32
