@@ -30,6 +30,7 @@ from autointerp.serve.knows import Knows
 from autointerp.serve.shapes import Shape, Text
 
 _MOST = 1_024
+_MOST_SCOPES = 64  # each has its conditions looked at at every token
 _DEEPEST = 32
 
 
@@ -133,10 +134,20 @@ def variant_of(knows: Knows, source: str, controller: Controller | None) -> Vari
     """
     if controller is None or not (controller.interventions or controller.scopes):
         return source
+    if sum(1 for _ in _scopes(controller)) > _MOST_SCOPES:
+        raise VariantError(f"there are more than {_MOST_SCOPES} scopes", "join their conditions by OR")
     variant = _filled(knows, source, controller, _DEEPEST)
     of = controller.edit_scope
     variant.scope = EditScope(of.kind, of.position, of.role)
     return variant
+
+
+def _scopes(controller: Controller | ScopedController) -> Iterator[ControllerScope]:
+    """Those of a controller, and those in them."""
+    left = list(controller.scopes)
+    while left:
+        yield (scope := left.pop())
+        left += scope.controller.scopes
 
 
 def _filled(knows: Knows, source: str, controller: Controller | ScopedController, room: int) -> Variant:

@@ -236,6 +236,12 @@ def nudge(index: int = 7, **changes: Any) -> dict[str, Any]:
     return {"mode": "nudge", "features": {"features": [feature(index)]}, "value": 1.0, "unit": "max", **changes}
 
 
+def scope(n_deep: int = 1) -> dict[str, Any]:
+    held = {"left_hand": {"features": [feature(1)]}, "right_hand": 0.1, "operator": ">"}
+    inner = [scope(n_deep - 1)] if n_deep > 1 else []
+    return {"conditionals": {"conditionals": [held]}, "controller": {"interventions": [], "scopes": inner}}
+
+
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
@@ -282,6 +288,8 @@ def nudge(index: int = 7, **changes: Any) -> dict[str, Any]:
         ({"controller": {"interventions": [nudge(3)]}}, 400, "fires nowhere in the corpus"),
         ({"controller": {"interventions": [nudge()], "edit_scope": {"kind": "role"}}}, 400, "role"),
         ({"controller": {"scopes": [{}]}}, 400, "conditionals: Field required"),
+        ({"controller": {"scopes": [scope()] * 65}}, 400, "there are more than 64 scopes"),
+        ({"controller": {"scopes": [scope(33)]}}, 400, "scopes are nested more than 32 deep"),
         ({"controller": {"intervention": [nudge()]}}, 400, "controller.intervention: Extra inputs"),
         ({"controller": {"interventions": [nudge(units="max")]}}, 400, "interventions.0.units: Extra inputs"),
         ({"controller": {"interventions": [nudge()], "min_nudge_entropy": 0.5}}, 400, "min_nudge_entropy: "),
