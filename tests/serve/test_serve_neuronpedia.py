@@ -181,6 +181,23 @@ def test_a_feature_that_is_not_there_is_told(at: str, path: str) -> None:
     assert "no " in told(ask(at, f"/api/{path}"), 404)
 
 
+def test_the_model_answers_plain_and_steered(at: str) -> None:
+    largest = ask(at, f"/api/feature/{MODEL}/{LAYER}/7").json()["maxActApprox"]
+    piano = RIVER | {"index": "7", "strength": largest}
+    body = {"modelId": MODEL, "features": [piano], "temperature": 0, "n_tokens": 3, "seed": 1}
+    body |= {"freq_penalty": 2, "strength_multiplier": 4}
+    found = post(at, "steer", body | {"prompt": "the river"})
+    assert found["STEERED"] == " piano piano piano" != found["DEFAULT"]
+    assert "freq_penalty" in found["notes"][0]
+    talk = [{"role": "user", "content": "the river"}]
+    chat = post(at, "steer-chat/", body | {"defaultChatMessages": talk, "steeredChatMessages": talk})
+    assert (chat["STEERED"]["raw"], chat["DEFAULT"]["raw"]) == (found["STEERED"], found["DEFAULT"])
+    assert chat["STEERED"]["chatTemplate"] == [*talk, {"role": "assistant", "content": found["STEERED"]}]
+    assert "features" in told(ask(at, "/api/steer", body | {"prompt": "a", "features": []}), 422)
+    absurd = piano | {"strength": 1e300}
+    assert told(ask(at, "/api/steer", body | {"prompt": "a", "features": [absurd]}), 400)
+
+
 def test_an_uploaded_feature_is_found_read_listed_and_replaced_like_any_other(at: str, run: Path) -> None:
     assert post(at, "model/new", {"id": "m", "layers": 2, "displayName": None, "url": None})["displayName"] == "m"
     made = post(at, "source-set/new", {"name": "my-res", "modelId": "m", "description": None, "url": "https://a.b"})
