@@ -104,7 +104,7 @@ def conversation(messages: Iterable[Message]) -> list[dict[str, Any]]:
         raise ServeError("tools are not offered here: the model was not taught to call any", "say it in words")
     if any(message.audio for message in given):
         raise ServeError("the model hears and says nothing aloud", "give what was said as a text")
-    if wrong := next((message.role for message in given if message.role not in _ROLES), None):
+    if (wrong := next((message.role for message in given if message.role not in _ROLES), None)) is not None:
         raise ServeError(f"there is no role {shown(wrong)} in a chat", f"roles are {', '.join(_ROLES)}")
     return [{**message, "role": _ROLES[message["role"]]} for message in plain(given)]
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from autointerp.serve import ember, openai
+from autointerp.serve.described import DescribedApp
 from autointerp.serve.errors import add_handlers
 from autointerp.serve.guard import Guard
 from autointerp.serve.library import routes as library
@@ -45,7 +46,7 @@ def make_app(serving: Serving, access: Access | None = None) -> FastAPI:
         yield
         serving.close()
 
-    app = FastAPI(
+    app = DescribedApp(
         title="autointerp",
         version=version("autointerp"),
         lifespan=lifespan,

@@ -197,7 +197,7 @@ class Strongest(Asked):
 
     features: Indices
     source: Text
-    n: Whole
+    n: Annotated[int, Field(ge=1, lt=2**31)]
 
 
 WireText = Text | Annotated[list[Any], Field(max_length=MOST_MESSAGES)]
