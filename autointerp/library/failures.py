@@ -20,6 +20,7 @@ class RunFailures:
         run: The run.
 
     Example:
+        >>> from autointerp.library.failures import RunFailures
         >>> RunFailures(client.run).kinds()[0].error_type
         'TooFewContexts'
     """

@@ -20,6 +20,7 @@ def compare_labels(run: Run, first: Explanation, second: Explanation) -> dict[st
         By scorer: the difference with its 95 % interval, from pairs of the same trials where these are the same.
 
     Example:
+        >>> from autointerp.library.label_difference import compare_labels
         >>> true, shuffled = (of.explanation for of in client.run.feature(1).labels[:2])
         >>> compare_labels(client.run, true, shuffled)["detection"].difference.value < 0
         True
