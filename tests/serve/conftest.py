@@ -22,7 +22,7 @@ def serving(planted_runs: Path) -> Serving:
     aliases = {"smollm2-135m-instruct": "planted@0-res-12"}
     serving = Serving(
         autointerp.open(planted_runs / "runs/demo"),
-        Limits(n_steering_prompts=12, steering_tokens=6, false_alarms=0.15),
+        Limits(n_steering_prompts=24, steering_tokens=6, false_alarms=0.15),
         aliases,
     )
     assert list(serving.warm()) == []
