@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from autointerp.errors import UnknownNoteError
-from autointerp.identity import feature_id
+from autointerp.identity import feature_id, parse_feature_id
 from autointerp.library.backend import Backend
 from autointerp.library.conditions import FeatureName
 from autointerp.library.feature import FeatureGroup
@@ -118,8 +118,7 @@ class FeatureList:
 
     def remove(self, features: AnyFeature | SomeFeatures, source: str | None = None) -> None:
         """Take features out, if they are in it; arguments and errors are those of `add`."""
-        named = self._names.all(features, source)
-        self._facts = self._home.remove_from_list(self.id, [(of, index) for _, of, index in named])
+        self._facts = self._home.remove_from_list(self.id, self._listed_names(features, source))
 
     def order(self, features: SomeFeatures, source: str | None = None) -> None:
         """Put its features into another order.
@@ -131,8 +130,39 @@ class FeatureList:
         Raises:
             NoteError: If they are others.
         """
-        named = self._names.all(features, source)
-        self._facts = self._home.order_list(self.id, [(of, index) for _, of, index in named])
+        self._facts = self._home.order_list(self.id, self._listed_names(features, source))
+
+    def move(self, feature: AnyFeature, by: int, source: str | None = None) -> None:
+        """Move one feature up or down.
+
+        Args:
+            feature: Which.
+            by: Places towards the end; negative towards the beginning. It stops at either.
+            source: Its source, where nothing names it; the only one where None.
+
+        Raises:
+            UnknownNoteError: If it isn't in the list.
+            NoteError: If the list is changed by others meanwhile.
+        """
+        (name,) = self._listed_names(feature, source)
+        order = [(of.source_id, of.feature_index) for of in self.items]
+        if name not in order:
+            raise UnknownNoteError(f"the list has no feature {shown(feature_id(*name))}", "look at its items")
+        place = order.index(name)
+        order.insert(min(max(place + by, 0), len(order) - 1), order.pop(place))
+        self._facts = self._home.order_list(self.id, order)
+
+    def _listed_names(self, features: AnyFeature | SomeFeatures, source: str | None) -> list[FeatureName]:
+        """Sources and indices; of what is named whole also where its source is not open here."""
+        some = [features] if isinstance(features, str) or not isinstance(features, Iterable) else list(features)
+        whole = [parse_feature_id(of.strip()) if isinstance(of, str) and source is None else None for of in some]
+        listed = {(of.source_id, of.feature_index) for of in self.items}
+        return [
+            (known[0], known[1])
+            if known is not None and known[0] is not None and known in listed
+            else self._names.one(of, source)[1:]
+            for of, known in zip(some, whole, strict=True)
+        ]
 
     def change(self, name: str | None = None, description: str | None = None, test_text: str | None = None) -> None:
         """Change what is said of it; what is None stays.

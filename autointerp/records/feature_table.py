@@ -46,6 +46,11 @@ class TableQuery:
 
     Raises:
         FilterError: If one of these makes no sense.
+
+    Example:
+        >>> from autointerp import TableQuery
+        >>> TableQuery(words="river", sort="density", descending=True, n=20).n
+        20
     """
 
     where: FeatureFilter = EVERY_FEATURE

@@ -32,6 +32,8 @@ _NO_KEY = HTTPException(
 )
 _OTHER_SITE = HTTPException(403, "pages of other sites may not ask here: ask from a program, or from its own pages")
 
+_BY_THE_WAY = HTTPException(403, "pages of other sites may lead here, and have nothing read by the way")
+
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches a host."""
@@ -139,6 +141,17 @@ def need_key(request: Request) -> None:
     """
     if not has_key(request):
         raise _NO_KEY
+
+
+def need_own_page(request: Request) -> None:
+    """Refuse to run the model for what a page of another site loads by the way; a link from there is followed.
+
+    Raises:
+        HTTPException: 403, if it is that.
+    """
+    headers = request.headers
+    if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+        raise _BY_THE_WAY
 
 
 def key_cookie(key: str) -> str:

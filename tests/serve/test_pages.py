@@ -13,7 +13,7 @@ from tests.serve.asking import EMBER, told
 from tests.serve.serving import answering
 
 RIVER = "/planted/0-res-12/1"
-PAGES = ("/", RIVER, "/planted/0-res-12", "/planted/0-res-12/map")
+PAGES = ("/", RIVER, "/planted/0-res-12", "/planted/0-res-12/map", "/lists")
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 

@@ -1,6 +1,6 @@
 """Which pages there are. Their order decides where the paths of two fit: those of features and sources come last."""
 
-from autointerp.serve.pages import around, feature, finding, key, maps, sources
+from autointerp.serve.pages import around, feature, finding, key, lists, maps, sources
 from autointerp.serve.pages.frame import Pages, add_page
 from autointerp.serve.serving import Serving
 from autointerp.serve.views.home import home
@@ -17,6 +17,7 @@ def make_pages(serving: Serving, server_key: str | None = None) -> Pages:
     key.add(pages, server_key)
     add_page(pages, "/", "home.html", home)
     finding.add(pages)
+    lists.add(pages)
     around.add(pages)
     maps.add(pages)
     feature.add(pages)

@@ -1,4 +1,4 @@
-"""Forms of a feature's page: a star, votes on its labels, comments, a label of one's own.
+"""Forms of a feature's page: a star, votes on its labels, comments, lists, a label of one's own.
 
 Each is sent to the feature's own address behind `/notes`, and leads back to the page; the guard sees to the key and to
 where a form comes from.
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from autointerp.identity import feature_id
+from autointerp.library.client import Client
 from autointerp.library.feature import Feature
 from autointerp.serve.knows import Knows
 from autointerp.serve.pages.frame import Pages, form_of, see_other
@@ -32,7 +33,10 @@ def add(pages: Pages) -> None:
                 request, partial(_write_label, name=name, label=sent.get("text", ""), author=sent.get("author", ""))
             )
             return see_other(feature_url(of, index))
-        await serving.store.answer(request, lambda: _write(serving.client.features.get(name), said, sent))
+        if said == "list":
+            await serving.store.answer(request, lambda: _put_in_list(serving.client, name, sent))
+        else:
+            await serving.store.answer(request, lambda: _write(serving.client.features.get(name), said, sent))
         return see_other(f"{feature_url(of, index)}#notes-{index}")
 
     pages.routes.add_api_route("/{model}/{source}/{index}/notes", write_note, methods=["POST"], include_in_schema=False)
@@ -40,6 +44,13 @@ def add(pages: Pages) -> None:
 
 def _write_label(knows: Knows, name: str, label: str, author: str) -> None:
     knows.client.features.get(name).write_label(label, author)
+
+
+def _put_in_list(client: Client, name: str, sent: dict[str, str]) -> None:
+    """Into the new list that the form names, else into the one that it chose."""
+    feature = client.features.get(name)
+    new, chosen = sent.get("name", "").strip(), sent.get("list", "")
+    (client.lists.get(chosen) if chosen and not new else client.lists.new(new)).add(feature, sent.get("note", ""))
 
 
 def _write(feature: Feature, said: str, sent: dict[str, str]) -> None:

@@ -8,11 +8,10 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import Query
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from autointerp.serve.guard import need_key
+from autointerp.serve.guard import need_key, need_own_page
 from autointerp.serve.pages.forms import fields_of, read_as
 from autointerp.serve.pages.frame import Pages, add_page, see_other
 from autointerp.serve.serving import Serving
@@ -20,7 +19,6 @@ from autointerp.serve.views.text import TextAsked, TextView, text_view
 
 _LONGEST_LINK = 2_000
 _SEVERAL = ("role", "content")
-_ELSEWHERE = HTTPException(403, "pages of other sites may lead here, and have nothing read by the way")
 
 
 def add(pages: Pages) -> None:
@@ -31,11 +29,7 @@ def add(pages: Pages) -> None:
         if not asked.is_any:
             return text_view(asked, serving)
         need_key(request)
-        if (
-            request.headers.get("sec-fetch-site") == "cross-site"
-            and request.headers.get("sec-fetch-mode") != "navigate"
-        ):
-            raise _ELSEWHERE
+        need_own_page(request)
         return await serving.ask(request, partial(text_view, asked))
 
     async def sent(request: Request) -> Response:

@@ -1,6 +1,7 @@
 """A feature: all that its run tells of it."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,7 @@ from fastapi import Query
 from starlette.requests import Request
 
 from autointerp.library.feature_page import ContextChoice, FeaturePage, read_page
+from autointerp.library.lists import FeatureList
 from autointerp.library.run import Run
 from autointerp.records import InputToken, NextToken, TokenLogit, input_tokens, next_tokens
 from autointerp.records.tokens import in_order
@@ -111,14 +113,22 @@ async def feature(
 ) -> FeatureView:
     """A feature with its labels, scores, tokens, contexts and what is near it."""
     of = named_source(serving, model, source)
-    view = await serving.store.answer(request, lambda: feature_view(run_of(serving, of), of, index, bands))
+    view = await serving.store.answer(
+        request, lambda: feature_view(run_of(serving, of), of, index, bands, serving.client.lists)
+    )
     asked = text or defaulttesttext
     if asked is None or not asked.strip():
         return view
     return replace(view, tested=await test_text(serving, request, of, index, asked))
 
 
-def feature_view(run: Run, source: str, index: int, bands: Literal["count", "value"] = "count") -> FeatureView:
+def feature_view(
+    run: Run,
+    source: str,
+    index: int,
+    bands: Literal["count", "value"] = "count",
+    every_list: Iterable[FeatureList] = (),
+) -> FeatureView:
     """What a run tells of a feature.
 
     Args:
@@ -126,6 +136,7 @@ def feature_view(run: Run, source: str, index: int, bands: Literal["count", "val
         source: `model@source`.
         index: The feature.
         bands: How contexts are put into bands.
+        every_list: Lists that it could be put into.
 
     Raises:
         UnknownFeatureError: If there is no such feature.
@@ -163,7 +174,7 @@ def feature_view(run: Run, source: str, index: int, bands: Literal["count", "val
         silent=silent_groups(page.contexts, _SHOWN_SILENT),
         no_contexts=_why_no_contexts(page),
         near=around,
-        notes=shown_notes(run.notes.of_feature((source, index))),
+        notes=shown_notes(run.notes.of_feature((source, index)), every_list),
         failures=tuple(f"{f.stage}: {f.error_type}: {f.message}" for f in page.failures),
     )
 
