@@ -14,13 +14,14 @@ from pydantic import create_model
 from autointerp.library.chat.expected import NextLogits
 from autointerp.library.chat.replies import ChatCompletionChunk
 from autointerp.library.feature_view import FeatureView
-from autointerp.library.remote import shapes
+from autointerp.library.remote import note_shapes, shapes
 from autointerp.library.remote.shapes import Answer, Asked
 from autointerp.library.trials import LabelTrials
 from autointerp.records import Context, SearchHit
 from autointerp.records.attribution import TokenAttribution
 from autointerp.records.dose import Dose
 from autointerp.records.live import ActivationHistograms, TextFirings
+from autointerp.records.notes import Comment, FeatureNotes, ListedFeature, ListFacts, OwnLabel, Star
 from autointerp.records.on_texts import OnTexts
 from autointerp.store.results import ScorerSummary, StageStatus
 
@@ -109,6 +110,42 @@ CHAT = Call[shapes.Completed, ChatCompletionChunk](
 )
 AUTO_STEER = Call[shapes.Steered, shapes.WireSteering](
     "auto-steer", shapes.Steered, shapes.WireSteering, "Features that steer to what is said in words", of_run=False
+)
+
+NOTES = Call[note_shapes.OfFeatures, list[tuple[str, int, FeatureNotes]]](
+    "notes", note_shapes.OfFeatures, list[tuple[str, int, FeatureNotes]], "What people have written about features"
+)
+STAR = Call[note_shapes.Starring, None]("star", note_shapes.Starring, None, "Give a feature a star, or take it away")
+STARS = Call[Asked, list[Star]]("stars", Asked, list[Star], "The stars, newest first")
+VOTE = Call[note_shapes.Voting, None]("vote", note_shapes.Voting, None, "Vote on a label")
+COMMENT = Call[note_shapes.Commenting, Comment]("comment", note_shapes.Commenting, Comment, "Comment on a feature")
+DELETE_COMMENT = Call[note_shapes.Noted, None]("delete-comment", note_shapes.Noted, None, "Take a comment away")
+WRITE_LABEL = Call[note_shapes.Labelling, OwnLabel](
+    "write-label", note_shapes.Labelling, OwnLabel, "Write a label of one's own, which is scored at once"
+)
+LABELS = Call[Asked, list[OwnLabel]]("labels", Asked, list[OwnLabel], "Labels that people wrote, oldest first")
+FEATURE_OF_LABEL = Call[note_shapes.Noted, tuple[str, int] | None](
+    "feature-of-label", note_shapes.Noted, tuple[str, int] | None, "The feature that a label is of"
+)
+DELETE_LABEL = Call[note_shapes.Noted, None]("delete-label", note_shapes.Noted, None, "Take one's own label away")
+LISTS = Call[Asked, list[ListFacts]]("lists", Asked, list[ListFacts], "All lists of features")
+LIST_FACTS = Call[note_shapes.Noted, ListFacts]("list-facts", note_shapes.Noted, ListFacts, "What is said of a list")
+LISTED = Call[note_shapes.Noted, list[ListedFeature]](
+    "listed", note_shapes.Noted, list[ListedFeature], "The features of a list, in its order"
+)
+NEW_LIST = Call[note_shapes.NewList, ListFacts]("new-list", note_shapes.NewList, ListFacts, "Begin a list")
+CHANGE_LIST = Call[note_shapes.ChangedList, ListFacts](
+    "change-list", note_shapes.ChangedList, ListFacts, "Change what is said of a list"
+)
+DELETE_LIST = Call[note_shapes.Noted, None]("delete-list", note_shapes.Noted, None, "Take a list away")
+ADD_TO_LIST = Call[note_shapes.AddedToList, ListFacts](
+    "add-to-list", note_shapes.AddedToList, ListFacts, "Put features at the end of a list"
+)
+REMOVE_FROM_LIST = Call[note_shapes.OfList, ListFacts](
+    "remove-from-list", note_shapes.OfList, ListFacts, "Take features out of a list"
+)
+ORDER_LIST = Call[note_shapes.OfList, ListFacts](
+    "order-list", note_shapes.OfList, ListFacts, "Put a list into another order"
 )
 
 

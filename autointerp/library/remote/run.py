@@ -4,10 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import cached_property
 from operator import index
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from autointerp.errors import AutointerpError, FilterError, SearchError, SubjectError, VariantError
+from autointerp.errors import AutointerpError, FilterError, NoteError, SearchError, SubjectError, VariantError
 from autointerp.identity import FeatureKey
 from autointerp.library.feature_edits import FeatureEdits
 from autointerp.library.feature_view import FeatureView
@@ -15,13 +16,16 @@ from autointerp.library.remote import calls, shapes
 from autointerp.library.remote.asking import asked_as
 from autointerp.library.remote.calls import Call
 from autointerp.library.remote.connection import Connection
+from autointerp.library.remote.notes import RemoteNotes
 from autointerp.library.run import Run
 from autointerp.library.trials import EVERY_TRIAL, LabelTrials, TrialChoice
 from autointerp.records import EVERY_FEATURE, Context, ContextKind, FeatureFilter, SearchHit, SourceRecord, Split
 from autointerp.records.dose import Dose
 from autointerp.records.live import EVERY_TOKEN, Edit, EditScope, SourceEdits
+from autointerp.records.notes import OwnLabel
 from autointerp.store.known import check_context_names, check_count, feature_keys, shown
 from autointerp.store.neighbors import LABEL_SPACE
+from autointerp.store.notes.notes import Notes
 from autointerp.store.results import ScorerSummary, StageStatus
 from autointerp.store.sql import Table
 
@@ -105,6 +109,20 @@ class RemoteRun(Run):
     def embedder_name(self) -> str:
         """The model that queries are embedded by, and labels have to be."""
         return self._facts.embedder
+
+    @cached_property
+    def notes(self) -> Notes:
+        """What people have written about its features, kept by the server."""
+        return RemoteNotes(self._ask)
+
+    def feature_of_label(self, explanation_id: str) -> tuple[str, int] | None:
+        """The source and index of the feature that a label is of; None where there is no such label here."""
+        return self.notes.feature_of_label(explanation_id)
+
+    def write_label(self, feature: FeatureKey, label: str, author: str = "", source_id: str | None = None) -> OwnLabel:
+        """Write a label of one's own: the server scores it at once, and keeps it; see `NotedRun.write_label`."""
+        source, (one,) = feature_keys(feature, source_id)
+        return self._ask(calls.WRITE_LABEL, NoteError, feature=one, label=label, author=author, source=source)
 
     def sources(self) -> list[SourceRecord]:
         """The coders that the run is about."""

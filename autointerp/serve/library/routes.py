@@ -17,7 +17,7 @@ from autointerp.library.remote.shapes import PATH, PROGRAM, PROTOCOL, Asked, Com
 from autointerp.library.run import Run
 from autointerp.serve.answers import streamed
 from autointerp.serve.knows import Knows, Question
-from autointerp.serve.library import chatting, reading, stored, tables
+from autointerp.serve.library import chatting, noting, reading, stored, tables
 from autointerp.serve.library.names import place_of, served_names
 from autointerp.serve.serving import Serving
 from autointerp.serve.views.runs import named_runs
@@ -40,10 +40,29 @@ _STORED: Mapping[Call[Any, Any], Ask] = {
     calls.STATUS: stored.status,
     calls.SUMMARY: stored.score_summary,
     calls.HISTOGRAMS: stored.histograms,
+    calls.NOTES: noting.notes,
+    calls.STAR: noting.star,
+    calls.STARS: noting.stars,
+    calls.VOTE: noting.vote,
+    calls.COMMENT: noting.comment,
+    calls.DELETE_COMMENT: noting.delete_comment,
+    calls.LABELS: noting.labels,
+    calls.FEATURE_OF_LABEL: noting.feature_of_label,
+    calls.DELETE_LABEL: noting.delete_label,
+    calls.LISTS: noting.lists,
+    calls.LIST_FACTS: noting.list_facts,
+    calls.LISTED: noting.listed,
+    calls.NEW_LIST: noting.new_list,
+    calls.CHANGE_LIST: noting.change_list,
+    calls.DELETE_LIST: noting.delete_list,
+    calls.ADD_TO_LIST: noting.add_to_list,
+    calls.REMOVE_FROM_LIST: noting.remove_from_list,
+    calls.ORDER_LIST: noting.order_list,
 }
 _READ: Mapping[Call[Any, Any], Ask] = {
     calls.FIRINGS: reading.firings,
     calls.ATTRIBUTION: reading.attribution,
+    calls.WRITE_LABEL: noting.write_label,
 }
 _FOR_MINUTES: Mapping[Call[Any, Any], Ask] = {
     calls.DOSES: reading.doses,
