@@ -69,13 +69,14 @@ class FeaturePage:
         return f"nobody asked for one yet; run the pipeline with --features {self.feature.feature_index}"
 
 
-def read_page(run: Run, feature: FeatureKey, choice: ContextChoice) -> FeaturePage:
+def read_page(run: Run, feature: FeatureKey, choice: ContextChoice, *, name_neighbors: bool = True) -> FeaturePage:
     """Read all that is known of one feature.
 
     Args:
         run: The run.
         feature: Its index, or `model@source:index`.
         choice: The contexts that are asked for.
+        name_neighbors: Whether the labels of neighbors are read too; else there are none of them.
 
     Raises:
         UnknownFeatureError: If there is no such feature.
@@ -101,7 +102,7 @@ def read_page(run: Run, feature: FeatureKey, choice: ContextChoice) -> FeaturePa
             for _, near in groupby(view.neighbors, key=lambda neighbor: neighbor.space)
             for neighbor in islice(near, _NEIGHBORS_READ)
         )
-        indices = sorted({neighbor.feature_index for neighbor in neighbors})
+        indices = sorted({neighbor.feature_index for neighbor in neighbors}) if name_neighbors else []
         texts = {scored.explanation.label for scored in view.labels if not scored.explanation.is_baseline}
         same_label = {other for text in texts for other in reader.features_with_label(text, source)} - {index}
         return FeaturePage(
@@ -109,7 +110,9 @@ def read_page(run: Run, feature: FeatureKey, choice: ContextChoice) -> FeaturePa
             histogram_edges=reader.histogram_edges(source),
             feature=view.feature,
             neighbors=neighbors,
-            neighbor_labels={e.feature_index: e.label for e in reader.explanations(indices, source)},
+            neighbor_labels=(
+                {e.feature_index: e.label for e in reader.explanations(indices, source)} if indices else {}
+            ),
             labels=view.labels,
             tier=view.tier,
             same_label=tuple(sorted(same_label)),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from autointerp.identity import FeatureKey
 from autointerp.records.firing import FiringTogether
-from autointerp.store.known import check_count
+from autointerp.store.known import check_count, wanted_features
 from autointerp.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -42,10 +42,9 @@ class KeptRun:
             ()
         """
         check_count("n", n)
-        with self.reader.session() as reader:
-            record = reader.feature(feature, source_id)
-            source = reader.source(record.source_id)
-        return self._kept.together(record.feature_index, source, n)
+        named = wanted_features([feature], source_id, self.reader.sources(), of_one_source=True)
+        (index,) = named["feature_index"]
+        return self._kept.together(index, self.reader.source(named["source_id"]), n)
 
     @cached_property
     def _kept(self) -> "KeptWindows":

@@ -76,11 +76,7 @@ class NotedRun(ConditioningRun):
             own, source = [record.feature_index], record.source_id
             view = FeatureView(
                 feature=record,
-                neighbors=tuple(
-                    neighbor
-                    for space in reader.neighbor_spaces()
-                    for neighbor in reader.neighbors(record.feature_index, space, source_id=source)
-                ),
+                neighbors=tuple(reader.stored_neighbors(record.feature_index, source)),
                 labels=tuple(
                     with_scores(reader.explanations(own, source, baselines=True), reader.scores(own, source_id=source))
                 ),

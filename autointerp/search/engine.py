@@ -22,7 +22,7 @@ from autointerp.search.labels import Labels
 from autointerp.search.neighbors import stored_neighbors
 from autointerp.search.open_labels import EXACT_BELOW, open_labels
 from autointerp.search.relevance import fuse, share_of_floor, weigh_scores
-from autointerp.store.known import check_count, feature_keys, shown
+from autointerp.store.known import check_count, feature_keys, shown, wanted_features
 from autointerp.store.label_rows import LabelState
 from autointerp.store.neighbors import LABEL_SPACE
 from autointerp.store.reader import Reader
@@ -230,8 +230,7 @@ class SearchEngine:
         named, group = feature_keys(features, source_id)
         if not group:
             raise SearchError("no feature to find neighbors of", "name one")
-        with self._reader.session() as reader:
-            source = reader.features(group, named)[0].source_id
+        source = wanted_features(group, named, self._reader.sources(), of_one_source=True)["source_id"]
         if space == LABEL_SPACE:
             return self._label_neighbors(source, group, top_k, where)
         if len(group) > 1:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from autointerp.records import Explanation, FeatureRecord, Score, SearchHit
+from autointerp.records import Explanation, FeatureRecord, Score, SearchHit, TokenCount
 from autointerp.records.tokens import most_telling
 from autointerp.search.labels import Labels
 
@@ -111,9 +111,13 @@ def hit_of(explanation: Explanation, relevance: float, density: float, scores: S
 
 def unlabelled_hit(feature: FeatureRecord, relevance: float) -> SearchHit:
     """A feature without a label as a search result, with the tokens that tell of it."""
-    telling = most_telling(feature.top_tokens, feature.density) or feature.top_tokens
-    tokens = tuple(of.token for of in telling[:_TOKENS])
+    tokens = shown_tokens(feature.density, feature.top_tokens)
     return SearchHit(feature.source_id, feature.feature_index, "", "", relevance, feature.density, tokens=tokens)
+
+
+def shown_tokens(density: float, tokens: Sequence[TokenCount]) -> tuple[str, ...]:
+    """The tokens that tell of a feature without a label, most telling first."""
+    return tuple(of.token for of in (most_telling(tokens, density) or tokens)[:_TOKENS])
 
 
 def by_explanation(scores: Sequence[Score]) -> Mapping[str, list[Score]]:

@@ -34,6 +34,7 @@ from autointerp.store import label_rows, rows, summary
 from autointerp.store.known import check_context_names, check_count, check_name, shown, wanted_features
 from autointerp.store.label_rows import LabelRows, LabelScores, LabelState
 from autointerp.store.label_table import LabelTable, read_label_table
+from autointerp.store.near_reader import NearReader
 from autointerp.store.neighbors import neighbor_matrix, select_neighbors
 from autointerp.store.query import (
     NOT_OF_SCORERS,
@@ -46,7 +47,6 @@ from autointerp.store.query import (
     select_scores,
 )
 from autointerp.store.results import LabelledFeature
-from autointerp.store.table_reader import TableReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +58,7 @@ _FEATURES_PER_READ = 5000
 _FEATURES_OF_ROWS = 20_000
 
 
-class Reader(TableReader):
+class Reader(NearReader):
     """Reads the store of one run folder.
 
     Args:
@@ -70,11 +70,6 @@ class Reader(TableReader):
     """
 
     # --- features ---------------------------------------------------------------------------------------------------
-
-    def histogram_edges(self, source_id: str | None = None) -> tuple[float, ...]:
-        """Edges of the bins of the source's histograms."""
-        wanted = {"source_id": self.source(source_id).source_id}
-        return tuple(self._fetch("sources", ["histogram_edges"], wanted)[0]["histogram_edges"])
 
     def activation_histograms(
         self, features: Sequence[FeatureKey] | None = None, source_id: str | None = None

@@ -42,7 +42,7 @@ class RunReader(StoreFile):
     def stages(self) -> list[StageRecord]:
         """What counts as each stage's result."""
         columns = ["stage", "fingerprint", "status", "n_asked", "cost_usd", "summary", "finished_at"]
-        return rows.stages_of(self._fetch("stages", columns, order=("stage",)))
+        return rows.stages_of(self._kept_while_same("stages", lambda: self._fetch("stages", columns, order=("stage",))))
 
     def status(self) -> list[StageStatus]:
         """How far each stage is: done, failed, pending, cost."""
@@ -81,7 +81,10 @@ class RunReader(StoreFile):
         known = self._known
         if known is not None and "sources" in known:
             return list(known["sources"])
-        found = [SourceRecord(**row) for row in self._fetch("sources", columns_of(SourceRecord), order=("source_id",))]
+        rows_of = self._kept_while_same(
+            "sources", lambda: self._fetch("sources", columns_of(SourceRecord), order=("source_id",))
+        )
+        found = [SourceRecord(**row) for row in rows_of]
         if known is not None:
             known["sources"] = tuple(found)  # within a session nothing changes
         return found

@@ -143,7 +143,7 @@ def feature_view(
     """
     counted = count_near(run, source, index)
     with run.reader.session() as reader:
-        page = read_page(run, f"{source}:{index}", ContextChoice())
+        page = read_page(run, f"{source}:{index}", ContextChoice(), name_neighbors=False)
         labels, around = shown_labels(page.labels, reader.stages()), near(run, page, counted)
     record = page.feature
     return FeatureView(

@@ -1,7 +1,7 @@
 """Features near a feature: of the same label, close in a space, firing on the same tokens."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from autointerp.records import TokenCount
 from autointerp.records.firing import FiringTogether
 from autointerp.records.store import fires_on
 from autointerp.records.tokens import most_telling
+from autointerp.search.hits import shown_tokens
 from autointerp.store.neighbors import LABEL_SPACE
 
 _LOG = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ def count_near(run: Run, source: str, index: int) -> Counted:
 
 def near(run: Run, page: FeaturePage, counted: Counted) -> Near:
     """What is near a feature."""
-    source = page.feature.source_id
+    source, same_label = page.feature.source_id, page.same_label[:_SAME_SHOWN]
     stored = {
         space: [of for of in page.neighbors if of.space == space][:_SHOWN]
         for space in dict.fromkeys(of.space for of in page.neighbors)
@@ -158,7 +159,9 @@ def near(run: Run, page: FeaturePage, counted: Counted) -> Near:
     others = {of.feature_index for of in counted.together} | {
         of.feature_index for some in stored.values() for of in some
     }
-    labels = {hit.feature_index: hit.label or fires_on(hit.tokens) for hit in run.describe(sorted(others), source)}
+    labels = run.reader.best_labels(sorted(others), source)
+    tokens = run.reader.firing_tokens(sorted({*same_label, *(others - labels.keys())}), source)
+    labels |= {index: fires_on(shown_tokens(*tokens[index])) for index in others - labels.keys() if index in tokens}
     spaces = {LABEL_SPACE: counted.by_label} | {
         space: tuple(NearFeature(of.feature_index, labels.get(of.feature_index), of.similarity) for of in some)
         for space, some in stored.items()
@@ -170,7 +173,7 @@ def near(run: Run, page: FeaturePage, counted: Counted) -> Near:
             if spaces.get(space)
         ),
         n_same_label=len(page.same_label),
-        same_label=_same_label(run, page, page.same_label[:_SAME_SHOWN]),
+        same_label=_same_label(page, {index: tokens[index] for index in same_label if index in tokens}),
         together=tuple(
             FiresWith(of.feature_index, labels.get(of.feature_index), of.precision, of.recall, of.jaccard, of.n_both)
             for of in counted.together
@@ -179,18 +182,15 @@ def near(run: Run, page: FeaturePage, counted: Counted) -> Near:
     )
 
 
-def _same_label(run: Run, page: FeaturePage, others: Sequence[int]) -> tuple[SameLabel, ...]:
-    if not others:
-        return ()
-    own = page.feature
-    here = _telling(own.top_tokens, own.density)
+def _same_label(page: FeaturePage, others: Mapping[int, tuple[float, Sequence[TokenCount]]]) -> tuple[SameLabel, ...]:
+    here = _telling(page.feature.top_tokens, page.feature.density)
     found = []
-    for other in run.reader.features(others, own.source_id):
-        there = _telling(other.top_tokens, other.density)
+    for index, (density, tokens) in others.items():
+        there = _telling(tokens, density)
         found.append(
             SameLabel(
-                index=other.feature_index,
-                density=other.density,
+                index=index,
+                density=density,
                 only_there=tuple(token for token in there if token not in here)[:_TOKENS],
                 only_here=tuple(token for token in here if token not in there)[:_TOKENS],
             )
