@@ -107,7 +107,7 @@ def ask(address: str, n: int, when: str) -> None:
 def write_on(folder: Path, stop: Event) -> None:
     """Add scores of a scorer of its own until it is told to stop."""
     writer, place = Writer(folder), 0
-    labels = Reader(folder).explanations(range(0, _AT_ONCE * 50), SOURCE)
+    labels = Reader(folder).explanations(range(0, min(_AT_ONCE * 50, Reader(folder).source(SOURCE).n_features)), SOURCE)
     while not stop.wait(_PAUSE_S):
         some = [labels[(place + i) % len(labels)] for i in range(_AT_ONCE)]
         place += _AT_ONCE

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 from autointerp.identity import FeatureKey
 from autointerp.records.firing import FiringTogether
 from autointerp.store.known import check_count, wanted_features
+from autointerp.store.notes.file import NOTES_FILE
 from autointerp.store.reader import Reader
+from autointerp.store.store_file import FileState, file_state
 
 if TYPE_CHECKING:
     from autointerp.run.on_disk.kept import KeptWindows
@@ -20,6 +22,18 @@ class KeptRun:
     """
 
     reader: Reader
+
+    @property
+    def has_folder(self) -> bool:
+        """Whether there is more of it than its store."""
+        return (self.reader.path.parent / "run.json").is_file()
+
+    def file_state(self) -> FileState | None:
+        """By what a later state of its store and its notes is told from this one; see `StoreFile.file_state`."""
+        folder, store = self.reader.path.parent, self.reader.path
+        notes = folder / NOTES_FILE
+        beside = (store.with_name(f"{store.name}.wal"), notes, notes.with_name(f"{NOTES_FILE}-wal"))
+        return file_state(store, *beside, folder / "run.json")
 
     def together(self, feature: FeatureKey, n: int = 10, source_id: str | None = None) -> tuple[FiringTogether, ...]:
         """The features of the same source that fire on the same tokens as one, most alike first.

@@ -322,6 +322,12 @@ class Run(AnsweringRun, NotedRun, WholeSourceRun, KeptRun):
         return self.search_settings.engine(self.reader, self._embedder)
 
     @property
+    def has_late_labels(self) -> bool:
+        """Whether labels were last compared while another process was still putting new ones into their index."""
+        engine: SearchEngine | None = self.__dict__.get("engine")
+        return engine is not None and engine.is_late
+
+    @property
     def embedder_name(self) -> str:
         """The model that queries are embedded by, and labels have to be."""
         return self.embedder.name

@@ -260,6 +260,12 @@ class SearchEngine:
                 return hits
             n_rows *= 4
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the store had more labels, when they were last read, than could be searched."""
+        read = self._read
+        return read is not None and read[2].is_late
+
     def _labels(self) -> Labels:
         try:
             file = self._reader.path.stat()

@@ -8,6 +8,7 @@ from autointerp.errors import AutointerpError
 from autointerp.library.client import Client
 from autointerp.live.generation.request import GenerationLimits
 from autointerp.serve.chats import Answering, Chats
+from autointerp.serve.kept import KeptViews
 from autointerp.serve.knows import Question
 from autointerp.serve.limits import Limits, Line, Waiting
 from autointerp.serve.names import Names
@@ -26,6 +27,7 @@ class Serving:
         store: The line of what reads the store.
         model: The line of what runs the model, one request at a time; answers are written beside it.
         chats: The line of answers.
+        kept: What pages said before.
         steering: The line of what finds edits and conditions, which takes minutes.
     """
 
@@ -33,6 +35,7 @@ class Serving:
         self.client = client
         self.limits = limits
         self.names = Names(client, aliases)
+        self.kept = KeptViews()
         self.store = Line("store", _STORE_THREADS, limits)
         self.model = Line("model", 1, limits)
         self.chats: Answering = Chats(self, limits)

@@ -49,9 +49,7 @@ class NearReader(TableReader):
             values[row["explanation_id"]].append(row["value"])
         return {name: sum(of) / len(of) for name, of in values.items()}
 
-    def firing_tokens(
-        self, features: Sequence[int], source_id: str
-    ) -> dict[int, tuple[float, tuple[TokenCount, ...]]]:
+    def firing_tokens(self, features: Sequence[int], source_id: str) -> dict[int, tuple[float, tuple[TokenCount, ...]]]:
         """Of features, ascending, the density and the tokens that they fire on."""
         if not features:
             return {}

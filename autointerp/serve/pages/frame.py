@@ -111,8 +111,9 @@ class _Endpoint:
         """What is answered, of what the page says."""
         if isinstance(view, Response):
             return view
-        facts = facts_of(request, has_json=True)
-        return html_reply(self._pages.frame.text(self._template, facts, view), facts)
+        facts, frame = facts_of(request, has_json=True), self._pages.frame
+        text = self._pages.serving.kept.text(view, facts, lambda: frame.text(self._template, facts, view).encode())
+        return html_reply(text, facts)
 
 
 class _JsonEndpoint(_Endpoint):
@@ -126,7 +127,8 @@ class _JsonEndpoint(_Endpoint):
         """What is answered, of what the page says."""
         if isinstance(view, Response):
             return view
-        return Response(self._adapter.dump_json(view), media_type="application/json", headers=data_headers())
+        text = self._pages.serving.kept.text(view, "json", lambda: self._adapter.dump_json(view))
+        return Response(text, media_type="application/json", headers=data_headers())
 
 
 async def form_of(request: Request) -> dict[str, str]:

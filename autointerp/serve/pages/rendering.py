@@ -147,7 +147,7 @@ def facts_of(request: Request, *, has_json: bool = False) -> PageFacts:
     )
 
 
-def html_reply(text: str, facts: PageFacts, status: int = 200) -> Response:
+def html_reply(text: str | bytes, facts: PageFacts, status: int = 200) -> Response:
     """HTML with the headers of a page."""
     return HTMLResponse(text, status, page_headers(is_embed=facts.is_embed))
 

@@ -113,13 +113,31 @@ async def feature(
 ) -> FeatureView:
     """A feature with its labels, scores, tokens, contexts and what is near it."""
     of = named_source(serving, model, source)
-    view = await serving.store.answer(
-        request, lambda: feature_view(run_of(serving, of), of, index, bands, serving.client.lists)
-    )
+    view = await serving.store.answer(request, lambda: kept_view(serving, of, index, bands))
     asked = text or defaulttesttext
     if asked is None or not asked.strip():
         return view
     return replace(view, tested=await test_text(serving, request, of, index, asked))
+
+
+def kept_view(serving: Serving, source: str, index: int, bands: Literal["count", "value"]) -> FeatureView:
+    """What `feature_view` tells, told again for as long as neither stores nor notes are written."""
+    run = run_of(serving, source)
+
+    def is_whole(view: FeatureView) -> bool:
+        # What could not be read may be mended by what no state tells of; a store by itself has nothing to mend.
+        return (
+            not run.has_late_labels
+            and view.no_contexts is None
+            and (view.near.no_together is None or not run.has_folder)
+        )
+
+    def make() -> FeatureView:
+        return feature_view(run, source, index, bands, serving.client.lists)
+
+    states = [of.file_state() for of in serving.client.runs]  # lists are beside any of them
+    state = None if None in states else tuple(states)
+    return serving.kept.view((run.name, source, index, bands), state, make, is_whole)
 
 
 def feature_view(

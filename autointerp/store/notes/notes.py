@@ -116,6 +116,8 @@ class Notes(ListNotes, UploadNotes):
         named = None if features is None else list(dict.fromkeys(features))
         if named == []:
             return {}
+        if named is not None and not self.path.exists():  # nobody has written anything yet
+            return {feature: FeatureNotes(False, (), (), (), ()) for feature in named}
         with self._reading() as file:
             stars = {(source, index) for source, index, _ in rows_of(file, "stars", "*", named)}
             comments = gathered(
