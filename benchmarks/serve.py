@@ -189,9 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if name == "this" or program is not None:
                     pid, port, first_s = stack.enter_context(served(folder, program))
                     servers.append((name, pid, port))
-                    print(
-                        f"{n:,} features, {n_with:,} with contexts; {name}: first page {first_s:.1f} s after the command"
-                    )
+                    print(f"{n:,} features, {n_with:,} with contexts; {name}: first page after {first_s:.1f} s")
                     ask(port, ["/search.json?q=a"], 1)  # the embedder is loaded
             print(f"\nNobody writes (load {os.getloadavg()[0]:.1f}):\n", flush=True)
             report(servers, requests, n_with, 1)
