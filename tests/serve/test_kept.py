@@ -105,13 +105,14 @@ def test_nothing_is_kept_of_a_file_that_was_written_this_moment(
 
 
 def test_texts_are_of_the_very_view_and_the_oldest_goes() -> None:
-    kept, written = KeptViews(n_most=2), []
+    kept = KeptViews(n_most=2)
+    written: list[int] = []
 
     def write() -> str:
         written.append(1)
         return f"text {len(written)}"
 
-    views = {name: kept.view(name, "state", list, lambda _: True) for name in "ab"}
+    views: dict[str, list[str]] = {name: kept.view(name, "state", list, lambda _: True) for name in "ab"}
     assert [kept.text(views["a"], "html", write), kept.text(views["a"], "html", write)] == ["text 1", "text 1"]
     assert kept.text(views["a"], "json", write) == "text 2"
     assert kept.text([], "html", write) == "text 3"  # equal, and another
