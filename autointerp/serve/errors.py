@@ -6,7 +6,8 @@
 | 401, 403 | no key, or the wrong one; another host or site |
 | 404 | no such model, feature, note or path |
 | 409 | notes can't be kept: their file can't be written |
-| 413, 422 | a body that is too large, or of another shape; the latter is 400 under `/v1` |
+| 413, 414 | a body that is too large, an address of too many fields |
+| 422 | a body of another shape; 400 under `/v1` |
 | 429 | too many wait; `Retry-After` says when to try again |
 | 500, 503 | the server's own trouble, which its log tells; the store is busy, or a replica is lost |
 | 504 | it took too long |
@@ -46,6 +47,7 @@ from autointerp.errors import (
 from autointerp.library.remote.shapes import PATH
 from autointerp.library.remote.told import plain_error
 from autointerp.serve.limits import ClientGoneError, ReplicaLostError
+from autointerp.serve.pages.headers import data_headers
 from autointerp.valid_text import valid_text, visible
 
 _LOG = logging.getLogger(__name__)
@@ -144,7 +146,7 @@ def as_http(error: AutointerpError, *, whole: bool = False) -> HTTPException:
 
 def refused(error: HTTPException) -> Response:
     """The reply that tells of an error."""
-    return JSONResponse(error_shape(error), error.status_code, error.headers)
+    return JSONResponse(error_shape(error), error.status_code, {**data_headers(), **(error.headers or {})})
 
 
 def error_shape(error: HTTPException) -> dict[str, Any]:

@@ -6,7 +6,8 @@
 3. Where there is a key, every request under `/api/` and `/v1/` has it, compared in constant time, and so has every
    other that may change something. Pages that only read are open; those that would run the model ask by `need_key`. A
    browser has the key from a form, in a cookie that scripts can't read.
-4. A body larger than the limit is not read to its end.
+4. A body larger than the limit is not read to its end, and an address of too many fields is not read.
+5. What has no policy of its own is sent as data: a browser runs nothing in it.
 """
 
 import hmac
@@ -14,17 +15,19 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autointerp.serve.errors import refused
+from autointerp.serve.pages.headers import data_headers
 
 ASKING = ("/api/", "/v1/")
 KEY_PATH = "/key"
 KEY_COOKIE = "autointerp_key"
+_MOST_FIELDS = 2_000
 _ONLY_READ = ("GET", "HEAD", "OPTIONS")
 _HAS_KEY = "autointerp.has_key"
 _NO_KEY = HTTPException(
@@ -91,7 +94,15 @@ class Guard:
                 raise self._too_large()
             return message
 
-        await self._app(scope, counted, send)
+        async def as_data(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                sent = MutableHeaders(scope=message)
+                for name, value in data_headers().items():
+                    if name != "Cache-Control":
+                        sent.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, counted, as_data)
 
     def _has_key(self, headers: Headers) -> bool:
         if self._key is None:
@@ -118,6 +129,8 @@ class Guard:
             raise _OTHER_SITE
         if (is_asking or (may_change and scope["path"] != KEY_PATH)) and not scope[_HAS_KEY]:
             raise _NO_KEY
+        if scope["query_string"].count(b"&") >= _MOST_FIELDS:
+            raise HTTPException(414, f"the address has more than {_MOST_FIELDS:,} fields: ask for less at once")
         if not (is_asking or may_change):
             return
         length = headers.get("content-length", "0")
@@ -134,13 +147,14 @@ def has_key(request: Request) -> bool:
 
 
 def need_key(request: Request) -> None:
-    """Refuse a request that would run the model, or spend, without the key that the server needs.
+    """Refuse a request that would run the model, or spend, without the key that the server needs, or by the way.
 
     Raises:
-        HTTPException: 401, if it has none.
+        HTTPException: 401, if it has none; 403, if a page of another site asks, and does not lead here.
     """
     if not has_key(request):
         raise _NO_KEY
+    need_own_page(request)
 
 
 def need_own_page(request: Request) -> None:

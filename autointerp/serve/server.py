@@ -11,6 +11,7 @@ from autointerp.errors import ServeError
 
 _BACKLOG = 256
 _LAST_ANSWERS_S = 5
+_HEAD_BYTES = 2**17  # a text of the most characters stands in an address
 
 
 def serve(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> None:
@@ -32,9 +33,14 @@ def serve(app: FastAPI, host: str, port: int, ready: Callable[[str], None]) -> N
 
 
 def configured(app: FastAPI) -> uvicorn.Config:
-    """How an application is served: without a log of requests, and believing no proxy."""
+    """How an application is served: without a log of requests, and believing no proxy.
+
+    The parser is h11, also where another is installed: it bounds the line and the headers of a request.
+    """
     return uvicorn.Config(
         app,
+        http="h11",
+        h11_max_incomplete_event_size=_HEAD_BYTES,
         access_log=False,
         log_config=None,
         server_header=False,

@@ -34,11 +34,13 @@ class Bounds:
         seconds: From its start to the last of its rows.
         rows: Of what it finds.
         memory_mib: Of DuckDB; what is found takes about as much again.
+        found_mib: Of what it finds, which the server holds until it is sent.
     """
 
     seconds: float = 20.0
     rows: int = 100_000
     memory_mib: int = 1_024
+    found_mib: int = 256
 
 
 def ask_confined(
@@ -118,6 +120,8 @@ def _answer(path: Path, query: str, parameters: Sequence[Any] | Mapping[str, Any
             if isinstance(error.__cause__, duckdb.OutOfMemoryException):
                 raise _too_much(bounds) from error
             raise
+    if found.nbytes > bounds.found_mib * 2**20:
+        raise SearchError(f"the query finds more than {bounds.found_mib:,} MiB", _TOO_MUCH)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, found.schema) as stream:
         stream.write_table(found)

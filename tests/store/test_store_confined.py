@@ -8,7 +8,7 @@ import pytest
 from autointerp.errors import AutointerpError, SearchError, TimeLimitError
 from autointerp.store.confined import Bounds, ask_confined
 
-SMALL = Bounds(seconds=6.0, rows=100, memory_mib=64)
+SMALL = Bounds(seconds=6.0, rows=100, memory_mib=64, found_mib=16)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ def told(store: Path, query: str, parameters: Any = (), kind: type[AutointerpErr
             "SELECT sum(length(repeat('a', 1000) || i)) FROM range(2000000) t(i) GROUP BY i % 1000000",
             "takes more than 64 MiB of memory",
         ),
+        ("SELECT repeat('a', 1000000) FROM range(20)", "finds more than 16 MiB"),
         ("SELECT repeat('a', 4000000000)", "takes more than 64 MiB of memory"),
     ],
 )

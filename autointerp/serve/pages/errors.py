@@ -20,6 +20,7 @@ _TITLES = {
     404: "There is nothing here",
     405: "Not that way",
     413: "Too much at once",
+    414: "Too much at once",
     422: "That can't be read",
     429: "Too many at once",
     503: "The store is busy",

@@ -7,18 +7,17 @@ view by a template; the JSON is the view. Errors are told as a page where a page
 import inspect
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match
 from starlette.types import Scope
 
 from autointerp.serve.guard import ASKING
+from autointerp.serve.pages.forms import fields_of
 from autointerp.serve.pages.headers import data_headers
 from autointerp.serve.pages.rendering import Frame, NavigationLink, facts_of, html_reply
 from autointerp.serve.serving import Serving
@@ -137,11 +136,7 @@ async def form_of(request: Request) -> dict[str, str]:
     Raises:
         HTTPException: If the body is no form.
     """
-    try:
-        fields = parse_qs((await request.body()).decode("ascii"), keep_blank_values=True, strict_parsing=True)
-    except ValueError as error:
-        raise HTTPException(400, "the form can't be read: send it from its page") from error
-    return {name: values[-1] for name, values in fields.items()}
+    return {name: values[-1] for name, values in fields_of(await request.body()).items()}
 
 
 def see_other(path: str) -> Response:

@@ -16,6 +16,7 @@ from autointerp.serve.pages.tokens import as_chat, has_turns, shaded, step, toke
 from autointerp.text_table import number, percent, shorten
 from autointerp.valid_text import visible
 
+_SENDS = b'method="post"'  # as templates write it: in what is escaped it can't stand
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -148,8 +149,12 @@ def facts_of(request: Request, *, has_json: bool = False) -> PageFacts:
 
 
 def html_reply(text: str | bytes, facts: PageFacts, status: int = 200) -> Response:
-    """HTML with the headers of a page."""
-    return HTMLResponse(text, status, page_headers(is_embed=facts.is_embed))
+    """HTML with the headers of a page.
+
+    One that sends something stands in no frame: another site would have its buttons clicked under something else.
+    """
+    page = text.encode() if isinstance(text, str) else text
+    return HTMLResponse(page, status, page_headers(is_embed=facts.is_embed and _SENDS not in page))
 
 
 def source_url(source_id: str) -> str:

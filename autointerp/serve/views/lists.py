@@ -19,7 +19,7 @@ from autointerp.errors import AutointerpError
 from autointerp.library.lists import FeatureList
 from autointerp.records.notes import ListedFeature
 from autointerp.serve.errors import as_http, error_line
-from autointerp.serve.guard import need_key, need_own_page
+from autointerp.serve.guard import need_key
 from autointerp.serve.knows import Knows
 from autointerp.serve.serving import Serving
 from autointerp.serve.views.asked import Asked
@@ -150,7 +150,6 @@ async def a_list(serving: Serving, request: Request, list_id: str, asked: Annota
     if not asked.read:
         return await serving.store.answer(request, partial(list_view, serving, list_id, asked))
     need_key(request)
-    need_own_page(request)
     return await serving.ask(request, partial(list_view, list_id=list_id, asked=asked))
 
 
