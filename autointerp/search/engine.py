@@ -6,6 +6,7 @@ closer, at what the features fire on.
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -35,10 +36,16 @@ logger = logging.getLogger(__name__)
 
 LEAST_CANDIDATES = 100
 CANDIDATES = 4
+MANY = 20_000
+"""From so many labels on, what a run writes is searched only after twenty times as long as it takes to read them."""
+_READ_AGAIN = 20
 
 
 class SearchEngine:
     """Answers queries over one run; keeps its labels in memory, and reads them again when the store has changed.
+
+    From `MANY` labels on they are read again only after twenty times as long as that took: while a run writes, search
+    is of the labels and scores of up to a minute or two before.
 
     Every filter comes before the limit: as many features are found as were asked for, if so many pass.
 
@@ -73,6 +80,7 @@ class SearchEngine:
         self._rerankers: dict[str, BaseReranker] = {}
         self._lock = threading.Lock()
         self._read: tuple[tuple[int, int] | None, LabelState, Labels] | None = None
+        self._is_behind, self._good_for, self._good_until = False, 0.0, 0.0
 
     def search(
         self,
@@ -262,9 +270,9 @@ class SearchEngine:
 
     @property
     def is_late(self) -> bool:
-        """Whether the store had more labels, when they were last read, than could be searched."""
+        """Whether the labels that were last searched are not all that the store had."""
         read = self._read
-        return read is not None and read[2].is_late
+        return self._is_behind or (read is not None and read[2].is_late)
 
     def _labels(self) -> Labels:
         try:
@@ -273,14 +281,23 @@ class SearchEngine:
             file = None
         seen = None if file is None else (file.st_mtime_ns, file.st_size)
         with self._lock:
+            self._is_behind = False
+            if self._read is not None and seen not in (None, self._read[0]) and time.monotonic() < self._good_until:
+                self._is_behind = True
+                return self._read[2]
             if self._read is None or seen != self._read[0] or self._read[2].is_late:
                 with self._reader.session() as reader:
+                    began = time.monotonic()
                     state = reader.label_state()
                     kept = self._read[2] if self._read is not None and self._read[1] == state else None
                     kept = None if kept is not None and kept.is_late else kept
                     labels = kept or open_labels(reader, self._embedder.name, self._exact_below)
                 # The file's state from before reading: a transaction in between is seen at the next query.
                 self._read = (seen, state, labels)
+                if kept is None:
+                    is_long = state.n_embeddings >= MANY
+                    self._good_for = _READ_AGAIN * (time.monotonic() - began) if is_long else 0.0
+                self._good_until = time.monotonic() + self._good_for
             return self._read[2]
 
 

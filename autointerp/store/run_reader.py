@@ -113,10 +113,14 @@ class RunReader(StoreFile):
             baselines: Also the explainer of shuffled labels.
         """
         of_true = "" if baselines else "WHERE label_from IS NULL"
-        with self.session(), self._open() as connection:
-            found = connection.execute(f"SELECT DISTINCT explainer FROM current_explanations {of_true}").fetchall()
-            n_features = {source.source_id: source.n_features for source in self.sources()}
-            return KnownNames(n_features, self.scorers(), [str(explainer) for (explainer,) in found])
+
+        def read() -> KnownNames:
+            with self.session(), self._open() as connection:
+                found = connection.execute(f"SELECT DISTINCT explainer FROM current_explanations {of_true}").fetchall()
+                n_features = {source.source_id: source.n_features for source in self.sources()}
+                return KnownNames(n_features, self.scorers(), [str(explainer) for (explainer,) in found])
+
+        return self._kept_while_same(f"known names {baselines}", read)
 
     def neighbor_spaces(self) -> list[str]:
         """The spaces for which neighbors are stored."""

@@ -9,6 +9,7 @@ from queue import Empty
 import pytest
 
 from autointerp.records import FeatureFilter
+from autointerp.search import engine as search_engine
 from autointerp.search.engine import SearchEngine
 from autointerp.search.indexes.update import update_index
 from autointerp.store.reader import Reader
@@ -73,3 +74,20 @@ def test_a_store_is_searched_by_eight_processes_while_a_run_writes_it(tmp_path: 
             reader.join(60)
     assert [(n_found, failed) for _, n_found, failed in answers] == [(N_AFTER, "")] * N_READERS
     assert all(n_searches > 1 for n_searches, _, _ in answers)
+
+
+def test_many_labels_are_read_again_only_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_engine, "MANY", 50)
+    monkeypatch.setattr(search_engine, "_READ_AGAIN", 10**6)
+    run = large_store(tmp_path, 50).parent
+    engine = SearchEngine(Reader(run), RandomEmbedder())
+    assert (len(engine.search("word1", 10_000)), engine.is_late) == (50, False)
+    add_labels(Writer(run), 50, 60)
+    assert (len(engine.search("word1", 10_000)), engine.is_late) == (50, True)
+    fresh = SearchEngine(Reader(run), RandomEmbedder())
+    assert (len(fresh.search("word1", 10_000)), fresh.is_late) == (60, False)
+    monkeypatch.setattr(search_engine, "MANY", 1000)  # fewer are read again at once
+    few = SearchEngine(Reader(run), RandomEmbedder())
+    assert len(few.search("word1", 10_000)) == 60
+    add_labels(Writer(run), 60, 65)
+    assert (len(few.search("word1", 10_000)), few.is_late) == (65, False)
