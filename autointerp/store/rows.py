@@ -4,6 +4,7 @@ Arrow because DuckDB inserts and returns it in bulk; a row-by-row `execute` cost
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -183,7 +184,15 @@ def explanation_table(explanations: Sequence[Explanation]) -> pa.Table:
 
 
 def score_table(scored: Sequence[ScoreWithTrials], owners: Sequence[tuple[str, int]]) -> pa.Table:
-    """Rows of `scores`; `owners` are the source and feature of each."""
+    """Rows of `scores`; `owners` are the source and feature of each.
+
+    Raises:
+        StoreError: If a number is not finite.
+    """
+    for of in (one.score for one in scored):
+        numbers = (of.value, of.ci_low, of.ci_high)
+        if not all(map(math.isfinite, numbers)):
+            raise _not_finite(f"the {of.scorer} score")
     extra: dict[str, Sequence[Any]] = {
         "detail": [json_text(g.score.detail, f"the {g.score.scorer} score") for g in scored],
         "source_id": [source for source, _ in owners],
@@ -339,9 +348,11 @@ def json_text(value: Mapping[str, Any], what: str) -> str:
             text = json.dumps(json.loads(valid_text(as_it_is)), sort_keys=True)
         return text
     except ValueError as error:
-        raise StoreError(
-            f"{what} holds a number that is not finite", "an undefined measure is None; report this as a bug"
-        ) from error
+        raise _not_finite(what) from error
+
+
+def _not_finite(what: str) -> StoreError:
+    return StoreError(f"{what} holds a number that is not finite", "an undefined measure is None; report this as a bug")
 
 
 def _plain(value: Any) -> Any:

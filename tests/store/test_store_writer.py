@@ -120,6 +120,15 @@ def test_a_score_detail_that_is_not_finite_is_refused(writer: Writer) -> None:
         writer.add_scores([replace(graded, score=replace(graded.score, detail={"f1": float("nan")}))])
 
 
+@pytest.mark.parametrize("number", ["value", "ci_low", "ci_high"])
+def test_a_score_that_is_not_finite_is_refused(writer: Writer, reader: Reader, number: str) -> None:
+    writer.add_explanations([make.explanation(1)])
+    graded = make.graded(make.explanation(1))
+    with pytest.raises(StoreError, match="not finite"):
+        writer.add_scores([replace(graded, score=replace(graded.score, **{number: float("nan")}))])
+    assert reader.scores() == []
+
+
 def test_numpy_numbers_in_a_detail_are_stored_as_numbers(writer: Writer, reader: Reader) -> None:
     writer.add_explanations([make.explanation(1)])
     graded = make.graded(make.explanation(1))
