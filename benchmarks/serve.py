@@ -68,6 +68,12 @@ def make(folder: Path, n: int, n_with: int) -> None:
         store.execute(_MAKE.format(source=SOURCE, n=n, n_with=n_with, words=repr(_WORDS), n_words=len(_WORDS)))
 
 
+def take_away(folder: Path) -> None:
+    """Take away what `write_on` has written, also of a run before that was stopped: it would not be written again."""
+    with duckdb.connect(str(folder / "store.duckdb")) as store:
+        store.execute("DELETE FROM scores WHERE scorer = 'more'")
+
+
 @contextmanager
 def served(folder: Path, program: Path | None = None) -> Iterator[tuple[int, int, float]]:
     """The folder served by the command: its process, its port, and seconds from the command to the first page."""
@@ -183,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = chosen.folder or Path(temporary) / "made"
         if not (folder / "store.duckdb").exists():
             make(folder, n, n_with)
+        take_away(folder)
         with ExitStack() as stack:
             servers = []
             for name, program in (("this", None), ("beside", chosen.beside)):
@@ -204,8 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             finally:
                 stop.set()
                 writing.join()
-        with duckdb.connect(str(folder / "store.duckdb")) as store:
-            store.execute("DELETE FROM scores WHERE scorer = 'more'")
+        take_away(folder)
     print(f"\nload {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
