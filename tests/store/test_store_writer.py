@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -124,8 +125,9 @@ def test_a_score_detail_that_is_not_finite_is_refused(writer: Writer) -> None:
 def test_a_score_that_is_not_finite_is_refused(writer: Writer, reader: Reader, number: str) -> None:
     writer.add_explanations([make.explanation(1)])
     graded = make.graded(make.explanation(1))
+    wrong: dict[str, Any] = {number: float("nan")}
     with pytest.raises(StoreError, match="not finite"):
-        writer.add_scores([replace(graded, score=replace(graded.score, **{number: float("nan")}))])
+        writer.add_scores([replace(graded, score=replace(graded.score, **wrong))])
     assert reader.scores() == []
 
 
