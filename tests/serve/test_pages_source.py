@@ -19,7 +19,7 @@ from autointerp.serve.serving import Serving
 from autointerp.store.writer import Writer
 from tests.serve.browser import Visitor, visiting
 from tests.serve.serving import answering
-from tests.store.making import SOURCE, make
+from tests.store.making import SOURCE, make, spoil_score
 
 PAGE = "/planted/0-res-12"
 UGLY = "/" + SOURCE.replace("@", "/")
@@ -45,7 +45,8 @@ def ugly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     labels = [make.explanation(i, LABELS.get(i, f"label {i}")) for i in range(5)]
     labels += [make.explanation(i, f"label {i}") for i in range(10, 700)]
     writer.add_explanations(labels)
-    writer.add_scores([make.graded(labels[0], value=math.nan), *(make.graded(of, value=0.5) for of in labels[1:])])
+    writer.add_scores([make.graded(of, value=0.5) for of in labels])
+    spoil_score(writer.path, 0)
     writer.add_failures([replace(make.failure(7), message=SCRIPT, error_type="Parse<b>")])
     with answering(make_app(Serving(autointerp.open(writer.path.parent), Limits()))) as at:
         yield at

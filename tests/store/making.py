@@ -1,6 +1,7 @@
 """Small, valid records to put into a store; every argument that matters to a test is named there."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from autointerp.identity import stable_uuid
 from autointerp.records import (
@@ -20,6 +21,7 @@ from autointerp.records import (
     TokenLogit,
     Trial,
 )
+from autointerp.store.connection import writing
 
 SOURCE = "tiny@1-res-64"
 MOMENT = datetime(2026, 11, 21, 9, 30, 0, 250_000, tzinfo=UTC)
@@ -154,3 +156,9 @@ class Make:
 
 
 make = Make()
+
+
+def spoil_score(store: Path, feature: int, scorer: str = "detection") -> None:
+    """Make a score not a number, as it may be in a store that somebody else wrote: the writer refuses it."""
+    with writing(store, 60) as connection:
+        connection.execute("UPDATE scores SET value = 'nan' WHERE feature_index = ? AND scorer = ?", [feature, scorer])

@@ -13,10 +13,10 @@ from autointerp.records.feature_table import FeatureState, FeatureTable, TableQu
 from autointerp.store.feature_table import plot_cells
 from autointerp.store.reader import Reader
 from autointerp.store.writer import Writer
-from tests.store.making import SOURCE, make
+from tests.store.making import SOURCE, make, spoil_score
 
 LABELS = {0: "Heat and fire", 1: "رسالة <script>alert(1)</script>", 2: "heat", 3: "zebra", 8: "no score yet"}
-DETECTION = {0: 0.9, 1: 0.25, 2: 0.5, 3: math.nan}
+DETECTION = {0: 0.9, 1: 0.25, 2: 0.5, 3: 0.0}
 RECALL = {1: 0.75, 2: 0.5}
 STATES: dict[int, FeatureState] = {
     0: "scored",
@@ -54,6 +54,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     )
     writer.add_scores([make.graded(labels[index], value=value) for index, value in DETECTION.items()])
     writer.add_scores([make.graded(labels[index], "recall", value) for index, value in RECALL.items()])
+    spoil_score(writer.path, 3)
     writer.add_failures(
         [
             make.failure(4),
