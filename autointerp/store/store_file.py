@@ -100,7 +100,7 @@ def file_state(*files: Path) -> FileState | None:
     for file in files:
         try:
             at = file.stat()
-        except OSError:
+        except (OSError, ValueError):  # the latter of a name that no file can have
             found.append((0, 0, 0))
         else:
             found.append((at.st_ino, at.st_size, at.st_mtime_ns))

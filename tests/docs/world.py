@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -391,7 +392,10 @@ def _toml_value(value: object) -> str:
 
 def _ray(*words: str) -> dict[str, Any]:
     """The options of one of Ray's own commands, parsed by Ray and not carried out."""
-    from ray.scripts.scripts import cli
+    with warnings.catch_warnings():
+        # A warning that is an error would end its import of Ray Serve half-way, unsaid and for the whole process.
+        warnings.simplefilter("ignore")
+        from ray.scripts.scripts import cli
 
     command: Any = cli
     rest = list(words)

@@ -46,7 +46,7 @@ def test_an_address_holds_how_a_model_is_steered_and_runs_nothing(address: str) 
 
 
 def test_both_answers_come_as_they_are_written_with_the_tokens_that_were_edited(address: str) -> None:
-    reply = httpx.post(f"{address}/api/steer", json=TURN, timeout=60)
+    reply = httpx.post(f"{address}/api/steering", json=TURN, timeout=60)
     answers = answered(reply)
     assert answers["plain"]["edited"] is None
     edited = answers["steered"]["edited"]
@@ -55,12 +55,12 @@ def test_both_answers_come_as_they_are_written_with_the_tokens_that_were_edited(
     assert edited["n_features"] == 1
     link = reply.headers["Content-Location"]
     assert link == "/steer?say=a+ship&feature=1&strength=2&unit=max&n_tokens=4&seed=3&mode=add"
-    assert answered(httpx.post(f"{address}/api/steer", json=TURN, timeout=60)) == answers, "by the same seed"
+    assert answered(httpx.post(f"{address}/api/steering", json=TURN, timeout=60)) == answers, "by the same seed"
 
 
 def test_nothing_edited_is_one_answer(address: str) -> None:
     turn = {"say": ["a ship"], "n_tokens": 2}
-    assert set(answered(httpx.post(f"{address}/api/steer", json=turn, timeout=60))) == {"plain"}
+    assert set(answered(httpx.post(f"{address}/api/steering", json=turn, timeout=60))) == {"plain"}
 
 
 def test_a_form_without_scripts_is_answered_turn_by_turn_as_a_program_is(address: str) -> None:
@@ -70,10 +70,10 @@ def test_a_form_without_scripts_is_answered_turn_by_turn_as_a_program_is(address
     assert page.status_code == 200, page.text
     assert "<b>the</b>" not in page.text
     texts = [html.unescape(of) for of in re.findall(r'<p class="text" dir="auto">(.*?)</p>', page.text, re.DOTALL)]
-    first = answered(httpx.post(f"{address}/api/steer", json=TURN, timeout=60))
+    first = answered(httpx.post(f"{address}/api/steering", json=TURN, timeout=60))
     assert texts[:2] == [first["plain"]["text"], first["steered"]["text"]]
     second = {**TURN, "say": ["a ship", "<b>the</b> river"], "plain": texts[:1], "steered": texts[1:2]}
-    then = answered(httpx.post(f"{address}/api/steer", json=second, timeout=60))
+    then = answered(httpx.post(f"{address}/api/steering", json=second, timeout=60))
     assert texts[2:4] == [then["plain"]["text"], then["steered"]["text"]]
 
 
@@ -101,7 +101,7 @@ def test_the_form_leads_to_the_address_of_its_state(address: str) -> None:
     ],
 )
 def test_what_makes_no_sense_is_told(address: str, body: object, status: int, line: str) -> None:
-    assert line in told(httpx.post(f"{address}/api/steer", json=body, timeout=60), status)
+    assert line in told(httpx.post(f"{address}/api/steering", json=body, timeout=60), status)
 
 
 def test_what_was_found_elsewhere_or_before_is_told_to_be_gone(address: str) -> None:
@@ -112,12 +112,12 @@ def test_what_was_found_elsewhere_or_before_is_told_to_be_gone(address: str) -> 
 
 @pytest.mark.slow
 def test_features_that_are_found_come_with_their_receipt_which_the_page_keeps(address: str) -> None:
-    found = httpx.post(f"{address}/api/steer/find", json={"wanted": "talk about ships"}, timeout=120).json()
+    found = httpx.post(f"{address}/api/steering/find", json={"wanted": "talk about ships"}, timeout=120).json()
     receipt = found["receipt"]
     assert receipt["wanted"] == "talk about ships"
     assert receipt["steers"] == bool(found["edits"])
     assert receipt["steers"] or receipt["reasons"]
-    assert receipt["n_choose"] + receipt["n_report"] == 12
+    assert receipt["n_choose"] + receipt["n_report"] == 24
     page = get(address, found["path"])
     assert "What “talk about ships” is worth" in page.text
     kept = httpx.post(f"{address}/steer", data={"wanted": "talk about ships", "do": "find"}, timeout=5)

@@ -2,6 +2,7 @@
 
 import re
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -47,6 +48,12 @@ def routes_of(app: FastAPI) -> set[tuple[str, str]]:
         path = re.sub(r"\{(\w+)(?::\w+)?\}", lambda of: VALUES.get(of[1], "1"), str(route.path))
         found |= {(method, path) for method in route.methods or ()}
     return found
+
+
+def test_no_route_hides_another(app: FastAPI) -> None:
+    routes = iter_route_contexts(app.routes)
+    asked = [(method, re.sub(r"\{.*?\}", "{}", str(of.path))) for of in routes for method in of.methods or ()]
+    assert [of for of, n in Counter(asked).items() if n > 1] == []
 
 
 def may_change(app: FastAPI) -> list[tuple[str, str]]:

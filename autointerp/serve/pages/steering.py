@@ -85,7 +85,7 @@ def add(pages: Pages) -> None:
         return pages.frame.reply("steer.html", request, view)
 
     @pages.programs.post(
-        "/api/steer",
+        "/api/steering",
         operation_id="steer_turn",
         response_class=StreamingResponse,
         responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
@@ -100,7 +100,7 @@ def add(pages: Pages) -> None:
         reply.headers["Content-Location"] = view.path
         return reply
 
-    @pages.programs.post("/api/steer/find", operation_id="find_steering")
+    @pages.programs.post("/api/steering/find", operation_id="find_steering")
     async def find(request: Request, asked: SteerAsked) -> SteerView:
         """Features that steer towards what is wanted in words, with what they do and cost; it takes minutes."""
         return await found(request, asked)

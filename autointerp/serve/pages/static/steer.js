@@ -53,7 +53,7 @@ async function answer(of, place, signal) {
   if (!is_steered) section.querySelector(".steered").remove();
   turns.append(section);
   const body = { ...of, say: of.say.slice(0, place + 1), plain: answers.plain, steered: answers.steered };
-  const reply = await fetch("/api/steer", {
+  const reply = await fetch("/api/steering", {
     method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" }, signal,
   });
   if (!reply.ok) throw new Error((await reply.json()).error.message);
