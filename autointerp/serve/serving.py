@@ -15,6 +15,7 @@ from autointerp.serve.names import Names
 
 T = TypeVar("T")
 _STORE_THREADS = 4
+_SQL_THREADS = 2
 
 
 class Serving:
@@ -28,6 +29,7 @@ class Serving:
         model: The line of what runs the model, one request at a time; answers are written beside it.
         chats: The line of answers.
         kept: What pages said before.
+        sql: The line of users' own queries, which may take as long as they are let: pages don't wait behind them.
         steering: The line of what finds edits and conditions, which takes minutes.
     """
 
@@ -37,6 +39,7 @@ class Serving:
         self.names = Names(client, aliases)
         self.kept = KeptViews()
         self.store = Line("store", _STORE_THREADS, limits)
+        self.sql = Line("SQL", _SQL_THREADS, limits)
         self.model = Line("model", 1, limits)
         self.chats: Answering = Chats(self, limits)
         self.steering = Line("steering", 1, limits)
@@ -106,3 +109,4 @@ class Serving:
         self.model.close()
         self.chats.close()
         self.steering.close()
+        self.sql.close()

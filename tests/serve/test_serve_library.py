@@ -1,9 +1,12 @@
 """A client over HTTP is asked the same as one of the folder, and answers the same."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -221,3 +224,18 @@ def test_an_error_is_the_same_wherever_it_was_raised(local: Client, remote: Clie
     one, other = errors
     assert (type(one), one.problem, one.remedy) == (type(other), other.problem, other.remedy)
     assert one.__dict__ == other.__dict__
+
+
+def test_pages_do_not_wait_behind_queries(serving: Serving, address: str) -> None:
+    let_go = threading.Event()
+    for _ in range(4):
+        serving.sql.submit(let_go.wait)
+    with ThreadPoolExecutor(1) as asking:
+        asked = asking.submit(autointerp.open(address).sql, "SELECT 1")
+        try:
+            assert httpx.get(f"{address}/search.json?q=a", timeout=30).status_code == 200
+            with pytest.raises(TimeoutError):
+                asked.result(timeout=1)
+        finally:
+            let_go.set()
+        assert asked.result().rows == [(1,)]

@@ -35,7 +35,7 @@ def add_routes(routes: APIRouter, serving: Serving, names: Mapping[str, int]) ->
     )
     async def sql(request: Request, run: str, asked: Query) -> Response:
         of = serving.client.runs[place_of(names, run)]
-        found = await serving.store.answer(request, partial(of.sql_confined, asked.query, asked.parameters))
+        found = await serving.sql.answer(request, partial(of.sql_confined, asked.query, asked.parameters))
         return ArrowResponse(found)
 
     @routes.post(
